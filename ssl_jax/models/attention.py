@@ -1,0 +1,189 @@
+"""Multi-head attention (arXiv:1706.03762), its masks, and the cache of keys and values for generation.
+
+Masks are boolean, broadcastable to `[batch, heads, query, key]`; True means that the query may attend to the
+key. A query that may attend to nothing gets zeros, not NaN.
+"""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.models.layers import Dense, dropout
+
+_MASKED = -1e30
+
+
+def padding_mask(present: jax.Array) -> jax.Array:
+    """`[batch, key]`, nonzero where there is a token -> mask `[batch, 1, 1, key]`."""
+    return (present != 0)[:, None, None, :]
+
+
+def packed_mask(sequence: jax.Array) -> jax.Array:
+    """Attention within documents packed into one row.
+
+    Args:
+        sequence: int `[batch, length]`, the number of the document each token belongs to, 0 for padding.
+
+    Returns:
+        mask `[batch, 1, length, length]`: both tokens belong to the same document.
+    """
+    same = sequence[:, :, None] == sequence[:, None, :]
+    return (same & (sequence != 0)[:, None, :])[:, None]
+
+
+def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax.Array:
+    """Each query sees the keys up to its own position.
+
+    Args:
+        queries: number of queries.
+        keys: number of keys.
+        offset: int `[batch]`, the position of each row's first query among the keys; None for 0.
+
+    Returns:
+        mask `[batch, 1, queries, keys]`, with a batch of 1 when there is no offset.
+    """
+    offset = jnp.zeros(1, jnp.int32) if offset is None else offset
+    position = offset[:, None] + jnp.arange(queries)[None, :]
+    return (jnp.arange(keys)[None, None, :] <= position[:, :, None])[:, None]
+
+
+class Cache(NamedTuple):
+    """What a decoder remembers of the tokens it has read; a plain pytree, given to a call and returned by it.
+
+    Attributes:
+        keys, values: `[layers, batch, capacity, heads, head_dim]`, of the tokens read.
+        length: int `[batch]`, how many tokens of each row count. Prompts of different lengths: pad them on
+            the right, read them in one call, then set `length` to their true lengths; what is read next
+            overwrites the padding.
+        context_keys, context_values: `[layers, batch, context, heads, head_dim]`, of the encoder's output.
+            None until filled by the call that is given the context; later calls leave it out.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    length: jax.Array
+    context_keys: jax.Array | None = None
+    context_values: jax.Array | None = None
+
+
+class LayerCache(NamedTuple):
+    """One layer's part of a `Cache`: the same arrays without the `layers` axis, and without `length`."""
+
+    keys: jax.Array
+    values: jax.Array
+    context_keys: jax.Array | None
+    context_values: jax.Array | None
+
+
+def _write(memory: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
+    """`new [batch, query, ...]` put into `memory [batch, capacity, ...]` at position `length [batch]`."""
+    write_row = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
+    return jax.vmap(write_row)(memory, new.astype(memory.dtype), length)
+
+
+def _softmax(logits: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Softmax over the last axis in float32, where masked; zeros in a row that is masked throughout."""
+    if mask is not None:
+        logits = jnp.where(mask, logits, _MASKED)
+    # A row of nothing but masked logits keeps them far below this bound, so that they vanish.
+    peak = jnp.maximum(jax.lax.stop_gradient(logits.max(-1, keepdims=True)), _MASKED / 2)
+    weights = jnp.exp(logits - peak)
+    return weights / jnp.maximum(weights.sum(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+
+
+def attend(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    mask: jax.Array | None,
+    rate: float = 0.0,
+    key: jax.Array | None = None,
+) -> jax.Array:
+    """Scaled dot-product attention.
+
+    Args:
+        queries: `[batch, query, heads, head_dim]`.
+        keys, values: `[batch, key, heads, head_dim]`.
+        mask: see the module's docstring; None for all True.
+        rate: of dropout on the attention weights.
+        key: of that dropout; None for none.
+
+    Returns:
+        `[batch, query, heads, head_dim]`.
+    """
+    queries = queries * (queries.shape[-1] ** -0.5)
+    logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
+    weights = dropout(_softmax(logits, mask).astype(values.dtype), rate, key)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention.
+
+    Args of a call:
+        x: `[batch, length, width]`.
+        mask: see the module's docstring; with a cache, its keys are the cache's `capacity` positions.
+        cache: this layer's part of a `Cache`, or None.
+        length: int `[batch]`, the tokens already in the cache.
+
+    Returns:
+        `[batch, length, width]` and the cache with this call's tokens written into it.
+    """
+
+    heads: int
+    dropout: float = 0.0
+    stddev: float = 0.02
+    dtype: str = "float32"
+    deterministic: bool = True
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        cache: LayerCache | None = None,
+        length: jax.Array | None = None,
+    ) -> tuple[jax.Array, LayerCache | None]:
+        width = x.shape[-1]
+        qkv = Dense((3, self.heads, width // self.heads), self.stddev, self.dtype, name="qkv")(x)
+        queries, keys, values = (qkv[..., i, :, :] for i in range(3))
+        if cache is not None:
+            keys, values = _write(cache.keys, keys, length), _write(cache.values, values, length)
+            cache = cache._replace(keys=keys, values=values)
+        key = None if self.deterministic else self.make_rng("dropout")
+        x = attend(queries, keys, values, mask, self.dropout, key)
+        return Dense((width,), self.stddev, self.dtype, axes=2, name="out")(x), cache
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of `x [batch, length, width]` to a context `[batch, keys, context_width]`.
+
+    With a cache, the call that is given the context stores its keys and values, and later calls leave it out.
+    """
+
+    heads: int
+    dropout: float = 0.0
+    stddev: float = 0.02
+    dtype: str = "float32"
+    deterministic: bool = True
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, context: jax.Array | None, mask: jax.Array | None, cache: LayerCache | None = None
+    ) -> tuple[jax.Array, LayerCache | None]:
+        width = x.shape[-1]
+        queries = Dense((self.heads, width // self.heads), self.stddev, self.dtype, name="query")(x)
+        if context is None:
+            keys, values = cache.context_keys, cache.context_values
+        else:
+            features = (2, self.heads, width // self.heads)
+            key_value = Dense(features, self.stddev, self.dtype, name="key_value")(context)
+            keys, values = key_value[..., 0, :, :], key_value[..., 1, :, :]
+            if cache is not None:
+                cache = cache._replace(context_keys=keys, context_values=values)
+        key = None if self.deterministic else self.make_rng("dropout")
+        x = attend(queries, keys, values, mask, self.dropout, key)
+        return Dense((width,), self.stddev, self.dtype, axes=2, name="out")(x), cache

@@ -1,0 +1,231 @@
+"""BERT (Devlin et al. 2018, arXiv:1810.04805), with the options that make it ALBERT (arXiv:1909.11942)."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.errors import UserError
+from ssl_jax.models.attention import packed_mask
+from ssl_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, dropout
+from ssl_jax.models.transformer import Transformer, TransformerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """The shape of a BERT; the defaults are BERT-base, uncased.
+
+    Attributes:
+        vocab_size: number of word pieces.
+        positions: the longest sequence, in tokens.
+        segment_types: number of segments a token can belong to.
+        layers, width, heads, mlp_width: of the encoder, see `TransformerConfig`.
+        embedding_width: of the embeddings, projected to `width` (ALBERT); None for `width` itself.
+        share_layers: all layers have the same parameters (ALBERT).
+        dropout: rate on the embeddings and on the output of each block.
+        attention_dropout: rate on the attention weights.
+        activation: "gelu" (erf; the paper, Hugging Face) or "gelu_tanh" (google-research/bert as released).
+        norm_epsilon: of the layer normalisations.
+        initializer_stddev: of the truncated normal that weights are drawn from.
+        pooler: whether there is a dense layer with tanh on the first token's output.
+        dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
+        remat: what the backward pass computes again to save memory, see `TransformerConfig`.
+    """
+
+    vocab_size: int = 30522
+    positions: int = 512
+    segment_types: int = 2
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    mlp_width: int = 3072
+    embedding_width: int | None = None
+    share_layers: bool = False
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    norm_epsilon: float = 1e-12
+    initializer_stddev: float = 0.02
+    pooler: bool = True
+    dtype: str = "float32"
+    remat: Literal["none", "dots", "full"] = "none"
+
+    @property
+    def transformer(self) -> TransformerConfig:
+        """The encoder's layers: every field that `TransformerConfig` has too."""
+        names = {field.name for field in dataclasses.fields(TransformerConfig)}
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return TransformerConfig(**{name: value for name, value in own.items() if name in names})
+
+
+def _size(layers: int, width: int) -> BertConfig:
+    return BertConfig(layers=layers, width=width, heads=width // 64, mlp_width=4 * width)
+
+
+SIZES = {  # base and large: arXiv:1810.04805; the small ones: arXiv:1908.08962
+    "tiny": _size(2, 128),
+    "mini": _size(4, 256),
+    "small": _size(4, 512),
+    "base": _size(12, 768),
+    "large": _size(24, 1024),
+}
+
+
+class BertEncoding(NamedTuple):
+    """Attributes: hidden `[batch, length, width]`; pooled `[batch, width]`, None without a pooler."""
+
+    hidden: jax.Array
+    pooled: jax.Array | None
+
+
+class BertPredictions(NamedTuple):
+    """What a pretraining model predicts.
+
+    Attributes:
+        token_logits: float32 `[batch, predictions, vocab_size]`.
+        pair_logits: float32 `[batch, 2]`, of how the two segments belong together; None without a pooler.
+        encoding: what they were predicted from.
+    """
+
+    token_logits: jax.Array
+    pair_logits: jax.Array | None
+    encoding: BertEncoding
+
+
+class Table(nn.Module):
+    """A table of embeddings `[entries, width]`, looked up by index; an index outside the table gives NaN."""
+
+    entries: int
+    width: int
+    stddev: float
+
+    def setup(self) -> None:
+        init = nn.initializers.truncated_normal(self.stddev)
+        self.embedding = self.param("embedding", init, (self.entries, self.width), jnp.float32)
+
+    def __call__(self, index: jax.Array) -> jax.Array:
+        return jnp.take(self.embedding, index, axis=0)
+
+
+class BertEmbeddings(nn.Module):
+    """Sum of the token, position and segment embeddings, normalised: `[batch, length, width]`."""
+
+    config: BertConfig
+
+    def setup(self) -> None:
+        c = self.config
+        width = c.embedding_width or c.width
+        self.token = Table(c.vocab_size, width, c.initializer_stddev)
+        self.position = Table(c.positions, width, c.initializer_stddev)
+        self.segment = Table(c.segment_types, width, c.initializer_stddev)
+        self.norm = LayerNorm(c.norm_epsilon, c.dtype)
+        if c.embedding_width is not None:
+            self.projection = Dense((c.width,), c.initializer_stddev, c.dtype)
+
+    def __call__(
+        self, tokens: jax.Array, segments: jax.Array, positions: jax.Array | None, deterministic: bool
+    ) -> jax.Array:
+        c, length = self.config, tokens.shape[1]
+        if length > c.positions:
+            raise UserError(
+                f"a sequence of {length} tokens is longer than the model's {c.positions} positions: "
+                f"give shorter sequences, or build the model with positions={length} or more"
+            )
+        if positions is None:
+            positions = jnp.arange(length)[None]
+        x = self.norm(self.token(tokens) + self.position(positions) + self.segment(segments))
+        x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
+        return x if c.embedding_width is None else self.projection(x)
+
+
+class BertEncoder(nn.Module):
+    """The encoder.
+
+    Args of a call:
+        tokens: int `[batch, length]`.
+        segments: int `[batch, length]`, token types.
+        sequence: int `[batch, length]`, 0 for padding, otherwise the number of the packed document (1
+            everywhere for a plain attention mask). A token attends to its own document only.
+        positions: int `[batch, length]`, or None for 0, 1, ... (packed documents start again at 0).
+        deterministic: no dropout. Otherwise the call needs the "dropout" key.
+
+    Raises:
+        UserError: when the sequence is longer than the model's positions.
+    """
+
+    config: BertConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.embeddings = BertEmbeddings(c)
+        self.transformer = Transformer(c.transformer)
+        nn.share_scope(self, self.transformer)  # so that parameters are at `layers`, not `transformer/layers`
+        if c.pooler:
+            self.pooler = Dense((c.width,), c.initializer_stddev, c.dtype)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        segments: jax.Array,
+        sequence: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> BertEncoding:
+        x = self.embeddings(tokens, segments, positions, deterministic)
+        hidden, _ = self.transformer(x, packed_mask(sequence), deterministic=deterministic)
+        pooled = jnp.tanh(self.pooler(hidden[:, 0])) if self.config.pooler else None
+        return BertEncoding(hidden, pooled)
+
+
+class MaskedTokenHead(nn.Module):
+    """Dense, activation, norm, then the token embeddings once more: `[..., width] -> [..., vocab_size]`."""
+
+    config: BertConfig
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array, embedding: jax.Array) -> jax.Array:
+        c = self.config
+        x = Dense((embedding.shape[1],), c.initializer_stddev, c.dtype, name="dense")(hidden)
+        x = LayerNorm(c.norm_epsilon, c.dtype, name="norm")(ACTIVATIONS[c.activation](x))
+        bias = self.param("bias", nn.initializers.zeros, embedding.shape[:1], jnp.float32)
+        logits = jnp.einsum("...e,ve->...v", x, embedding.astype(c.dtype), preferred_element_type=jnp.float32)
+        return logits + bias.reshape((1,) * (logits.ndim - 1) + bias.shape)
+
+
+class BertPretraining(nn.Module):
+    """The encoder with the heads it is pretrained with: masked tokens, and the pair of segments.
+
+    A call takes what `BertEncoder` takes and:
+        predict_positions: int `[batch, predictions]`, where in the row the tokens to predict are; None for
+            all.
+    """
+
+    config: BertConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.encoder = BertEncoder(c)
+        self.head = MaskedTokenHead(c)
+        if c.pooler:
+            self.pair = Dense((2,), c.initializer_stddev, c.dtype)
+
+    def __call__(
+        self,
+        tokens: jax.Array,
+        segments: jax.Array,
+        sequence: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        predict_positions: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> BertPredictions:
+        encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
+        hidden = encoding.hidden
+        if predict_positions is not None:
+            hidden = jnp.take_along_axis(hidden, predict_positions[:, :, None], axis=1)
+        token_logits = self.head(hidden, self.encoder.embeddings.token.embedding)
+        pair_logits = self.pair(encoding.pooled).astype(jnp.float32) if self.config.pooler else None
+        return BertPredictions(token_logits, pair_logits, encoding)

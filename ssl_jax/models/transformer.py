@@ -1,0 +1,165 @@
+"""A stack of transformer layers (arXiv:1706.03762): the one encoder and decoder of all models here.
+
+The layers run under `nn.scan`, their parameters stacked on axis 0 below `layers`, so that compile time does
+not grow with depth. Parameters are float32; `dtype` is what is computed in.
+"""
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
+from ssl_jax.models.layers import LayerNorm, Mlp, dropout
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a stack of layers.
+
+    Attributes:
+        layers: how many.
+        width: of the residual stream.
+        heads: of attention; they divide the width.
+        mlp_width: hidden units of the MLP block.
+        dropout: rate on the output of each block.
+        attention_dropout: rate on the attention weights.
+        norm: "post" (BERT, BART) normalises after each residual sum, "pre" (GPT-2, T5) before each block and
+            once after the last layer.
+        norm_epsilon: of the layer normalisations.
+        activation: of the MLP: "gelu" (erf), "gelu_tanh" or "relu".
+        initializer_stddev: of the truncated normal that kernels are drawn from.
+        dtype: of the computation, "float32" or "bfloat16".
+        causal: a token attends to itself and to those before it.
+        cross_attention: each layer also attends to a context.
+        share_layers: every layer has the same parameters (ALBERT, arXiv:1909.11942).
+        remat: what the backward pass computes again to save memory: "none", "dots" (all but the dense
+            layers' outputs) or "full" (all but the residual stream between layers).
+    """
+
+    layers: int
+    width: int
+    heads: int
+    mlp_width: int
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    norm: Literal["post", "pre"] = "post"
+    norm_epsilon: float = 1e-12
+    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    initializer_stddev: float = 0.02
+    dtype: str = "float32"
+    causal: bool = False
+    cross_attention: bool = False
+    share_layers: bool = False
+    remat: Literal["none", "dots", "full"] = "none"
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention if any, MLP; each with dropout, a residual sum and a normalisation.
+
+    A call takes the residual stream and this layer's part of the cache first, the two that differ between
+    layers, and returns both: the signature `nn.scan` wants.
+    """
+
+    config: TransformerConfig
+    deterministic: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        cache: LayerCache | None,
+        mask: jax.Array | None,
+        length: jax.Array | None,
+        context: jax.Array | None,
+        context_mask: jax.Array | None,
+    ) -> tuple[jax.Array, LayerCache | None]:
+        c = self.config
+        shared = (c.heads, c.attention_dropout, c.initializer_stddev, c.dtype, self.deterministic)
+
+        def normalise(x: jax.Array, name: str, place: str) -> jax.Array:
+            return LayerNorm(c.norm_epsilon, c.dtype, name=name)(x) if c.norm == place else x
+
+        def residual(x: jax.Array, block: jax.Array, name: str) -> jax.Array:
+            key = None if self.deterministic else self.make_rng("dropout")
+            return normalise(x + dropout(block, c.dropout, key), name, "post")
+
+        block = normalise(x, "attention_norm", "pre")
+        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, length)
+        x = residual(x, block, "attention_norm")
+        if c.cross_attention:
+            block = normalise(x, "cross_attention_norm", "pre")
+            block, cache = CrossAttention(*shared, name="cross_attention")(
+                block, context, context_mask, cache
+            )
+            x = residual(x, block, "cross_attention_norm")
+        block = normalise(x, "mlp_norm", "pre")
+        block = Mlp(c.mlp_width, c.activation, c.initializer_stddev, c.dtype, name="mlp")(block)
+        return residual(x, block, "mlp_norm"), cache
+
+
+class Transformer(nn.Module):
+    """The stack of layers, and the last normalisation of a pre-norm one (`final_norm`).
+
+    Args of a call:
+        x: `[batch, length, width]`, embeddings.
+        mask: boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the causal
+            mask itself. With a cache its keys are the cache's `capacity` positions.
+        context: `[batch, keys, context_width]`, what cross-attention attends to.
+        context_mask: boolean, broadcastable to `[batch, heads, query, keys]`, or None.
+        cache: see `Cache` and `empty_cache`; None when all tokens are given at once. Causal models only.
+        deterministic: no dropout. Otherwise the call needs the "dropout" key.
+
+    Returns:
+        `[batch, length, width]`, and the cache with this call's tokens, None if none was given.
+    """
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None = None,
+        *,
+        context: jax.Array | None = None,
+        context_mask: jax.Array | None = None,
+        cache: Cache | None = None,
+        deterministic: bool = True,
+    ) -> tuple[jax.Array, Cache | None]:
+        c = self.config
+        length = None if cache is None else cache.length
+        if c.causal:
+            keys = x.shape[1] if cache is None else cache.keys.shape[2]
+            causal = causal_mask(x.shape[1], keys, length)
+            mask = causal if mask is None else mask & causal
+
+        layer = Layer
+        if c.remat != "none":
+            dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            layer = nn.remat(Layer, prevent_cse=False, policy=dots if c.remat == "dots" else None)
+        stack = nn.scan(
+            layer,
+            variable_axes={} if c.share_layers else {"params": 0},
+            variable_broadcast="params" if c.share_layers else False,
+            split_rngs={"params": not c.share_layers, "dropout": True},
+            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
+            length=c.layers,
+        )(c, deterministic, name="layers")
+        parts = None if cache is None else LayerCache(cache.keys, cache.values, *cache[3:])
+        x, parts = stack(x.astype(c.dtype), parts, mask, length, context, context_mask)
+        if c.norm == "pre":
+            x = LayerNorm(c.norm_epsilon, c.dtype, name="final_norm")(x)
+        if cache is not None:
+            cache = Cache(
+                parts.keys, parts.values, length + x.shape[1], parts.context_keys, parts.context_values
+            )
+        return x, cache
+
+
+def empty_cache(config: TransformerConfig, batch: int, capacity: int) -> Cache:
+    """A cache for up to `capacity` tokens of each of `batch` rows, with nothing read yet."""
+    shape = (config.layers, batch, capacity, config.heads, config.width // config.heads)
+    return Cache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype), jnp.zeros(batch, jnp.int32))
