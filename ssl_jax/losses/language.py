@@ -1,0 +1,67 @@
+"""Losses over words and sentences, each a (sum, weight) over its examples; the loss is sum / weight."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def masked_language_model(
+    logits: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy of the original tokens at the predicted positions (BERT, arXiv:1810.04805, section 3.1).
+
+    The same function serves gathered predictions [batch, predictions, vocab] and dense ones [batch, length,
+    vocab], whose weights are 0 wherever nothing is predicted. `weights` alone decides: label 0 is a token
+    like any other.
+
+    Args:
+      logits: [..., vocab], any float type; the loss is computed in float32.
+      labels: [...] int32 tokens.
+      weights: [...] float32.
+
+    Example:
+      >>> logits = jnp.array([[[2.0, 0.0, 0.0], [5.0, 1.0, 1.0]]])
+      >>> total, weight = masked_language_model(logits, jnp.array([[0, 2]]), jnp.array([[1.0, 0.0]]))
+      >>> print(round(float(total), 4), float(weight))
+      0.2395 1.0
+    """
+    return _weighted_cross_entropy(logits, labels, weights)
+
+
+def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Does the second segment follow the first (BERT, arXiv:1810.04805, section 3.1)?
+
+    Args:
+      logits: [batch, 2].
+      labels: [batch] int32, 0 for the true continuation and 1 for a random one, as in google-research/bert.
+      weights: [batch] float32.
+
+    Example:
+      >>> total, weight = next_sentence(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.array([1.0]))
+      >>> print(round(float(total), 4), float(weight))
+      0.6931 1.0
+    """
+    return _weighted_cross_entropy(logits, labels, weights)
+
+
+def sentence_order(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Are two neighbouring segments in order, or swapped (ALBERT, arXiv:1909.11942, section 3.1)?
+
+    Args:
+      logits: [batch, 2].
+      labels: [batch] int32, 0 for in order and 1 for swapped, as in google-research/albert.
+      weights: [batch] float32.
+
+    Example:
+      >>> total, weight = sentence_order(jnp.array([[0.0, 0.0]]), jnp.array([0]), jnp.array([1.0]))
+      >>> print(round(float(total), 4), float(weight))
+      0.6931 1.0
+    """
+    return _weighted_cross_entropy(logits, labels, weights)
+
+
+def _weighted_cross_entropy(
+    logits: jax.Array, labels: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+    return jnp.sum(losses * weights), jnp.sum(weights)
