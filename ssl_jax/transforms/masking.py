@@ -203,9 +203,9 @@ def _draw_words(
     accepted = _accepted(keys, config)
     wanted = _draw_run_lengths(length_rng, jnp.sum(sizes <= length, axis=0), sizes.shape[0])
 
-    # Each turn goes straight to the next word in the order of `keys` that can be taken. `unvisited` keeps runs
-    # that were passed over from coming back when a smaller budget shortens them; `room` counts the free words
-    # from each word on.
+    # Each turn goes straight to the next word, in the order of `keys`, that can be taken. `unvisited` keeps
+    # runs that were passed over from coming back when a smaller budget shortens them; `room` counts the free
+    # words from each word on.
     def take(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         left, unvisited, room = state
         run = jnp.minimum(wanted, jnp.sum(sizes <= left, axis=0))

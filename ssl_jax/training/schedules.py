@@ -1,0 +1,66 @@
+"""Learning-rate schedules: a linear warm-up, then a decay.
+
+The first update is step 0. With a warm-up its rate is 0, step `warmup_steps` has the peak, and the decay ends
+at step `steps`, one after the last update, as in google-research/bert. There, the decay runs as if there had
+been no warm-up, so that the rate drops from the peak to (1 - warmup_steps / steps) of it in one step; here it
+sets out from the peak, as in transformers and optax.
+"""
+
+import dataclasses
+from typing import Literal
+
+import jax.numpy as jnp
+import optax
+
+from ssl_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over the steps of a run; the defaults are BERT's."""
+
+    learning_rate: float = 1e-4
+    """The peak, reached at the end of the warm-up."""
+    warmup_steps: int = 10_000
+    """Steps over which the rate rises linearly from 0."""
+    decay: Literal["linear", "cosine", "rsqrt", "constant"] = "linear"
+    """After the warm-up. rsqrt falls as sqrt(warmup_steps / step)."""
+    final_fraction: float = 0.0
+    """What linear and cosine leave of the peak at the end of the run."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise UserError(f"schedule.learning_rate {self.learning_rate} must be above 0.")
+        if self.warmup_steps < 0:
+            raise UserError(f"schedule.warmup_steps {self.warmup_steps} must be 0 or more.")
+        if not 0 <= self.final_fraction <= 1:
+            raise UserError(f"schedule.final_fraction {self.final_fraction} must be between 0 and 1.")
+
+
+def make_schedule(config: ScheduleConfig, steps: int) -> optax.Schedule:
+    """The learning rate as a function of the step, for a run of `steps` updates.
+
+    Raises:
+      UserError: the warm-up is as long as the run.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if warmup >= steps:
+        raise UserError(
+            f"schedule.warmup_steps {warmup} leaves no step after the warm-up in a run of {steps}; "
+            "lower schedule.warmup_steps or raise the number of steps."
+        )
+    match config.decay:
+        case "linear":
+            decay = optax.linear_schedule(peak, peak * config.final_fraction, steps - warmup)
+        case "cosine":
+            decay = optax.cosine_decay_schedule(peak, steps - warmup, alpha=config.final_fraction)
+        case "rsqrt":
+            start = max(warmup, 1)
+
+            def decay(step: jnp.ndarray) -> jnp.ndarray:
+                return peak * jnp.sqrt(start / (start + step))
+        case "constant":
+            decay = optax.constant_schedule(peak)
+    if not warmup:
+        return decay
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), decay], [warmup])
