@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2018, arXiv:1810.04805), with the options that make it ALBERT (arXiv:1909.11942)."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -9,48 +9,48 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
-from ssl_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, dropout
-from ssl_jax.models.transformer import Transformer, TransformerConfig
+from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, dropout
+from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """The shape of a BERT; the defaults are BERT-base, uncased.
-
-    Attributes:
-        vocab_size: number of word pieces.
-        positions: the longest sequence, in tokens.
-        segment_types: number of segments a token can belong to.
-        layers, width, heads, mlp_width: of the encoder, see `TransformerConfig`.
-        embedding_width: of the embeddings, projected to `width` (ALBERT); None for `width` itself.
-        share_layers: all layers have the same parameters (ALBERT).
-        dropout: rate on the embeddings and on the output of each block.
-        attention_dropout: rate on the attention weights.
-        activation: "gelu" (erf; the paper, Hugging Face) or "gelu_tanh" (google-research/bert as released).
-        norm_epsilon: of the layer normalisations.
-        initializer_stddev: of the truncated normal that weights are drawn from.
-        pooler: whether there is a dense layer with tanh on the first token's output.
-        dtype: of the computation, "float32" or "bfloat16"; parameters are float32.
-        remat: what the backward pass computes again to save memory, see `TransformerConfig`.
-    """
+    """The shape of a BERT; the defaults are BERT-base, uncased."""
 
     vocab_size: int = 30522
+    """Number of word pieces."""
     positions: int = 512
+    """The longest sequence, in tokens."""
     segment_types: int = 2
+    """Number of segments that a token can belong to."""
     layers: int = 12
+    """Number of layers."""
     width: int = 768
+    """Of the residual stream."""
     heads: int = 12
+    """Of attention; they divide the width."""
     mlp_width: int = 3072
+    """Hidden units of the MLP block."""
     embedding_width: int | None = None
+    """Of the embeddings, which are then projected to the width (ALBERT); None for the width itself."""
     share_layers: bool = False
+    """All layers have the same parameters (ALBERT)."""
     dropout: float = 0.1
+    """Rate on the embeddings and on the output of each block."""
     attention_dropout: float = 0.1
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    """Rate on the attention weights."""
+    activation: Activation = "gelu"
+    """gelu (with erf: the paper, Hugging Face), gelu_tanh (google-research/bert as released) or relu."""
     norm_epsilon: float = 1e-12
+    """Of the layer normalisations."""
     initializer_stddev: float = 0.02
+    """Of the truncated normal that weights are drawn from."""
     pooler: bool = True
+    """A dense layer with tanh on the first token's output, which the prediction about the pair needs."""
     dtype: str = "float32"
-    remat: Literal["none", "dots", "full"] = "none"
+    """Of the computation, float32 or bfloat16; parameters are float32."""
+    remat: Remat = "none"
+    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full."""
 
     @property
     def transformer(self) -> TransformerConfig:

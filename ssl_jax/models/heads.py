@@ -1,8 +1,11 @@
-"""What BERT is fine-tuned with: classification of sequences and of tokens, and extractive question answering.
+"""What BERT is fine-tuned with: classification of sequences and of tokens, and question answering.
 
-Each model is the encoder under `encoder`, as in `BertPretraining`, and one new dense layer, so that pretrained
-parameters are found by path. Calls take what `BertEncoder` takes; logits are float32.
+Each model is the encoder under `encoder`, as in `BertPretraining`, and one new dense layer, so that
+pretrained parameters are found by path; a pooler only where it is used. Calls take what `BertEncoder` takes;
+logits are float32.
 """
+
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -27,14 +30,14 @@ class _Head(nn.Module):
 
 
 class SequenceClassifier(nn.Module):
-    """One of `classes` for each sequence, from the pooled output: logits `[batch, classes]`; 1 class regresses."""
+    """One of `classes` for each sequence, from the pooled output: logits `[batch, classes]`."""
 
     config: BertConfig
     classes: int
     dropout: float = 0.1
 
     def setup(self) -> None:
-        self.encoder = BertEncoder(self.config)
+        self.encoder = BertEncoder(dataclasses.replace(self.config, pooler=True))
         self.classifier = _Head(self.config, self.classes, self.dropout)
 
     def __call__(
@@ -58,7 +61,7 @@ class TokenClassifier(nn.Module):
     dropout: float = 0.1
 
     def setup(self) -> None:
-        self.encoder = BertEncoder(self.config)
+        self.encoder = BertEncoder(dataclasses.replace(self.config, pooler=False))
         self.classifier = _Head(self.config, self.classes, self.dropout)
 
     def __call__(
@@ -80,8 +83,8 @@ class QuestionAnswerer(nn.Module):
     config: BertConfig
 
     def setup(self) -> None:
-        self.encoder = BertEncoder(self.config)
-        self.classifier = _Head(self.config, 2, 0.0)
+        self.encoder = BertEncoder(dataclasses.replace(self.config, pooler=False))
+        self.span = _Head(self.config, 2, 0.0)
 
     def __call__(
         self,
@@ -93,5 +96,5 @@ class QuestionAnswerer(nn.Module):
         deterministic: bool = True,
     ) -> tuple[jax.Array, jax.Array]:
         encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
-        logits = self.classifier(encoding.hidden, deterministic)
+        logits = self.span(encoding.hidden, deterministic)
         return logits[..., 0], logits[..., 1]

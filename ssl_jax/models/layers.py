@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),  # erf: Hugging Face's "gelu"
     "gelu_tanh": lambda x: jax.nn.gelu(
         x, approximate=True
@@ -89,7 +92,7 @@ class Mlp(nn.Module):
     """Dense, activation, dense: `[..., width] -> [..., width]` through `hidden` units."""
 
     hidden: int
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     stddev: float = 0.02
     dtype: str = "float32"
 

@@ -12,48 +12,47 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
-from ssl_jax.models.layers import LayerNorm, Mlp, dropout
+from ssl_jax.models.layers import Activation, LayerNorm, Mlp, dropout
+
+
+Remat = Literal["none", "dots", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-    """The shape of a stack of layers.
-
-    Attributes:
-        layers: how many.
-        width: of the residual stream.
-        heads: of attention; they divide the width.
-        mlp_width: hidden units of the MLP block.
-        dropout: rate on the output of each block.
-        attention_dropout: rate on the attention weights.
-        norm: "post" (BERT, BART) normalises after each residual sum, "pre" (GPT-2, T5) before each block and
-            once after the last layer.
-        norm_epsilon: of the layer normalisations.
-        activation: of the MLP: "gelu" (erf), "gelu_tanh" or "relu".
-        initializer_stddev: of the truncated normal that kernels are drawn from.
-        dtype: of the computation, "float32" or "bfloat16".
-        causal: a token attends to itself and to those before it.
-        cross_attention: each layer also attends to a context.
-        share_layers: every layer has the same parameters (ALBERT, arXiv:1909.11942).
-        remat: what the backward pass computes again to save memory: "none", "dots" (all but the dense
-            layers' outputs) or "full" (all but the residual stream between layers).
-    """
+    """The shape of a stack of layers."""
 
     layers: int
+    """How many."""
     width: int
+    """Of the residual stream."""
     heads: int
+    """Of attention; they divide the width."""
     mlp_width: int
+    """Hidden units of the MLP block."""
     dropout: float = 0.1
+    """Rate on the output of each block."""
     attention_dropout: float = 0.1
+    """Rate on the attention weights."""
     norm: Literal["post", "pre"] = "post"
+    """post (BERT, BART) normalises after each residual sum; pre (GPT-2, T5) before each block, and after the last."""
     norm_epsilon: float = 1e-12
-    activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu"
+    """Of the layer normalisations."""
+    activation: Activation = "gelu"
+    """Of the MLP."""
     initializer_stddev: float = 0.02
+    """Of the truncated normal that kernels are drawn from."""
     dtype: str = "float32"
+    """Of the computation, float32 or bfloat16; parameters are float32."""
     causal: bool = False
+    """A token attends to itself and to those before it."""
     cross_attention: bool = False
+    """Each layer also attends to a context."""
     share_layers: bool = False
-    remat: Literal["none", "dots", "full"] = "none"
+    """Every layer has the same parameters (ALBERT, arXiv:1909.11942)."""
+    remat: Remat = "none"
+    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full (all
+    but the residual stream between layers)."""
 
 
 class Layer(nn.Module):

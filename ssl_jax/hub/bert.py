@@ -1,0 +1,224 @@
+"""BERT and ALBERT weights from and to Hugging Face's layout: a folder with config.json and model.safetensors.
+
+What a file holds decides what is returned. Parameters are where `BertPretraining` and the models of
+`models.heads` have
+them: `encoder`, and for what the file was trained on `head` (masked tokens), `pair` (pair of segments),
+    `classifier`
+(of sequences, or of tokens when there is no pooler) or `span` (question answering).
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ssl_jax.errors import UserError
+from ssl_jax.hub.safetensors import Rule, linear, norm, read_folder, to_ours, to_theirs, write_folder
+from ssl_jax.models.bert import BertConfig, BertPretraining
+from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClassifier
+
+_SAME_FIELDS = {  # ours: theirs, in both families
+    "vocab_size": "vocab_size",
+    "positions": "max_position_embeddings",
+    "segment_types": "type_vocab_size",
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "norm_epsilon": "layer_norm_eps",
+    "initializer_stddev": "initializer_range",
+}
+_REQUIRED = ("vocab_size", "positions", "segment_types", "layers", "width", "heads", "mlp_width")
+_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+_UNSUPPORTED = {  # what a file may ask for and these models do not have, with the one value that they have
+    "position_embedding_type": "absolute",
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "num_hidden_groups": 1,
+    "inner_group_num": 1,
+}
+_QKV = ("query", "key", "value")
+
+
+def _embeddings(prefix: str) -> tuple[Rule, ...]:
+    return (
+        Rule("encoder/embeddings/token/embedding", f"{prefix}embeddings.word_embeddings.weight"),
+        Rule("encoder/embeddings/position/embedding", f"{prefix}embeddings.position_embeddings.weight"),
+        Rule("encoder/embeddings/segment/embedding", f"{prefix}embeddings.token_type_embeddings.weight"),
+        *norm("encoder/embeddings/norm", f"{prefix}embeddings.LayerNorm"),
+    )
+
+
+def _bert_rules(prefix: str) -> tuple[Rule, ...]:
+    layer = prefix + "encoder.layer.{layer}."
+    return (
+        *_embeddings(prefix),
+        *linear("encoder/layers/attention/qkv", layer + "attention.self.{part}", parts=_QKV),
+        *linear("encoder/layers/attention/out", layer + "attention.output.dense", inputs=2),
+        *norm("encoder/layers/attention_norm", layer + "attention.output.LayerNorm"),
+        *linear("encoder/layers/mlp/up", layer + "intermediate.dense"),
+        *linear("encoder/layers/mlp/down", layer + "output.dense"),
+        *norm("encoder/layers/mlp_norm", layer + "output.LayerNorm"),
+        *linear("encoder/pooler", f"{prefix}pooler.dense"),
+        *linear("head/dense", "cls.predictions.transform.dense"),
+        *norm("head/norm", "cls.predictions.transform.LayerNorm"),
+        Rule("head/bias", "cls.predictions.bias"),
+        *linear("pair", "cls.seq_relationship"),
+        *linear("classifier/dense", "classifier"),
+        *linear("span/dense", "qa_outputs"),
+    )
+
+
+def _albert_rules(prefix: str) -> tuple[Rule, ...]:
+    layer = f"{prefix}encoder.albert_layer_groups.0.albert_layers.0."
+    return (
+        *_embeddings(prefix),
+        *linear("encoder/embeddings/projection", f"{prefix}encoder.embedding_hidden_mapping_in"),
+        *linear("encoder/layers/attention/qkv", layer + "attention.{part}", parts=_QKV),
+        *linear("encoder/layers/attention/out", layer + "attention.dense", inputs=2),
+        *norm("encoder/layers/attention_norm", layer + "attention.LayerNorm"),
+        *linear("encoder/layers/mlp/up", layer + "ffn"),
+        *linear("encoder/layers/mlp/down", layer + "ffn_output"),
+        *norm("encoder/layers/mlp_norm", layer + "full_layer_layer_norm"),
+        *linear("encoder/pooler", f"{prefix}pooler"),
+        *linear("head/dense", "predictions.dense"),
+        *norm("head/norm", "predictions.LayerNorm"),
+        Rule("head/bias", "predictions.bias"),
+        *linear("pair", "sop_classifier.classifier"),
+        *linear("classifier/dense", "classifier"),
+        *linear("span/dense", "qa_outputs"),
+    )
+
+
+_RULES = {"bert": _bert_rules, "albert": _albert_rules}
+
+
+def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
+    """Reads a folder in Hugging Face's layout.
+
+    Returns:
+        the configuration, and float32 numpy parameters: `encoder` and those of the heads that the file has.
+
+    Raises:
+        UserError: when the folder is not such a model, listing the tensors that are missing, unknown or
+        mis-shaped.
+    """
+    settings, tensors = read_folder(path)
+    family = settings.get("model_type")
+    if family not in _RULES:
+        raise UserError(f"{path}: model_type is {family!r}, expected one of {', '.join(_RULES)}")
+    tensors = _tidy(tensors, f"{family}.", str(path))
+    has_pooler = any("pooler." in name for name in tensors)
+    config = _config_from(settings, family, has_pooler, str(path))
+    rules = _RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
+    present = {rule.path.split("/")[0] for rule in rules if rule.name in tensors} | {"encoder"}
+    shapes = {p: s for p, s in _shapes(config, tensors).items() if p.split("/")[0] in present}
+    return config, unflatten_dict(to_ours(rules, tensors, shapes, str(path)), sep="/")
+
+
+def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str, Any]) -> None:
+    """Writes a folder that transformers' `from_pretrained` and `load_bert` read.
+
+    Args:
+        path: the folder, made if needed.
+        config: of the model.
+        params: its parameters: `encoder` and any of the heads of `BertPretraining` or of a model of
+            `models.heads`.
+
+    Raises:
+        UserError: when Hugging Face's layout has no such model, or the folder cannot be written.
+    """
+    family = "albert" if config.share_layers else "bert"
+    if config.share_layers != (config.embedding_width is not None):
+        raise UserError(
+            f"{path}: Hugging Face's layouts have neither BERT with embedding_width nor ALBERT without it; "
+            "export a model with share_layers and embedding_width both set, or neither"
+        )
+    architecture = _architecture(params)
+    prefix = "" if architecture == "Model" else f"{family}."
+    tensors = to_theirs(_RULES[family](prefix), flatten_dict(dict(params), sep="/"))
+    theirs = {"gelu_tanh": "gelu_new"}
+    settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
+        "model_type": family,
+        "architectures": [family.capitalize() + architecture],
+        "hidden_act": theirs.get(config.activation, config.activation),
+        "dtype": "float32",
+    }
+    if family == "albert":
+        settings |= {"embedding_size": config.embedding_width, "num_hidden_groups": 1, "inner_group_num": 1}
+    if "classifier" in params:
+        classes = params["classifier"]["dense"]["bias"].shape[0]
+        settings["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
+        settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+    write_folder(path, settings, tensors)
+
+
+def _architecture(params: Mapping[str, Any]) -> str:
+    if "span" in params:
+        return "ForQuestionAnswering"
+    if "classifier" in params:
+        return "ForSequenceClassification" if "pooler" in params["encoder"] else "ForTokenClassification"
+    if "head" in params:
+        return "ForPreTraining" if "pair" in params else "ForMaskedLM"
+    return "Model"
+
+
+def _config_from(settings: Mapping[str, Any], family: str, pooler: bool, source: str) -> BertConfig:
+    for name, supported in _UNSUPPORTED.items():
+        if settings.get(name, supported) != supported:
+            raise UserError(
+                f"{source}: config.json has {name} {settings[name]!r}; known is {supported!r} only"
+            )
+    required = [_SAME_FIELDS[field] for field in _REQUIRED] + ["embedding_size"] * (family == "albert")
+    missing = [name for name in required if name not in settings]
+    if missing:
+        raise UserError(f"{source}: config.json lacks {', '.join(missing)}")
+    activation = settings.get("hidden_act", "gelu" if family == "bert" else "gelu_new")
+    if activation not in _ACTIVATIONS:
+        raise UserError(f"{source}: hidden_act is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}")
+    fields = {field: settings[name] for field, name in _SAME_FIELDS.items() if name in settings}
+    if family == "albert":
+        fields |= {"embedding_width": settings["embedding_size"], "share_layers": True}
+    return BertConfig(**fields, activation=_ACTIVATIONS[activation], pooler=pooler)
+
+
+def _tidy(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[str, np.ndarray]:
+    """Names as today's files have them, without buffers and without second copies of tied tensors."""
+    tidy = {}
+    for name, tensor in tensors.items():
+        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+        if not name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
+            tidy[name] = tensor
+    for head in ("cls.predictions.", "predictions."):
+        # `decoder.bias` is `bias` once more; `decoder.weight` is the table of token embeddings once more.
+        copies = {f"{head}decoder.bias": f"{head}bias"}
+        copies[f"{head}decoder.weight"] = f"{prefix}embeddings.word_embeddings.weight"
+        for copy, original in copies.items():
+            if copy in tidy and not np.array_equal(tidy.setdefault(original, tidy[copy]), tidy[copy]):
+                raise UserError(
+                    f"{source}: {copy} differs from {original}; these models tie the two and cannot hold both"
+                )
+            tidy.pop(copy, None)
+    return tidy
+
+
+def _shapes(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Shapes of our parameters, by path, of the model whose head the tensors have."""
+    model: nn.Module
+    if "qa_outputs.weight" in tensors:
+        model = QuestionAnswerer(config)
+    elif "classifier.weight" in tensors:
+        classes = tensors["classifier.weight"].shape[0]
+        model = SequenceClassifier(config, classes) if config.pooler else TokenClassifier(config, classes)
+    else:
+        model = BertPretraining(config)
+    token = jnp.zeros((1, 1), jnp.int32)
+    params = jax.eval_shape(model.init, jax.random.key(0), token, token, token)["params"]
+    return {path: value.shape for path, value in flatten_dict(params, sep="/").items()}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes or refreshes .venv-parity (ours, and PyTorch with transformers), then runs COMMAND in it, by default the live
+# parity tests:
+#
+#     tests/parity/run.sh [COMMAND...]
+#
+# When nothing changed, the set-up costs milliseconds. .venv itself stays free of PyTorch.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+inputs=(requirements.txt requirements-dev.txt requirements-parity.txt constraints.txt tests/parity/run.sh)
+stamp=$(cat "${inputs[@]}" | sha256sum)
+if [ "$(cat .venv-parity/.stamp 2>/dev/null)" != "$stamp" ]; then
+  ./tpu_setup.sh  # also finds the interpreter
+  echo "run.sh: installing into .venv-parity (a minute or two)" >&2
+  rm -rf .venv-parity
+  .venv/bin/python -m venv .venv-parity
+  # PyTorch's own index has builds without CUDA; where it cannot be reached, the general one serves.
+  .venv-parity/bin/python -m pip install --quiet --disable-pip-version-check \
+    --extra-index-url https://download.pytorch.org/whl/cpu \
+    -r requirements.txt -r requirements-dev.txt -r requirements-parity.txt -c constraints.txt \
+    2>.venv-parity/install.log || { cat .venv-parity/install.log >&2; exit 1; }
+  echo "$stamp" > .venv-parity/.stamp
+fi
+
+export VIRTUAL_ENV="$PWD/.venv-parity" PATH="$PWD/.venv-parity/bin:$PATH" JAX_PLATFORMS=cpu
+if [ $# -eq 0 ]; then set -- pytest tests/parity; fi
+exec "$@"
