@@ -1,0 +1,79 @@
+"""Curves of runs, as people look at them: one picture per kind of figure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+COLOURS = ("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118", "#6cc5b0", "#9c6b4e", "#97bbf5")
+
+
+def save_figure(figure: Figure, file: epath.Path) -> None:
+    """Writes a PNG, also to an object store."""
+    file = epath.Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as out:
+        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+
+
+def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """An empty, quiet coordinate system."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    return figure, axes
+
+
+def kind(name: str) -> str:
+    """Figures that share a last word share a picture: mlm_loss and nsp_loss are of the kind loss."""
+    return name.rsplit("_", 1)[-1]
+
+
+def draw_curves(
+    runs: Mapping[str, Iterable[Mapping[str, Any]]], folder: epath.Path, names: Iterable[str]
+) -> list:
+    """Draws the given figures of one or several runs against the step.
+
+    runs: by label, lines of metrics.jsonl. Training is a thin line, evaluation a line with dots, runs differ by colour
+    when there are several, figures otherwise. Returns the files written: folder/<kind>.png.
+    """
+    names = list(names)
+    files = []
+    for group in dict.fromkeys(kind(name) for name in names):
+        figure, axes = new_axes(title=group)
+        curves = 0
+        for number, (label, lines) in enumerate(runs.items()):
+            lines = list(lines)
+            for order, name in enumerate(n for n in names if kind(n) == group):
+                colour = COLOURS[(order if len(runs) == 1 else number) % len(COLOURS)]
+                for split in dict.fromkeys(line.get("split") for line in lines):
+                    points = [
+                        (li["step"], li[name]) for li in lines if li.get("split") == split and name in li
+                    ]
+                    if not points:
+                        continue
+                    text = " ".join(
+                        part for part in (label if len(runs) > 1 else "", name, split or "train") if part
+                    )
+                    style = (
+                        {"marker": "o", "markersize": 3.5, "linewidth": 1.8}
+                        if split
+                        else {"linewidth": 0.9, "alpha": 0.7}
+                    )
+                    axes.plot(*zip(*points, strict=True), color=colour, label=text, **style)
+                    curves += 1
+        if not curves:
+            continue
+        axes.set_xlabel("step")
+        if group == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8)
+        files.append(epath.Path(folder) / f"{group}.png")
+        save_figure(figure, files[-1])
+    return files

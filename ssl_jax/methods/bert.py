@@ -1,0 +1,96 @@
+"""BERT's pretraining as a method: masked words, and how two segments belong together (arXiv:1810.04805).
+
+With `sop` for the second task it is ALBERT's (arXiv:1909.11942), without one RoBERTa's (arXiv:1907.11692).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.data.tokenizers import SpecialTokens
+from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
+from ssl_jax.losses.metrics import accuracy
+from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.models.bert import BertConfig, BertPretraining
+from ssl_jax.transforms.masking import MaskingConfig, mask_batch
+
+PairTask = Literal["nsp", "sop", "none"]
+PAIR_LOSSES = {"nsp": next_sentence, "sop": sentence_order}
+
+
+class Pretraining(NamedTuple):
+    """The method, and its figures on held-out data: the same tasks without dropout.
+
+    predict: `(params, batch, positions) -> token logits `[batch, predictions, vocab]``, for looking at what the model says.
+    """
+
+    method: Method
+    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
+    predict: Callable[[Tree, Batch, jax.Array], jax.Array]
+
+
+def pretraining(
+    config: BertConfig, *, masking: MaskingConfig, pair_task: PairTask, special: SpecialTokens
+) -> Pretraining:
+    """Masked words plus a task on pairs of segments.
+
+    The batch holds, all int32: `tokens`, `segments`, `sequence` (0 for padding, else the number of the packed document)
+    `[batch, length]`; `words [batch, length]` when whole words are masked; `positions [batch, length]` when documents are
+    packed; `label [batch]` when there is a task on pairs.
+    """
+    model = BertPretraining(config)
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        return dict(model.init(rng, batch["tokens"], batch["segments"], batch["sequence"]))
+
+    def figures(
+        params: Tree, batch: Batch, masks_rng: jax.Array, dropout_rng: jax.Array | None
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        masked = mask_batch(
+            masks_rng,
+            batch["tokens"],
+            batch["sequence"],
+            batch.get("words"),
+            config=masking,
+            mask_id=special.mask,
+            special_ids=(special.cls, special.sep),
+            vocab_size=config.vocab_size,
+        )
+        predicted = model.apply(
+            {"params": params},
+            masked.tokens,
+            batch["segments"],
+            batch["sequence"],
+            batch.get("positions"),
+            predict_positions=masked.positions,
+            deterministic=dropout_rng is None,
+            rngs=None if dropout_rng is None else {"dropout": dropout_rng},
+        )
+        examples = batch.get("example_weight", jnp.ones(batch["tokens"].shape[0]))
+        weights = masked.weights * examples[:, None]
+        losses = {"mlm_loss": masked_language_model(predicted.token_logits, masked.labels, weights)}
+        metrics = {"mlm_accuracy": accuracy(predicted.token_logits, masked.labels, weights)}
+        if pair_task != "none":
+            pair = (predicted.pair_logits, batch["label"], examples)
+            losses[f"{pair_task}_loss"] = PAIR_LOSSES[pair_task](*pair)
+            metrics[f"{pair_task}_accuracy"] = accuracy(*pair)
+        return losses, metrics
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        masks_rng, dropout_rng = jax.random.split(rng)
+        losses, metrics = figures(params, batch, masks_rng, dropout_rng)
+        return losses, Aux(metrics, extras)
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, metrics = figures(params, batch, rng, None)
+        return {**losses, **metrics}
+
+    def predict(params: Tree, batch: Batch, positions: jax.Array) -> jax.Array:
+        inputs = (batch["tokens"], batch["segments"], batch["sequence"])
+        return model.apply({"params": params}, *inputs, predict_positions=positions).token_logits
+
+    return Pretraining(Method(init, loss), evaluate, predict)

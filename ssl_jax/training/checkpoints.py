@@ -1,0 +1,194 @@
+"""Checkpoints of a run: asynchronous, atomic, verified when they are read back, restorable on any mesh."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from ssl_jax.errors import UserError
+from ssl_jax.method import Tree
+from ssl_jax.training.distributed import sync
+from ssl_jax.training.paths import named_leaves
+from ssl_jax.training.state import TrainState
+
+policies = ocp.training.preservation_policies
+
+
+@jax.jit
+def fingerprint(tree: Tree) -> jax.Array:
+    """One uint32 per leaf: the sum of its bits, read as integers, modulo 2^32.
+
+    Integer sums do not depend on the order, hence not on the mesh. It tells a file whose bytes changed from a sound
+    one, which the storage format alone does not.
+    """
+
+    def bits(x: jax.Array) -> jax.Array:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x = jax.random.key_data(x)
+        if x.dtype == jnp.bool_:
+            return x.sum(dtype=jnp.uint32)
+        unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}[x.dtype.itemsize]
+        return jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32).sum(dtype=jnp.uint32)
+
+    return jnp.stack([bits(x) for x in jax.tree.leaves(tree)])
+
+
+def _parts(state: TrainState) -> dict[str, Tree]:
+    """What is stored under which name: the model apart, so that it can be read without the optimiser."""
+    rest = state._asdict()
+    return {"model": {"params": rest.pop("params"), **rest.pop("extras")}, "training": rest}
+
+
+def _join(parts: Mapping[str, Tree]) -> TrainState:
+    extras = dict(parts["model"])
+    return TrainState(params=extras.pop("params"), extras=extras, **parts["training"])
+
+
+def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
+
+
+class Checkpoints:
+    """The checkpoints/ folder of a run. Every process calls every method, with the same arguments."""
+
+    def __init__(
+        self, folder: epath.Path, *, keep_latest: int | None = None, keep_every: int | None = None
+    ) -> None:
+        """With `keep_latest`, a folder to write: leavings of an interrupted save are removed, old checkpoints pruned
+        but for every `keep_every` steps. Without it, a folder to read."""
+        self.folder = epath.Path(folder).resolve()
+        writing = keep_latest is not None
+        kept = (
+            [policies.LatestN(keep_latest), policies.EveryNSteps(keep_every)]
+            if writing
+            else [policies.PreserveAll()]
+        )
+        self._open = lambda: ocp.training.Checkpointer(
+            self.folder,
+            preservation_policy=policies.AnyPreservationPolicy(kept),
+            cleanup_tmp_directories=writing,
+        )
+        self._checkpointer = self._open()
+        self._pending = None
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
+
+    def save(self, state: TrainState, notes: Mapping[str, Any]) -> None:
+        """Starts writing; returns when the state is copied and may change. `notes` is JSON: clock, place in the data.
+
+        Raises UserError if the folder, or the disk, does not take it, now or with the next `save` or `wait`; the
+        checkpoints already there are not touched.
+        """
+        self.wait()
+        step = int(state.step)
+        parts = _parts(state)
+        marks = np.asarray(fingerprint(parts)).tolist()
+        try:
+            self._pending = self._checkpointer.save_checkpointables_async(
+                step, parts, force=True, custom_metadata={**notes, "fingerprint": marks}
+            )
+        except (OSError, ValueError) as error:
+            raise self._not_written(error) from error
+
+    def wait(self) -> None:
+        """Returns when nothing is being written. Raises like `save`."""
+        pending, self._pending = self._pending, None
+        try:
+            if pending is not None:
+                pending.result()
+        except (OSError, ValueError) as error:
+            raise self._not_written(error) from error
+
+    def _not_written(self, error: Exception) -> UserError:
+        last = str(error).strip().splitlines()[-1]
+        sound = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
+        return UserError(
+            f"{self.folder}: a checkpoint could not be written ({last[:300]}). "
+            f"Complete checkpoints kept: {', '.join(sorted(sound, key=int)) or 'none'}. Free some space or choose "
+            "another --workdir, then run the same command again: it continues from the newest one."
+        )
+
+    def notes(self, step: int) -> dict[str, Any]:
+        """What `save` was given beside the state."""
+        return dict(self._checkpointer.checkpointables_metadata(step).custom_metadata)
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The state at a step, placed as `abstract`'s shardings say. Raises if the files are damaged."""
+        parts = self._checkpointer.load_checkpointables(step, _parts(abstract))
+        self._verify(step, parts)
+        return _join(parts)
+
+    def restore_model(self, step: int, abstract: Tree) -> Tree:
+        """Only {"params": ..., **extras} of a step."""
+        return self._checkpointer.load_checkpointables(step, {"model": abstract})["model"]
+
+    def model_shapes(self, step: int) -> Tree:
+        """Shape and dtype of every array of the model at a step, read from the checkpoint itself."""
+        stored = self._checkpointer.checkpointables_metadata(step).metadata["model"]
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), stored)
+
+    def _verify(self, step: int, parts: Tree) -> None:
+        found = np.asarray(fingerprint(parts)).tolist()
+        if found != self.notes(step)["fingerprint"]:
+            raise ValueError("its arrays are not those that were saved")
+
+    def restore_newest(self, abstract: TrainState, say: Callable[[str], None]) -> TrainState | None:
+        """The newest sound state, or None if nothing was ever saved.
+
+        A damaged checkpoint is reported, moved into the run's damaged/ folder, and the one before it tried. UserError
+        if none is sound (a run with a history never starts again from scratch by itself), or if the checkpoints are
+        sound but of another model.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                stored = self._stored_shapes(step)
+                if stored == (wanted := _shapes(_parts(abstract))):
+                    return self.restore(step, abstract)
+            except Exception as error:  # whatever a damaged file makes the reader raise
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                say(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
+                self._set_aside(step)
+            else:
+                different = sorted(
+                    name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name)
+                )
+                raise UserError(
+                    f"{self.folder}: checkpoint {step} was written by other code or another configuration; "
+                    f"{len(different)} arrays differ, such as {', '.join(different[:5])}. "
+                    "Run the revision named in environment.json, or start anew with another --workdir."
+                )
+        if steps or self._damaged.exists():
+            raise UserError(
+                f"{self.folder}: none of the checkpoints can be read (the damaged ones are in {self._damaged}). "
+                "Restore one from a backup, or start anew with another --workdir."
+            )
+        return None
+
+    def _stored_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        return _shapes(self._checkpointer.checkpointables_metadata(step).metadata)
+
+    @property
+    def _damaged(self) -> epath.Path:
+        return self.folder.parent / "damaged"
+
+    def _set_aside(self, step: int) -> None:
+        self._checkpointer.close()
+        if jax.process_index() == 0:
+            self._damaged.mkdir(parents=True, exist_ok=True)
+            if (self._damaged / str(step)).exists():
+                (self._damaged / str(step)).rmtree()
+            (self.folder / str(step)).rename(self._damaged / str(step))
+        sync(f"set aside {step}")
+        self._checkpointer = self._open()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self.wait()
+        self._checkpointer.close()

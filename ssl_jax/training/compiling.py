@@ -1,0 +1,67 @@
+"""An experiment on a mesh, as compiled programs. The mesh may be of devices that are not there: see `plan`."""
+
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from ssl_jax.training.experiment import Experiment, Phase
+from ssl_jax.training.sharding import batch_sharding, place, replicated
+from ssl_jax.training.state import TrainState
+from ssl_jax.training.step import make_initial_state, make_train_step
+
+
+class Program:
+    """What runs on the devices: the initialisation and, per phase, the train step.
+
+    Everything is laid out by `experiment.rules`; the state is donated to the step, so that it exists once.
+    """
+
+    def __init__(self, experiment: Experiment, mesh: Mesh) -> None:
+        self.experiment, self.mesh = experiment, mesh
+        self._first_state = make_initial_state(
+            experiment.method,
+            experiment.optimizer,
+            batch=experiment.phases[0].batch,
+            seed=experiment.train.seed,
+        )
+        self._clear = jax.jit(
+            lambda metrics: jax.tree.map(jnp.zeros_like, metrics), out_shardings=replicated(mesh)
+        )
+
+    @cached_property
+    def state(self) -> TrainState:
+        """Shape, dtype and sharding of every array of the state."""
+        return place(self.mesh, self.experiment.rules, jax.eval_shape(self._first_state))
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step, made where it lives."""
+        shardings = jax.tree.map(lambda x: x.sharding, self.state)
+        return jax.jit(self._first_state, out_shardings=shardings)()
+
+    def lower_train_step(self, phase: Phase) -> jax.stages.Lowered:
+        """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be compiled."""
+        step = make_train_step(
+            self.experiment.method,
+            self.experiment.optimizer,
+            seed=self.experiment.train.seed,
+            micro_batches=self.experiment.train.micro_batches,
+        )
+        shardings = jax.tree.map(lambda x: x.sharding, self.state)
+        along_batch = batch_sharding(self.mesh)
+        batch = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=along_batch)
+            for name, x in phase.batch.items()
+        }
+        compiled = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
+        with jax.set_mesh(self.mesh):
+            return compiled.lower(self.state, batch)
+
+    def train_step(self, phase: Phase) -> jax.stages.Compiled:
+        """The compiled step of a phase. It accepts one shape of batch: a step can't compile a second time unnoticed."""
+        return self.lower_train_step(phase).compile()
+
+    def cleared(self, state: TrainState) -> TrainState:
+        """The state with empty metrics; the old ones stay readable."""
+        return state._replace(metrics=self._clear(state.metrics))

@@ -1,0 +1,108 @@
+"""Several hosts, one run: joining the others, waiting for them, and hearing that the machine will be taken away."""
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from ssl_jax.errors import UserError
+
+
+def on_tpu() -> bool:
+    """Whether this machine has a TPU, without initialising it."""
+    return any(Path("/dev").glob("accel*")) or any(Path("/dev/vfio").glob("[0-9]*"))
+
+
+def join(hosts: str) -> None:
+    """Starts `jax.distributed`. Must come before any other use of jax devices.
+
+    hosts: "auto" joins the pod on a TPU VM and the job under a launcher that jax knows (Slurm, Open MPI with several
+    tasks), and is a single process elsewhere; "HOST:PORT,ID,COUNT" names the address of process 0, this process's
+    number and how many there are.
+    """
+    if hosts != "auto":
+        try:
+            address, number, count = hosts.split(",")
+            number, count = int(number), int(count)
+        except ValueError:
+            raise UserError(
+                f"--hosts {hosts!r}: expected auto, or HOST:PORT,ID,COUNT such as 10.0.0.1:8476,0,4."
+            ) from None
+        jax.distributed.initialize(address, num_processes=count, process_id=number)
+        return
+    several_tasks = any(int(os.environ.get(name, 1)) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    if several_tasks:
+        jax.distributed.initialize()
+    elif on_tpu():
+        try:
+            jax.distributed.initialize()
+        except (ValueError, RuntimeError) as error:  # a TPU VM on its own has no cluster to join
+            if jax.process_count() > 1:
+                raise UserError(
+                    f"--hosts auto: this pod could not be joined ({error}); name its hosts with "
+                    "--hosts HOST:PORT,ID,COUNT on every worker."
+                ) from error
+
+
+def is_main() -> bool:
+    """Whether this process prints and writes the logs."""
+    return jax.process_index() == 0
+
+
+def sync(name: str) -> None:
+    """Returns when every process has called it."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def same_everywhere(content: object) -> bool:
+    """Whether every process passed the same JSON-like content."""
+    if jax.process_count() == 1:
+        return True
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+    gathered = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+    return bool((gathered == gathered[0]).all())
+
+
+class StopRequest:
+    """Hears SIGTERM (a preemption) and Ctrl-C, and tells at which step to save and leave.
+
+    On several hosts the signal may reach only one of them; all of them are told to stop at the same step.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if number == signal.SIGTERM and jax.process_count() > 1:
+                continue  # jax's coordination service listens to it
+            self._previous[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: object) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @property
+    def heard(self) -> bool:
+        """Whether this process, alone in its run, has been asked to stop; long work may look here."""
+        return self.signal is not None and jax.process_count() == 1
+
+    def due(self, step: int) -> bool:
+        """Whether to stop after `step`. Every process asks at every step."""
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+            self.signal = signal.SIGTERM
+            return True
+        return self.heard

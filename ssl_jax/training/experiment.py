@@ -1,0 +1,125 @@
+"""What an experiment's `build(config)` returns: a method, its data and its figures, and nothing hidden."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import optax
+from etils import epath
+
+from ssl_jax.method import Batch, Mean, Method, Tree
+from ssl_jax.training.sharding import MeshConfig, Rules
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length and rhythm of a run. The intervals are in steps; a checkpoint is also written at the last step."""
+
+    batch_size: int = 32
+    """Examples per step, over all devices and hosts."""
+    micro_batches: int = 1
+    """Parts in which a batch is computed to save memory; the result is that of the whole batch."""
+    seed: int = 0
+    """Decides initialisation, order of the data, masks and dropout."""
+    log_every: int = 20
+    """Steps averaged in one line of metrics.jsonl."""
+    eval_every: int = 500
+    """Steps between two evaluations on held-out data; also evaluated at the last step."""
+    save_every: int = 500
+    """Steps between two checkpoints."""
+    keep_latest: int = 2
+    """Newest checkpoints to keep."""
+    keep_every: int = 500
+    """Checkpoints at multiples of this many steps are kept for good; `replay` draws curves from them."""
+
+
+class Phase(NamedTuple):
+    """A stretch of training with batches of one shape.
+
+    steps: its length.
+    batch: shape and dtype of every array of the global batch, known without reading data.
+    work: what the speed counts, and how much of it a batch holds: ("tokens", batch * length).
+    """
+
+    steps: int
+    batch: Mapping[str, jax.ShapeDtypeStruct]
+    work: tuple[str, int]
+
+
+class Data(NamedTuple):
+    """The opened data of a run.
+
+    train: per phase, an endless `grain.MapDataset` of single examples (dictionaries of NumPy arrays).
+    heldout: per phase and by name, finite ones for evaluation.
+    identity: what must not change between a run and its continuation, such as the hash of a tokenizer.
+    details: whatever the experiment's report needs.
+    """
+
+    train: tuple[grain.MapDataset, ...]
+    heldout: tuple[Mapping[str, grain.MapDataset], ...]
+    identity: Mapping[str, str]
+    details: Any = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an experiment's report has to show results with, at the end of a run.
+
+    folder: the run folder, to write plots and samples into, by the one process that `writes`; every process calls the
+    report, since the arrays may be spread over all of them. say: prints a line. variables: {"params": ..., **extras}.
+    figures: the last evaluation, by split.
+    """
+
+    folder: epath.Path
+    writes: bool
+    say: Callable[[str], None]
+    variables: Mapping[str, Tree]
+    data: Data
+    figures: Mapping[str, Mapping[str, float]]
+
+
+Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
+
+
+class Experiment(NamedTuple):
+    """An experiment, ready to run. Building one reads no data and allocates nothing.
+
+    method, optimizer, train, mesh: what is trained, how.
+    phases: one, or several with batches of different shapes.
+    open_data: `(run folder) -> Data`; the place where files are read and tokenizers trained.
+    evaluate: `(params, extras, batch, rng) -> metrics`, deterministic but for `rng`. The batch has an additional
+        `example_weight [batch]`, 0 for the rows that fill up the last batch.
+    rules: where the parameters live on the mesh.
+    schedules: functions of the step to log, such as {"learning_rate": schedule}.
+    headline: names of the figures that the progress bar and the plots show.
+    report: called once at the end of a run, to print and draw what only this experiment can.
+    import_weights: `(path) -> params` from another library's files, for `--init_from`.
+    """
+
+    method: Method
+    optimizer: optax.GradientTransformation
+    train: TrainConfig
+    mesh: MeshConfig
+    phases: tuple[Phase, ...]
+    open_data: Callable[[epath.Path], Data]
+    evaluate: Evaluate | None = None
+    rules: Rules = ()
+    schedules: Mapping[str, Callable[[int], jax.Array]] = {}
+    headline: tuple[str, ...] = ("loss",)
+    report: Callable[[Report], None] | None = None
+    import_weights: Callable[[epath.Path], Tree] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return sum(phase.steps for phase in self.phases)
+
+    def phase_at(self, step: int) -> tuple[int, int]:
+        """(phase, step within it) of the step that follows `step` finished ones; the last phase once all are."""
+        for number, phase in enumerate(self.phases):
+            if step < phase.steps:
+                return number, step
+            step -= phase.steps
+        return len(self.phases) - 1, self.phases[-1].steps

@@ -1,0 +1,133 @@
+"""The run folder: which configuration it belongs to, and what it was run with."""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import jax
+from etils import epath
+
+from ssl_jax.errors import UserError
+
+CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
+TOPOLOGY = "config.mesh."
+"""Settings that may differ when a run is continued: the same curve comes from any mesh."""
+
+
+def write_json(file: epath.Path, content: Any) -> None:
+    """Writes a file whole or not at all."""
+    draft = file.with_name(file.name + ".new")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(file)
+
+
+def read_json(file: epath.Path) -> Any:
+    """UserError if the file is absent or not JSON."""
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{file.parent} is not a run folder: it has no {file.name}.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}: not JSON ({error}); restore it, or choose another --workdir.") from None
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(settings, Mapping):
+        return {prefix: settings}
+    joined = ((f"{prefix}.{key}" if prefix else key, value) for key, value in settings.items())
+    return {name: leaf for key, value in joined for name, leaf in flatten(value, key).items()}
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """Lines such as "config.train.seed: 0 -> 1", but for the topology."""
+    before, after = flatten(old), flatten(new)
+    names = [n for n in {**before, **after} if before.get(n) != after.get(n) and not n.startswith(TOPOLOGY)]
+    return [f"{name}: {before.get(name)!r} -> {after.get(name)!r}" for name in names]
+
+
+def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
+    """Makes the folder this run's, or checks that it already is.
+
+    settings: JSON: experiment, preset and the full configuration. UserError if the folder cannot be written, or if it
+    belongs to a run with other settings (the differences are listed).
+    """
+    settings = json.loads(json.dumps(settings))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CONFIG).exists():
+            changed = differences(read_json(folder / CONFIG), settings)
+            if changed:
+                raise UserError(
+                    f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
+                    f"{'; '.join(changed)}. Give the old values to continue it, another --workdir to start a new run, "
+                    f"or both --workdir and --init_from {folder} to start from its weights."
+                )
+        elif any(path.name not in {CONFIG + ".new"} for path in folder.iterdir()):
+            raise UserError(
+                f"{folder} is not empty and not a run folder (it has no {CONFIG}); choose another --workdir."
+            )
+        write_json(folder / CONFIG, settings)
+        write_json(folder / ENVIRONMENT, environment())
+    except OSError as error:
+        raise UserError(
+            f"--workdir {folder}: cannot be written ({error.strerror or error}); choose a folder that can. "
+            "Checkpoints already there are untouched."
+        ) from error
+
+
+def environment() -> dict[str, Any]:
+    """Versions, revision and devices: what a figure of this run depends on besides the configuration."""
+    packages = (
+        "jax",
+        "jaxlib",
+        "libtpu",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "grain",
+        "numpy",
+        "sentencepiece",
+    )
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in packages},
+        "revision": _revision(),
+        "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    source = epath.Path(__file__).parent
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
+    """Remembers what the data of a new run is; UserError if that of a continued run has changed."""
+    if not (folder / DATA).exists():
+        write_json(folder / DATA, dict(identity))
+        return
+    changed = differences(read_json(folder / DATA), dict(identity))
+    if changed:
+        raise UserError(
+            f"{folder}: the data is not what this run was started with (old -> new): {'; '.join(changed)}. "
+            "Continuing would mix two curves. Bring the old files back, or start anew with another --workdir."
+        )

@@ -1,0 +1,258 @@
+"""The training loop, from the first compile to the report.
+
+Arriving at a step means, in this order: log it, evaluate it, save it. What is missing of this after a restart is done
+again, so that a run that was killed has the same log as one that was not.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import jax
+from etils import epath
+
+from ssl_jax.data.loading import training_batches
+from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import draw_curves
+from ssl_jax.method import Batch
+from ssl_jax.training import folder as run_folder
+from ssl_jax.training import sharding
+from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.compiling import Program
+from ssl_jax.training.distributed import StopRequest, is_main, same_everywhere, sync
+from ssl_jax.training.evaluate import Evaluator
+from ssl_jax.training.experiment import Data, Experiment, Report
+from ssl_jax.training.metrics import MetricsLog, means
+from ssl_jax.training.progress import Display, duration, figure
+from ssl_jax.training.state import TrainState
+from ssl_jax.training.warm_start import warm_start
+
+STEPS_IN_FLIGHT = 2
+"""Steps that may be queued on the devices: enough to keep them busy, few enough to leave promptly."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds of training over all sittings, the seconds of them spent waiting for data, and the work done."""
+
+    seconds: float = 0.0
+    waiting: float = 0.0
+    work: float = 0.0
+
+
+class Run:
+    """One sitting of a run: from wherever its folder stands to the last step. Every process makes one."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: epath.Path,
+        settings: Mapping[str, Any],
+        *,
+        init_from: str | None = None,
+    ) -> None:
+        """Claims the folder, opens the data, and restores or initialises the state. Raises UserError."""
+        self.experiment, self.config, self.folder = experiment, experiment.train, epath.Path(folder)
+        self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
+        self.mesh = sharding.make_mesh(experiment.mesh)
+        sharding.check_batch(self.mesh, self.config.batch_size, self.config.micro_batches)
+        if is_main():
+            run_folder.claim(self.folder, settings)
+        sync("folder claimed")
+        self.data = self._open_data()
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints",
+            keep_latest=self.config.keep_latest,
+            keep_every=self.config.keep_every,
+        )
+        self.program = Program(experiment, self.mesh)
+        self.clock = Clock()
+        self.state = self._first_state(init_from)
+        self.step = int(self.state.step)
+        self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self.evaluator = Evaluator(experiment, self.mesh) if experiment.evaluate else None
+        self._unwritten: tuple[int, TrainState, jax.Array, Clock] | None = None
+        self._logged_clock = self.clock
+
+    def _open_data(self) -> Data:
+        """Process 0 goes first: it trains the tokenizer and fills the caches that the others then read."""
+        if is_main():
+            data = self.experiment.open_data(self.folder)
+            run_folder.check_data(self.folder, data.identity)
+        sync("data opened")
+        if not is_main():
+            data = self.experiment.open_data(self.folder)
+        if not same_everywhere(data.identity):
+            raise UserError(
+                f"{self.folder}: the hosts see different data; use a --workdir that all of them share."
+            )
+        return data
+
+    def _first_state(self, init_from: str | None) -> TrainState:
+        """This run's newest checkpoint, else other weights, else a fresh initialisation. The first line says which."""
+        state = self.checkpoints.restore_newest(self.program.state, self.display.say)
+        if state is not None:
+            notes = self.checkpoints.notes(int(state.step))
+            self.clock = Clock(**notes["clock"])
+            self.display.say(
+                f"{self.folder}: continuing at step {int(state.step)} of {self.experiment.steps}"
+            )
+            return state
+        state = self.program.initial_state()
+        parameters = sum(x.size for x in jax.tree.leaves(state.params))
+        start = f"starting from {init_from}" if init_from else "starting from scratch"
+        self.display.say(f"{self.folder}: {start}; {parameters:,} parameters, {self.mesh.size} device(s)")
+        if init_from:
+            warm = warm_start(
+                init_from,
+                state.params,
+                mesh=self.mesh,
+                rules=self.experiment.rules,
+                import_weights=self.experiment.import_weights,
+                say=self.display.say,
+            )
+            state = state._replace(params=warm)
+        return state
+
+    def train(self) -> int:
+        """Trains to the last step and reports. Returns the exit code: 0, or 128 + the signal that ended it early."""
+        try:
+            with StopRequest() as stop, self.display:
+                batches = self._batches()
+                in_flight: deque[jax.Array] = deque()
+                while True:
+                    stopping = stop.due(self.step)
+                    self._evaluate_and_save(stop, stopping=stopping)
+                    if stopping or self.step == self.experiment.steps:
+                        break
+                    started = time.perf_counter()
+                    batch, train_step, work = next(batches)
+                    waited = time.perf_counter() - started
+                    self.state, bad_step = train_step(self.state, batch)
+                    in_flight.append(bad_step)
+                    if len(in_flight) > STEPS_IN_FLIGHT:
+                        in_flight.popleft().block_until_ready()
+                    self.step += 1
+                    self._tick(time.perf_counter() - started, waited, work)
+                    if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
+                        self._take_figures(bad_step)
+            self.checkpoints.wait()
+            if stopping and self.step < self.experiment.steps:
+                self.display.say(f"stopped and saved at step {self.step}; the same command continues")
+                return 128 + stop.signal
+            self._report()
+            return 0
+        finally:
+            self.log.close()
+            self.checkpoints.close()
+
+    def _batches(self) -> Iterator[tuple[Batch, Any, int]]:
+        """(batch, compiled step, work it holds) from the current step to the end, phase after phase."""
+        place = sharding.batch_sharding(self.mesh)
+        number, done = self.experiment.phase_at(self.step)
+        for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
+            started = time.perf_counter()
+            train_step = self.program.train_step(phase)
+            self.display.say(f"compiled the step in {time.perf_counter() - started:.1f} s")
+            batches = training_batches(dataset, self.config.batch_size, place, first_batch=done)
+            for batch in islice(batches, phase.steps - done):
+                yield batch, train_step, phase.work[1]
+            done = 0
+
+    def _tick(self, seconds: float, waited: float, work: int) -> None:
+        clock = self.clock
+        self.clock = Clock(clock.seconds + seconds, clock.waiting + waited, clock.work + work)
+        self.display.advance(self.step)
+
+    def _take_figures(self, bad_step: jax.Array) -> None:
+        """Sets the figures of this interval aside and writes those of the one before, which have arrived by now."""
+        self._write_figures()
+        self._unwritten = (self.step, self.state.metrics, bad_step, self.clock)
+        self.state = self.program.cleared(self.state)
+
+    def _write_figures(self) -> None:
+        if self._unwritten is None:
+            return
+        step, metrics, bad_step, clock = self._unwritten
+        self._unwritten = None
+        self._stop_if_bad(int(bad_step))
+        figures = means(jax.device_get(metrics))
+        figures |= {name: float(schedule(step - 1)) for name, schedule in self.experiment.schedules.items()}
+        before, self._logged_clock = self._logged_clock, clock
+        seconds = max(clock.seconds - before.seconds, 1e-9)
+        speed = (clock.work - before.work) / seconds
+        waiting = (clock.waiting - before.waiting) / seconds
+        unit = self.experiment.phases[0].work[0]
+        timing = {"seconds": clock.seconds, f"{unit}_per_second": speed, "data_wait": waiting}
+        self.log.write(step, figures, timing=timing)
+        shown = {name: figures[name] for name in self.experiment.headline if name in figures}
+        left = (self.experiment.steps - step) * clock.seconds / max(step, 1)
+        self.display.show(step, shown, speed=speed, waiting=waiting, seconds_left=left)
+
+    def _stop_if_bad(self, bad_step: int) -> None:
+        """Raises UserError if a step met NaN or infinity; the state has not changed since."""
+        if not bad_step:
+            return
+        self.checkpoints.wait()
+        saved = self.checkpoints.steps()
+        kept = (
+            f"checkpoint {saved[-1]} is the last good one" if saved else "no checkpoint had been written yet"
+        )
+        raise UserError(
+            f"{self.folder}: step {bad_step}: the loss or its gradient is not finite. Training stopped; {kept}. The "
+            "same command would meet the same step: look for NaN in the data, or lower the learning rate or clip the "
+            f"gradient in a new --workdir{f' with --init_from {self.folder}' if saved else ''}."
+        )
+
+    def _evaluate_and_save(self, stop: StopRequest, *, stopping: bool) -> None:
+        last = self.step == self.experiment.steps
+        save = stopping or last or self.step % self.config.save_every == 0
+        evaluate = self.evaluator and not stopping and (last or self.step % self.config.eval_every == 0)
+        if self.step == 0 or not (save or evaluate):
+            return
+        self._write_figures()
+        if evaluate:
+            self._evaluate(stop)
+        if (save or stop.heard) and self.step not in self.checkpoints.steps():
+            self._stop_if_bad(int(self.state.bad_step))
+            self.log.flush()
+            self.checkpoints.save(
+                self.state, {"clock": asdict(self.clock), "examples": self.step * self.config.batch_size}
+            )
+
+    def _evaluate(self, stop: StopRequest) -> None:
+        phase, _ = self.experiment.phase_at(self.step - 1)
+        for split, dataset in self.data.heldout[phase].items():
+            if self.log.evaluated(self.step, split):
+                continue
+            figures = self.evaluator(
+                self.state.params, self.state.extras, dataset, interrupted=lambda: stop.heard
+            )
+            if figures is None:
+                return
+            self.log.write(self.step, figures, split=split)
+            shown = (figure(name, figures[name]) for name in self.experiment.headline if name in figures)
+            self.display.say(f"step {self.step}  {split}: {'  '.join(shown)}")
+
+    def _report(self) -> None:
+        """Plots, the experiment's own report, and where everything is."""
+        self.display.say(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
+        if is_main():
+            draw_curves({self.folder.name: self.log.lines}, self.folder / "plots", self.experiment.headline)
+        if self.experiment.report:
+            figures = {split: self.log.last(split) for split in self.data.heldout[-1]}
+            variables = {"params": self.state.params, **self.state.extras}
+            self.experiment.report(
+                Report(self.folder, is_main(), self.display.say, variables, self.data, figures)
+            )
+        self.display.say(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
+
+
+def train(
+    experiment: Experiment, folder: epath.Path, settings: Mapping[str, Any], *, init_from: str | None = None
+) -> int:
+    """Runs an experiment in a folder, from wherever it stands. Returns the exit code."""
+    return Run(experiment, folder, settings, init_from=init_from).train()

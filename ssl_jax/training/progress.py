@@ -1,0 +1,84 @@
+"""What a run says while it works: a live bar on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+PLAIN_LINE_SECONDS = 15.0
+
+
+def duration(seconds: float) -> str:
+    """3723.4 -> "1:02:03"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def quantity(value: float) -> str:
+    """18234.2 -> "18.2k"."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def figure(name: str, value: float) -> str:
+    """A figure as people read it: accuracies in percent."""
+    return f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"
+
+
+class Display:
+    """Shows progress and lines of text; silent on every process but the first."""
+
+    def __init__(
+        self, *, steps: int, unit: str, enabled: bool = True, console: Console | None = None
+    ) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._enabled, self._steps, self._unit = enabled, steps, unit
+        self._live = enabled and self._console.is_terminal
+        self._last_line = 0.0
+        self._bar = Progress(
+            TextColumn("{task.completed}/{task.total}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            console=self._console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._task = self._bar.add_task("compiling the step", total=steps)
+
+    def __enter__(self) -> "Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        if self._enabled:
+            self._console.print(Text(text))
+
+    def advance(self, step: int) -> None:
+        """Moves the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def show(
+        self, step: int, figures: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
+    ) -> None:
+        """New figures: means since the last line, `speed` in units per second, `waiting` for data as a share."""
+        parts = [figure(name, value) for name, value in figures.items()]
+        parts += [
+            f"{quantity(speed)} {self._unit}/s",
+            f"data wait {waiting:.1%}",
+            f"ETA {duration(seconds_left)}",
+        ]
+        description = "  ".join(parts)
+        self._bar.update(self._task, description=description)
+        now = time.monotonic()
+        if not self._live and (now - self._last_line > PLAIN_LINE_SECONDS or step == self._steps):
+            self._last_line = now
+            self.say(f"step {step}/{self._steps}  {description}")

@@ -1,0 +1,107 @@
+"""Devices: the mesh, and where each array of the state and of the batch lives on it.
+
+Three mesh axes. `data` replicates the parameters and splits the batch. `fsdp` splits the batch and the parameters (each
+chip gathers a layer's weights when it needs them). `tensor` splits the width of the matrices inside a layer. The same
+run gives the same curve on any of them.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ssl_jax.errors import UserError
+from ssl_jax.method import Tree
+from ssl_jax.training.paths import path_name
+
+BATCH = PartitionSpec(("data", "fsdp"))
+
+Rules = Sequence[tuple[str, tuple[str | None, ...]]]
+"""(regular expression on the parameter's path, mesh axis per dimension). Aligned to the last dimensions, so that a rule
+for a layer also holds for layers stacked on a leading axis. The first match counts."""
+
+SMALL = 2**14
+"""Arrays of fewer elements are not worth a collective each; they stay whole unless a rule names them."""
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How the devices are used. The product of the three must be the number of devices."""
+
+    data: int = -1
+    """Copies of the model, each with its part of the batch; -1 takes all devices that the others leave."""
+    fsdp: int = 1
+    """Parts into which parameters and optimiser state are cut, each with its part of the batch."""
+    tensor: int = 1
+    """Parts into which each matrix of a layer is cut."""
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh of all devices (or of those given). UserError if the axes do not multiply to their number."""
+    devices = list(devices if devices is not None else jax.devices())
+    fixed = config.fsdp * config.tensor
+    data = len(devices) // fixed if config.data == -1 else config.data
+    if min(data, config.fsdp, config.tensor) < 1 or data * fixed != len(devices):
+        raise UserError(
+            f"mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not make the "
+            f"{len(devices)} devices at hand; choose factors of {len(devices)} (data -1 takes what is left)."
+        )
+    return jax.make_mesh(
+        (data, config.fsdp, config.tensor), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3, devices=devices
+    )
+
+
+def check_batch(mesh: Mesh, batch_size: int, micro_batches: int) -> None:
+    """UserError unless every device gets the same number of examples of every micro-batch."""
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch_size % (parts * micro_batches):
+        raise UserError(
+            f"train.batch_size {batch_size} cannot be dealt out evenly: {parts} parts of the mesh (data x fsdp) x "
+            f"{micro_batches} micro-batches need a multiple of {parts * micro_batches}."
+        )
+
+
+def partition(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, ...]) -> PartitionSpec:
+    """Where an array lives. An axis that does not divide its dimension is dropped there.
+
+    Without a rule, large arrays are cut over `fsdp` along their largest divisible dimension.
+    """
+    for pattern, axes in rules:
+        if re.search(pattern, name) and len(axes) <= len(shape):
+            aligned = (None,) * (len(shape) - len(axes)) + tuple(axes)
+            return PartitionSpec(
+                *(a if a and n % mesh.shape[a] == 0 else None for a, n in zip(aligned, shape, strict=True))
+            )
+    parts = mesh.shape["fsdp"]
+    divisible = [i for i, n in enumerate(shape) if n % parts == 0]
+    if parts == 1 or not divisible or math.prod(shape) < SMALL:
+        return PartitionSpec()
+    largest = max(divisible, key=lambda i: shape[i])
+    return PartitionSpec(*("fsdp" if i == largest else None for i in range(len(shape))))
+
+
+def shard(mesh: Mesh, rules: Rules, tree: Tree) -> Tree:
+    """The sharding of every leaf. Optimiser state follows its parameter, whose path ends its own."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: NamedSharding(mesh, partition(mesh, rules, path_name(path), x.shape)), tree
+    )
+
+
+def place(mesh: Mesh, rules: Rules, shapes: Tree) -> Tree:
+    """The abstract arrays of `shapes`, each with its sharding; what a checkpoint is restored into."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shard(mesh, rules, shapes)
+    )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Batches are cut along their first dimension, over the axes `data` and `fsdp`."""
+    return NamedSharding(mesh, BATCH)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())

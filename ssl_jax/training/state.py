@@ -1,0 +1,55 @@
+"""The state of a run: everything that changes from step to step."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssl_jax.method import Batch, Mean, Method, Tree
+
+
+class TrainState(NamedTuple):
+    """All that is saved. Randomness and data are functions of (seed, step), so there is nothing else to remember.
+
+    step: int32 scalar, the number of finished steps.
+    params: what the gradient moves.
+    extras: state without gradient (batch statistics, EMA target, codebook).
+    opt_state: the optimiser's state.
+    metrics: (sum, weight) of every figure since the last log line. Part of the state, so that a line interrupted by a
+        restart still averages over all of its steps.
+    bad_step: int32 scalar, the first step whose loss or gradient was not finite; 0 if there was none.
+    """
+
+    step: jax.Array
+    params: Tree
+    extras: Mapping[str, Tree]
+    opt_state: optax.OptState
+    metrics: dict[str, Mean]
+    bad_step: jax.Array
+
+
+def initial_state(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    metric_names: tuple[str, ...],
+    batch: Batch,
+    seed: int,
+) -> TrainState:
+    """A run's state before its first step. Pure, so it can be traced for shapes or compiled with any sharding."""
+    variables = dict(method.init(jax.random.key(seed), batch))
+    params = variables.pop("params")
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        extras=variables,
+        opt_state=optimizer.init(params),
+        metrics=zero_metrics(metric_names),
+        bad_step=jnp.zeros((), jnp.int32),
+    )
+
+
+def zero_metrics(names: tuple[str, ...]) -> dict[str, Mean]:
+    """Empty accumulators for the given figures."""
+    return {name: (jnp.zeros(()), jnp.zeros(())) for name in names}

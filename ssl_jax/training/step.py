@@ -1,0 +1,154 @@
+"""One optimiser step: gradients of a method's loss over micro-batches, the update, and a guard against NaN."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.training.state import TrainState, initial_state
+
+Losses = jax.Array | dict[str, Mean]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+
+
+def step_rng(seed: int, step: jax.Array | int, micro_batch: jax.Array | int = 0) -> jax.Array:
+    """The key of a step's randomness: a function of (seed, step, micro-batch) and of nothing else."""
+    # Stream 1: stream 0 is the key that `init` consumed.
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    return jax.random.fold_in(jax.random.fold_in(key, step), micro_batch)
+
+
+def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
+    """`total / weight`, and 0 where nothing was weighed."""
+    return jnp.where(weight > 0, total / jnp.where(weight > 0, weight, 1), 0)
+
+
+def objective(losses: Losses, weights: Mapping[str, jax.Array] | None = None) -> jax.Array:
+    """The scalar to minimise: a scalar as it is, named (sum, weight) pairs as the sum of their means.
+
+    `weights` replaces each pair's own weight by that of the whole batch, when `losses` is of one micro-batch.
+    """
+    if not isinstance(losses, Mapping):
+        return losses
+    weights = weights or {name: weight for name, (_, weight) in losses.items()}
+    return sum((mean(total, weights[name]) for name, (total, _) in losses.items()), start=jnp.zeros(()))
+
+
+def split_batch(batch: Batch, parts: int) -> Batch:
+    """`[batch, ...]` to `[parts, batch / parts, ...]`; part p takes every `parts`-th example.
+
+    Striding keeps the examples of every part spread evenly over the devices that hold the batch.
+    """
+    return jax.tree.map(
+        lambda x: jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1), batch
+    )
+
+
+def gradients(
+    method: Method, params: Tree, extras: Mapping[str, Tree], batch: Batch, rngs: jax.Array
+) -> tuple[Tree, jax.Array, dict[str, Mean], Mapping[str, Tree]]:
+    """Gradient of the objective over a batch cut into `len(rngs)` micro-batches.
+
+    Returns (gradients, loss, metrics, extras). With named losses the result is that of the whole batch at once, however
+    unevenly the weights fall: a first pass asks the loss for its weights only (the compiler drops the rest of the model
+    from it), and each micro-batch is then differentiated against the whole batch's weights.
+    """
+    parts = rngs.shape[0]
+
+    def scalar(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array, weights: Tree
+    ) -> tuple:
+        losses, aux = method.loss(params, extras, batch, rng)
+        if not isinstance(losses, Mapping):
+            return losses / parts, ({}, aux)
+        return objective(losses, weights), (losses, aux)
+
+    differentiate = jax.value_and_grad(scalar, has_aux=True)
+    if parts == 1:
+        (loss, (losses, aux)), grads = differentiate(params, extras, batch, rngs[0], None)
+        return grads, loss, {**losses, **aux.metrics}, aux.extras
+
+    micro_batches = split_batch(batch, parts)
+
+    def weigh(part: tuple[Batch, jax.Array]) -> dict[str, jax.Array]:
+        losses, _ = method.loss(params, extras, *part)
+        return {name: weight for name, (_, weight) in losses.items()} if isinstance(losses, Mapping) else {}
+
+    weights = jax.tree.map(lambda x: x.sum(0), jax.lax.map(weigh, (micro_batches, rngs)))
+
+    def accumulate(carry: tuple, part: tuple[Batch, jax.Array]) -> tuple[tuple, None]:
+        sums, extras = carry
+        (loss, (losses, aux)), grads = differentiate(params, extras, *part, weights)
+        return (jax.tree.map(jnp.add, sums, (grads, loss, {**losses, **aux.metrics})), aux.extras), None
+
+    first = jax.tree.map(lambda x: x[0], micro_batches)
+    (loss, (losses, aux)), grads = jax.eval_shape(differentiate, params, extras, first, rngs[0], weights)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, loss, {**losses, **aux.metrics}))
+    (sums, extras), _ = jax.lax.scan(accumulate, (zeros, extras), (micro_batches, rngs))
+    return (*sums, extras)
+
+
+def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
+    """Names of the figures that a step of this method accumulates. `batch` may hold only shapes."""
+
+    def figures(batch: Batch) -> dict[str, Mean]:
+        variables = dict(method.init(jax.random.key(0), batch))
+        losses, aux = method.loss(variables.pop("params"), variables, batch, jax.random.key(0))
+        return {**(losses if isinstance(losses, Mapping) else {}), **aux.metrics}
+
+    return ("loss", "grad_norm", *jax.eval_shape(figures, batch))
+
+
+def make_train_step(
+    method: Method, optimizer: optax.GradientTransformation, *, seed: int, micro_batches: int = 1
+) -> TrainStep:
+    """The pure function `(state, batch) -> (state, loss)`, to be compiled by the caller.
+
+    A step whose loss or gradient norm is not finite changes neither parameters nor optimiser nor extras; it records
+    itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        step = state.step + 1
+        rngs = jax.vmap(lambda part: step_rng(seed, step, part))(jnp.arange(micro_batches))
+        grads, loss, metrics, extras = gradients(method, state.params, state.extras, batch, rngs)
+        grad_norm = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        extras = method.after_update(params, extras, step)
+
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        sound = finite & (state.bad_step == 0)
+        one = jnp.ones(())
+        metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}
+        summed = jax.tree.map(lambda old, new: old + new.astype(old.dtype), state.metrics, metrics)
+        proposed = (params, extras, opt_state, summed)
+        current = (state.params, state.extras, state.opt_state, state.metrics)
+        kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), proposed, current)
+        bad_step = jnp.where((state.bad_step == 0) & ~finite, step, state.bad_step)
+        params, extras, opt_state, metrics = kept
+        return TrainState(step, params, extras, opt_state, metrics, bad_step), loss
+
+    return train_step
+
+
+def make_initial_state(
+    method: Method, optimizer: optax.GradientTransformation, *, batch: Batch, seed: int
+) -> Callable[[], TrainState]:
+    """A function without arguments that makes the first state; trace it for shapes, or compile it sharded."""
+    names = metric_names(method, batch)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+    return lambda: initial_state(method, optimizer, names, zeros, seed)
+
+
+__all__ = [
+    "Aux",
+    "gradients",
+    "make_initial_state",
+    "make_train_step",
+    "metric_names",
+    "objective",
+    "step_rng",
+]
