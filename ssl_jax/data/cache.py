@@ -1,0 +1,46 @@
+"""Folders of derived data, written whole or not at all, by any number of processes at once."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ssl_jax.errors import UserError
+
+
+def default_cache() -> Path:
+    """`$SSL_JAX_CACHE`, else `ssl_jax` in the user's cache folder."""
+    if "SSL_JAX_CACHE" in os.environ:
+        return Path(os.environ["SSL_JAX_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssl_jax"
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, and renames it to `path` when the block ends without an error.
+
+    Where another process made `path` meanwhile, that one stays: both hold the same.
+
+    Raises:
+      UserError: nothing can be written there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        yield temporary
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    except OSError as error:
+        raise UserError(
+            f"cache folder {str(path.parent)!r} cannot be written ({error}). Free some space there, or set "
+            "SSL_JAX_CACHE to another folder."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,213 @@
+"""A corpus tokenised once, into flat memory-mapped arrays shared by all processes of a machine.
+
+Training reads tokens, never text: what a step costs does not depend on the tokenizer, and a corpus of billions of
+tokens needs no memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from ssl_jax.data.cache import default_cache, new_folder
+from ssl_jax.data.sources import Source
+from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.errors import UserError
+
+_FORMAT = 1  # of the files; part of the key
+_BATCH_CHARACTERS = 4_000_000  # tokenised in one call, by several threads
+_LONGEST_TEXT = 10_000  # characters given to the tokenizer in one piece
+
+
+class TokenizedCorpus(NamedTuple):
+    """Documents made of sentences made of tokens. No sentence and no document is empty.
+
+    Attributes:
+      name: of the source.
+      fingerprint: SHA-256 of the contents, in hexadecimal; equal wherever the text and the tokenizer are.
+      tokens: `[tokens]`, uint16 or int32.
+      sentence_offsets: int64 `[sentences + 1]`; sentence s is `tokens[sentence_offsets[s] : sentence_offsets[s + 1]]`.
+      first_sentence, end_sentence: int64 `[documents]`; document d holds sentences `first_sentence[d]` up to, without,
+        `end_sentence[d]`.
+      hashes: uint64 `[documents]`, of the text of each document.
+    """
+
+    name: str
+    fingerprint: str
+    tokens: np.ndarray
+    sentence_offsets: np.ndarray
+    first_sentence: np.ndarray
+    end_sentence: np.ndarray
+    hashes: np.ndarray
+
+    @property
+    def document_lengths(self) -> np.ndarray:
+        """Tokens per document, int64 `[documents]`."""
+        return self.sentence_offsets[self.end_sentence] - self.sentence_offsets[self.first_sentence]
+
+    def document(self, index: int) -> np.ndarray:
+        """Tokens of one document."""
+        start, end = self.sentence_offsets[[self.first_sentence[index], self.end_sentence[index]]]
+        return self.tokens[start:end]
+
+    def select(self, documents: np.ndarray) -> "TokenizedCorpus":
+        """The same corpus with only these documents, by index or by boolean mask; tokens are not copied."""
+        return self._replace(
+            first_sentence=self.first_sentence[documents],
+            end_sentence=self.end_sentence[documents],
+            hashes=self.hashes[documents],
+        )
+
+
+def split(corpus: TokenizedCorpus, held_out: float, seed: int = 0) -> tuple[TokenizedCorpus, TokenizedCorpus]:
+    """Sets whole documents apart: (training, held-out).
+
+    A document is held out by a hash of its text and the seed: equal documents fall on the same side, and adding text
+    moves none from one side to the other. Small corpora hold out at least two documents.
+
+    Args:
+      held_out: share of the documents, above 0 and below 1.
+
+    Raises:
+      UserError: there are too few documents, fewer than four.
+    """
+    order = _mix(corpus.hashes, seed)
+    distinct = np.unique(order)
+    if len(distinct) < 4:
+        raise UserError(
+            f"data source {corpus.name!r}: {len(distinct)} distinct document(s); at least 4 are needed, two to "
+            "train on and two to hold out. Separate documents: by a blank line (format 'lines'), by two (format "
+            "'raw'), or into files."
+        )
+    threshold = np.clip(np.uint64(held_out * 2.0**64), distinct[1] + np.uint64(1), distinct[-2])
+    return corpus.select(order >= threshold), corpus.select(order < threshold)
+
+
+def _mix(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """The finaliser of SplitMix64: another order for every seed."""
+    state = hashes + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def tokenize_corpus(
+    source: Source,
+    tokenizer: Tokenizer,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TokenizedCorpus:
+    """Reads the tokenised corpus from the cache, after writing it there if it is not.
+
+    Several processes may ask for the same corpus at once.
+
+    Args:
+      source: documents, each a list of sentences.
+      tokenizer: what turns a sentence into ids.
+      cache: folder of such corpora; `default_cache()` unless given.
+      progress: called as `progress(documents done, documents)` while the corpus is tokenised.
+
+    Raises:
+      UserError: the source is empty or cannot be read, or the cache cannot be written.
+    """
+    key = hashlib.sha256(f"{_FORMAT} {source.fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:32]
+    folder = (cache or default_cache()) / "corpora" / key
+    if not folder.is_dir():
+        with new_folder(folder) as temporary:
+            _write(source, tokenizer, temporary, progress or (lambda done, total: None))
+    arrays = {path.stem: np.load(path, mmap_mode="r").view(np.ndarray) for path in folder.glob("*.npy")}
+    offsets = arrays.pop("document_offsets")
+    return TokenizedCorpus(
+        name=source.name,
+        fingerprint=json.loads((folder / "corpus.json").read_text())["fingerprint"],
+        first_sentence=offsets[:-1],
+        end_sentence=offsets[1:],
+        **arrays,
+    )
+
+
+def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callable[[int, int], None]) -> None:
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
+    fingerprint = hashlib.sha256(tokenizer.fingerprint.encode())
+    with (
+        _NpyWriter(folder / "tokens.npy", dtype) as tokens,
+        _NpyWriter(folder / "sentence_offsets.npy", np.int64) as sentence_offsets,
+        _NpyWriter(folder / "document_offsets.npy", np.int64) as document_offsets,
+        _NpyWriter(folder / "hashes.npy", np.uint64) as hashes,
+    ):
+        sentence_offsets.append([0])
+        document_offsets.append([0])
+        for done, documents in _batches(source):
+            ids = iter(_encode(tokenizer, [sentence for document in documents for sentence in document]))
+            for document in documents:
+                encoded = [sentence for sentence in (next(ids) for _ in document) if sentence]
+                if not encoded:
+                    continue
+                sentence_offsets.append(tokens.length + np.cumsum([len(sentence) for sentence in encoded]))
+                tokens.append([token for sentence in encoded for token in sentence])
+                document_offsets.append([sentence_offsets.length - 1])
+                digest = hashlib.blake2b("\n".join(document).encode(), digest_size=8).digest()
+                hashes.append(np.frombuffer(digest, "<u8"))
+                fingerprint.update(digest)
+            progress(done, len(source))
+        if tokens.length == 0:
+            raise UserError(f"data source {source.name!r}: the corpus is empty; expected text.")
+    (folder / "corpus.json").write_text(
+        json.dumps({"source": source.name, "fingerprint": fingerprint.hexdigest()})
+    )
+
+
+def _batches(source: Source) -> Iterator[tuple[int, list[list[str]]]]:
+    batch, characters = [], 0
+    for index in range(len(source)):
+        batch.append(source[index])
+        characters += sum(map(len, batch[-1]))
+        if characters >= _BATCH_CHARACTERS:
+            yield index + 1, batch
+            batch, characters = [], 0
+    yield len(source), batch
+
+
+def _encode(tokenizer: Tokenizer, sentences: list[str]) -> Iterator[list[int]]:
+    """Ids of each sentence. Overlong ones are tokenised by parts, as memory grows with the longest."""
+    parts = [_parts(sentence) for sentence in sentences]
+    ids = iter(tokenizer.encode_batch([text for texts in parts for text in texts]))
+    for texts in parts:
+        yield [token for _ in texts for token in next(ids)]
+
+
+def _parts(text: str) -> list[str]:
+    parts = []
+    while len(text) > _LONGEST_TEXT:
+        cut = text.rfind(" ", _LONGEST_TEXT // 2, _LONGEST_TEXT) + 1 or _LONGEST_TEXT
+        parts.append(text[:cut])
+        text = text[cut:]
+    return [*parts, text]
+
+
+class _NpyWriter:
+    """An .npy file written front to back: its header leaves room for a length that is known at the end."""
+
+    def __init__(self, path: Path, dtype: type):
+        self._path, self._dtype, self.length = path, np.dtype(dtype), 0
+
+    def __enter__(self) -> "_NpyWriter":
+        self._file: BinaryIO = self._path.open("wb")
+        self._header()
+        return self
+
+    def append(self, values: np.ndarray | list[int]) -> None:
+        self._file.write(np.asarray(values, self._dtype).tobytes())
+        self.length += len(values)
+
+    def _header(self) -> None:
+        description = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._file, description)
+
+    def __exit__(self, *error: object) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()

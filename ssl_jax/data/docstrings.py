@@ -1,0 +1,131 @@
+"""Docstrings to prose: what a reader would read aloud of reStructuredText, numpydoc and Google style."""
+
+import re
+
+_UNDERLINE = re.compile(r"^\s*([-=~^*+#\"'`.:_])\1{2,}\s*$")
+_TABLE = re.compile(r"^\s*(?:[+|].*[+|]|=+(?:\s+=+)+|-+(?:\s+-+)+)\s*$")
+_DIRECTIVE = re.compile(r"^\s*\.\.\s+(?:([\w:-]+)::|\[|_)")
+_FIELD = re.compile(r"^:\w[^:]*:\s*")
+_PROSE_DIRECTIVES = {
+    "note",
+    "warning",
+    "seealso",
+    "tip",
+    "important",
+    "caution",
+    "admonition",
+    "attention",
+    "hint",
+}
+_HEADER = re.compile(r"^[A-Z][\w /]*:?$")
+_NAME_AND_TYPE = re.compile(r"^[*\w\[\]., {}'\"`|-]{1,60}\s:(?:\s|$)")  # numpydoc: `axis : int, optional`
+_ARGUMENT = re.compile(
+    r"^[*`]*\w[\w.*, `]{0,40}(?:\s?\([^)]*\))?\s?:\s+(?=\S)"
+)  # Google: `axis (int): the axis`
+_NAME_ALONE = re.compile(r"^\W*[\w.]+\W*(?:\(.*\):)?$")  # before a description that is indented
+_BULLET = re.compile(r"^(?:[-*+•]|\(?\d+[.)]|\(?[a-z]\))\s+")
+_LISTS_OF_NAMES = {"see also", "references", "routine listings", "attributes", "methods"}
+
+_LINK = re.compile(r"`([^`<]+?)\s*<[^>`]*>`_*")
+_ROLE = re.compile(r":[\w:.+-]+:`[~!.]?([^`<]+?)(?:\s*<[^>`]*>)?`")
+_LITERAL = re.compile(r"``(.+?)``|`~?([^`]+)`_{0,2}|\*\*(\S.*?)\*\*|(?<!\w)\*(\S[^*]*)\*(?!\w)")
+_MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+_CITATION = re.compile(r"\s*\[(?:\d+|[A-Z]\w*\d*)\]_+")
+_URL = re.compile(r"<?https?://\S+")
+
+_FEWEST_WORDS = 4
+_FEWEST_LETTERS = 0.75  # of the characters
+
+
+def prose(docstring: str) -> list[str]:
+    """Paragraphs of prose, each one line without markup, of a docstring whose indentation is already removed."""
+    paragraphs = (_plain(" ".join(block)) for block in _blocks(docstring.splitlines()))
+    return [paragraph for paragraph in paragraphs if _is_prose(paragraph)]
+
+
+def _blocks(lines: list[str]) -> list[list[str]]:
+    """Runs of lines that make a paragraph; code, tables, headers and lists of names are left out."""
+    blocks: list[list[str]] = [[]]
+    skip_deeper: int | None = None  # lines indented deeper than this belong to what is being left out
+    in_fence = in_example = in_names = False
+    indent_of_block = 0
+    for number, line in enumerate(lines):
+        text, indent = line.strip().removeprefix("> "), len(line) - len(line.lstrip())
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        if text.startswith(("```", "~~~")):
+            in_fence = not in_fence
+        if not text:
+            in_example = False
+            blocks.append([])
+            continue
+        if skip_deeper is not None and indent > skip_deeper:
+            continue
+        skip_deeper = None
+        if text.startswith(">>>"):
+            in_example = True
+        if (
+            in_fence
+            or in_example
+            or text.startswith(("```", "~~~"))
+            or _UNDERLINE.match(line)
+            or _TABLE.match(line)
+        ):
+            blocks.append([])
+            continue
+        underlined = _UNDERLINE.match(following) is not None
+        if underlined or (_HEADER.match(text) and text.endswith(":") and indent == 0):
+            in_names = text.rstrip(":").lower() in _LISTS_OF_NAMES
+            blocks.append([])
+            continue
+        directive = _DIRECTIVE.match(line)
+        if directive or text.startswith(".. "):
+            blocks.append([])
+            if not directive or directive.group(1) not in _PROSE_DIRECTIVES:
+                skip_deeper = indent
+            continue
+        if in_names and indent == 0:
+            continue
+        described = len(following) - len(following.lstrip()) > indent and following.strip()
+        if (_NAME_AND_TYPE.match(text) and not text.endswith(".")) or (described and _NAME_ALONE.match(text)):
+            blocks.append([])
+            continue
+        if _FIELD.match(text):
+            blocks.append([])
+            text = _FIELD.sub("", text) if text.startswith((":param", ":return", ":raise")) else ""
+        elif _ARGUMENT.match(text) and (indent > 0 or indent < indent_of_block):
+            blocks.append([])
+            text = _ARGUMENT.sub("", text)
+        elif _BULLET.match(text) or not _continues(blocks[-1], indent, indent_of_block):
+            blocks.append([])
+            text = _BULLET.sub("", text)
+        indent_of_block = indent
+        if text.endswith("::"):
+            skip_deeper = indent
+            text = text[:-1]
+        blocks[-1].append(text)
+    return [block for block in blocks if block]
+
+
+def _continues(block: list[str], indent: int, indent_of_block: int) -> bool:
+    """The same indent, or a deeper one while the sentence is not finished."""
+    return indent == indent_of_block or (
+        bool(block) and indent > indent_of_block and not block[-1].endswith((".", ":"))
+    )
+
+
+def _plain(text: str) -> str:
+    text = _LINK.sub(r"\1", text)
+    text = _ROLE.sub(lambda match: match.group(1).rsplit(".", 1)[-1], text)
+    text = _LITERAL.sub(lambda match: next(group for group in match.groups() if group is not None), text)
+    text = _MARKDOWN_LINK.sub(r"\1", text)
+    text = _URL.sub("", _CITATION.sub("", text))
+    text = " ".join(text.replace("\\", "").split())
+    return text[:1].upper() + text[1:]
+
+
+def _is_prose(text: str) -> bool:
+    """Enough words and letters, and an end: "float, optional" and lines of formulas are not read aloud."""
+    if len(text.split()) < _FEWEST_WORDS or "%(" in text or "{{" in text:
+        return False
+    letters = sum(character.isalpha() or character == " " for character in text)
+    return letters >= _FEWEST_LETTERS * len(text) and text.rstrip("\"')")[-1:] in {".", "!", "?", ":"}

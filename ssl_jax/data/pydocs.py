@@ -1,0 +1,142 @@
+"""`pydocs`: English to pretrain on without a network, from the documentation inside the installed Python packages.
+
+Docstrings of the packages that requirements.txt brings, read from their source files (no package is imported) and
+cleaned to prose: no code, tables, signatures or markup. A document is what is said of a module, of a function, or of
+a class and its methods. A paragraph stands in the first document that has it and in no other: packages copy their
+descriptions of parameters, and held-out text has to be new.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ssl_jax.data import sentences
+from ssl_jax.data.cache import default_cache, new_folder
+from ssl_jax.data.docstrings import prose
+from ssl_jax.errors import UserError
+
+# In this order: of equal paragraphs the first stays.
+# fmt: off
+PACKAGES = (
+    "numpy", "scipy", "jax", "flax", "optax", "sklearn", "matplotlib", "mpl_toolkits", "orbax", "grain",
+    "tensorflow_datasets", "huggingface_hub", "narwhals", "treescope", "rich", "PIL", "fsspec", "joblib",
+    "click", "absl", "tyro", "urllib3", "packaging", "pyarrow", "pyparsing", "simple_parsing", "attr",
+    "anyio", "dateutil", "psutil", "wrapt", "filelock", "etils", "requests", "opt_einsum",
+    "sortedcontainers", "typing_extensions", "tensorboardX", "prometheus_client", "tqdm", "contourpy",
+    "threadpoolctl", "markdown_it", "idna", "humanize",
+)
+# fmt: on
+_WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
+_FEWEST_SENTENCES = 2
+
+
+class PyDocs:
+    """Documents, each a list of sentences, in an order that depends on the installed packages only.
+
+    The first use on a machine reads some 3,000 files, which takes seconds; then the cache of `default_cache()` serves.
+
+    Raises:
+      UserError: none of the packages is installed as source files.
+    """
+
+    name = "pydocs"
+
+    def __init__(self):
+        folder = default_cache() / "pydocs" / _key()
+        if not folder.is_dir():
+            with new_folder(folder) as temporary:
+                text = json.dumps(read_packages(), ensure_ascii=False)
+                (temporary / "documents.json").write_text(text, encoding="utf-8")
+        data = (folder / "documents.json").read_bytes()
+        self._documents: list[list[str]] = json.loads(data)
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        if not self._documents:
+            raise UserError(
+                "data source 'pydocs': no Python source files of the packages in requirements.txt."
+            )
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __getitem__(self, index: int) -> list[str]:
+        return self._documents[index]
+
+
+def read_packages() -> list[list[str]]:
+    """Reads and cleans all documentation."""
+    documents, seen = [], set()
+    for root in _roots():
+        for path in [root] if root.is_file() else _files(root):
+            for docstrings in _definitions(path):
+                document = []
+                for paragraph in (p for docstring in docstrings for p in prose(docstring)):
+                    key = "".join(filter(str.isalpha, paragraph)).lower()
+                    if key not in seen:
+                        seen.add(key)
+                        document.extend(sentences.split_sentences(paragraph))
+                if len(document) >= _FEWEST_SENTENCES:
+                    documents.append(document)
+    return documents
+
+
+def _key() -> str:
+    """Changes with the packages' versions and with the code that reads them."""
+    installed = sorted({d.name for root in _roots() for d in root.parent.glob("*.dist-info")})
+    code = [
+        inspect.getsource(module) for module in (inspect.getmodule(prose), sentences, inspect.getmodule(_key))
+    ]
+    return hashlib.sha256(repr((installed, code)).encode()).hexdigest()[:32]
+
+
+def _roots() -> list[Path]:
+    """Folders (or single files) of the installed packages."""
+    roots = []
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            continue
+        if spec.submodule_search_locations:
+            roots.extend(map(Path, spec.submodule_search_locations))
+        elif spec.origin and spec.origin.endswith(".py"):
+            roots.append(Path(spec.origin))
+    return roots
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).parts
+        if not _WITHOUT_PROSE.intersection(parts) and not path.name.startswith("test_"):
+            yield path
+
+
+def _definitions(path: Path) -> Iterator[list[str]]:
+    """Docstrings of the module, then of each function or class (with its methods) that it defines."""
+    try:
+        module = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # a template, or for another version of Python
+    yield [ast.get_docstring(module) or ""]
+    for statement in module.body:
+        yield list(_docstrings(statement))
+
+
+def _docstrings(statement: ast.stmt) -> Iterator[str]:
+    """Docstrings in and below a statement, in the order of its lines, and what calls of `add_newdoc` add."""
+    if isinstance(statement, ast.Expr):
+        if isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func).endswith("add_newdoc"):
+            strings = (
+                n.value
+                for n in ast.walk(statement)
+                if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            )
+            yield from map(inspect.cleandoc, strings)
+        return
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield ast.get_docstring(statement) or ""
+    for block in ("body", "orelse"):
+        for inner in getattr(statement, block, []):
+            yield from _docstrings(inner)

@@ -1,0 +1,59 @@
+"""Where text comes from: one random-access `Source` of documents, opened by name.
+
+A document is a list of sentences. What a source reads at `source[i]` depends on `i` alone.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from ssl_jax.data.pydocs import PyDocs
+from ssl_jax.data.text_files import TextFiles, TextFormat
+from ssl_jax.data.tfds_text import TfdsText
+from ssl_jax.data.tsv import Tsv, TsvText
+from ssl_jax.errors import UserError
+
+
+class Source(Protocol):
+    """Documents at random.
+
+    Attributes:
+      name: what the user calls it, for messages.
+      fingerprint: changes when the documents may have changed; the key of what is derived from them.
+    """
+
+    name: str
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> list[str]: ...
+
+
+def open_source(spec: str, format: TextFormat = "lines", column: str = "text") -> Source:
+    """Opens a corpus by name.
+
+    Args:
+      spec: one of
+        `pydocs`: the reference documentation inside the installed Python packages;
+        `tfds:name/config[:split]`: the field `text` of a TFDS data set, prepared as ArrayRecord;
+        a `.tsv` file with a header line: its column `column`, a document a row;
+        a text file, a folder (its `*.txt`), or a glob pattern.
+      format: of text files: "lines", a sentence a line and a blank line between documents; or "raw", prose with blank
+        lines between paragraphs and two between documents.
+      column: of a `.tsv` file.
+
+    Raises:
+      UserError: there is no such source, or it is empty.
+    """
+    if spec == "pydocs":
+        return PyDocs()
+    if spec.startswith("tfds:"):
+        return TfdsText(spec.removeprefix("tfds:"))
+    if not spec or ":" in spec:
+        raise UserError(
+            f"data source {spec!r}: expected 'pydocs', 'tfds:name/config[:split]', or the path of a text file, a "
+            "folder of *.txt, a pattern, or a .tsv file."
+        )
+    if Path(spec).suffix == ".tsv":
+        return TsvText(Tsv(spec), column)
+    return TextFiles(spec, format)

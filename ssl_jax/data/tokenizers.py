@@ -1,0 +1,238 @@
+"""Tokenizers behind one interface: SentencePiece (trained here or loaded) and BERT's WordPiece vocabularies.
+
+Text never produces a special token: "[MASK]" written in a document is encoded as ordinary characters.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import sentencepiece
+import tokenizers
+
+from ssl_jax.errors import UserError
+
+
+class SpecialTokens(NamedTuple):
+    """Ids of the tokens that no text produces; ids from `first_regular` on are ordinary."""
+
+    pad: int
+    unk: int
+    cls: int
+    sep: int
+    mask: int
+    first_regular: int
+
+
+PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SENTENCEPIECE = SpecialTokens(0, 1, 2, 3, 4, 5)
+WORDPIECE = SpecialTokens(0, 100, 101, 102, 103, 104)
+
+TRAINING_THREADS = 8  # the sums of unigram training depend on this number, so it does not follow the machine
+ENCODING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+class Tokenizer(Protocol):
+    """What the pipelines need of a tokenizer.
+
+    Attributes:
+      vocab_size: number of ids, specials included.
+      special: ids of the special tokens.
+      starts_word: bool `[vocab_size]`, True where a token begins a word (whole-word masking).
+      fingerprint: SHA-256, in hexadecimal, of all that decides how text becomes ids.
+    """
+
+    vocab_size: int
+    special: SpecialTokens
+    starts_word: np.ndarray
+    fingerprint: str
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def pieces(self, ids: Sequence[int]) -> list[str]: ...
+
+    def save(self, folder: Path) -> Path:
+        """Writes the file that `open_tokenizer` reads, and returns its path."""
+
+
+class SentencePiece:
+    """A SentencePiece model (arXiv:1808.06226) whose ids 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]."""
+
+    special = SENTENCEPIECE
+
+    def __init__(self, model: bytes):
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.vocab_size = self._processor.get_piece_size()
+        self.fingerprint = hashlib.sha256(model).hexdigest()
+        self.starts_word = np.array([_starts_word(p) for p in self.pieces(range(self.vocab_size))])
+
+    def encode(self, text: str) -> list[int]:
+        return self._processor.encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._processor.encode(list(texts), num_threads=ENCODING_THREADS)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._processor.decode([int(i) for i in ids])
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return self._processor.id_to_piece([int(i) for i in ids])
+
+    def save(self, folder: Path) -> Path:
+        path = Path(folder) / "tokenizer.model"
+        path.write_bytes(self._model)
+        return path
+
+
+def _starts_word(piece: str) -> bool:
+    """A piece after a space, or one of punctuation: "(see" is two words, as in WordPiece and in ALBERT."""
+    return piece.startswith("▁") or not piece[0].isalnum()
+
+
+class WordPiece:
+    """Google's BERT vocabularies: `vocab.txt`, one piece a line, "##" before a piece that continues a word."""
+
+    special = WORDPIECE
+
+    def __init__(self, vocabulary: Sequence[str], lowercase: bool = True):
+        self._vocabulary = list(vocabulary)
+        self._tokenizer = tokenizers.Tokenizer(
+            tokenizers.models.WordPiece(
+                vocab={piece: i for i, piece in enumerate(vocabulary)},
+                unk_token="[UNK]",
+                max_input_chars_per_word=200,  # as in google-research/bert
+            )
+        )
+        self._tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
+        self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        self._tokenizer.decoder = tokenizers.decoders.WordPiece()
+        self.vocab_size = len(self._vocabulary)
+        self.fingerprint = hashlib.sha256(f"{lowercase}\n{self._text}".encode()).hexdigest()
+        self.starts_word = np.array([not piece.startswith("##") for piece in self._vocabulary])
+
+    @property
+    def _text(self) -> str:
+        return "".join(piece + "\n" for piece in self._vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode([int(i) for i in ids if int(i) not in WORDPIECE[:-1]])
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self._vocabulary[int(i)] for i in ids]
+
+    def save(self, folder: Path) -> Path:
+        path = Path(folder) / "vocab.txt"
+        path.write_text(self._text, encoding="utf-8")
+        return path
+
+
+def open_tokenizer(path: str | Path, lowercase: bool = True) -> Tokenizer:
+    """Reads a SentencePiece `*.model` or a WordPiece `vocab.txt`.
+
+    Args:
+      path: the file; `.txt` is WordPiece, anything else SentencePiece.
+      lowercase: WordPiece only: the vocabulary is uncased. A SentencePiece model carries its own rule.
+
+    Raises:
+      UserError: no such file, not such a file, or special tokens at other ids than `SENTENCEPIECE` or `WORDPIECE`.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model' or a WordPiece 'vocab.txt'."
+        )
+    tokenizer = _read_wordpiece(path, lowercase) if path.suffix == ".txt" else _read_sentencepiece(path)
+    expected = tokenizer.special
+    if tokenizer.vocab_size <= expected.mask or tuple(tokenizer.pieces(expected[:-1])) != PIECES:
+        layout = ", ".join(f"{piece}={i}" for piece, i in zip(PIECES, expected[:-1], strict=True))
+        raise UserError(
+            f"tokenizer {str(path)!r}: special tokens are not where they are expected ({layout}). Use a tokenizer "
+            "that ssl_jax trained, or the vocab.txt of one of Google's BERT models."
+        )
+    return tokenizer
+
+
+def _read_sentencepiece(path: Path) -> SentencePiece:
+    try:
+        return SentencePiece(path.read_bytes())
+    except RuntimeError as error:
+        raise UserError(f"tokenizer {str(path)!r}: not a SentencePiece model ({error}).") from error
+
+
+def _read_wordpiece(path: Path, lowercase: bool) -> WordPiece:
+    try:
+        vocabulary = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"tokenizer {str(path)!r}: byte {error.start} is not UTF-8.") from error
+    if len(set(vocabulary)) != len(vocabulary) or "[UNK]" not in vocabulary:
+        raise UserError(
+            f"tokenizer {str(path)!r}: not a WordPiece vocabulary: expected distinct pieces, one a line, with [UNK]."
+        )
+    return WordPiece(vocabulary, lowercase)
+
+
+def train_sentencepiece(
+    sentences: Iterable[str],
+    vocab_size: int,
+    model_type: Literal["unigram", "bpe"] = "unigram",
+    lowercase: bool = False,
+    max_characters: int = 10_000_000,
+) -> SentencePiece:
+    """Trains SentencePiece: the same sentences give the same model on every machine.
+
+    Args:
+      sentences: the text, in an order that is not sorted by subject: only its beginning is read.
+      vocab_size: ids wanted, the five specials included. A unigram model of a small corpus may have fewer.
+      model_type: "unigram" (arXiv:1804.10959) or "bpe".
+      lowercase: fold case, as BERT's uncased vocabularies do.
+      max_characters: stop reading there. 10 million take about 6 seconds for 8,000 unigram pieces.
+
+    Raises:
+      UserError: the text is too small for the vocabulary.
+    """
+    buffer = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_first_characters(sentences, max_characters),
+            model_writer=buffer,
+            vocab_size=vocab_size,
+            model_type=model_type,
+            hard_vocab_limit=model_type == "bpe",
+            normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
+            **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), SENTENCEPIECE, strict=False)),
+            **dict(zip(("pad_piece", "unk_piece", "bos_piece", "eos_piece"), PIECES, strict=False)),
+            control_symbols=[PIECES[SENTENCEPIECE.mask]],
+            max_sentence_length=1 << 20,
+            num_threads=TRAINING_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).rsplit("] ", 1)[-1].strip() or "there is none"
+        raise UserError(
+            f"a {model_type} vocabulary of {vocab_size} pieces cannot be trained on this text: {reason} "
+            "Give more text, or ask for another size of the vocabulary."
+        ) from error
+    return SentencePiece(buffer.getvalue())
+
+
+def _first_characters(sentences: Iterable[str], limit: int) -> Iterable[str]:
+    for sentence in sentences:
+        yield sentence[:100_000]  # longer lines are skipped by the trainer
+        limit -= len(sentence)
+        if limit <= 0:
+            return

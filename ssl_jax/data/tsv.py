@@ -1,0 +1,84 @@
+"""Tab-separated files: a header line, or columns named by the caller."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_jax.data.sentences import split_sentences
+from ssl_jax.errors import UserError
+
+
+class Tsv:
+    """Rows of a tab-separated file, each a dictionary from column to text. Quotes have no meaning.
+
+    Args:
+      path: the file, UTF-8.
+      columns: names of the columns; by default the first line holds them.
+
+    Raises:
+      UserError: no such file, no row, not UTF-8, or a row with another number of columns; it names the line.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str] | None = None):
+        self.name = str(path)
+        path = Path(path).expanduser()
+        if not path.is_file():
+            raise UserError(f"data source {self.name!r}: no such file.")
+        data = path.read_bytes()
+        self.fingerprint = hashlib.sha256(repr(columns).encode() + data).hexdigest()
+        try:
+            lines = data.decode("utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"data source {self.name!r}: the byte at offset {error.start} is not UTF-8 ({error.reason})."
+            ) from error
+        numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, 1)]
+        numbered = [(number, line) for number, line in numbered if line.strip()]
+        if columns is None and numbered:
+            columns = numbered.pop(0)[1].split("\t")
+        if not numbered:
+            raise UserError(f"data source {self.name!r}: it has no rows.")
+        self.columns = list(columns)
+        self._rows = [self._row(number, line) for number, line in numbered]
+
+    def _row(self, number: int, line: str) -> list[str]:
+        fields = line.split("\t")
+        if len(fields) != len(self.columns):
+            raise UserError(
+                f"data source {self.name!r}, line {number}: {len(fields)} columns; expected {len(self.columns)} "
+                f"({', '.join(self.columns)}), separated by tabs."
+            )
+        return fields
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, str]:
+        return dict(zip(self.columns, self._rows[index], strict=True))
+
+    def column(self, name: str) -> list[str]:
+        """One column.
+
+        Raises:
+          UserError: there is no such column.
+        """
+        if name not in self.columns:
+            raise UserError(
+                f"data source {self.name!r}, line 1: no column {name!r}; its columns are {', '.join(self.columns)}."
+            )
+        return [row[self.columns.index(name)] for row in self._rows]
+
+
+class TsvText:
+    """One column of a `Tsv` as documents, each a list of sentences split by rule."""
+
+    def __init__(self, tsv: Tsv, column: str):
+        self.name = tsv.name
+        self.fingerprint = hashlib.sha256(f"{tsv.fingerprint} {column}".encode()).hexdigest()
+        self._texts = tsv.column(column)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> list[str]:
+        return split_sentences(self._texts[index])
