@@ -58,7 +58,7 @@ def make_schedule(config: ScheduleConfig, steps: int) -> optax.Schedule:
             start = max(warmup, 1)
 
             def decay(step: jnp.ndarray) -> jnp.ndarray:
-                return peak * jnp.sqrt(start / (start + step))
+                return peak * jnp.sqrt(start / jnp.maximum(start + step, start))
         case "constant":
             decay = optax.constant_schedule(peak)
     if not warmup:

@@ -111,28 +111,37 @@ def mask_tokens(
       special_ids: tokens that are never touched; in the reference [PAD], [CLS] and [SEP], but not [UNK].
       vocab_size: number of tokens in the vocabulary, without any padding of the embedding table.
     """
-    select_rng, choice_rng, token_rng = jax.random.split(rng, 3)
+    length, slots = tokens.shape[0], min(config.max_predictions, tokens.shape[0])
+    # One draw, as each split of a key costs as much as many random numbers.
+    bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,))
+    choice_bits, token_bits, order_bits, run_bits = jnp.split(bits, [slots, 2 * slots, 2 * slots + length])
+
     candidates = (sequence > 0) & ~_is_any_of(tokens, special_ids)
-    budget = _budget(config, tokens.shape[0])[jnp.sum(sequence > 0)]
+    budget = _budget(config, length)[jnp.sum(sequence > 0)]
     if config.unit == "token":
-        positions, count = _draw_tokens(select_rng, candidates, budget, config)
+        positions, count = _draw_tokens(order_bits, candidates, budget, config)
     elif words is None:
         raise ValueError(f"masking unit {config.unit!r} needs `words`, the word each token belongs to")
     else:
-        positions, count = _draw_words(select_rng, candidates, words, budget, config)
+        positions, count = _draw_words(order_bits, run_bits, candidates, words, budget, config)
 
-    valid = jnp.arange(positions.shape[0]) < count
+    valid = jnp.arange(slots) < count
     labels = tokens[positions]
-    choice = jax.random.uniform(choice_rng, positions.shape)
-    random = jax.random.randint(token_rng, positions.shape, 0, vocab_size)
+    choice = _uniform(choice_bits)
+    random = (token_bits % jnp.uint32(vocab_size)).astype(tokens.dtype)
     shown = jnp.where(choice < config.mask_prob + config.random_prob, random, labels)
     shown = jnp.where(choice < config.mask_prob, mask_id, shown)
     return Masked(
-        tokens=tokens.at[jnp.where(valid, positions, tokens.shape[0])].set(shown, mode="drop"),
+        tokens=tokens.at[jnp.where(valid, positions, length)].set(shown, mode="drop"),
         positions=jnp.where(valid, positions, 0),
         labels=jnp.where(valid, labels, 0),
         weights=valid.astype(jnp.float32),
     )
+
+
+def _uniform(bits: jax.Array) -> jax.Array:
+    """float32 in [0, 1), which has 24 bits."""
+    return (bits >> 8).astype(jnp.float32) * 2.0**-24
 
 
 def _is_any_of(tokens: jax.Array, ids: tuple[int, ...]) -> jax.Array:
@@ -151,15 +160,15 @@ def _budget(config: MaskingConfig, length: int) -> jax.Array:
     return jnp.asarray(np.minimum(counts, config.max_predictions), jnp.int32)
 
 
-def _random_order(rng: jax.Array, candidates: jax.Array) -> tuple[jax.Array, int]:
+def _random_order(bits: jax.Array, candidates: jax.Array) -> tuple[jax.Array, int]:
     """A distinct uint32 per index, random below 2^31 for candidates and above for others; its index bits.
 
-    The low bits of a key are the index, so that sorting one array of integers gives the order (a sort of
-    pairs, and top_k, are several times slower on a CPU). That leaves 24 random bits at 128 tokens, 22 at 512.
+    The low bits of a key are the index, so that sorting one array of integers gives the order (a stable sort,
+    one of pairs, and top_k are several times slower on a CPU). That leaves 24 random bits at 128 tokens, 22
+    at 512.
     """
     index_bits = max(1, (candidates.shape[0] - 1).bit_length())
-    priority = jax.random.bits(rng, candidates.shape) >> (index_bits + 1)
-    priority = jnp.where(candidates, priority, 1 << (31 - index_bits))
+    priority = jnp.where(candidates, bits >> (index_bits + 1), 1 << (31 - index_bits))
     return (priority << index_bits) | jnp.arange(candidates.shape[0], dtype=jnp.uint32), index_bits
 
 
@@ -169,17 +178,22 @@ def _accepted(keys: jax.Array, config: MaskingConfig) -> jax.Array:
 
 
 def _draw_tokens(
-    rng: jax.Array, candidates: jax.Array, budget: jax.Array, config: MaskingConfig
+    bits: jax.Array, candidates: jax.Array, budget: jax.Array, config: MaskingConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Positions [P], of which the first `count` are drawn."""
-    keys, index_bits = _random_order(rng, candidates)
-    first = jnp.sort(keys)[: config.max_predictions]
+    keys, index_bits = _random_order(bits, candidates)
+    first = jnp.sort(keys, stable=False)[: config.max_predictions]
     count = jnp.minimum(budget, jnp.sum(_accepted(keys, config)))
     return (first & ((1 << index_bits) - 1)).astype(jnp.int32), count
 
 
 def _draw_words(
-    rng: jax.Array, candidates: jax.Array, words: jax.Array, budget: jax.Array, config: MaskingConfig
+    order_bits: jax.Array,
+    run_bits: jax.Array,
+    candidates: jax.Array,
+    words: jax.Array,
+    budget: jax.Array,
+    config: MaskingConfig,
 ) -> tuple[jax.Array, jax.Array]:
     """Positions [P] of whole words, of which the first `count` are drawn.
 
@@ -190,7 +204,6 @@ def _draw_words(
     """
     length = candidates.shape[0]
     index = jnp.arange(length)
-    order_rng, length_rng = jax.random.split(rng)
 
     # Word w is the range [begin[w], end[w]) of positions; the words a row does not have come last.
     follows = jnp.roll(candidates, 1) & (words == jnp.roll(words, 1)) & (index > 0)
@@ -199,9 +212,9 @@ def _draw_words(
     end = jnp.sort(jnp.where(candidates & ~jnp.roll(candidates & follows, -1), index + 1, length + 1))
     sizes = _run_sizes(begin, end, config.max_ngram if config.unit == "ngram" else 1)
 
-    keys, _ = _random_order(order_rng, begin < length)
+    keys, _ = _random_order(order_bits, begin < length)
     accepted = _accepted(keys, config)
-    wanted = _draw_run_lengths(length_rng, jnp.sum(sizes <= length, axis=0), sizes.shape[0])
+    wanted = _draw_run_lengths(run_bits, jnp.sum(sizes <= length, axis=0), sizes.shape[0])
 
     # Each turn goes straight to the next word, in the order of `keys`, that can be taken. `unvisited` keeps
     # runs that were passed over from coming back when a smaller budget shortens them; `room` counts the free
@@ -234,8 +247,8 @@ def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
     return jnp.stack(sizes)
 
 
-def _draw_run_lengths(rng: jax.Array, available: jax.Array, longest: int) -> jax.Array:
+def _draw_run_lengths(bits: jax.Array, available: jax.Array, longest: int) -> jax.Array:
     """A number n of words for every word, in proportion to 1 / n among those available after it."""
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 / jnp.arange(1, longest + 1))])
-    threshold = jax.random.uniform(rng, available.shape) * cumulative[available]
+    threshold = _uniform(bits) * cumulative[available]
     return jnp.sum(threshold[None] >= cumulative[:longest, None], axis=0)

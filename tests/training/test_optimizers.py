@@ -1,0 +1,269 @@
+"""Update rules against NumPy written from the papers, and which parameters they treat how."""
+
+import doctest
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from ssl_jax.errors import UserError
+from ssl_jax.training import paths
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer, stacked_layers
+from ssl_jax.training.paths import named_leaves
+
+LAYERS, WIDTH = 3, 4
+RATES = [0.0, 0.01, 0.02, 0.015, 0.01]  # of the steps of every run here
+
+
+def parameters(seed=0):
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    layer = {
+        "attention": {"qkv": {"kernel": draw(LAYERS, WIDTH, 6), "bias": draw(LAYERS, 6)}},
+        "mlp_norm": {"scale": draw(LAYERS, WIDTH), "bias": draw(LAYERS, WIDTH)},
+    }
+    return {
+        "encoder": {
+            "embeddings": {"tokens": {"embedding": draw(9, WIDTH)}, "norm": {"scale": draw(WIDTH)}},
+            "layers": layer,
+        },
+        "head": {"kernel": draw(WIDTH, 2), "bias": draw(2)},
+    }
+
+
+def schedule(step):
+    return jnp.asarray(RATES)[step]
+
+
+def run(config, gradients=None):
+    """The named parameters after each step."""
+    optimizer = make_optimizer(config, schedule)
+    params = jax.tree.map(jnp.asarray, parameters())
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    history = [named_leaves(params)]
+    for step in range(len(RATES)):
+        grads = parameters(step + 1) if gradients is None else gradients
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        history.append(named_leaves(params))
+    return history
+
+
+def clipped(grads, norm):
+    total = np.sqrt(sum(np.sum(np.square(grad, dtype=np.float64)) for grad in grads.values()))
+    return {name: grad * min(1, norm / total) for name, grad in grads.items()}
+
+
+def adam_run(config, bias_correction):
+    """Adam with decoupled weight decay (arXiv:1412.6980, algorithm 1; arXiv:1711.05101, algorithm 2)."""
+    params = {name: np.float64(leaf) for name, leaf in named_leaves(parameters()).items()}
+    m, v = ({name: np.zeros_like(leaf) for name, leaf in params.items()} for _ in range(2))
+    for step, lr in enumerate(RATES):
+        grads = clipped(named_leaves(parameters(step + 1)), config.clip_norm)
+        for name, grad in grads.items():
+            m[name] = config.beta1 * m[name] + (1 - config.beta1) * grad
+            v[name] = config.beta2 * v[name] + (1 - config.beta2) * grad**2
+            m_hat, v_hat = m[name], v[name]
+            if bias_correction:
+                m_hat, v_hat = (
+                    m_hat / (1 - config.beta1 ** (step + 1)),
+                    v_hat / (1 - config.beta2 ** (step + 1)),
+                )
+            decay = 0 if name.endswith(("bias", "scale")) else config.weight_decay
+            params[name] = params[name] - lr * (
+                m_hat / (np.sqrt(v_hat) + config.epsilon) + decay * params[name]
+            )
+    return params
+
+
+@pytest.mark.parametrize(("name", "bias_correction"), [("adamw", True), ("bert_adam", False)])
+def test_adam_equals_numpy(name, bias_correction):
+    config = OptimizerConfig(name=name, weight_decay=0.1)
+    ours, reference = run(config)[-1], adam_run(config, bias_correction)
+    for leaf in reference:
+        np.testing.assert_allclose(ours[leaf], reference[leaf], rtol=2e-5, atol=1e-6, err_msg=leaf)
+
+
+def test_adamw_equals_optax():
+    config = OptimizerConfig(weight_decay=0.1, no_decay="^$", clip_norm=0)
+    params, reference = parameters(), optax.adamw(schedule, eps=1e-6, weight_decay=0.1)
+    state = reference.init(params)
+    for step in range(len(RATES)):
+        updates, state = reference.update(parameters(step + 1), state, params)
+        params = optax.apply_updates(params, updates)
+    ours = run(config)[-1]
+    for name, leaf in named_leaves(params).items():
+        np.testing.assert_allclose(ours[name], leaf, rtol=1e-6, atol=1e-7)
+
+
+def test_lamb_adapts_each_layer_of_a_stack_by_itself():
+    """One step of arXiv:1904.00962, algorithm 2; the first step of Adam with bias correction is g / (|g| + eps)."""
+    config = OptimizerConfig(name="lamb", weight_decay=0.1, clip_norm=0)
+    lr = 0.5
+    optimizer = make_optimizer(config, lambda step: lr)
+    params, grads = parameters(), parameters(1)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    params, grads = named_leaves(params), named_leaves(grads)
+    for name, ours in named_leaves(updates).items():
+        step = grads[name] / (np.abs(grads[name]) + config.epsilon)
+        if not name.endswith(("bias", "scale")):
+            step = step + 0.1 * params[name]
+            axes = tuple(range(1, step.ndim)) if "/layers/" in name else None
+            norms = [np.sqrt(np.square(x).sum(axes, keepdims=True)) for x in (params[name], step)]
+            step = step * norms[0] / norms[1]
+        np.testing.assert_allclose(ours, -lr * step, rtol=1e-5, err_msg=name)
+
+
+def test_sgd_has_momentum_beta1():
+    config = OptimizerConfig(name="sgd", weight_decay=0.1, clip_norm=0)
+    params = {name: np.float64(leaf) for name, leaf in named_leaves(parameters()).items()}
+    momentum = dict.fromkeys(params, 0.0)
+    for step, lr in enumerate(RATES):
+        for name, grad in named_leaves(parameters(step + 1)).items():
+            decay = 0 if name.endswith(("bias", "scale")) else 0.1
+            momentum[name] = 0.9 * momentum[name] + grad + decay * params[name]
+            params[name] = params[name] - lr * momentum[name]
+    ours = run(config)[-1]
+    for name in params:
+        np.testing.assert_allclose(ours[name], params[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "sgd"])
+def test_biases_and_norms_do_not_decay(name):
+    """Without gradients, what moves is what decays."""
+    zeros = jax.tree.map(np.zeros_like, parameters())
+    before, *_, after = run(OptimizerConfig(name=name), gradients=zeros)
+    moved = {leaf for leaf in before if np.any(before[leaf] != after[leaf])}
+    assert moved == {
+        "encoder/embeddings/tokens/embedding",
+        "encoder/layers/attention/qkv/kernel",
+        "head/kernel",
+    }
+
+
+def test_decay_is_taken_times_the_learning_rate():
+    zeros = jax.tree.map(np.zeros_like, parameters())
+    before, *_, after = run(OptimizerConfig(name="bert_adam"), gradients=zeros)
+    factor = np.prod(1 - 0.01 * np.array(RATES))
+    np.testing.assert_allclose(after["head/kernel"], factor * before["head/kernel"], rtol=1e-6)
+
+
+def test_no_decay_is_a_regular_expression_of_paths():
+    zeros = jax.tree.map(np.zeros_like, parameters())
+    before, *_, after = run(OptimizerConfig(no_decay="^encoder/|bias$"), gradients=zeros)
+    assert {leaf for leaf in before if np.any(before[leaf] != after[leaf])} == {"head/kernel"}
+
+
+def test_warm_up_starts_with_a_step_of_size_0():
+    before, after, *_ = run(OptimizerConfig())
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_clipping_is_by_the_norm_of_all_gradients():
+    def first_step(clip_norm, factor):
+        optimizer = make_optimizer(
+            OptimizerConfig(name="sgd", weight_decay=0, clip_norm=clip_norm), lambda step: 1.0
+        )
+        grads = jax.tree.map(lambda g: factor * g, parameters(1))
+        return optimizer.update(grads, optimizer.init(grads), parameters())[0]
+
+    norm = float(optax.tree.norm(parameters(1)))
+    assert optax.tree.norm(first_step(0.5, 1.0)) == pytest.approx(0.5, rel=1e-5)
+    assert optax.tree.norm(first_step(0.5, 0.1 / norm)) == pytest.approx(0.1, rel=1e-5)
+    assert optax.tree.norm(first_step(0, 1.0)) == pytest.approx(norm, rel=1e-5)
+
+
+def scales(config, params):
+    """The factor on the learning rate of each parameter, seen from the updates of plain SGD."""
+    optimizer = make_optimizer(config, lambda step: 1.0)
+    ones = jax.tree.map(np.ones_like, params)
+    return named_leaves(jax.tree.map(lambda u: -u, optimizer.update(ones, optimizer.init(ones), ones)[0]))
+
+
+def test_layer_decay_equals_electra():
+    """google-research/electra: rate * decay ** (n + 2 - depth); embeddings 0, layer i at i + 1, the task at n + 2."""
+    config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, layer_decay=0.8)
+    found = scales(config, parameters())
+    np.testing.assert_allclose(
+        found["encoder/embeddings/tokens/embedding"], np.full((9, WIDTH), 0.8**5), rtol=1e-6
+    )
+    np.testing.assert_allclose(found["encoder/embeddings/norm/scale"], np.full(WIDTH, 0.8**5), rtol=1e-6)
+    for layer, scale in enumerate([0.8**4, 0.8**3, 0.8**2]):
+        np.testing.assert_allclose(
+            found["encoder/layers/attention/qkv/kernel"][layer], np.full((WIDTH, 6), scale), rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            found["encoder/layers/mlp_norm/bias"][layer], np.full(WIDTH, scale), rtol=1e-6
+        )
+    np.testing.assert_array_equal(found["head/kernel"], np.ones((WIDTH, 2)))
+    np.testing.assert_array_equal(found["head/bias"], np.ones(2))
+
+
+def test_shared_layers_are_one_layer():
+    """ALBERT: one set of parameters below `layers`, without an axis of layers."""
+    shared = {
+        "embeddings": {"tokens": np.ones((9, WIDTH))},
+        "layers": {"mlp": {"kernel": np.ones((WIDTH, 6)), "bias": np.ones(6)}},
+    }
+    assert stacked_layers(shared) == {}
+    config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, layer_decay=0.5)
+    found = scales(config, shared)
+    np.testing.assert_array_equal(found["layers/mlp/kernel"], np.full((WIDTH, 6), 0.25))
+    np.testing.assert_array_equal(found["embeddings/tokens"], np.full((9, WIDTH), 0.125))
+
+
+def test_stacks_are_found_by_path():
+    two = {
+        "encoder": parameters()["encoder"],
+        "decoder": {"layers": {"norm": {"scale": np.ones((5, WIDTH))}}},
+    }
+    assert stacked_layers(two) == {"encoder/layers": LAYERS, "decoder/layers": 5}
+
+
+@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "sgd"])
+def test_sharded_updates_equal_unsharded_ones(name):
+    config = OptimizerConfig(name=name, layer_decay=0.8)
+    mesh = jax.make_mesh((2,), ("fsdp",), axis_types=(AxisType.Auto,))
+
+    def shard(tree):
+        def place(leaf):
+            axes = [None] * (leaf.ndim - 1) + ["fsdp"]
+            return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
+
+        return jax.tree.map(place, tree)
+
+    optimizer = make_optimizer(config, lambda step: 0.01)
+    update = jax.jit(lambda params, grads: optimizer.update(grads, optimizer.init(params), params)[0])
+    one = update(parameters(), parameters(1))
+    two = update(shard(parameters()), shard(parameters(1)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, two)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"beta1": 1.0},
+        {"beta2": -0.1},
+        {"epsilon": -1.0},
+        {"weight_decay": -0.1},
+        {"clip_norm": -1.0},
+        {"layer_decay": 0.0},
+        {"no_decay": "(bias"},
+    ],
+)
+def test_wrong_configurations_are_refused(field):
+    with pytest.raises(UserError, match=f"optimizer.{next(iter(field))}"):
+        OptimizerConfig(**field)
+
+
+def test_examples_in_docstrings():
+    result = doctest.testmod(paths)
+    assert result.attempted
+    assert not result.failed

@@ -1,0 +1,79 @@
+"""Schedules at their end points, and against google-research/bert."""
+
+import jax
+import numpy as np
+import pytest
+
+from ssl_jax.errors import UserError
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+
+DECAYS = ["linear", "cosine", "rsqrt", "constant"]
+
+
+def rate(step, steps=100, **fields):
+    return float(
+        make_schedule(ScheduleConfig(**{"learning_rate": 1.0, "warmup_steps": 10, **fields}), steps)(step)
+    )
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_warm_up_is_linear_from_0_to_the_peak(decay):
+    np.testing.assert_allclose([rate(step, decay=decay) for step in range(11)], np.arange(11) / 10, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_without_warm_up_the_first_step_has_the_peak(decay):
+    assert rate(0, decay=decay, warmup_steps=0) == 1
+
+
+@pytest.mark.parametrize(
+    ("decay", "middle", "end"),
+    [("linear", 0.55, 0.1), ("cosine", 0.55, 0.1), ("rsqrt", (10 / 55) ** 0.5, 0.1**0.5), ("constant", 1, 1)],
+)
+def test_middle_and_end_of_the_decay(decay, middle, end):
+    assert rate(55, decay=decay, final_fraction=0.1) == pytest.approx(middle)
+    assert rate(100, decay=decay, final_fraction=0.1) == pytest.approx(end)
+
+
+def test_last_update_of_a_linear_decay_is_one_step_from_0():
+    assert rate(99) == pytest.approx(1 / 90, rel=1e-5)
+    assert rate(100) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 50])
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_decay_never_rises_and_stays_at_its_end(warmup, decay):
+    schedule = make_schedule(ScheduleConfig(warmup_steps=warmup, decay=decay, final_fraction=0.2), 60)
+    rates = np.asarray(schedule(np.arange(warmup, 80)))
+    assert (np.diff(rates) <= 1e-12).all()
+    np.testing.assert_allclose(rates[60 - warmup :], 0.2e-4, rtol=1e-5)
+
+
+def test_distance_to_the_schedule_of_the_original_bert():
+    """There the decay runs from step 0: below ours by warmup / steps of the peak at first, equal at the end."""
+
+    def original(step, peak, warmup, steps):
+        return peak * step / warmup if step < warmup else peak * (1 - step / steps)
+
+    ours = make_schedule(ScheduleConfig(), 1_000_000)
+    for step in (0, 5_000, 9_999):
+        assert float(ours(step)) == pytest.approx(original(step, 1e-4, 10_000, 1_000_000))
+    for step in (10_000, 500_000, 999_999, 1_000_000):
+        gap = float(ours(step)) - original(step, 1e-4, 10_000, 1_000_000)
+        assert gap == pytest.approx(1e-6 * (1_000_000 - step) / 990_000, abs=2e-11)
+
+
+def test_schedules_can_be_traced():
+    schedule = make_schedule(ScheduleConfig(decay="rsqrt"), 20_000)
+    assert float(jax.jit(schedule)(15_000)) == pytest.approx(float(schedule(15_000)))
+
+
+@pytest.mark.parametrize("field", [{"learning_rate": 0.0}, {"warmup_steps": -1}, {"final_fraction": 1.5}])
+def test_wrong_configurations_are_refused(field):
+    with pytest.raises(UserError, match=f"schedule.{next(iter(field))}"):
+        ScheduleConfig(**field)
+
+
+def test_a_warm_up_longer_than_the_run_is_refused():
+    with pytest.raises(UserError, match=r"schedule\.warmup_steps 10000 .* run of 20"):
+        make_schedule(ScheduleConfig(), 20)
