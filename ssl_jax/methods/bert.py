@@ -23,7 +23,7 @@ PAIR_LOSSES = {"nsp": next_sentence, "sop": sentence_order}
 class Pretraining(NamedTuple):
     """The method, and its figures on held-out data: the same tasks without dropout.
 
-    predict: `(params, batch, positions) -> token logits `[batch, predictions, vocab]``, for looking at what the model says.
+    predict: `(params, batch, positions) -> logits [batch, predictions, vocab]`, to look at what the model says.
     """
 
     method: Method
@@ -31,15 +31,22 @@ class Pretraining(NamedTuple):
     predict: Callable[[Tree, Batch, jax.Array], jax.Array]
 
 
+def batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """What a batch holds, all int32.
+
+    `[batch, length]`: `tokens`; `segments`; `sequence`, 0 for padding, else the number of the packed document; `words`,
+    the number of the word in the row; `positions`, when documents are packed. `[batch]`: `label` of the task on pairs.
+    """
+    packed = pair_task == "none"
+    names = ("tokens", "segments", "sequence", "words", *(("positions",) if packed else ()))
+    shapes = dict.fromkeys(names, (batch_size, length)) | ({} if packed else {"label": (batch_size,)})
+    return {name: jax.ShapeDtypeStruct(shape, jnp.int32) for name, shape in shapes.items()}
+
+
 def pretraining(
     config: BertConfig, *, masking: MaskingConfig, pair_task: PairTask, special: SpecialTokens
 ) -> Pretraining:
-    """Masked words plus a task on pairs of segments.
-
-    The batch holds, all int32: `tokens`, `segments`, `sequence` (0 for padding, else the number of the packed document)
-    `[batch, length]`; `words [batch, length]` when whole words are masked; `positions [batch, length]` when documents are
-    packed; `label [batch]` when there is a task on pairs.
-    """
+    """Masked words plus a task on pairs of segments, on batches of `batch_shapes`."""
     model = BertPretraining(config)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Batch, Mean, Method, Tree
 from ssl_jax.training.state import TrainState, initial_state
 
 Losses = jax.Array | dict[str, Mean]
@@ -104,10 +104,11 @@ def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
 def make_train_step(
     method: Method, optimizer: optax.GradientTransformation, *, seed: int, micro_batches: int = 1
 ) -> TrainStep:
-    """The pure function `(state, batch) -> (state, loss)`, to be compiled by the caller.
+    """The pure function `(state, batch) -> (state, bad_step)`, to be compiled by the caller.
 
-    A step whose loss or gradient norm is not finite changes neither parameters nor optimiser nor extras; it records
-    itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it.
+    A step whose loss, gradient or update is not finite changes neither parameters nor optimiser nor extras; it records
+    itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. `bad_step` is
+    returned a second time, so that it can be looked at when the state has been donated to the next step.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -119,7 +120,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         extras = method.after_update(params, extras, step)
 
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.global_norm(updates))
         sound = finite & (state.bad_step == 0)
         one = jnp.ones(())
         metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}
@@ -129,7 +130,7 @@ def make_train_step(
         kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), proposed, current)
         bad_step = jnp.where((state.bad_step == 0) & ~finite, step, state.bad_step)
         params, extras, opt_state, metrics = kept
-        return TrainState(step, params, extras, opt_state, metrics, bad_step), loss
+        return TrainState(step, params, extras, opt_state, metrics, bad_step), bad_step
 
     return train_step
 
@@ -141,14 +142,3 @@ def make_initial_state(
     names = metric_names(method, batch)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
     return lambda: initial_state(method, optimizer, names, zeros, seed)
-
-
-__all__ = [
-    "Aux",
-    "gradients",
-    "make_initial_state",
-    "make_train_step",
-    "metric_names",
-    "objective",
-    "step_rng",
-]

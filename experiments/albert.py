@@ -1,0 +1,51 @@
+"""ALBERT: one layer's parameters for all, and sentence order (Lan et al. 2019, arXiv:1909.11942).
+
+    python -m experiments.albert                            # offline, minutes on a laptop's CPU
+    python -m experiments.albert base --workdir gs://...    # the paper's settings, for a TPU pod
+
+BERT with four changes: layers share their parameters, embeddings are narrower than the model, the pair task is
+whether two segments are in order, and masks cover up to three words at once. Expected of base (12 M parameters,
+125,000 steps of batch 4,096): SQuAD 1.1 F1 89.3, MNLI 81.6 (the paper's table 2).
+"""
+
+from dataclasses import replace
+
+from experiments.bert import OFFLINE as BERT_OFFLINE
+from experiments.bert import PAPER as BERT_PAPER
+from experiments.bert import PhaseConfig, build
+from ssl_jax.cli import main
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.transforms.masking import MaskingConfig
+
+PAPER = replace(
+    BERT_PAPER,
+    pair_task="sop",
+    phases=(PhaseConfig(steps=125_000, length=512),),
+    model=replace(BERT_PAPER.model, vocab_size=30_000, embedding_width=128, share_layers=True),
+    masking=MaskingConfig(unit="ngram"),
+    optimizer=OptimizerConfig(name="lamb"),
+    schedule=ScheduleConfig(learning_rate=1.76e-3, warmup_steps=3125),
+    train=replace(BERT_PAPER.train, batch_size=4096, eval_every=5000, save_every=5000, keep_every=25_000),
+)
+
+
+PRESETS = {
+    "tiny": replace(
+        BERT_OFFLINE,
+        pair_task="sop",
+        model=replace(BERT_OFFLINE.model, layers=4, embedding_width=64, share_layers=True),
+        masking=PAPER.masking,
+    ),
+    "base": PAPER,
+    "large": replace(PAPER, model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096)),
+    "xlarge": replace(
+        PAPER,
+        model=replace(PAPER.model, layers=24, width=2048, heads=16, mlp_width=8192, remat="dots"),
+        mesh=MeshConfig(fsdp=4),
+    ),
+}
+
+if __name__ == "__main__":
+    main(PRESETS, build)

@@ -1,0 +1,157 @@
+"""Text for pretraining, from a name to endless examples: tokenizer, tokenised corpus, held-out documents, rows."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import grain
+import numpy as np
+
+from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
+from ssl_jax.data.packing import PackedDocuments
+from ssl_jax.data.pairs import SegmentPairs
+from ssl_jax.data.sources import Source, TextFormat, open_source
+from ssl_jax.data.tokenizers import (
+    SENTENCEPIECE,
+    WORDPIECE,
+    SpecialTokens,
+    Tokenizer,
+    open_tokenizer,
+    train_sentencepiece,
+)
+from ssl_jax.errors import UserError
+
+PairTask = Literal["nsp", "sop", "none"]
+
+HELDOUT_SEED = 0
+"""The held-out rows are the same for every seed of a run, so that runs can be compared."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The corpus, and how it becomes tokens."""
+
+    source: str = "pydocs"
+    """pydocs (documentation inside the installed Python packages); tfds:name/config[:split]; a text file, folder or
+    pattern; a .tsv file."""
+    format: TextFormat = "lines"
+    """Of text files. lines: a sentence a line, a blank line between documents; raw: prose."""
+    column: str = "text"
+    """Of a .tsv file."""
+    tokenizer: str = "train"
+    """train (SentencePiece on the corpus), or the path of a SentencePiece .model or a WordPiece vocab.txt."""
+    lowercase: bool = True
+    """Fold case."""
+    heldout_source: str = ""
+    """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus."""
+    heldout_share: float = 0.05
+    """Share of the documents held out of the corpus when there is no other source."""
+    heldout_rows: int = 512
+    """Most rows that an evaluation reads."""
+
+    @property
+    def special(self) -> SpecialTokens:
+        """Ids of the special tokens, known before the tokenizer is."""
+        return WORDPIECE if self.tokenizer.endswith(".txt") else SENTENCEPIECE
+
+
+class PretrainingText(NamedTuple):
+    """An opened corpus.
+
+    train and heldout: a data set of rows per length. identity: what must not change when a run is continued.
+    """
+
+    train: tuple[grain.MapDataset, ...]
+    heldout: tuple[grain.MapDataset, ...]
+    identity: dict[str, str]
+    tokenizer: Tokenizer
+    training_corpus: TokenizedCorpus
+    heldout_corpus: TokenizedCorpus
+
+
+def open_pretraining_text(
+    config: TextConfig,
+    folder: Path,
+    *,
+    vocab_size: int,
+    lengths: Sequence[int],
+    pair_task: PairTask,
+    seed: int,
+) -> PretrainingText:
+    """Opens a corpus for BERT-like pretraining, training its tokenizer into `folder` unless it is there.
+
+    vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
+    Raises UserError if a source is missing, empty or too small, or the vocabulary is too large.
+    """
+    source = open_source(config.source, config.format, config.column)
+    tokenizer = _tokenizer(config, vocab_size, source, folder)
+    corpus = tokenize_corpus(source, tokenizer, progress=_Progress(f"tokenising {config.source}"))
+    if config.heldout_source:
+        other = open_source(config.heldout_source, config.format, config.column)
+        heldout = tokenize_corpus(other, tokenizer, progress=_Progress(f"tokenising {config.heldout_source}"))
+        training = corpus
+    else:
+        training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
+
+    def rows(corpus: TokenizedCorpus, length: int) -> SegmentPairs | PackedDocuments:
+        shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
+        return PackedDocuments(*shape) if pair_task == "none" else SegmentPairs(*shape, pair_task)
+
+    def training_rows(length: int) -> grain.MapDataset:
+        make = rows(training, length)
+        return grain.MapDataset.range(len(make)).seed(seed).shuffle().repeat().random_map(make)
+
+    def heldout_rows(length: int) -> grain.MapDataset:
+        make = rows(heldout, length)
+        shuffled = grain.MapDataset.range(len(make)).seed(HELDOUT_SEED).shuffle()
+        return shuffled[: config.heldout_rows].random_map(make)
+
+    return PretrainingText(
+        train=tuple(training_rows(length) for length in lengths),
+        heldout=tuple(heldout_rows(length) for length in lengths),
+        identity={
+            "tokenizer": tokenizer.fingerprint,
+            "corpus": training.fingerprint,
+            "heldout": heldout.fingerprint,
+        },
+        tokenizer=tokenizer,
+        training_corpus=training,
+        heldout_corpus=heldout,
+    )
+
+
+def _tokenizer(config: TextConfig, vocab_size: int, source: Source, folder: Path) -> Tokenizer:
+    trained = Path(folder) / "tokenizer.model"
+    if config.tokenizer != "train":
+        tokenizer = open_tokenizer(config.tokenizer, config.lowercase)
+    elif trained.exists():
+        tokenizer = open_tokenizer(trained, config.lowercase)
+    else:
+        tokenizer = train_sentencepiece(_shuffled(source), vocab_size, lowercase=config.lowercase)
+        tokenizer.save(folder)
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"data.tokenizer {config.tokenizer}: has {tokenizer.vocab_size} pieces, more than model.vocab_size "
+            f"{vocab_size}; give --model.vocab_size {tokenizer.vocab_size}."
+        )
+    return tokenizer
+
+
+def _shuffled(source: Source) -> Iterator[str]:
+    """Sentences of the documents in random order: the tokenizer reads only the beginning."""
+    for index in np.random.default_rng(HELDOUT_SEED).permutation(len(source)):
+        yield from source[int(index)]
+
+
+class _Progress:
+    """Prints how far a long tokenisation has come, now and then."""
+
+    def __init__(self, what: str, every_seconds: float = 5.0) -> None:
+        self._what, self._every, self._next = what, every_seconds, time.monotonic() + every_seconds
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every
+            print(f"{self._what}: {done:,} of {total:,} documents", flush=True)
