@@ -5,9 +5,10 @@ shuffled data set. Each host reads just the rows that its devices hold, so the n
 order of the data, and the position in the data is the step.
 """
 
+import os
 from collections import deque
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import grain
 import jax
@@ -16,33 +17,65 @@ from jax.sharding import NamedSharding
 
 Examples = Mapping[str, np.ndarray]
 
-READ_THREADS = 4
-READ_AHEAD = 64
+READ_THREADS = min(16, os.cpu_count() or 1)
 BATCHES_AHEAD = 2
+
+
+def training_batches(
+    dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
+) -> Iterator[dict[str, jax.Array]]:
+    """The batches of these numbers, of an endless data set, on the devices ahead of their use."""
+    return _load(dataset.__getitem__, batch_size, sharding, numbers)
+
+
+def evaluation_batches(
+    dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding
+) -> Iterator[dict[str, jax.Array]]:
+    """Every example once. The last batch is filled up with copies of the first example, whose `example_weight` is 0."""
+    examples = len(dataset)
+
+    def example(index: int) -> Examples:
+        real = index < examples
+        return {**dataset[index if real else 0], "example_weight": np.float32(real)}
+
+    return _load(example, batch_size, sharding, range(-(-examples // batch_size)))
+
+
+def _load(
+    example: Callable[[int], Examples], batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
+) -> Iterator[dict[str, jax.Array]]:
+    """Threads share the rows of a batch, and put it together while the batches before it are used."""
+    rows = local_rows(sharding, batch_size)
+    parts = np.array_split(rows, min(READ_THREADS, len(rows)))
+
+    def read(number: int, part: np.ndarray) -> list[Examples]:
+        return [example(number * batch_size + int(row)) for row in part]
+
+    def assemble(reads: list[Future[list[Examples]]]) -> dict[str, jax.Array]:
+        examples = [example for done in reads for example in done.result()]
+        local = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        return to_devices(local, rows, batch_size, sharding)
+
+    pool = ThreadPoolExecutor(READ_THREADS + 1, thread_name_prefix="data")
+    try:
+        ahead: deque[Future[dict[str, jax.Array]]] = deque()
+        for number in numbers:
+            reads = [pool.submit(read, number, part) for part in parts]
+            ahead.append(
+                pool.submit(assemble, reads)
+            )  # begun after its reads, so it never keeps them waiting
+            if len(ahead) > BATCHES_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def local_rows(sharding: NamedSharding, batch_size: int) -> np.ndarray:
     """Rows of the global batch that this host's devices hold, in ascending order."""
     indices = sharding.addressable_devices_indices_map((batch_size,)).values()
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
-
-
-class _Rows(grain.MapDataset):
-    """The examples of consecutive batches, restricted to the given rows of each."""
-
-    def __init__(self, parent: grain.MapDataset, batch_size: int, rows: np.ndarray, first_batch: int) -> None:
-        super().__init__(parent)
-        self._batch_size, self._rows, self._first = batch_size, rows, first_batch
-
-    def __len__(self) -> int:
-        batches = len(self._parent) // self._batch_size - self._first
-        return batches * len(self._rows)
-
-    def __getitem__(self, index: int | slice) -> Examples:
-        if isinstance(index, slice):
-            return self.slice(index)
-        batch, row = divmod(index, len(self._rows))
-        return self._parent[(self._first + batch) * self._batch_size + int(self._rows[row])]
 
 
 def to_devices(
@@ -59,33 +92,3 @@ def to_devices(
         return jax.make_array_from_callback((batch_size, *values.shape[1:]), sharding, piece)
 
     return {name: assemble(values) for name, values in local.items()}
-
-
-def training_batches(
-    dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding, first_batch: int
-) -> Iterator[dict[str, jax.Array]]:
-    """Endless global batches from `first_batch` on, read by threads and put on the devices ahead of their use."""
-    rows = local_rows(sharding, batch_size)
-    options = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=max(READ_AHEAD, 2 * len(rows)))
-    examples = _Rows(dataset, batch_size, rows, first_batch).to_iter_dataset(options).batch(len(rows))
-    batches = (to_devices(batch, rows, batch_size, sharding) for batch in examples)
-    ahead = deque(islice(batches, BATCHES_AHEAD))
-    while ahead:
-        batch = ahead.popleft()
-        yield batch
-        ahead.extend(islice(batches, 1))
-
-
-def evaluation_batches(
-    dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding
-) -> Iterator[dict[str, jax.Array]]:
-    """Every example once. The last batch is filled up with copies of the first example, whose `example_weight` is 0."""
-    rows = local_rows(sharding, batch_size)
-    for start in range(0, len(dataset), batch_size):
-        real = start + rows < len(dataset)
-        examples = [
-            dataset[start + int(row)] if ok else dataset[0] for row, ok in zip(rows, real, strict=True)
-        ]
-        local = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-        local["example_weight"] = real.astype(np.float32)
-        yield to_devices(local, rows, batch_size, sharding)

@@ -18,6 +18,13 @@ from ssl_jax.training.state import TrainState
 policies = ocp.training.preservation_policies
 
 
+def describe(tree: Tree) -> dict[str, list]:
+    """Shape and fingerprint of every array by its name, as JSON."""
+    arrays = named_leaves(tree)
+    marks = np.asarray(fingerprint(tree)).tolist()
+    return {name: [*x.shape, mark] for (name, x), mark in zip(arrays.items(), marks, strict=True)}
+
+
 @jax.jit
 def fingerprint(tree: Tree) -> jax.Array:
     """One uint32 per leaf: the sum of its bits, read as integers, modulo 2^32.
@@ -48,10 +55,6 @@ def _join(parts: Mapping[str, Tree]) -> TrainState:
     return TrainState(params=extras.pop("params"), extras=extras, **parts["training"])
 
 
-def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(leaf.shape) for name, leaf in named_leaves(tree).items()}
-
-
 class Checkpoints:
     """The checkpoints/ folder of a run. Every process calls every method, with the same arguments."""
 
@@ -80,7 +83,7 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
 
     def save(self, state: TrainState, notes: Mapping[str, Any]) -> None:
-        """Starts writing; returns when the state is copied and may change. `notes` is JSON: clock, place in the data.
+        """Starts writing; returns when the state is copied and may change. `notes` is JSON.
 
         Raises UserError if the folder, or the disk, does not take it, now or with the next `save` or `wait`; the
         checkpoints already there are not touched.
@@ -88,10 +91,9 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         parts = _parts(state)
-        marks = np.asarray(fingerprint(parts)).tolist()
         try:
             self._pending = self._checkpointer.save_checkpointables_async(
-                step, parts, force=True, custom_metadata={**notes, "fingerprint": marks}
+                step, parts, force=True, custom_metadata={**notes, "arrays": describe(parts)}
             )
         except (OSError, ValueError) as error:
             raise self._not_written(error) from error
@@ -121,7 +123,10 @@ class Checkpoints:
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """The state at a step, placed as `abstract`'s shardings say. Raises if the files are damaged."""
         parts = self._checkpointer.load_checkpointables(step, _parts(abstract))
-        self._verify(step, parts)
+        found, saved = describe(parts), self.notes(step)["arrays"]
+        changed = [name for name in saved if found.get(name) != saved[name]]
+        if changed:
+            raise ValueError(f"{', '.join(changed[:3])}: not what was saved")
         return _join(parts)
 
     def restore_model(self, step: int, abstract: Tree) -> Tree:
@@ -133,11 +138,6 @@ class Checkpoints:
         stored = self._checkpointer.checkpointables_metadata(step).metadata["model"]
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), stored)
 
-    def _verify(self, step: int, parts: Tree) -> None:
-        found = np.asarray(fingerprint(parts)).tolist()
-        if found != self.notes(step)["fingerprint"]:
-            raise ValueError("its arrays are not those that were saved")
-
     def restore_newest(self, abstract: TrainState, say: Callable[[str], None]) -> TrainState | None:
         """The newest sound state, or None if nothing was ever saved.
 
@@ -148,22 +148,14 @@ class Checkpoints:
         steps = self.steps()
         for step in reversed(steps):
             try:
-                stored = self._stored_shapes(step)
-                if stored == (wanted := _shapes(_parts(abstract))):
-                    return self.restore(step, abstract)
+                self._check_model(step, abstract)
+                return self.restore(step, abstract)
+            except UserError:
+                raise
             except Exception as error:  # whatever a damaged file makes the reader raise
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 say(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
                 self._set_aside(step)
-            else:
-                different = sorted(
-                    name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name)
-                )
-                raise UserError(
-                    f"{self.folder}: checkpoint {step} was written by other code or another configuration; "
-                    f"{len(different)} arrays differ, such as {', '.join(different[:5])}. "
-                    "Run the revision named in environment.json, or start anew with another --workdir."
-                )
         if steps or self._damaged.exists():
             raise UserError(
                 f"{self.folder}: none of the checkpoints can be read (the damaged ones are in {self._damaged}). "
@@ -171,8 +163,17 @@ class Checkpoints:
             )
         return None
 
-    def _stored_shapes(self, step: int) -> dict[str, tuple[int, ...]]:
-        return _shapes(self._checkpointer.checkpointables_metadata(step).metadata)
+    def _check_model(self, step: int, abstract: TrainState) -> None:
+        """UserError if a checkpoint is of other arrays, going by its notes, which tell that from a damaged one."""
+        saved = {name: shape for name, (*shape, _) in self.notes(step)["arrays"].items()}
+        wanted = {name: list(x.shape) for name, x in named_leaves(_parts(abstract)).items()}
+        different = sorted(n for n in saved.keys() | wanted.keys() if saved.get(n) != wanted.get(n))
+        if different:
+            raise UserError(
+                f"{self.folder}: checkpoint {step} was written by other code or another configuration; "
+                f"{len(different)} arrays differ, such as {', '.join(different[:5])}. "
+                "Run the revision named in environment.json, or start anew with another --workdir."
+            )
 
     @property
     def _damaged(self) -> epath.Path:
@@ -189,6 +190,8 @@ class Checkpoints:
         self._checkpointer = self._open()
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self.wait()
-        self._checkpointer.close()
+        """Waits for what is being written. Raises like `save`."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()

@@ -4,13 +4,17 @@ import hashlib
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from ssl_jax.errors import UserError
+
+Result = TypeVar("Result")
 
 
 def on_tpu() -> bool:
@@ -58,6 +62,26 @@ def sync(name: str) -> None:
     """Returns when every process has called it."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def on_main(action: Callable[[], Result]) -> Result | None:
+    """What `action` returns on process 0, while the others wait and get None. A UserError there ends all of them."""
+    result, mistake = None, None
+    if is_main():
+        try:
+            result = action()
+        except UserError as error:
+            mistake = error
+    if anywhere(mistake is not None):
+        raise mistake or UserError("process 0 could not go on; its output says why.")
+    return result
+
+
+def anywhere(here: bool) -> bool:
+    """Whether it is true on any process."""
+    if jax.process_count() == 1:
+        return here
+    return bool(multihost_utils.process_allgather(np.bool_(here)).any())
 
 
 def same_everywhere(content: object) -> bool:

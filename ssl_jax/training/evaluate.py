@@ -1,10 +1,11 @@
 """Figures on held-out data: every example once, the same randomness each time."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 import grain
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ssl_jax.data.loading import evaluation_batches
@@ -13,8 +14,6 @@ from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.metrics import means
 from ssl_jax.training.sharding import batch_sharding, replicated
 
-Sums = dict[str, Mean]
-
 
 class Evaluator:
     """Runs an experiment's `evaluate` over data sets. One compiled step per shape of a batch."""
@@ -22,15 +21,14 @@ class Evaluator:
     def __init__(self, experiment: Experiment, mesh: Mesh) -> None:
         seed = experiment.train.seed
 
-        def add(
-            sums: Sums | None, params: Tree, extras: Mapping[str, Tree], batch: Batch, number: int
-        ) -> Sums:
+        def figures(
+            params: Tree, extras: Mapping[str, Tree], batch: Batch, number: jax.Array
+        ) -> dict[str, Mean]:
             # Stream 2 of the seed; see step_rng. The same masks at every evaluation make figures comparable.
             rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2), number)
-            figures = dict(experiment.evaluate(params, extras, batch, rng))
-            return figures if sums is None else jax.tree.map(jnp.add, sums, figures)
+            return dict(experiment.evaluate(params, extras, batch, rng))
 
-        self._add = jax.jit(add, out_shardings=replicated(mesh))
+        self._figures = jax.jit(figures, out_shardings=replicated(mesh))
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
 
     def __call__(
@@ -41,10 +39,23 @@ class Evaluator:
         interrupted: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
         """Mean of every figure over the data set; None if `interrupted` said to stop."""
-        sums = None
-        batches = evaluation_batches(dataset, self._batch_size, batch_sharding(self._mesh))
-        for number, batch in enumerate(batches):
-            if interrupted():
-                return None
-            sums = self._add(sums, params, extras, batch, number)
-        return means(jax.device_get(sums))
+        totals: Counter[str] = Counter()
+        weights: Counter[str] = Counter()
+
+        def add(figures: Mapping[str, Mean]) -> None:
+            # On the host, in double precision: a float32 sum stops counting at 2^24 tokens.
+            for name, (total, weight) in jax.device_get(figures).items():
+                totals[name] += float(total)
+                weights[name] += float(weight)
+
+        in_flight = None
+        with closing(evaluation_batches(dataset, self._batch_size, batch_sharding(self._mesh))) as batches:
+            for number, batch in enumerate(batches):
+                if interrupted():
+                    return None
+                figures = self._figures(params, extras, batch, number)
+                if in_flight is not None:
+                    add(in_flight)
+                in_flight = figures
+        add(in_flight)
+        return means({name: (totals[name], weights[name]) for name in totals})

@@ -1,7 +1,7 @@
 """What an experiment's `build(config)` returns: a method, its data and its figures, and nothing hidden."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import grain
@@ -9,6 +9,7 @@ import jax
 import optax
 from etils import epath
 
+from ssl_jax.errors import UserError
 from ssl_jax.method import Batch, Mean, Method, Tree
 from ssl_jax.training.sharding import MeshConfig, Rules
 
@@ -34,6 +35,12 @@ class TrainConfig:
     keep_every: int = 500
     """Checkpoints at multiples of this many steps are kept for good; `replay` draws curves from them."""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < (least := 0 if field.name == "seed" else 1):
+                raise UserError(f"train.{field.name} {value} must be at least {least}.")
+
 
 class Phase(NamedTuple):
     """A stretch of training with batches of one shape.
@@ -46,6 +53,11 @@ class Phase(NamedTuple):
     steps: int
     batch: Mapping[str, jax.ShapeDtypeStruct]
     work: tuple[str, int]
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per step, over all devices and hosts."""
+        return next(iter(self.batch.values())).shape[0]
 
 
 class Data(NamedTuple):

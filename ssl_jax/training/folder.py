@@ -1,10 +1,11 @@
 """The run folder: which configuration it belongs to, and what it was run with."""
 
+import contextlib
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -18,11 +19,24 @@ TOPOLOGY = "config.mesh."
 """Settings that may differ when a run is continued: the same curve comes from any mesh."""
 
 
+@contextlib.contextmanager
+def writing(path: epath.Path) -> Iterator[None]:
+    """Turns a full disk, a read-only folder and their like into a UserError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}). Checkpoints already there are untouched: free some "
+            "space or give write permission and run the same command again, or choose another --workdir."
+        ) from error
+
+
 def write_json(file: epath.Path, content: Any) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file whole or not at all. UserError if it cannot be written."""
     draft = file.with_name(file.name + ".new")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    draft.replace(file)
+    with writing(file):
+        draft.write_text(json.dumps(content, indent=2) + "\n")
+        draft.replace(file)
 
 
 def read_json(file: epath.Path) -> Any:
@@ -57,27 +71,23 @@ def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
     belongs to a run with other settings (the differences are listed).
     """
     settings = json.loads(json.dumps(settings))
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / CONFIG).exists():
-            changed = differences(read_json(folder / CONFIG), settings)
-            if changed:
-                raise UserError(
-                    f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
-                    f"{'; '.join(changed)}. Give the old values to continue it, another --workdir to start a new run, "
-                    f"or both --workdir and --init_from {folder} to start from its weights."
-                )
-        elif any(path.name not in {CONFIG + ".new"} for path in folder.iterdir()):
+        inside = {path.name for path in folder.iterdir()}
+    if CONFIG in inside:
+        changed = differences(read_json(folder / CONFIG), settings)
+        if changed:
             raise UserError(
-                f"{folder} is not empty and not a run folder (it has no {CONFIG}); choose another --workdir."
+                f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
+                f"{'; '.join(changed)}. Give the old values to continue it, another --workdir to start a new run, "
+                f"or both --workdir and --init_from {folder} to start from its weights."
             )
-        write_json(folder / CONFIG, settings)
-        write_json(folder / ENVIRONMENT, environment())
-    except OSError as error:
+    elif inside - {CONFIG + ".new"}:
         raise UserError(
-            f"--workdir {folder}: cannot be written ({error.strerror or error}); choose a folder that can. "
-            "Checkpoints already there are untouched."
-        ) from error
+            f"{folder} is not empty and not a run folder (it has no {CONFIG}); choose another --workdir."
+        )
+    write_json(folder / CONFIG, settings)
+    write_json(folder / ENVIRONMENT, environment())
 
 
 def environment() -> dict[str, Any]:

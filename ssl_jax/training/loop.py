@@ -6,10 +6,10 @@ again, so that a run that was killed has the same log as one that was not.
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
@@ -17,14 +17,14 @@ from etils import epath
 from ssl_jax.data.loading import training_batches
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import draw_curves
-from ssl_jax.method import Batch
+from ssl_jax.method import Mean
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import StopRequest, is_main, same_everywhere, sync
+from ssl_jax.training.distributed import StopRequest, is_main, on_main, same_everywhere
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Data, Experiment, Report
+from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.metrics import MetricsLog, means
 from ssl_jax.training.progress import Display, duration, figure
 from ssl_jax.training.state import TrainState
@@ -43,6 +43,16 @@ class Clock:
     work: float = 0.0
 
 
+class Figures(NamedTuple):
+    """The figures of the steps up to `step`, still on the devices."""
+
+    step: int
+    metrics: Mapping[str, Mean]
+    schedules: Mapping[str, jax.Array]
+    bad_step: jax.Array
+    clock: Clock
+
+
 class Run:
     """One sitting of a run: from wherever its folder stands to the last step. Every process makes one."""
 
@@ -58,10 +68,9 @@ class Run:
         self.experiment, self.config, self.folder = experiment, experiment.train, epath.Path(folder)
         self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
         self.mesh = sharding.make_mesh(experiment.mesh)
-        sharding.check_batch(self.mesh, self.config.batch_size, self.config.micro_batches)
-        if is_main():
-            run_folder.claim(self.folder, settings)
-        sync("folder claimed")
+        for phase in experiment.phases:
+            sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
+        on_main(lambda: run_folder.claim(self.folder, settings))
         self.data = self._open_data()
         self.checkpoints = Checkpoints(
             self.folder / "checkpoints",
@@ -74,21 +83,28 @@ class Run:
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self.evaluator = Evaluator(experiment, self.mesh) if experiment.evaluate else None
-        self._unwritten: tuple[int, TrainState, jax.Array, Clock] | None = None
+        self._along_batch = sharding.batch_sharding(self.mesh)
+        self._unwritten: Figures | None = None
         self._logged_clock = self.clock
 
     def _open_data(self) -> Data:
         """Process 0 goes first: it trains the tokenizer and fills the caches that the others then read."""
-        if is_main():
+
+        def first() -> Data:
             data = self.experiment.open_data(self.folder)
             run_folder.check_data(self.folder, data.identity)
-        sync("data opened")
-        if not is_main():
-            data = self.experiment.open_data(self.folder)
+            return data
+
+        data = on_main(first) or self.experiment.open_data(self.folder)
         if not same_everywhere(data.identity):
             raise UserError(
                 f"{self.folder}: the hosts see different data; use a --workdir that all of them share."
             )
+        datasets = [("training", dataset) for dataset in data.train]
+        datasets += [named for splits in data.heldout for named in splits.items()]
+        for name, dataset in datasets:
+            if len(dataset) == 0:
+                raise UserError(f"{self.folder}: the {name} data is empty; give more data.")
         return data
 
     def _first_state(self, init_from: str | None) -> TrainState:
@@ -119,48 +135,47 @@ class Run:
 
     def train(self) -> int:
         """Trains to the last step and reports. Returns the exit code: 0, or 128 + the signal that ended it early."""
-        try:
+        with closing(self.checkpoints):
             with StopRequest() as stop, self.display:
-                batches = self._batches()
-                in_flight: deque[jax.Array] = deque()
-                while True:
-                    stopping = stop.due(self.step)
-                    self._evaluate_and_save(stop, stopping=stopping)
-                    if stopping or self.step == self.experiment.steps:
-                        break
+                stopped = self._train(stop)
+                self.log.flush()
+                self.checkpoints.wait()
+            if stopped:
+                self.display.say(f"stopped and saved at step {self.step}; the same command continues")
+                return 128 + stop.signal
+            self._report()
+            return 0
+
+    def _train(self, stop: StopRequest) -> bool:
+        """Phase after phase from the current step to the last one. Returns whether it was told to stop before."""
+        number, done = self.experiment.phase_at(self.step)
+        in_flight: deque[jax.Array] = deque()
+        for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
+            train_step = self._compile(phase)
+            left = range(done, phase.steps)
+            with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
+                for _ in left:
+                    if self._arrive(stop):
+                        return True
                     started = time.perf_counter()
-                    batch, train_step, work = next(batches)
+                    batch = next(batches)
                     waited = time.perf_counter() - started
                     self.state, bad_step = train_step(self.state, batch)
                     in_flight.append(bad_step)
                     if len(in_flight) > STEPS_IN_FLIGHT:
                         in_flight.popleft().block_until_ready()
                     self.step += 1
-                    self._tick(time.perf_counter() - started, waited, work)
+                    self._tick(time.perf_counter() - started, waited, phase.work[1])
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
                         self._take_figures(bad_step)
-            self.checkpoints.wait()
-            if stopping and self.step < self.experiment.steps:
-                self.display.say(f"stopped and saved at step {self.step}; the same command continues")
-                return 128 + stop.signal
-            self._report()
-            return 0
-        finally:
-            self.log.close()
-            self.checkpoints.close()
-
-    def _batches(self) -> Iterator[tuple[Batch, Any, int]]:
-        """(batch, compiled step, work it holds) from the current step to the end, phase after phase."""
-        place = sharding.batch_sharding(self.mesh)
-        number, done = self.experiment.phase_at(self.step)
-        for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
-            started = time.perf_counter()
-            train_step = self.program.train_step(phase)
-            self.display.say(f"compiled the step in {time.perf_counter() - started:.1f} s")
-            batches = training_batches(dataset, self.config.batch_size, place, first_batch=done)
-            for batch in islice(batches, phase.steps - done):
-                yield batch, train_step, phase.work[1]
             done = 0
+        return self._arrive(stop)
+
+    def _compile(self, phase: Phase) -> jax.stages.Compiled:
+        started = time.perf_counter()
+        train_step = self.program.train_step(phase)
+        self.display.say(f"compiled the step in {time.perf_counter() - started:.1f} s")
+        return train_step
 
     def _tick(self, seconds: float, waited: float, work: int) -> None:
         clock = self.clock
@@ -170,17 +185,18 @@ class Run:
     def _take_figures(self, bad_step: jax.Array) -> None:
         """Sets the figures of this interval aside and writes those of the one before, which have arrived by now."""
         self._write_figures()
-        self._unwritten = (self.step, self.state.metrics, bad_step, self.clock)
+        schedules = {name: schedule(self.step - 1) for name, schedule in self.experiment.schedules.items()}
+        self._unwritten = Figures(self.step, self.state.metrics, schedules, bad_step, self.clock)
         self.state = self.program.cleared(self.state)
 
     def _write_figures(self) -> None:
         if self._unwritten is None:
             return
-        step, metrics, bad_step, clock = self._unwritten
+        step, metrics, schedules, bad_step, clock = self._unwritten
         self._unwritten = None
         self._stop_if_bad(int(bad_step))
         figures = means(jax.device_get(metrics))
-        figures |= {name: float(schedule(step - 1)) for name, schedule in self.experiment.schedules.items()}
+        figures |= {name: float(value) for name, value in schedules.items()}
         before, self._logged_clock = self._logged_clock, clock
         seconds = max(clock.seconds - before.seconds, 1e-9)
         speed = (clock.work - before.work) / seconds
@@ -207,23 +223,23 @@ class Run:
             f"gradient in a new --workdir{f' with --init_from {self.folder}' if saved else ''}."
         )
 
-    def _evaluate_and_save(self, stop: StopRequest, *, stopping: bool) -> None:
+    def _arrive(self, stop: StopRequest) -> bool:
+        """Evaluates and saves what is due at this step. Returns whether to stop here."""
+        stopping = stop.due(self.step)
         last = self.step == self.experiment.steps
-        save = stopping or last or self.step % self.config.save_every == 0
-        evaluate = self.evaluator and not stopping and (last or self.step % self.config.eval_every == 0)
-        if self.step == 0 or not (save or evaluate):
-            return
-        self._write_figures()
-        if evaluate:
-            self._evaluate(stop)
-        if (save or stop.heard) and self.step not in self.checkpoints.steps():
+        save = last or self.step % self.config.save_every == 0
+        evaluate = self.evaluator and (last or self.step % self.config.eval_every == 0)
+        if self.step > 0 and (save or evaluate or stopping):
+            self._write_figures()
             self._stop_if_bad(int(self.state.bad_step))
-            self.log.flush()
-            self.checkpoints.save(
-                self.state, {"clock": asdict(self.clock), "examples": self.step * self.config.batch_size}
-            )
+            if evaluate and not stopping:
+                stopping = not self._evaluate(stop)
+            if save or stopping:
+                self._save()
+        return stopping
 
-    def _evaluate(self, stop: StopRequest) -> None:
+    def _evaluate(self, stop: StopRequest) -> bool:
+        """Logs what the log does not hold yet. Returns False if it was told to stop before the end."""
         phase, _ = self.experiment.phase_at(self.step - 1)
         for split, dataset in self.data.heldout[phase].items():
             if self.log.evaluated(self.step, split):
@@ -232,16 +248,25 @@ class Run:
                 self.state.params, self.state.extras, dataset, interrupted=lambda: stop.heard
             )
             if figures is None:
-                return
+                return False
             self.log.write(self.step, figures, split=split)
             shown = (figure(name, figures[name]) for name in self.experiment.headline if name in figures)
             self.display.say(f"step {self.step}  {split}: {'  '.join(shown)}")
+        return True
+
+    def _save(self) -> None:
+        if self.step not in self.checkpoints.steps():
+            self.log.flush()
+            self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
 
     def _report(self) -> None:
         """Plots, the experiment's own report, and where everything is."""
         self.display.say(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         if is_main():
-            draw_curves({self.folder.name: self.log.lines}, self.folder / "plots", self.experiment.headline)
+            with run_folder.writing(self.folder / "plots"):
+                draw_curves(
+                    {self.folder.name: self.log.lines}, self.folder / "plots", self.experiment.headline
+                )
         if self.experiment.report:
             figures = {split: self.log.last(split) for split in self.data.heldout[-1]}
             variables = {"params": self.state.params, **self.state.extras}

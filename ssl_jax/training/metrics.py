@@ -6,14 +6,21 @@ that was not.
 """
 
 import json
+import os
+import socket
+import struct
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorboardX
 from etils import epath
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import scalar
 
 from ssl_jax.method import Mean
+from ssl_jax.training.folder import writing
 
 FILE = "metrics.jsonl"
 LABELS = {"step", "split", "timing"}
@@ -38,6 +45,32 @@ def means(metrics: Mapping[str, Mean]) -> dict[str, float]:
     return {name: float(np.float32(total / weight)) for name, (total, weight) in pairs.items() if weight > 0}
 
 
+class GrowingFile:
+    """A file that is appended to. Object stores cannot append; there `flush` writes it anew."""
+
+    def __init__(self, file: epath.Path, content: bytes = b"") -> None:
+        """Starts with `content` instead of what was there. UserError, here and later, if it cannot be written."""
+        self._file, self._local, self._content = file, "://" not in str(file), content
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft = file.with_name(file.name + ".new")
+            draft.write_bytes(content)
+            draft.replace(file)
+
+    def append(self, content: bytes) -> None:
+        """Adds to the end."""
+        if not self._local:
+            self._content += content
+            return
+        with writing(self._file), self._file.open("ab") as file:
+            file.write(content)
+
+    def flush(self) -> None:
+        """Makes sure that the file holds all that was added."""
+        if not self._local:
+            self._file.write_bytes(self._content)
+
+
 class MetricsLog:
     """Appends to a run's log. Lines after `step` belong to work that was lost, and are dropped when it is opened.
 
@@ -45,34 +78,31 @@ class MetricsLog:
     """
 
     def __init__(self, folder: epath.Path, step: int, *, writes: bool) -> None:
-        self._file = epath.Path(folder) / FILE
         self.lines = [line for line in read(folder) if line["step"] <= step]
-        self._writes, self._local = writes, "://" not in str(folder)
+        self._writes = writes
         if writes:
-            self._write_all()
-            board = epath.Path(folder) / "tensorboard"
-            self._board = tensorboardX.SummaryWriter(str(board), purge_step=step + 1, flush_secs=30)
-
-    def _write_all(self) -> None:
-        draft = self._file.with_name(FILE + ".new")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
-        draft.replace(self._file)
+            folder = epath.Path(folder)
+            self._jsonl = GrowingFile(folder / FILE, b"".join(map(_jsonl, self.lines)))
+            # Every sitting has its own file of events; the session's start tells TensorBoard what it replaces.
+            name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+            start = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+            self._events = GrowingFile(
+                folder / "tensorboard" / name, _record(Event(file_version="brain.Event:2")) + _record(start)
+            )
 
     def write(
         self, step: int, figures: Mapping[str, float], *, split: str | None = None, timing: Any = None
     ) -> None:
-        """Adds a line. Object stores cannot append; there the file is written anew by `flush`."""
+        """Adds a line. UserError if it cannot be written."""
         line = {"step": step, **({"split": split} if split else {}), **figures}
         if timing:
             line["timing"] = timing
         self.lines.append(line)
         if not self._writes:
             return
-        if self._local:
-            with self._file.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        for name, value in figures.items():
-            self._board.add_scalar(f"{split or 'train'}/{name}", value, step)
+        self._jsonl.append(_jsonl(line))
+        summaries = [scalar(f"{split or 'train'}/{name}", value) for name, value in figures.items()]
+        self._events.append(b"".join(_record(Event(step=step, summary=summary)) for summary in summaries))
 
     def evaluated(self, step: int, split: str) -> bool:
         """Whether the log already holds this evaluation."""
@@ -86,12 +116,18 @@ class MetricsLog:
     def flush(self) -> None:
         """Called before every checkpoint, so that no checkpoint is ahead of its log."""
         if self._writes:
-            if not self._local:
-                self._write_all()
-            self._board.flush()
+            self._jsonl.flush()
+            self._events.flush()
 
-    def close(self) -> None:
-        """Flushes and closes."""
-        self.flush()
-        if self._writes:
-            self._board.close()
+
+def _jsonl(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"
+
+
+def _record(event: Event) -> bytes:
+    """An event as a TFRecord, which is how TensorBoard reads them."""
+    event.wall_time = time.time()
+    content = event.SerializeToString()
+    length = struct.pack("<Q", len(content))
+    checks = (struct.pack("<I", masked_crc32c(data)) for data in (length, content))
+    return length + next(checks) + content + next(checks)

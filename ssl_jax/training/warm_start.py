@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 
 import jax
 from etils import epath
@@ -47,7 +48,7 @@ def warm_start(
             f"--init_from {source}: no parameter has a path of this model; it has {_some(list(found))}, "
             f"expected {_some(list(wanted))}."
         )
-    say(f"warm start from {source}: {len(taken)} of {len(wanted)} parameters")
+    say(f"warm start from {source}: {len(taken)} of {len(wanted)} arrays of parameters")
     for title, names in (("initialised anew", wanted.keys() - taken), ("unused", found.keys() - taken)):
         if names:
             say(f"  {title}: {', '.join(sorted(names))}")
@@ -67,14 +68,13 @@ def _load(source: str, mesh: Mesh, rules: Rules, import_weights: Callable[[epath
     run, step = re.fullmatch(r"(.*?)(?:@(\d+))?", source).groups()
     folder = epath.Path(run)
     if (folder / CONFIG).exists() and (folder / "checkpoints").exists():
-        checkpoints = Checkpoints(folder / "checkpoints")
-        steps = checkpoints.steps()
-        if not steps or (step and int(step) not in steps):
-            raise UserError(f"--init_from {source}: has no such checkpoint; there are {steps or 'none'}.")
-        chosen = int(step) if step else steps[-1]
-        return checkpoints.restore_model(chosen, place(mesh, rules, checkpoints.model_shapes(chosen)))[
-            "params"
-        ]
+        with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+            steps = checkpoints.steps()
+            if not steps or (step and int(step) not in steps):
+                raise UserError(f"--init_from {source}: has no such checkpoint; there are {steps or 'none'}.")
+            chosen = int(step) if step else steps[-1]
+            shapes = place(mesh, rules, checkpoints.model_shapes(chosen))
+            return checkpoints.restore_model(chosen, shapes)["params"]
     if import_weights is not None and folder.exists():
         return import_weights(folder)
     raise UserError(
