@@ -345,6 +345,9 @@ def test_a_run_never_crosses_a_special_token():
     expected = {(1, 3): 1 / 6 + 1 / 9, (1, 4): 1 / 6 + 1 / 6, (3, 4): 1 / 9 + 1 / 9 + 1 / 6}
     observed = [pairs[pair] for pair in expected]
     assert stats.chisquare(observed, np.array(list(expected.values())) * len(tokens)).pvalue > SURPRISE
+    # Nor does the token between count against the budget: there is room for all three words.
+    everything = MaskingConfig(unit="ngram", rate=3 / 6, max_ngram=2)
+    assert (mask(everything, tokens, np.ones_like(tokens), words).weights.sum(1) == 3).all()
 
 
 @pytest.mark.parametrize(
