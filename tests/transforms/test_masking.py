@@ -345,9 +345,13 @@ def test_a_run_never_crosses_a_special_token():
     expected = {(1, 3): 1 / 6 + 1 / 9, (1, 4): 1 / 6 + 1 / 6, (3, 4): 1 / 9 + 1 / 9 + 1 / 6}
     observed = [pairs[pair] for pair in expected]
     assert stats.chisquare(observed, np.array(list(expected.values())) * len(tokens)).pvalue > SURPRISE
-    # Nor does the token between count against the budget: there is room for all three words.
-    everything = MaskingConfig(unit="ngram", rate=3 / 6, max_ngram=2)
-    assert (mask(everything, tokens, np.ones_like(tokens), words).weights.sum(1) == 3).all()
+
+
+def test_special_tokens_between_words_take_nothing_off_the_budget():
+    tokens = np.tile(np.array([CLS, 9, SEP, 9, SEP, 9, SEP], np.int32), (256, 1))
+    words = np.tile(np.array([-1, 0, -1, 1, -1, 2, -1], np.int32), (256, 1))
+    masked = mask(MaskingConfig(unit="ngram", rate=3 / 7), tokens, np.ones_like(tokens), words)
+    assert (masked.weights.sum(1) == 3).all()
 
 
 @pytest.mark.parametrize(
