@@ -7,6 +7,7 @@ epoch sees new masks.
 
 import dataclasses
 import functools
+import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -22,8 +23,8 @@ class MaskingConfig:
 
     rate: float = 0.15
     """Share of a row's tokens that are predicted."""
-    max_predictions: int = 20
-    """Most predictions a row has: 20 at 128 tokens, 76 to 80 at 512."""
+    max_predictions: int | None = None
+    """Most predictions a row has; None for what the rate asks of a full row: 20 at 128 tokens, 77 at 512."""
     count: Literal["exact", "bernoulli"] = "exact"
     """exact: max(1, round(rate * tokens)) a row; bernoulli: each token or word with this probability."""
     unit: Literal["token", "word", "ngram"] = "token"
@@ -38,7 +39,7 @@ class MaskingConfig:
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
             raise UserError(f"masking.rate {self.rate} must be above 0 and at most 1; BERT uses 0.15.")
-        if self.max_predictions < 1:
+        if self.max_predictions is not None and self.max_predictions < 1:
             raise UserError(f"masking.max_predictions {self.max_predictions} must be at least 1.")
         if self.max_ngram < 1:
             raise UserError(f"masking.max_ngram {self.max_ngram} must be at least 1; ALBERT uses 3.")
@@ -53,9 +54,18 @@ class MaskingConfig:
                 "use masking.count exact, or masking.unit word."
             )
 
+    def slots(self, length: int) -> int:
+        """Room for predictions in a row of `length` tokens: `max_predictions`, at most `length`.
+
+        None stands for the exact count, or for four standard deviations above the mean of a random one.
+        """
+        spread = 4 * math.sqrt(self.rate * (1 - self.rate) * length) if self.count == "bernoulli" else 0
+        enough = max(1, math.ceil(self.rate * length + spread))
+        return min(length, enough if self.max_predictions is None else self.max_predictions)
+
 
 class Masked(NamedTuple):
-    """A masked row; P is `max_predictions`, or the length of the row where that is less.
+    """A masked row; P is `MaskingConfig.slots`.
 
     Slots without a prediction have position, label and weight 0 and come last. Only `weights` tells them
     apart: 0 is also a position and a token. The order of the others means nothing.
@@ -111,7 +121,7 @@ def mask_tokens(
       special_ids: tokens that are never touched; in the reference [PAD], [CLS] and [SEP], but not [UNK].
       vocab_size: number of tokens in the vocabulary, without any padding of the embedding table.
     """
-    length, slots = tokens.shape[0], min(config.max_predictions, tokens.shape[0])
+    length, slots = tokens.shape[0], config.slots(tokens.shape[0])
     # One draw, as each split of a key costs as much as many random numbers.
     bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,))
     choice_bits, token_bits, order_bits, run_bits = jnp.split(bits, [slots, 2 * slots, 2 * slots + length])
@@ -157,7 +167,7 @@ def _budget(config: MaskingConfig, length: int) -> jax.Array:
         counts = [max(1, round(config.rate * tokens)) for tokens in range(length + 1)]
     else:
         counts = [length] * (length + 1)
-    return jnp.asarray(np.minimum(counts, config.max_predictions), jnp.int32)
+    return jnp.asarray(np.minimum(counts, config.slots(length)), jnp.int32)
 
 
 def _random_order(bits: jax.Array, candidates: jax.Array) -> tuple[jax.Array, int]:
@@ -182,7 +192,7 @@ def _draw_tokens(
 ) -> tuple[jax.Array, jax.Array]:
     """Positions [P], of which the first `count` are drawn."""
     keys, index_bits = _random_order(bits, candidates)
-    first = jnp.sort(keys, stable=False)[: config.max_predictions]
+    first = jnp.sort(keys, stable=False)[: config.slots(keys.shape[0])]
     count = jnp.minimum(budget, jnp.sum(_accepted(keys, config)))
     return (first & ((1 << index_bits) - 1)).astype(jnp.int32), count
 
@@ -229,10 +239,10 @@ def _draw_words(
         after = (left - sizes[run[word] - 1, word], keys[word] + 1, room_after)
         return jax.tree.map(functools.partial(jnp.where, possible[word]), after, state)
 
-    turns = min(length, config.max_predictions)
-    _, _, room = jax.lax.fori_loop(0, turns, take, (budget, jnp.uint32(0), jnp.full(length, length)))
+    slots = config.slots(length)
+    _, _, room = jax.lax.fori_loop(0, slots, take, (budget, jnp.uint32(0), jnp.full(length, length)))
     hidden = candidates & (room == 0)[jnp.cumsum(starts) - 1]
-    return jnp.sort(jnp.where(hidden, index, length))[: config.max_predictions], jnp.sum(hidden)
+    return jnp.sort(jnp.where(hidden, index, length))[:slots], jnp.sum(hidden)
 
 
 def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:

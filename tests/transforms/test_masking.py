@@ -64,7 +64,7 @@ def check_invariants(masked, tokens, sequence, config):
     assert not counts[~candidates].any(), "a special token or padding is predicted"
     np.testing.assert_array_equal(restored(masked), tokens)
     np.testing.assert_array_equal(masked.tokens[counts == 0], tokens[counts == 0])
-    assert masked.positions.shape[1] == min(config.max_predictions, tokens.shape[1])
+    assert masked.positions.shape[1] == config.slots(tokens.shape[1])
     assert (np.diff(masked.weights, axis=1) <= 0).all(), "empty slots come last"
     empty = masked.weights == 0
     assert not masked.positions[empty].any()
@@ -375,3 +375,11 @@ def test_words_are_needed_for_whole_words():
     tokens, sequence = rows(2, 16, 16)
     with pytest.raises(ValueError, match="needs `words`"):
         mask(MaskingConfig(unit="word"), tokens, sequence)
+
+
+def test_slots_without_a_limit_are_what_the_rate_asks():
+    assert [MaskingConfig().slots(length) for length in (128, 512, 3)] == [20, 77, 1]
+    assert MaskingConfig(max_predictions=10).slots(128) == 10
+    random = MaskingConfig(count="bernoulli")
+    draws = np.random.default_rng(0).binomial(128, random.rate, 100_000)
+    assert np.mean(draws > random.slots(128)) < 1e-3, "rows that lose a prediction are rare"
