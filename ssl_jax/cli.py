@@ -10,7 +10,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import tyro
 from etils import epath
@@ -25,17 +25,29 @@ Presets = Mapping[str, Config]
 Build = Callable[[Config], Experiment]
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the process on a user's mistake: one paragraph, no traceback, exit code 2."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(2)
+class Invocation(NamedTuple):
+    """What a command line asks for."""
+
+    preset: str
+    config: Config
+    workdir: epath.Path
+    init_from: str | None
+    hosts: str
 
 
-def quiet() -> None:
-    """Keeps libraries from talking about themselves; errors still come through."""
+def guarded(command: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code: 2, after one paragraph and no traceback, on a user's mistake.
+
+    Libraries are kept from talking about themselves; errors still come through.
+    """
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
+    try:
+        return command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
 
 
 def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str]]:
@@ -50,11 +62,8 @@ def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str
     return name, arguments[1:]
 
 
-def parse(
-    arguments: list[str], presets: Presets, module: str
-) -> tuple[str, Config, epath.Path, str | None, str]:
-    """(preset, configuration, run folder, --init_from, --hosts). Exits with code 2, or 0 after --help."""
-    document = (sys.modules[module if module in sys.modules else "__main__"].__doc__ or "").strip()
+def parse(arguments: list[str], presets: Presets, module: str, document: str = "") -> Invocation:
+    """Reads a command line. Exits with code 2 and a suggestion if a field is unknown, or 0 after --help."""
     preset, rest = choose_preset(arguments, presets)
     config_type = type(presets[preset])
     short = module.rsplit(".", 1)[-1]
@@ -75,48 +84,52 @@ def parse(
         args=rest,
         default=Arguments(config=presets[preset]),
         prog=f"python -m {module} [PRESET]",
-        description=f"{document}\n\nPresets:\n{listing}\n\nBelow, the fields of preset {preset} and its values.",
+        description=f"{document}\n\nPresets:\n{listing}\n\nBelow, the fields of preset {preset} and their values.",
         config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
         use_underscores=True,
     )
-    return preset, chosen.config, epath.Path(chosen.workdir).expanduser(), chosen.init_from, chosen.hosts
+    workdir = epath.Path(chosen.workdir).expanduser()
+    return Invocation(preset, chosen.config, workdir, chosen.init_from, chosen.hosts)
 
 
 def main(presets: Presets, build: Build) -> NoReturn:
     """Runs an experiment's module as a command."""
-    spec = sys.modules["__main__"].__spec__
-    module = spec.name if spec else sys.modules["__main__"].__name__
-    quiet()
-    try:
-        preset, config, folder, init_from, hosts = parse(sys.argv[1:], presets, module)
-        distributed.join(hosts)
+    running = sys.modules["__main__"]
+    module = running.__spec__.name
+
+    def command() -> int:
+        asked = parse(sys.argv[1:], presets, module, (running.__doc__ or "").strip())
+        distributed.join(asked.hosts)
         settings = {
             "experiment": module,
-            "preset": preset,
-            "init_from": init_from,
-            "config": dataclasses.asdict(config),
+            "preset": asked.preset,
+            "init_from": asked.init_from,
+            "config": dataclasses.asdict(asked.config),
         }
-        code = loop.train(build(config), folder, settings, init_from=init_from)
-    except UserError as error:
-        fail(str(error))
-    sys.exit(code)
+        return loop.train(build(asked.config), asked.workdir, settings, init_from=asked.init_from)
+
+    sys.exit(guarded(command))
 
 
 def restore_config(default: Config, values: Mapping[str, Any]) -> Config:
     """A configuration from its JSON, shaped like `default`. UserError if a field is unknown or missing."""
     names = {field.name for field in dataclasses.fields(default)}
     if names != values.keys():
-        strange = sorted(names ^ values.keys())
-        raise UserError(
-            f"{CONFIG}: fields {', '.join(strange)} do not fit {type(default).__name__} of this version."
-        )
+        strange = ", ".join(sorted(names ^ values.keys()))
+        raise UserError(f"{CONFIG}: fields {strange} do not fit {type(default).__name__} of this version.")
 
     def restore(old: Any, new: Any) -> Any:
         if dataclasses.is_dataclass(old):
             return restore_config(old, new)
-        return tuple(restore(None, item) for item in new) if isinstance(new, list) else new
+        if isinstance(new, list):
+            return tuple(
+                restore(old[min(i, len(old) - 1)] if old else None, item) for i, item in enumerate(new)
+            )
+        return new
 
-    return dataclasses.replace(default, **{n: restore(getattr(default, n), v) for n, v in values.items()})
+    return dataclasses.replace(
+        default, **{name: restore(getattr(default, name), values[name]) for name in names}
+    )
 
 
 def load_experiment(folder: epath.Path) -> tuple[Experiment, Mapping[str, Any]]:

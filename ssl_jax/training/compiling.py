@@ -40,8 +40,8 @@ class Program:
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
         return jax.jit(self._first_state, out_shardings=shardings)()
 
-    def lower_train_step(self, phase: Phase) -> jax.stages.Lowered:
-        """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be compiled."""
+    def trace_train_step(self, phase: Phase) -> jax.stages.Traced:
+        """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be lowered and compiled."""
         step = make_train_step(
             self.experiment.method,
             self.experiment.optimizer,
@@ -54,13 +54,12 @@ class Program:
             name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=along_batch)
             for name, x in phase.batch.items()
         }
-        compiled = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
-        with jax.set_mesh(self.mesh):
-            return compiled.lower(self.state, batch)
+        jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
+        return jitted.trace(self.state, batch)
 
     def train_step(self, phase: Phase) -> jax.stages.Compiled:
         """The compiled step of a phase. It accepts one shape of batch: a step can't compile a second time unnoticed."""
-        return self.lower_train_step(phase).compile()
+        return self.trace_train_step(phase).lower().compile()
 
     def cleared(self, state: TrainState) -> TrainState:
         """The state with empty metrics; the old ones stay readable."""
