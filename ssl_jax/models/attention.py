@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.models.layers import Dense, dropout
+from ssl_jax.models.layers import Dense, dropout, recompute
 
 _MASKED = -1e30
 
@@ -84,14 +84,26 @@ def _write(memory: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
     return jax.vmap(write_row)(memory, new.astype(memory.dtype), length)
 
 
-def _softmax(logits: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Softmax over the last axis in float32, where masked; zeros in a row that is masked throughout."""
-    if mask is not None:
-        logits = jnp.where(mask, logits, _MASKED)
-    # A row of nothing but masked logits keeps them far below this bound, so that they vanish.
-    peak = jnp.maximum(jax.lax.stop_gradient(logits.max(-1, keepdims=True)), _MASKED / 2)
+@jax.custom_jvp
+def _softmax(logits: jax.Array) -> jax.Array:
+    """Softmax over the last axis; zeros in a row that is masked throughout."""
+    # Masked logits stay far below this bound, so that they vanish even where there are no others.
+    peak = jnp.maximum(logits.max(-1, keepdims=True), _MASKED / 2)
     weights = jnp.exp(logits - peak)
-    return weights / jnp.maximum(weights.sum(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+    return weights / jnp.maximum(weights.sum(-1, keepdims=True), jnp.finfo(weights.dtype).tiny)
+
+
+@_softmax.defjvp
+def _softmax_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    # In terms of the output, so that it is all that the backward pass has to read.
+    [logits], [dlogits] = primals, tangents
+    weights = _softmax(logits)
+    return weights, weights * (dlogits - (weights * dlogits).sum(-1, keepdims=True))
+
+
+@functools.partial(recompute, static_argnums=(2,))
+def _weighted_sum(weights: jax.Array, values: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    return jnp.einsum("bhqk,bkhd->bqhd", dropout(weights, rate, key), values)
 
 
 def attend(
@@ -116,8 +128,10 @@ def attend(
     """
     queries = queries * (queries.shape[-1] ** -0.5)
     logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
-    weights = dropout(_softmax(logits, mask).astype(values.dtype), rate, key)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+    if mask is not None:
+        logits = jnp.where(mask, logits, _MASKED)
+    weights = _softmax(logits).astype(values.dtype)
+    return _weighted_sum(weights, values, rate, key)
 
 
 class SelfAttention(nn.Module):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
-from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, dropout
+from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, affine, dropout
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 
 
@@ -191,8 +191,7 @@ class MaskedTokenHead(nn.Module):
         x = Dense((embedding.shape[1],), c.initializer_stddev, c.dtype, name="dense")(hidden)
         x = LayerNorm(c.norm_epsilon, c.dtype, name="norm")(ACTIVATIONS[c.activation](x))
         bias = self.param("bias", nn.initializers.zeros, embedding.shape[:1], jnp.float32)
-        logits = jnp.einsum("...e,ve->...v", x, embedding.astype(c.dtype), preferred_element_type=jnp.float32)
-        return logits + bias.reshape((1,) * (logits.ndim - 1) + bias.shape)
+        return affine(x, embedding.T, bias).astype(jnp.float32)
 
 
 class BertPretraining(nn.Module):

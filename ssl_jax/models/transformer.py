@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
 from ssl_jax.models.layers import Activation, LayerNorm, Mlp, dropout
 
-
 Remat = Literal["none", "dots", "full"]
 
 
