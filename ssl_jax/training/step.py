@@ -115,12 +115,12 @@ def make_train_step(
         step = state.step + 1
         rngs = jax.vmap(lambda part: step_rng(seed, step, part))(jnp.arange(micro_batches))
         grads, loss, metrics, extras = gradients(method, state.params, state.extras, batch, rngs)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         extras = method.after_update(params, extras, step)
 
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.global_norm(updates))
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
         sound = finite & (state.bad_step == 0)
         one = jnp.ones(())
         metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}

@@ -1,0 +1,94 @@
+"""The command line: presets, fields, help, and what a user's mistake looks like."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from experiments import bert, minimal
+from ssl_jax import cli
+from ssl_jax.errors import UserError
+
+
+def parse(*arguments):
+    return cli.parse(list(arguments), bert.PRESETS, "experiments.bert", bert.__doc__)
+
+
+def test_first_preset_is_the_default():
+    asked = parse()
+    assert asked.preset == "tiny"
+    assert asked.config == bert.PRESETS["tiny"]
+    assert str(asked.workdir) == "runs/bert-tiny"
+
+
+def test_fields_are_set_by_their_path():
+    config = parse("base", "--model.layers", "3", "--phases.1.steps", "7", "--data.lowercase", "False").config
+    assert config.model.layers == 3
+    assert config.phases[1].steps == 7
+    assert config.data.lowercase is False
+    assert config.phases[0] == bert.PRESETS["base"].phases[0]
+
+
+def test_misspelt_preset_gets_a_suggestion():
+    with pytest.raises(UserError, match=r"unknown preset 'bsae'. Did you mean base\?"):
+        parse("bsae")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--model.layer", "3"], "--model.layers"),
+        (["--train.bach_size", "3"], "--train.batch_size"),
+        (["--model.layers", "three"], "'three'"),
+        (["--optimizer.name", "adam"], "adamw"),
+    ],
+)
+def test_misspelt_field_or_wrong_type_exits_with_a_hint(arguments, hint, capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse(*arguments)
+    assert exit.value.code == 2
+    assert hint in "".join(capsys.readouterr())
+
+
+def test_help_lists_presets_and_every_field_with_its_meaning(capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse("base", "--help")
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    assert all(preset in text for preset in bert.PRESETS)
+    words = " ".join(text.replace("│", " ").split())
+    for field in ("--train.micro_batches INT Parts in which", "--masking.rate FLOAT Share of a row"):
+        assert field in words
+
+
+def test_every_field_has_a_help_text(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    entries = re.findall(r"--([a-z_]+\.[a-z0-9_.]+) (?:\{[^}]*\}(?:\|\w+)?|\S+) (.*?)\(default:", text)
+    assert len(entries) > 40
+    bare = [name for name, meaning in entries if len(meaning.split()) < 1]
+    assert not bare, f"fields without a meaning: {bare}"
+
+
+@pytest.mark.parametrize("module", [bert, minimal])
+def test_configuration_survives_its_json(module):
+    for preset in module.PRESETS.values():
+        stored = json.loads(json.dumps(dataclasses.asdict(preset)))
+        assert cli.restore_config(preset, stored) == preset
+
+
+def test_configuration_of_another_version_is_named():
+    stored = dataclasses.asdict(minimal.PRESETS["digits"])
+    stored["depth"] = stored.pop("width")
+    with pytest.raises(UserError, match="fields depth, width do not fit Config"):
+        cli.restore_config(minimal.PRESETS["digits"], stored)
+
+
+def test_guarded_turns_a_mistake_into_one_paragraph(capsys):
+    def mistake():
+        raise UserError("the sky: is falling; hold it up.")
+
+    assert cli.guarded(mistake) == 2
+    assert capsys.readouterr().err == "error: the sky: is falling; hold it up.\n"

@@ -1,0 +1,44 @@
+"""Planning on the devices at hand; tests/aot compiles for TPUs."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ssl_jax import plan
+from ssl_jax.errors import UserError
+
+
+def test_product_flops_counts_every_turn_of_a_loop():
+    def layers(x, weights):
+        return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, weights)[0].sum()
+
+    x, weights = jnp.ones((3, 8)), jnp.ones((5, 8, 8))
+    forward = jax.make_jaxpr(layers)(x, weights).jaxpr
+    backward = jax.make_jaxpr(jax.grad(layers, argnums=(0, 1)))(x, weights).jaxpr
+    assert plan.product_flops(forward) == 5 * 2 * 3 * 8 * 8
+    assert plan.product_flops(backward) == 3 * plan.product_flops(forward)
+
+
+def test_count_collectives_reads_asynchronous_ones_once():
+    program = """
+      %ar = f32[8]{0} all-reduce(%x), replica_groups={}
+      %start = (f32[8], f32[8]) all-gather-start(%y), dimensions={0}
+      %done = f32[8]{0} all-gather-done(%start)
+      %other = f32[8]{0} add(%ar, %done)
+    """
+    assert plan.count_collectives(program) == {"all-reduce": 1, "all-gather": 1}
+
+
+def test_plans_minimal_on_the_devices_at_hand(capsys):
+    assert plan.main(["experiments.minimal", "--mesh.fsdp", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "1,000 steps of 64 examples" in out
+    assert "8 x cpu" in out
+    assert "all-reduce" in out
+
+
+def test_unknown_experiment_and_topology_are_explained():
+    with pytest.raises(UserError, match=r"experiments\.brt: no such experiment"):
+        plan.main(["experiments.brt"])
+    with pytest.raises(UserError, match="Expected a slice such as v5e:4x4"):
+        plan.topology_devices("v5e:nonsense")
