@@ -1,6 +1,10 @@
 """Checkpoints of a run: asynchronous, atomic, verified when they are read back, restorable on any mesh."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+import gc
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -55,6 +59,19 @@ def _join(parts: Mapping[str, Tree]) -> TrainState:
     return TrainState(params=extras.pop("params"), extras=extras, **parts["training"])
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what a reader says about a damaged file, also that of the tasks it leaves behind for the collector."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    logging.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        logging.disable(logging.NOTSET)
+        sys.unraisablehook = hook
+
+
 class Checkpoints:
     """The checkpoints/ folder of a run. Every process calls every method, with the same arguments."""
 
@@ -65,11 +82,9 @@ class Checkpoints:
         but for every `keep_every` steps. Without it, a folder to read."""
         self.folder = epath.Path(folder).resolve()
         writing = keep_latest is not None
-        kept = (
-            [policies.LatestN(keep_latest), policies.EveryNSteps(keep_every)]
-            if writing
-            else [policies.PreserveAll()]
-        )
+        kept = [policies.LatestN(keep_latest)] if writing else [policies.PreserveAll()]
+        if keep_every is not None:
+            kept.append(policies.EveryNSteps(keep_every))
         self._open = lambda: ocp.training.Checkpointer(
             self.folder,
             preservation_policy=policies.AnyPreservationPolicy(kept),
@@ -147,15 +162,17 @@ class Checkpoints:
         """
         steps = self.steps()
         for step in reversed(steps):
-            try:
-                self._check_model(step, abstract)
-                return self.restore(step, abstract)
-            except UserError:
-                raise
-            except Exception as error:  # whatever a damaged file makes the reader raise
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                say(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
-                self._set_aside(step)
+            with _quiet():
+                try:
+                    self._check_model(step, abstract)
+                    return self.restore(step, abstract)
+                except UserError:
+                    raise
+                except Exception as error:  # whatever a damaged file makes the reader raise
+                    reason = (str(error).strip().splitlines() or [""])[0][:200]
+                    reason = f"{type(error).__name__}: {reason}"
+            say(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
+            self._set_aside(step)
         if steps or self._damaged.exists():
             raise UserError(
                 f"{self.folder}: none of the checkpoints can be read (the damaged ones are in {self._damaged}). "

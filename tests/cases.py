@@ -1,0 +1,53 @@
+"""Experiments small enough to be run many times by the tests of resuming; a new experiment adds a line here."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Case(NamedTuple):
+    """`python -m module arguments(folder)` trains for `steps` steps; what the arguments name is made in `folder`."""
+
+    module: str
+    arguments: Callable[[Path], list[object]]
+    steps: int
+    kills: int = 1
+    """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
+
+
+def rhythm(every: int) -> list[object]:
+    """Logs all steps, evaluates and saves on the given interval."""
+    names = ("eval_every", "save_every", "keep_every")
+    return ["--train.log_every", 1, *(word for name in names for word in (f"--train.{name}", every))]
+
+
+def corpus(folder: Path) -> Path:
+    """A text file of 60 documents of ten sentences over 40 words."""
+    chance = random.Random(0)
+    words = ["".join(chance.choices("abcdefgh", k=chance.randint(2, 6))) for _ in range(40)]
+
+    def sentence() -> str:
+        return " ".join(chance.choices(words, k=chance.randint(4, 12))).capitalize() + "."
+
+    documents = ("\n".join(sentence() for _ in range(10)) for _ in range(60))
+    file = folder / "corpus.txt"
+    file.write_text("\n\n".join(documents) + "\n")
+    return file
+
+
+def bert(folder: Path) -> list[object]:
+    """Two layers of 32 with dropout, two phases of different length."""
+    sizes = {"vocab_size": 120, "positions": 48, "layers": 2, "width": 32, "heads": 2, "mlp_width": 64}
+    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
+    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
+    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 20]
+    length = ["--phases.0.steps", 60, "--phases.0.length", 48, "--train.batch_size", 8]
+    length += ["--schedule.warmup_steps", 10]
+    return [*model, *dropout, *data, *length, *rhythm(20)]
+
+
+CASES = {
+    "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
+    "bert": Case("experiments.bert", bert, 60),
+}

@@ -1,0 +1,102 @@
+"""Experiments as users run them: real processes, a clean environment, real signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 240.0
+"""Seconds after which a process counts as hanging; far more than any needs."""
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """The caller's environment without what the tests have set for themselves."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_"))}
+    own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""}
+    if devices > 1:
+        own["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    return inherited | own
+
+
+def start(module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1) -> subprocess.Popen:
+    """`python -m module arguments --workdir folder`, in the background."""
+    command = [sys.executable, "-m", module, *map(str, arguments), "--workdir", str(folder)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command,
+        env=environment(devices),
+        cwd=ROOT,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) when it has ended."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+def run(module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1) -> tuple[int, str, str]:
+    """The same in the foreground."""
+    return finish(start(module, arguments, folder, devices=devices))
+
+
+def wait_until(process: subprocess.Popen, condition: Callable[[], bool]) -> None:
+    """Returns as soon as the condition holds; fails if the process ends before."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, f"ended with {process.returncode} before: {process.communicate()}"
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.0005)
+
+
+def kill_while_saving(process: subprocess.Popen, folder: Path, *, after: int = 0) -> int:
+    """kill -9 in the middle of a save of a step later than `after`. Returns that step."""
+
+    def unfinished() -> list[Path]:
+        drafts = (folder / "checkpoints").glob("*.orbax-checkpoint-tmp")
+        return [draft for draft in drafts if int(draft.name.split(".")[0]) > after]
+
+    while True:
+        wait_until(process, lambda: bool(unfinished()))
+        process.send_signal(signal.SIGSTOP)  # holds it there, so that what is seen is what is killed
+        if drafts := unfinished():
+            process.kill()
+            process.communicate()
+            step = int(drafts[0].name.split(".")[0])
+            assert drafts[0].exists()
+            assert not (folder / "checkpoints" / str(step)).exists()
+            return step
+        process.send_signal(signal.SIGCONT)
+
+
+def last_step(folder: Path) -> int:
+    """The newest step in the log, 0 if there is none."""
+    return max((line["step"] for line in log(folder)), default=0)
+
+
+def log(folder: Path) -> list[dict]:
+    """The complete lines of metrics.jsonl, without what depends on the clock."""
+    file = folder / "metrics.jsonl"
+    text = file.read_text() if file.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [{name: value for name, value in line.items() if name != "timing"} for line in lines]
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]

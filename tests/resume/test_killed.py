@@ -1,0 +1,54 @@
+"""A run that is killed, at any moment, and started again has the log of a run that was not."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.cases import CASES
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
+    """kill -9 at random steps and in the middle of a save, then SIGTERM; each time the same command again."""
+    case = CASES[name]
+    arguments, folder = case.arguments(tmp_path), tmp_path / "killed"
+    code, out, err = processes.run(case.module, arguments, tmp_path / "undisturbed")
+    assert (code, err) == (0, ""), out
+    wanted = processes.log(tmp_path / "undisturbed")
+    assert [line["step"] for line in wanted if "split" not in line] == list(range(1, case.steps + 1))
+    assert wanted[-1]["split"] == "heldout"
+
+    def start():
+        return processes.start(case.module, arguments, folder)
+
+    # In order and in the first half, so that there is always something left to interrupt.
+    chance = random.Random(name)
+    for step in sorted(chance.sample(range(1, case.steps // 2), case.kills)):
+        process = start()
+        processes.wait_until(process, lambda step=step: processes.last_step(folder) >= step)
+        process.kill()
+        assert processes.finish(process)[0] == -signal.SIGKILL
+
+    process = start()
+    interrupted = processes.kill_while_saving(process, folder)
+
+    process = start()
+    processes.wait_until(process, lambda: processes.last_step(folder) > case.steps // 2)
+    asked = time.monotonic()
+    process.terminate()
+    code, out, err = processes.finish(process)
+    assert (code, err) == (128 + signal.SIGTERM, ""), out
+    assert time.monotonic() - asked < 30
+    assert f"continuing at step {interrupted} " not in out
+    stopped = int(out.split("stopped and saved at step ")[1].split(";")[0])
+    assert processes.log(folder) == [line for line in wanted if line["step"] <= stopped]
+
+    code, out, err = processes.finish(start())
+    assert (code, err) == (0, "")
+    assert f"continuing at step {stopped} " in out
+    assert processes.log(folder) == wanted
+    assert not list((folder / "checkpoints").glob("*tmp*"))
