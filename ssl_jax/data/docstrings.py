@@ -47,7 +47,7 @@ def _blocks(lines: list[str]) -> list[list[str]]:
     """Runs of lines that make a paragraph; code, tables, headers and lists of names are left out."""
     blocks: list[list[str]] = [[]]
     skip_deeper: int | None = None  # lines indented deeper than this belong to what is being left out
-    in_fence = in_example = in_names = False
+    in_fence = to_blank_line = in_names = False
     indent_of_block = 0
     for number, line in enumerate(lines):
         text, indent = line.strip().removeprefix("> "), len(line) - len(line.lstrip())
@@ -55,17 +55,17 @@ def _blocks(lines: list[str]) -> list[list[str]]:
         if text.startswith(("```", "~~~")):
             in_fence = not in_fence
         if not text:
-            in_example = False
+            to_blank_line = False
             blocks.append([])
             continue
         if skip_deeper is not None and indent > skip_deeper:
             continue
         skip_deeper = None
-        if text.startswith(">>>"):
-            in_example = True
+        if text.startswith(">>>") or _TABLE.match(line):
+            to_blank_line = True
         if (
             in_fence
-            or in_example
+            or to_blank_line
             or text.startswith(("```", "~~~"))
             or _UNDERLINE.match(line)
             or _TABLE.match(line)
@@ -119,7 +119,7 @@ def _plain(text: str) -> str:
     text = _LITERAL.sub(lambda match: next(group for group in match.groups() if group is not None), text)
     text = _MARKDOWN_LINK.sub(r"\1", text)
     text = _URL.sub("", _CITATION.sub("", text))
-    text = " ".join(text.replace("\\", "").split())
+    text = " ".join(text.replace("\\", "").replace("`", "").split())
     return text[:1].upper() + text[1:]
 
 

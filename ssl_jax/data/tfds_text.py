@@ -7,6 +7,7 @@ import re
 from ssl_jax.data.sentences import split_sentences
 from ssl_jax.errors import UserError
 
+_SPLIT = re.compile(r"(.+?):([A-Za-z_]\w*(?:\[.*)?)")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 # Wiki-40B marks up its articles. BERT's text is the passages only, without titles and headers (arXiv:1810.04805, 3.1).
 _WIKI40B_HEADER = re.compile(r"\n?_START_(?:ARTICLE|SECTION)_\n[^\n]*")
@@ -39,8 +40,6 @@ class TfdsText:
             raise UserError(
                 f"data source {self.name!r}: expected a field 'text'; it has {', '.join(builder.info.features)}."
             )
-        if len(self._records) == 0:
-            raise UserError(f"data source {self.name!r}: split {split!r} is empty.")
         description = (
             builder.info.full_name,
             split,
@@ -73,8 +72,8 @@ def _text(record: dict[str, bytes | str]) -> str:
 
 def _name_and_split(spec: str) -> tuple[str, str]:
     """Tells `:split` from `:1.2.0`, a version, which also follows a colon."""
-    name, colon, last = spec.rpartition(":")
-    return (name, last) if colon and last[:1].isalpha() else (spec, "train")
+    match = _SPLIT.fullmatch(spec)
+    return (match[1], match[2]) if match else (spec, "train")
 
 
 def _how_to_prepare(source: str, name: str, folder: str) -> str:

@@ -1,0 +1,41 @@
+"""Corpora made of numbers, so that every token of an example can be traced to its place."""
+
+import numpy as np
+import pytest
+
+from ssl_jax.data.corpus import TokenizedCorpus
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def make_corpus():
+    def make(documents: list[list[list[int]]]) -> TokenizedCorpus:
+        sentences = [sentence for document in documents for sentence in document]
+        ends = np.cumsum([len(document) for document in documents])
+        return TokenizedCorpus(
+            name="made up",
+            fingerprint="0",
+            tokens=np.array([token for sentence in sentences for token in sentence], np.int32),
+            sentence_offsets=np.cumsum([0] + [len(sentence) for sentence in sentences]),
+            first_sentence=np.concatenate([[0], ends[:-1]]),
+            end_sentence=ends,
+            hashes=np.arange(len(documents), dtype=np.uint64),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def numbered_corpus(make_corpus):
+    """Documents with sentences of the given lengths; the token at place i of the corpus is i + 5."""
+
+    def make(lengths: list[list[int]]) -> TokenizedCorpus:
+        places = iter(range(5, 10**9))
+        return make_corpus([[[next(places) for _ in range(n)] for n in document] for document in lengths])
+
+    return make

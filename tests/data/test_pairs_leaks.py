@@ -1,0 +1,164 @@
+"""Does anything but the order of what is said tell the label?
+
+The corpus is made up so that nothing else can: each document has its own mix of words, lengths and marks, its sentences
+are drawn independently, and (for NSP) its first and last sentences are unlike the others, as titles and endings are.
+A classifier that beats chance there has found a flaw of the construction. Deliberately flawed ones show that it would.
+"""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ssl_jax.data.pairs import SegmentPairs, _Run
+from ssl_jax.data.tokenizers import SENTENCEPIECE
+
+BEGINS, ENDS, TITLE, CLOSING, WORDS, VOCABULARY = 5, 6, 7, 8, 10, 70
+EXAMPLES = 12_000
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def made_up_corpus(make_corpus, titles: bool, seed: int):
+    rng = np.random.default_rng(seed)
+    documents = []
+    for _ in range(600):
+        topic = rng.dirichlet(np.full(VOCABULARY - WORDS, 0.3))
+        typical = rng.uniform(4, 22)
+        sentences = []
+        for _ in range(rng.integers(2, 30)):
+            words = rng.choice(VOCABULARY - WORDS, rng.geometric(1 / typical), p=topic) + WORDS
+            sentences.append([BEGINS, *words.tolist(), ENDS])
+        if titles:
+            sentences[0] = [BEGINS, TITLE, TITLE, ENDS]
+            sentences[-1] += [CLOSING, ENDS]
+        documents.append(sentences)
+    return make_corpus(documents)
+
+
+class Examples:
+    """Of two corpora: a classifier is fitted on one and tested on the other, as it may learn texts by heart."""
+
+    def __init__(self, corpora, objective: str, kind: type[SegmentPairs] = SegmentPairs, length: int = 64):
+        made, rng = [], np.random.default_rng(1)
+        for corpus in corpora:
+            pairs = kind(corpus, length, SENTENCEPIECE, np.ones(VOCABULARY, bool), objective)
+            made += [pairs(int(row), rng) for row in rng.integers(len(pairs), size=EXAMPLES // 2)]
+        self.tokens, self.segments, self.labels = (
+            np.stack([example[key] for example in made]) for key in ("tokens", "segments", "label")
+        )
+        self.first, self.second = bags(self.tokens, self.segments)
+        self.shape = shape_features(self.tokens, self.segments)
+
+    def advantage(self, features: np.ndarray) -> float:
+        """Accuracy above chance on the second corpus, in standard deviations of guessing."""
+        half = len(self.labels) // 2
+        features = StandardScaler().fit_transform(features)
+        model = LogisticRegression(C=0.1, max_iter=200).fit(features[:half], self.labels[:half])
+        return (model.score(features[half:], self.labels[half:]) - 0.5) / np.sqrt(0.25 / half)
+
+
+def shape_features(tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Lengths of the row, of both segments and of the sentences at their edges; the kinds of the edge tokens."""
+    rows = []
+    for row, second in zip(tokens, segments, strict=True):
+        separators = np.flatnonzero(row == SENTENCEPIECE.sep)
+        a, b = row[1 : separators[0]], row[separators[0] + 1 : separators[1]]
+        lengths = [len(a), len(b), len(a) + len(b), abs(len(a) - len(b)), int(second.sum()), len(a) * len(b)]
+        for segment in (a, b):
+            ends = np.flatnonzero(segment == ENDS)
+            outer = (ends[0], len(segment) - (ends[-2] if len(ends) > 1 else 0)) if len(ends) else (99, 99)
+            lengths += [len(ends), *outer]
+        edges = [segment[place] == kind for segment in (a, b) for place in (0, -1) for kind in (BEGINS, ENDS)]
+        has = [kind in segment for segment in (a, b) for kind in (TITLE, CLOSING)]
+        both = [edges[i] * edges[j] for i in range(8) for j in range(i)]
+        rows.append([*lengths, *edges, *both, *has])
+    return np.array(rows, float)
+
+
+def bags(tokens: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of every word in either segment."""
+    both = np.zeros((2, len(tokens), VOCABULARY))
+    rows, columns = np.nonzero(tokens >= SENTENCEPIECE.first_regular)
+    np.add.at(both, (segments[rows, columns], rows, tokens[rows, columns]), 1)
+    return both[0], both[1]
+
+
+CHANCE = 3.5  # standard deviations; the seeds are fixed, so a pass stays a pass
+
+
+@pytest.fixture(scope="module")
+def corpora(make_corpus):
+    """Two for each objective. Titles tell the order of sentences, so SOP has none."""
+    return {
+        objective: [made_up_corpus(make_corpus, objective == "nsp", seed) for seed in (0, 1)]
+        for objective in ("nsp", "sop")
+    }
+
+
+def test_nsp_is_told_by_nothing_but_both_segments_together(corpora):
+    made = Examples(corpora["nsp"], "nsp")
+    assert made.advantage(made.shape) < CHANCE
+    assert made.advantage(made.first) < CHANCE
+    assert made.advantage(made.second) < CHANCE
+    assert made.advantage(np.abs(made.first - made.second)) > 10  # which is what there is to learn
+
+
+def test_sop_is_told_by_nothing(corpora):
+    made = Examples(corpora["sop"], "sop")
+    assert made.advantage(made.shape) < CHANCE
+    assert made.advantage(made.second - made.first) < CHANCE
+    assert made.advantage(np.concatenate([made.first, made.second], axis=1)) < CHANCE
+
+
+class AnyStart(SegmentPairs):
+    """The random B begins at any sentence, a title too, and is cut where the true B is full (google-research/bert)."""
+
+    def _equally_long(self, document, true, limit, rng):
+        sentence = int(rng.integers(len(self._offsets) - 1))
+        start = min(int(self._offsets[sentence]), len(self._tokens) - true.length)
+        return _Run(start, start + true.length, true.cut)
+
+
+class AnyLength(SegmentPairs):
+    """The random B has the length that its own document gives it."""
+
+    def _next_sentence(self, row, rng):
+        before, after, label = super()._next_sentence(row, rng)
+        return before, _Run(after.start, max(after.end - 7 * label, after.start + 1), cut=True), label
+
+
+class CutInFront(SegmentPairs):
+    """A is cut in front, to fill the row."""
+
+    def _before(self, junction, first, limit, rng):
+        end = int(self._offsets[junction])
+        return _Run(max(end - limit, int(self._offsets[first])), end, cut=True)
+
+
+class Greedy(SegmentPairs):
+    """SOP over greedy chunks: each begins with the sentence that did not fit into the one before."""
+
+    def _sentence_order(self, row, rng):
+        document = int(np.searchsorted(self._rows, row, side="right")) - 1
+        chunks, start = [], int(self._first[document])
+        for sentence in range(start + 1, int(self._end[document]) + 1):
+            if self._offsets[sentence] - self._offsets[start] > self._length - 3:
+                chunks.append((start, sentence - 1))
+                start = sentence - 1
+        chunks = [chunk for chunk in chunks if chunk[1] - chunk[0] > 1]
+        if not chunks:
+            return super()._sentence_order(row, rng)
+        start, end = chunks[int(rng.integers(len(chunks)))]
+        middle = int(rng.integers(start + 1, end))
+        a, b = (
+            _Run(*map(int, self._offsets[[s, e]]), cut=False) for s, e in ((start, middle), (middle, end))
+        )
+        return (b, a, 1) if rng.integers(2) else (a, b, 0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "flawed"), [("nsp", AnyStart), ("nsp", AnyLength), ("sop", CutInFront), ("sop", Greedy)]
+)
+def test_the_classifier_finds_deliberate_leaks(corpora, objective, flawed):
+    made = Examples(corpora[objective], objective, flawed)
+    assert made.advantage(made.shape) > 2 * CHANCE
