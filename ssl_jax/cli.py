@@ -40,7 +40,7 @@ def guarded(command: Callable[[], int]) -> int:
 
     Libraries are kept from talking about themselves; errors still come through.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every error that it also raises
     logging.getLogger("jax").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     try:

@@ -211,4 +211,5 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._checkpointer.close()
+            with contextlib.suppress(OSError, ValueError):  # the failure that `wait` has told, again
+                self._checkpointer.close()

@@ -1,0 +1,179 @@
+"""What may change between a run and its continuation, and what is refused with nothing lost."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import grain
+import numpy as np
+import pytest
+
+from ssl_jax.errors import UserError
+from ssl_jax.training.folder import differences
+from ssl_jax.training.sharding import MeshConfig
+from tests import processes
+from tests.training import toys
+
+STEPS = ["--steps", 40, "--train.log_every", 5, "--train.save_every", 20, "--train.eval_every", 20]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert processes.run("experiments.minimal", STEPS, folder)[0] == 0
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def refusal(arguments: list[object], folder: Path, **options) -> str:
+    """The one paragraph on stderr of a command that has to fail."""
+    code, _, err = processes.run("experiments.minimal", arguments, folder, **options)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_another_configuration_is_refused_with_the_differences_listed(finished: Path) -> None:
+    before = contents(finished)
+    err = refusal([*STEPS, "--train.seed", 3, "--noise", 0.1], finished)
+    assert "config.train.seed: 0 -> 3" in err
+    assert "config.noise: 0.3 -> 0.1" in err
+    assert contents(finished) == before
+
+
+def test_a_full_disk_during_a_save_keeps_the_checkpoints_and_the_run_continues(tmp_path: Path) -> None:
+    """On a real file system of a few megabytes; a checkpoint of 2 x 1.5 MB of noise each fits it twice."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs to mount a file system: {mounted.stderr.decode().strip()}")
+    try:
+        arguments = [*STEPS, "--width", 2048, "--train.keep_latest", 4]
+        folder = disk / "run"
+        err = refusal([*arguments, "--train.save_every", 10], folder)
+        assert "No space left on device" in err
+        kept = {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()}
+        assert kept
+        assert all(step in err for step in kept)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        code, out, err = processes.run("experiments.minimal", [*arguments, "--train.save_every", 10], folder)
+        assert (code, err) == (0, "")
+        assert f"continuing at step {max(kept, key=int)} of 40" in out
+        assert (
+            processes.run("experiments.minimal", [*arguments, "--train.save_every", 10], tmp_path / "whole")[
+                0
+            ]
+            == 0
+        )
+        assert processes.log(folder) == processes.log(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path) -> None:
+    """Below a regular file, since nothing else stops root."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"file/run cannot be written \(Not a directory\)"):
+        toys.train(toys.experiment(), tmp_path / "file" / "run")
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "metrics.jsonl.new").mkdir()  # neither can the log be written
+    assert "metrics.jsonl cannot be written" in refusal(STEPS, folder)
+    (folder / "metrics.jsonl.new").rmdir()
+    assert contents(folder)["metrics.jsonl"] == contents(finished)["metrics.jsonl"]
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="not empty and not a run folder"):
+        toys.train(toys.experiment(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_other_data_is_refused(tmp_path: Path) -> None:
+    identity = {"tokenizer": "abc", "corpus": "1"}
+    assert toys.train(toys.experiment(steps=5, identity=identity), tmp_path / "run") == 0
+    with pytest.raises(UserError, match="tokenizer: 'abc' -> 'xyz'"):
+        toys.train(toys.experiment(steps=5, identity={**identity, "tokenizer": "xyz"}), tmp_path / "run")
+    assert toys.train(toys.experiment(steps=5, identity=identity), tmp_path / "run") == 0
+
+
+def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
+    assert toys.train(toys.experiment(steps=5), tmp_path / "run") == 0
+    (tmp_path / "run" / "config.json").write_text('{"config": {')
+    with pytest.raises(UserError, match=r"config.json: not JSON"):
+        toys.train(toys.experiment(steps=5), tmp_path / "run")
+
+
+def test_an_interrupted_claim_does_not_spoil_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json.new").write_text("{")
+    assert toys.train(toys.experiment(steps=5), tmp_path) == 0
+    assert json.loads((tmp_path / "config.json").read_text()) == {"config": {}}
+
+
+def test_differences_name_what_was_added_and_removed() -> None:
+    old = {"config": {"a": 1, "b": [1, 2], "mesh": {"fsdp": 1}}}
+    new = {"config": {"a": 1, "c": {"d": None}, "mesh": {"fsdp": 8}}}
+    assert differences(old, new) == ["config.b: [1, 2] -> None"]
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=4), MeshConfig(data=1, tensor=8)])
+def test_another_mesh_continues_the_curve(mesh: MeshConfig, tmp_path: Path) -> None:
+    assert toys.train(toys.experiment(), tmp_path / "whole") == 0
+    assert toys.train(toys.experiment(), tmp_path / "run") == 0
+    for step in (15, 20):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step), ignore_errors=True)
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "15", tmp_path / "run" / "checkpoints" / "15")
+    assert toys.train(toys.experiment(mesh=mesh), tmp_path / "run") == 0
+    whole, run = toys.log(tmp_path / "whole"), toys.log(tmp_path / "run")
+    assert [(line["step"], line.get("split")) for line in run] == [(x["step"], x.get("split")) for x in whole]
+    assert run[:15] == whole[:15]
+    for ours, theirs in zip(run, whole, strict=True):
+        np.testing.assert_allclose(ours["error"], theirs["error"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("device_counts", [(1, 4)])
+def test_another_number_of_devices_continues_the_curve(
+    device_counts: tuple[int, int], finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "checkpoints" / "40")
+    code, out, err = processes.run("experiments.minimal", STEPS, folder, devices=4)
+    assert (code, err) == (0, "")
+    assert "continuing at step 20 of 40" in out
+    for ours, theirs in zip(processes.log(folder), processes.log(finished), strict=True):
+        np.testing.assert_allclose(list_of(ours), list_of(theirs), rtol=1e-4)
+
+
+def list_of(line: dict) -> list[float]:
+    return [value for value in line.values() if isinstance(value, float)]
+
+
+def test_settings_that_cannot_work(tmp_path: Path) -> None:
+    code, _, err = processes.run("experiments.minimal", ["--train.log_every", 0], tmp_path / "run")
+    assert (code, err) == (2, "error: train.log_every 0 must be at least 1.\n")
+    with pytest.raises(UserError, match="batch_size 12 cannot be dealt out evenly"):
+        toys.train(toys.experiment(train={"batch_size": 12}), tmp_path / "run")
+    with pytest.raises(UserError, match=r"need a multiple of 24"):
+        toys.train(toys.experiment(train={"micro_batches": 3}), tmp_path / "run")
+    with pytest.raises(UserError, match="does not make the 8 devices at hand"):
+        toys.train(toys.experiment(mesh=MeshConfig(data=3)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_data_is_refused_and_little_data_repeats(tmp_path: Path) -> None:
+    nothing = grain.MapDataset.source([])
+    with pytest.raises(UserError, match="the heldout data is empty"):
+        toys.train(toys.experiment(heldout=nothing), tmp_path / "heldout")
+    with pytest.raises(UserError, match="the training data is empty"):
+        toys.train(toys.experiment(training=nothing), tmp_path / "training")
+    assert toys.train(toys.experiment(training=toys.endless(3)), tmp_path / "three") == 0
