@@ -1,0 +1,267 @@
+"""The loop: what it logs, when it stops, and that it never stands in the way."""
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+
+from ssl_jax.errors import UserError
+from ssl_jax.training import loop
+from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.compiling import Program
+from ssl_jax.training.experiment import Data, Phase
+from ssl_jax.training.sharding import make_mesh
+from tests import processes
+from tests.training import toys
+
+
+def test_every_line_is_written_and_averages_over_its_steps(tmp_path: Path) -> None:
+    toys.train(toys.experiment(), tmp_path / "each")
+    toys.train(toys.experiment(train={"log_every": 4, "save_every": 7}, steps=18), tmp_path / "fourth")
+    each = {line["step"]: line for line in toys.log(tmp_path / "each") if "split" not in line}
+    assert list(each) == list(range(1, 21))
+    fourth = [line for line in toys.log(tmp_path / "fourth") if "split" not in line]
+    assert [line["step"] for line in fourth] == [4, 8, 12, 16, 18]
+    for line, steps in zip(fourth[:4], (range(n, n + 4) for n in (1, 5, 9, 13)), strict=True):
+        np.testing.assert_allclose(line["loss"], np.mean([each[step]["loss"] for step in steps]), rtol=1e-5)
+    assert each[1]["learning_rate"] == 1.0
+    np.testing.assert_allclose(each[20]["learning_rate"], 0.05, rtol=1e-5)
+
+
+def test_interrupted_intervals_are_averaged_over_all_their_steps(tmp_path: Path) -> None:
+    """A checkpoint in the middle of an interval holds its sums so far."""
+    rhythm = {"log_every": 4, "save_every": 3}
+    toys.train(toys.experiment(train=rhythm), tmp_path / "whole")
+    toys.train(toys.experiment(train=rhythm), tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "20").rename(tmp_path / "20")  # as if killed after step 18
+    toys.train(toys.experiment(train=rhythm), tmp_path / "run")
+    assert toys.log(tmp_path / "run") == toys.log(tmp_path / "whole")
+
+
+def events(folder: Path) -> list[Event]:
+    """What a reader of TFRecords sees, checksums checked."""
+    found = []
+    for file in sorted((folder / "tensorboard").iterdir()):
+        content = file.read_bytes()
+        while content:
+            (length,), (check,) = struct.unpack("<Q", content[:8]), struct.unpack("<I", content[8:12])
+            assert check == masked_crc32c(content[:8])
+            body, content = content[12 : 12 + length], content[12 + length :]
+            assert struct.unpack("<I", content[:4])[0] == masked_crc32c(body)
+            content = content[4:]
+            found.append(Event.FromString(body))
+    return found
+
+
+def test_tensorboard_shows_the_same_figures(tmp_path: Path) -> None:
+    toys.train(toys.experiment(), tmp_path)
+    found = events(tmp_path)
+    assert found[0].file_version == "brain.Event:2"
+    scalars = {
+        (event.step, value.tag): value.simple_value for event in found for value in event.summary.value
+    }
+    for line in toys.log(tmp_path):
+        split = line.pop("split", "train")
+        for name in line.keys() - {"step"}:
+            assert scalars.pop((line["step"], f"{split}/{name}")) == pytest.approx(line[name], rel=1e-6)
+    assert not scalars
+    toys.train(toys.experiment(), tmp_path)
+    restarts = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    assert restarts == [1, 21]
+
+
+class WithNaN:
+    """Examples of which one has a NaN."""
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        example = toys.example(index)
+        return {**example, "x": example["x"] * (np.nan if index == 200 else 1)}
+
+
+@pytest.mark.parametrize("log_every", [1, 5, 100])
+def test_nan_stops_the_run_and_names_the_step(log_every: int, tmp_path: Path) -> None:
+    experiment = toys.experiment(
+        training=grain.MapDataset.source(WithNaN()).repeat(),
+        train={"log_every": log_every, "save_every": 4, "keep_latest": 9, "eval_every": 50},
+    )
+    for _ in range(2):  # the same command meets the same step
+        with pytest.raises(UserError, match=r"step 13: .* not finite.* checkpoint 12 is the last good one"):
+            toys.train(experiment, tmp_path)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [4, 8, 12]
+    with contextlib.closing(Checkpoints(epath.Path(tmp_path / "checkpoints"))) as checkpoints:
+        state = checkpoints.restore(12, Program(experiment, make_mesh(experiment.mesh)).state)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert all(line["step"] <= 12 for line in toys.log(tmp_path))
+
+
+def two_phases() -> loop.Experiment:
+    """Ten steps of 16 examples, then eight of 8 with other data."""
+    first, second = Phase(10, toys.shapes(16), ("examples", 16)), Phase(8, toys.shapes(8), ("examples", 8))
+    late = grain.MapDataset.range(1000).map(lambda i: toys.example(10_000 + i))
+    heldout = [{"heldout": grain.MapDataset.range(n).map(toys.example)} for n in (20, 9)]
+    return toys.experiment(train={"keep_latest": 9, "save_every": 4})._replace(
+        phases=(first, second),
+        open_data=lambda folder: Data((toys.endless(100), late.repeat()), tuple(heldout), {}),
+    )
+
+
+def test_phases_of_different_batches_follow_each_other_exactly(tmp_path: Path) -> None:
+    toys.train(two_phases(), tmp_path / "run")
+    log = toys.log(tmp_path / "run")
+    size = {line["step"]: line["size"] for line in log if "split" not in line}
+    assert list(size) == list(range(1, 19))
+
+    def mean(examples: list[dict]) -> float:
+        return np.mean([example["x"] for example in examples])
+
+    data = toys.endless(100)
+    for step in range(1, 11):
+        np.testing.assert_allclose(
+            size[step], mean([data[i] for i in range((step - 1) * 16, step * 16)]), rtol=1e-4, atol=1e-6
+        )
+    for step in range(11, 19):
+        second = [toys.example(10_000 + i) for i in range((step - 11) * 8, (step - 10) * 8)]
+        np.testing.assert_allclose(size[step], mean(second), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [8, 12])
+def test_resumes_in_either_phase(step: int, tmp_path: Path) -> None:
+    toys.train(two_phases(), tmp_path)
+    wanted = toys.log(tmp_path)
+    for path in list((tmp_path / "checkpoints").iterdir()):
+        if int(path.name) > step:
+            path.rename(tmp_path / f"lost {path.name}")
+    toys.train(two_phases(), tmp_path)
+    assert toys.log(tmp_path) == wanted
+
+
+def test_the_step_is_compiled_once_per_phase(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        toys.train(two_phases(), tmp_path)
+    compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
+    assert sum("train_step" in message for message in compiled) == 2
+    assert sum("figures" in message for message in compiled) <= 1  # one evaluation step for both
+
+
+def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_path: Path) -> None:
+    toys.train(toys.experiment(), tmp_path / "whole")
+    asked = threading.Event()
+
+    class Interrupts:
+        def __len__(self) -> int:
+            return 21
+
+        def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+            if index == 20 and not asked.is_set():
+                asked.set()
+                os.kill(os.getpid(), signal.SIGTERM)
+            return toys.example(1000 + index)
+
+    experiment = toys.experiment(heldout=grain.MapDataset.source(Interrupts()))
+    assert toys.train(experiment, tmp_path / "run") == 128 + signal.SIGTERM
+    assert [line for line in toys.log(tmp_path / "run") if "split" in line] == []
+    assert "10" in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert toys.train(experiment, tmp_path / "run") == 0
+    assert toys.log(tmp_path / "run") == toys.log(tmp_path / "whole")
+
+
+def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> None:
+    """Against NumPy, over the whole held-out set; nothing is trained, so that all evaluations must agree."""
+    method = toys.noisy_regression(rate=0.0)
+    w = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    method = method._replace(
+        init=lambda rng, batch: {**method_init(rng, batch), "params": {"w": jnp.asarray(w)}}
+    )
+    method_init = toys.noisy_regression().init
+    for size in (1, 15, 16, 17):
+        data = [toys.example(i) for i in range(size)]
+        experiment = toys.experiment(
+            steps=4,
+            train={"eval_every": 2},
+            method=method,
+            heldout=grain.MapDataset.source(data),
+            optimizer=toys.optax.sgd(0.0),
+        )
+        toys.train(experiment, tmp_path / str(size))
+        found = [line["error"] for line in toys.log(tmp_path / str(size)) if "split" in line]
+        x, weight = (
+            np.stack([example[name] for example in data]).astype(np.float64) for name in ("x", "weight")
+        )
+        wanted = (weight * (x @ w - x) ** 2).sum() / weight.sum()
+        assert len(found) == 2
+        assert found[0] == found[1]
+        np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
+
+
+def test_failing_training_ends_with_its_error_and_no_noise(tmp_path: Path) -> None:
+    """In a process of its own: threads that are still reading, and a save under way, must not add to stderr."""
+    script = tmp_path / "broken.py"
+    script.write_text(
+        "import os, grain\n"
+        "os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=8'\n"
+        "from tests.training import toys\n"
+        "class Broken:\n"
+        "    def __len__(self): return 10_000\n"
+        "    def __getitem__(self, index):\n"
+        "        if index == 160: raise OSError('the disk with the data is gone')\n"
+        "        return toys.example(index)\n"
+        f"toys.train(toys.experiment(training=grain.MapDataset.source(Broken())), {str(tmp_path / 'run')!r})\n"
+    )
+    command = [sys.executable, str(script)]
+    done = subprocess.run(
+        command, env=processes.environment(), cwd=processes.ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("OSError: the disk with the data is gone\n")
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] >= 5
+
+
+def test_the_loop_waits_for_no_step_before_the_next_ones_are_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between evaluations, the only arrays waited for are those of steps before the ones in flight."""
+    queued, late = [], []
+
+    class Step:
+        def __init__(self, compiled) -> None:
+            self.compiled = compiled
+
+        def __call__(self, state, batch):
+            queued.append(None)
+            state, bad_step = self.compiled(state, batch)
+            return state, Watched(bad_step, len(queued))
+
+    class Watched:
+        def __init__(self, array, step: int) -> None:
+            self.array, self.step = array, step
+
+        def block_until_ready(self) -> None:
+            late.append(len(queued) - self.step)
+
+        def __int__(self) -> int:
+            late.append(len(queued) - self.step)
+            return int(self.array)
+
+    compile_step = Program.train_step
+    monkeypatch.setattr(Program, "train_step", lambda self, phase: Step(compile_step(self, phase)))
+    toys.train(toys.experiment(train={"log_every": 5, "eval_every": 20, "save_every": 20}), tmp_path)
+    assert min(late[:-1]) >= loop.STEPS_IN_FLIGHT  # the last one is waited for at the end of the run
