@@ -1,10 +1,12 @@
 """Docstrings to prose: what a reader would read aloud of reStructuredText, numpydoc and Google style."""
 
+import itertools
 import re
+from collections.abc import Iterator
 
 _UNDERLINE = re.compile(r"^\s*([-=~^*+#\"'`.:_])\1{2,}\s*$")
 _TABLE = re.compile(r"^\s*(?:[+|].*[+|]|=+(?:\s+=+)+|-+(?:\s+-+)+)\s*$")
-_DIRECTIVE = re.compile(r"^\s*\.\.\s+(?:([\w:-]+)::|\[|_)")
+_DIRECTIVE = re.compile(r"^\.\.\s+([\w:-]+)::")
 _FIELD = re.compile(r"^:\w[^:]*:\s*")
 _PROSE_DIRECTIVES = {
     "note",
@@ -17,7 +19,7 @@ _PROSE_DIRECTIVES = {
     "attention",
     "hint",
 }
-_HEADER = re.compile(r"^[A-Z][\w /]*:?$")
+_HEADER = re.compile(r"^[A-Z]\w*(?: \w+){0,2}:$")
 _NAME_AND_TYPE = re.compile(r"^[*\w\[\]., {}'\"`|-]{1,60}\s:(?:\s|$)")  # numpydoc: `axis : int, optional`
 _ARGUMENT = re.compile(
     r"^[*`]*\w[\w.*, `]{0,40}(?:\s?\([^)]*\))?\s?:\s+(?=\S)"
@@ -44,48 +46,23 @@ def prose(docstring: str) -> list[str]:
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:
-    """Runs of lines that make a paragraph; code, tables, headers and lists of names are left out."""
+    """Runs of lines that make a paragraph, without headers, names of arguments and lists of names."""
     blocks: list[list[str]] = [[]]
-    skip_deeper: int | None = None  # lines indented deeper than this belong to what is being left out
-    in_fence = to_blank_line = in_names = False
+    in_names = False
     indent_of_block = 0
-    for number, line in enumerate(lines):
-        text, indent = line.strip().removeprefix("> "), len(line) - len(line.lstrip())
-        following = lines[number + 1] if number + 1 < len(lines) else ""
-        if text.startswith(("```", "~~~")):
-            in_fence = not in_fence
+    readable = [*_without_code(lines), ""]
+    for line, following in itertools.pairwise(readable):
+        text, indent = line.strip().removeprefix("> "), _indent(line)
         if not text:
-            to_blank_line = False
             blocks.append([])
             continue
-        if skip_deeper is not None and indent > skip_deeper:
-            continue
-        skip_deeper = None
-        if text.startswith(">>>") or _TABLE.match(line):
-            to_blank_line = True
-        if (
-            in_fence
-            or to_blank_line
-            or text.startswith(("```", "~~~"))
-            or _UNDERLINE.match(line)
-            or _TABLE.match(line)
-        ):
-            blocks.append([])
-            continue
-        underlined = _UNDERLINE.match(following) is not None
-        if underlined or (_HEADER.match(text) and text.endswith(":") and indent == 0):
+        if _UNDERLINE.match(following) or (_HEADER.match(text) and indent == 0):
             in_names = text.rstrip(":").lower() in _LISTS_OF_NAMES
             blocks.append([])
             continue
-        directive = _DIRECTIVE.match(line)
-        if directive or text.startswith(".. "):
-            blocks.append([])
-            if not directive or directive.group(1) not in _PROSE_DIRECTIVES:
-                skip_deeper = indent
+        if _UNDERLINE.match(line) or (in_names and indent == 0):
             continue
-        if in_names and indent == 0:
-            continue
-        described = len(following) - len(following.lstrip()) > indent and following.strip()
+        described = following.strip() and _indent(following) > indent
         if (_NAME_AND_TYPE.match(text) and not text.endswith(".")) or (described and _NAME_ALONE.match(text)):
             blocks.append([])
             continue
@@ -99,11 +76,40 @@ def _blocks(lines: list[str]) -> list[list[str]]:
             blocks.append([])
             text = _BULLET.sub("", text)
         indent_of_block = indent
-        if text.endswith("::"):
-            skip_deeper = indent
-            text = text[:-1]
         blocks[-1].append(text)
     return [block for block in blocks if block]
+
+
+def _without_code(lines: list[str]) -> Iterator[str]:
+    """The lines outside of code, examples, tables and directives; a blank line stands for what is left out."""
+    skip_deeper: int | None = None  # lines indented deeper than this belong to what is being left out
+    in_fence = to_blank_line = False
+    for line in lines:
+        text, indent = line.strip(), _indent(line)
+        fence = text.startswith(("```", "~~~"))
+        in_fence ^= fence
+        to_blank_line = bool(text) and (
+            to_blank_line or text.startswith(">>>") or _TABLE.match(line) is not None
+        )
+        if not text or in_fence or fence or to_blank_line:
+            yield ""
+            continue
+        if skip_deeper is not None and indent > skip_deeper:
+            continue
+        skip_deeper = None
+        if text.startswith(".. "):
+            directive = _DIRECTIVE.match(text)
+            skip_deeper = indent if directive is None or directive[1] not in _PROSE_DIRECTIVES else None
+            yield ""
+        elif text.endswith("::"):
+            skip_deeper = indent
+            yield line.rstrip()[:-1]
+        else:
+            yield line
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _continues(block: list[str], indent: int, indent_of_block: int) -> bool:

@@ -1,7 +1,7 @@
 """Does anything but the order of what is said tell the label?
 
-The corpus is made up so that nothing else can: each document has its own mix of words, lengths and marks, its sentences
-are drawn independently, and (for NSP) its first and last sentences are unlike the others, as titles and endings are.
+The corpus is made up so that nothing else can: each document has its own mix of words, its sentences are drawn
+independently, and (for NSP) its first and last sentences are unlike the others, as titles and endings are.
 A classifier that beats chance there has found a flaw of the construction. Deliberately flawed ones show that it would.
 """
 
@@ -23,7 +23,7 @@ def made_up_corpus(make_corpus, titles: bool, seed: int):
     documents = []
     for _ in range(600):
         topic = rng.dirichlet(np.full(VOCABULARY - WORDS, 0.3))
-        typical = rng.uniform(4, 22)
+        typical = 12 if titles else rng.uniform(4, 22)  # a style that both segments share would tell NSP
         sentences = []
         for _ in range(rng.integers(2, 30)):
             words = rng.choice(VOCABULARY - WORDS, rng.geometric(1 / typical), p=topic) + WORDS
