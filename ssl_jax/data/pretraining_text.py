@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import grain
 import numpy as np
+from etils import epath
 
 from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
 from ssl_jax.data.packing import PackedDocuments
@@ -73,7 +73,7 @@ class PretrainingText(NamedTuple):
 
 def open_pretraining_text(
     config: TextConfig,
-    folder: Path,
+    folder: epath.Path,
     *,
     vocab_size: int,
     lengths: Sequence[int],
@@ -114,7 +114,7 @@ def open_pretraining_text(
         identity={
             "tokenizer": tokenizer.fingerprint,
             "corpus": training.fingerprint,
-            "heldout": heldout.fingerprint,
+            "heldout_corpus": heldout.fingerprint,
         },
         tokenizer=tokenizer,
         training_corpus=training,
@@ -122,8 +122,8 @@ def open_pretraining_text(
     )
 
 
-def _tokenizer(config: TextConfig, vocab_size: int, source: Source, folder: Path) -> Tokenizer:
-    trained = Path(folder) / "tokenizer.model"
+def _tokenizer(config: TextConfig, vocab_size: int, source: Source, folder: epath.Path) -> Tokenizer:
+    trained = epath.Path(folder) / "tokenizer.model"
     if config.tokenizer != "train":
         tokenizer = open_tokenizer(config.tokenizer, config.lowercase)
     elif trained.exists():

@@ -48,6 +48,9 @@ class PyDocs:
     def __init__(self):
         folder = default_cache() / "pydocs" / _key()
         if not folder.is_dir():
+            print(
+                "reading the documentation inside the installed packages (once, about 20 seconds)", flush=True
+            )
             with new_folder(folder) as temporary:
                 text = json.dumps(read_packages(), ensure_ascii=False)
                 (temporary / "documents.json").write_text(text, encoding="utf-8")

@@ -7,12 +7,12 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import sentencepiece
 import tokenizers
+from etils import epath
 
 from ssl_jax.errors import UserError
 
@@ -59,7 +59,7 @@ class Tokenizer(Protocol):
 
     def pieces(self, ids: Sequence[int]) -> list[str]: ...
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: epath.Path) -> epath.Path:
         """Writes the file that `open_tokenizer` reads, and returns its path."""
 
 
@@ -87,8 +87,8 @@ class SentencePiece:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return self._processor.id_to_piece([int(i) for i in ids])
 
-    def save(self, folder: Path) -> Path:
-        path = Path(folder) / "tokenizer.model"
+    def save(self, folder: epath.Path) -> epath.Path:
+        path = epath.Path(folder) / "tokenizer.model"
         path.write_bytes(self._model)
         return path
 
@@ -135,13 +135,13 @@ class WordPiece:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [self._vocabulary[int(i)] for i in ids]
 
-    def save(self, folder: Path) -> Path:
-        path = Path(folder) / "vocab.txt"
+    def save(self, folder: epath.Path) -> epath.Path:
+        path = epath.Path(folder) / "vocab.txt"
         path.write_text(self._text, encoding="utf-8")
         return path
 
 
-def open_tokenizer(path: str | Path, lowercase: bool = True) -> Tokenizer:
+def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
     """Reads a SentencePiece `*.model` or a WordPiece `vocab.txt`.
 
     Args:
@@ -151,7 +151,7 @@ def open_tokenizer(path: str | Path, lowercase: bool = True) -> Tokenizer:
     Raises:
       UserError: no such file, not such a file, or special tokens at other ids than `SENTENCEPIECE` or `WORDPIECE`.
     """
-    path = Path(path).expanduser()
+    path = epath.Path(path).expanduser()
     if not path.is_file():
         raise UserError(
             f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model' or a WordPiece 'vocab.txt'."
@@ -167,14 +167,14 @@ def open_tokenizer(path: str | Path, lowercase: bool = True) -> Tokenizer:
     return tokenizer
 
 
-def _read_sentencepiece(path: Path) -> SentencePiece:
+def _read_sentencepiece(path: epath.Path) -> SentencePiece:
     try:
         return SentencePiece(path.read_bytes())
     except RuntimeError as error:
         raise UserError(f"tokenizer {str(path)!r}: not a SentencePiece model ({error}).") from error
 
 
-def _read_wordpiece(path: Path, lowercase: bool) -> WordPiece:
+def _read_wordpiece(path: epath.Path, lowercase: bool) -> WordPiece:
     try:
         vocabulary = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
