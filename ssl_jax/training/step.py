@@ -61,14 +61,16 @@ def gradients(
         params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array, weights: Tree
     ) -> tuple:
         losses, aux = method.loss(params, extras, batch, rng)
-        if not isinstance(losses, Mapping):
-            return losses / parts, ({}, aux)
-        return objective(losses, weights), (losses, aux)
+        if isinstance(losses, Mapping):
+            loss, figures = objective(losses, weights), {**losses, **aux.metrics}
+        else:
+            loss, figures = losses / parts, aux.metrics
+        return loss, (jax.tree.map(jnp.float32, dict(figures)), aux.extras)
 
     differentiate = jax.value_and_grad(scalar, has_aux=True)
     if parts == 1:
-        (loss, (losses, aux)), grads = differentiate(params, extras, batch, rngs[0], None)
-        return grads, loss, {**losses, **aux.metrics}, aux.extras
+        (loss, (metrics, extras)), grads = differentiate(params, extras, batch, rngs[0], None)
+        return grads, loss, metrics, extras
 
     micro_batches = split_batch(batch, parts)
 
@@ -80,12 +82,12 @@ def gradients(
 
     def accumulate(carry: tuple, part: tuple[Batch, jax.Array]) -> tuple[tuple, None]:
         sums, extras = carry
-        (loss, (losses, aux)), grads = differentiate(params, extras, *part, weights)
-        return (jax.tree.map(jnp.add, sums, (grads, loss, {**losses, **aux.metrics})), aux.extras), None
+        (loss, (metrics, extras)), grads = differentiate(params, extras, *part, weights)
+        return (jax.tree.map(jnp.add, sums, (grads, loss, metrics)), extras), None
 
     first = jax.tree.map(lambda x: x[0], micro_batches)
-    (loss, (losses, aux)), grads = jax.eval_shape(differentiate, params, extras, first, rngs[0], weights)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, loss, {**losses, **aux.metrics}))
+    (loss, (metrics, _)), grads = jax.eval_shape(differentiate, params, extras, first, rngs[0], weights)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, loss, metrics))
     (sums, extras), _ = jax.lax.scan(accumulate, (zeros, extras), (micro_batches, rngs))
     return (*sums, extras)
 
@@ -124,7 +126,7 @@ def make_train_step(
         sound = finite & (state.bad_step == 0)
         one = jnp.ones(())
         metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}
-        summed = jax.tree.map(lambda old, new: old + new.astype(old.dtype), state.metrics, metrics)
+        summed = jax.tree.map(jnp.add, state.metrics, metrics)
         proposed = (params, extras, opt_state, summed)
         current = (state.params, state.extras, state.opt_state, state.metrics)
         kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), proposed, current)

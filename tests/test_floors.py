@@ -1,0 +1,115 @@
+"""The floors of the house: every module imports only from below."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    ("ssl_jax.errors", "ssl_jax.method"),
+    ("ssl_jax.models",),
+    ("ssl_jax.losses",),
+    ("ssl_jax.transforms",),
+    ("ssl_jax.data",),
+    ("ssl_jax.hub",),
+    ("ssl_jax.methods",),
+    ("ssl_jax.evals",),
+    ("ssl_jax.training",),
+    ("ssl_jax.cli",),
+    ("ssl_jax.plan", "ssl_jax.replay"),
+    ("experiments",),
+)
+"""From the ground up."""
+
+FORBIDDEN = {
+    "ssl_jax.losses": ("flax", "ssl_jax.models"),
+    "ssl_jax.models": ("optax", "ssl_jax.losses"),
+    "ssl_jax.training": ("flax", "ssl_jax.models", "ssl_jax.methods", "ssl_jax.hub"),
+}
+"""What a floor must not import although it might."""
+
+ONLY = {
+    "ssl_jax.errors": (),
+    "ssl_jax.method": ("collections", "typing", "jax"),
+    "ssl_jax.losses": (
+        "collections",
+        "typing",
+        "dataclasses",
+        "functools",
+        "jax",
+        "optax",
+        "numpy",
+        "ssl_jax",
+    ),
+}
+"""All that some floors may import."""
+
+
+def modules() -> list[Path]:
+    return sorted([*ROOT.glob("ssl_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of everything imported, inside functions too; for `from a import b` both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def floor(name: str) -> int | None:
+    """The number of the floor that a module is on; None for other libraries and for `ssl_jax` itself."""
+    return next((i for i, rooms in enumerate(FLOORS) if any(inside(name, room) for room in rooms)), None)
+
+
+def violations(name: str, source: str) -> list[str]:
+    """What a module imports and should not."""
+    found, own = [], floor(name)
+    for imported in imports(ast.parse(source)):
+        above = floor(imported)
+        if above is not None and above > own:
+            found.append(f"{imported} is on a floor above")
+        for package, names in FORBIDDEN.items():
+            found += [imported for n in names if inside(name, package) and inside(imported, n)]
+        for package, names in ONLY.items():
+            if inside(name, package) and not any(inside(imported, n) for n in names):
+                found.append(imported)
+    return found
+
+
+@pytest.mark.parametrize("file", modules(), ids=module_name)
+def test_imports_only_from_below(file: Path) -> None:
+    name = module_name(file)
+    assert floor(name) is not None or file.name == "__init__.py", f"{name} is on no floor; add it to FLOORS"
+    if floor(name) is not None:
+        assert violations(name, file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("ssl_jax.losses.language", "import flax.linen as nn"),
+        ("ssl_jax.losses.language", "from ssl_jax.models import bert"),
+        ("ssl_jax.models.bert", "def f():\n    import optax"),
+        ("ssl_jax.models.bert", "from ssl_jax.training.sharding import Rules"),
+        ("ssl_jax.training.loop", "from ssl_jax import methods"),
+        ("ssl_jax.training.loop", "from ssl_jax.cli import main"),
+        ("ssl_jax.evals.plots", "import ssl_jax.training.metrics"),
+        ("ssl_jax.method", "import numpy"),
+    ],
+)
+def test_the_rule_catches(name: str, source: str) -> None:
+    assert violations(name, source)
