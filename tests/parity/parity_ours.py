@@ -19,19 +19,23 @@ def _arguments(inputs):
 def outputs(folder: pathlib.Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Everything that the model in the folder computes."""
     config, params = load_bert(folder)
-    arguments = _arguments(inputs)
-    results = BertEncoder(config).apply({"params": params["encoder"]}, *arguments)._asdict()
-    if "head" in params:
-        predictions = BertPretraining(config).apply({"params": params}, *arguments)
-        results |= {"token_logits": predictions.token_logits, "pair_logits": predictions.pair_logits}
-    if "classifier" in params:
-        model = SequenceClassifier if config.pooler else TokenClassifier
-        classes = params["classifier"]["dense"]["bias"].shape[0]
-        results["logits"] = model(config, classes).apply({"params": params}, *arguments)
-    if "span" in params:
-        start, end = QuestionAnswerer(config).apply({"params": params}, *arguments)
-        results |= {"start_logits": start, "end_logits": end}
-    return {name: np.asarray(value) for name, value in results.items() if value is not None}
+
+    @jax.jit
+    def compute(params, *arguments):
+        results = BertEncoder(config).apply({"params": params["encoder"]}, *arguments)._asdict()
+        if "head" in params:
+            predictions = BertPretraining(config).apply({"params": params}, *arguments)
+            results |= {"token_logits": predictions.token_logits, "pair_logits": predictions.pair_logits}
+        if "classifier" in params:
+            model = SequenceClassifier if config.pooler else TokenClassifier
+            classes = params["classifier"]["dense"]["bias"].shape[0]
+            results["logits"] = model(config, classes).apply({"params": params}, *arguments)
+        if "span" in params:
+            start, end = QuestionAnswerer(config).apply({"params": params}, *arguments)
+            results |= {"start_logits": start, "end_logits": end}
+        return {name: value for name, value in results.items() if value is not None}
+
+    return {name: np.asarray(value) for name, value in compute(params, *_arguments(inputs)).items()}
 
 
 def pretraining_gradients(folder: pathlib.Path, inputs, labels):
@@ -52,7 +56,7 @@ def pretraining_gradients(folder: pathlib.Path, inputs, labels):
         pairs = cross_entropy(predictions.pair_logits, jnp.asarray(labels["pair"]))
         return (tokens * weights).sum() / weights.sum() + pairs.mean()
 
-    return jax.value_and_grad(loss)(params)
+    return jax.jit(jax.value_and_grad(loss))(params)
 
 
 def assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], present: np.ndarray) -> None:
