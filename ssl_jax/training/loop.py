@@ -69,6 +69,8 @@ class Run:
         self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
         self.mesh = sharding.make_mesh(experiment.mesh)
         for phase in experiment.phases:
+            if phase.steps < 1:
+                raise UserError(f"a phase of {phase.steps} steps; it must have at least 1.")
             sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
         on_main(lambda: run_folder.claim(self.folder, settings))
         self.data = self._open_data()
@@ -141,7 +143,8 @@ class Run:
                 self.log.flush()
                 self.checkpoints.wait()
             if stopped:
-                self.display.say(f"stopped and saved at step {self.step}; the same command continues")
+                saved = " and saved" if self.step > 0 else ""
+                self.display.say(f"stopped{saved} at step {self.step}; the same command continues")
                 return 128 + stop.signal
             self._report()
             return 0
@@ -151,8 +154,10 @@ class Run:
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
-            train_step = self._compile(phase)
             left = range(done, phase.steps)
+            if not left:
+                break
+            train_step = self._compile(phase)
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
                 for _ in left:
                     if self._arrive(stop):

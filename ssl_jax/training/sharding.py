@@ -43,7 +43,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     """The mesh of all devices (or of those given). UserError if the axes do not multiply to their number."""
     devices = list(devices if devices is not None else jax.devices())
     fixed = config.fsdp * config.tensor
-    data = len(devices) // fixed if config.data == -1 else config.data
+    data = len(devices) // max(fixed, 1) if config.data == -1 else config.data
     if min(data, config.fsdp, config.tensor) < 1 or data * fixed != len(devices):
         raise UserError(
             f"mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not make the "

@@ -161,6 +161,8 @@ def list_of(line: dict) -> list[float]:
 def test_settings_that_cannot_work(tmp_path: Path) -> None:
     code, _, err = processes.run("experiments.minimal", ["--train.log_every", 0], tmp_path / "run")
     assert (code, err) == (2, "error: train.log_every 0 must be at least 1.\n")
+    with pytest.raises(UserError, match="a phase of 0 steps; it must have at least 1"):
+        toys.train(toys.experiment(steps=0), tmp_path / "run")
     with pytest.raises(UserError, match="batch_size 12 cannot be dealt out evenly"):
         toys.train(toys.experiment(train={"batch_size": 12}), tmp_path / "run")
     with pytest.raises(UserError, match=r"need a multiple of 24"):

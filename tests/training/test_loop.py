@@ -160,6 +160,15 @@ def test_the_step_is_compiled_once_per_phase(tmp_path: Path, caplog: pytest.LogC
     assert sum("figures" in message for message in compiled) <= 1  # one evaluation step for both
 
 
+def test_a_finished_run_is_not_compiled_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    toys.train(toys.experiment(steps=5), tmp_path)
+    assert "compiled the step" in capsys.readouterr().out
+    assert toys.train(toys.experiment(steps=5), tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "continuing at step 5 of 5" in out
+    assert "compiled the step" not in out
+
+
 def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_path: Path) -> None:
     toys.train(toys.experiment(), tmp_path / "whole")
     asked = threading.Event()

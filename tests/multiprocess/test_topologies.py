@@ -1,0 +1,152 @@
+"""One device, eight devices, two processes of four: the same curve, and every array where the rules put it."""
+
+import math
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ssl_jax.data.tokenizers import SENTENCEPIECE
+from ssl_jax.methods.bert import pretraining
+from ssl_jax.models.bert import BertConfig
+from ssl_jax.training.compiling import Program
+from ssl_jax.training.paths import named_leaves
+from ssl_jax.training.sharding import make_mesh
+from ssl_jax.transforms.masking import MaskingConfig
+from tests import processes
+from tests.multiprocess.topologies import EXPERIMENTS, MESHES, PAIRS, Curve, bert, train
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Curve]:
+    """On one device."""
+    one = jax.devices()[:1]
+    return {name: train(make(), MESHES["one"], one) for name, make in EXPERIMENTS.items()}
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """Of four devices each, over loopback."""
+    file = tmp_path_factory.mktemp("two") / "curves.npz"
+    address = f"localhost:{processes.free_port()}"
+    command = [sys.executable, "-m", "tests.multiprocess.topologies", address]
+    pair = [
+        subprocess.Popen(
+            [*command, str(i), "2", str(file)],
+            env=processes.environment(4),
+            cwd=processes.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    for process in pair:
+        code, out, err = processes.finish(process)
+        assert code == 0, out + err
+    return dict(np.load(file))
+
+
+def check(losses: np.ndarray, grads: list[np.ndarray], wanted: Curve) -> None:
+    """Gradients as a difference of elements, relative to the largest of all."""
+    np.testing.assert_allclose(losses, wanted.losses, rtol=1e-4)
+    assert wanted.losses[-1] < wanted.losses[0]
+    largest = max(np.abs(leaf).max() for leaf in wanted.grads)
+    for ours, theirs in zip(grads, wanted.grads, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize(("name", "mesh"), [*PAIRS, ("bert", "all"), ("minimal", "tensor")])
+def test_eight_devices_give_the_curve_of_one(name: str, mesh: str, alone: dict[str, Curve]) -> None:
+    curve = train(EXPERIMENTS[name](), MESHES[mesh])
+    check(curve.losses, curve.grads, alone[name])
+    # After twenty steps every array is still where the rules say.
+    planned = Program(EXPERIMENTS[name](), make_mesh(MESHES[mesh])).state.params
+    for found, plan in zip(jax.tree.leaves(curve.state.params), jax.tree.leaves(planned), strict=True):
+        assert found.sharding.is_equivalent_to(plan.sharding, found.ndim)
+        assert found.addressable_shards[0].data.shape == plan.sharding.shard_shape(plan.shape)
+
+
+@pytest.mark.parametrize(("name", "mesh"), PAIRS)
+def test_two_processes_give_the_curve_of_one_device(
+    name: str, mesh: str, alone: dict[str, Curve], two_processes: dict[str, np.ndarray]
+) -> None:
+    grads = [two_processes[f"{name} {mesh} grads {i}"] for i in range(len(alone[name].grads))]
+    check(two_processes[f"{name} {mesh} losses"], grads, alone[name])
+
+
+def share(tree: object) -> float:
+    """Bytes on one device over bytes in all."""
+    leaves = jax.tree.leaves(tree)
+    each = sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
+    return each / sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
+
+
+def test_bert_base_is_cut_into_eighths() -> None:
+    """By shapes alone; the test above shows that arrays are where their shardings say."""
+    base = pretraining(BertConfig(), masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE).method
+    states = {
+        name: Program(bert()._replace(method=base), make_mesh(MESHES[name])).state
+        for name in ("data", "fsdp", "tensor")
+    }
+    assert share(states["data"].params) == 1
+    for part in (states["fsdp"].params, states["fsdp"].opt_state):
+        assert share(part) == pytest.approx(1 / 8, rel=0.02)
+    layers = {
+        name: leaf
+        for name, leaf in named_leaves(states["tensor"].params).items()
+        if re.search("layers/.*kernel", name)
+    }
+    assert len(layers) == 4
+    assert share(layers) == 1 / 8
+
+
+def test_a_pair_of_processes_is_preempted_and_continues_the_curve_of_one(tmp_path: Path) -> None:
+    """SIGTERM reaches one of them; both save at the same step and leave."""
+    arguments = ["--steps", 60, "--train.log_every", 1, "--train.save_every", 25, "--train.eval_every", 20]
+
+    def pair() -> list[subprocess.Popen]:
+        address = f"localhost:{processes.free_port()}"
+        hosts = (["--mesh.fsdp", 2, "--hosts", f"{address},{i},2"] for i in range(2))
+        return [
+            processes.start("experiments.minimal", [*arguments, *host], folder, devices=4) for host in hosts
+        ]
+
+    folder = tmp_path / "pair"
+    both = pair()
+    processes.wait_until(both[0], lambda: processes.last_step(folder) >= 5)
+    both[1].terminate()
+    ends = [processes.finish(process) for process in both]
+    assert [code for code, _, _ in ends] == [128 + signal.SIGTERM] * 2, ends
+    stopped = int(ends[0][1].split("stopped and saved at step ")[1].split(";")[0])
+    assert stopped < 60
+    ends = [processes.finish(process) for process in pair()]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert f"continuing at step {stopped} of 60" in ends[0][1]
+    assert "continuing" not in ends[1][1]  # only the first one talks
+
+    assert processes.run("experiments.minimal", arguments, tmp_path / "alone")[0] == 0
+    ours, alone = processes.log(folder), processes.log(tmp_path / "alone")
+    assert [(line["step"], line.get("split")) for line in ours] == [
+        (li["step"], li.get("split")) for li in alone
+    ]
+    for line, wanted in zip(ours, alone, strict=True):
+        assert line["restoration_loss"] == pytest.approx(wanted["restoration_loss"], rel=1e-4)
+
+
+def test_a_mistake_ends_both_processes(tmp_path: Path) -> None:
+    """Only process 0 looks at the folder; the other one must not wait for it for ever."""
+    (tmp_path / "thesis.tex").write_text("x")
+    address = f"localhost:{processes.free_port()}"
+    both = [
+        processes.start("experiments.minimal", ["--hosts", f"{address},{i},2"], tmp_path) for i in range(2)
+    ]
+    ends = [processes.finish(process) for process in both]
+    assert [code for code, _, _ in ends] == [2, 2], ends
+    assert "not empty and not a run folder" in ends[0][2]
+    assert "process 0 could not go on" in ends[1][2]

@@ -1,0 +1,120 @@
+"""The same training on any arrangement of devices; also run as a script, as one of several processes.
+
+python -m tests.multiprocess.topologies HOST:PORT ID COUNT FILE
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import minimal
+from ssl_jax.data.loading import training_batches
+from ssl_jax.data.tokenizers import SENTENCEPIECE
+from ssl_jax.methods.bert import pretraining
+from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.models.bert import BertConfig
+from ssl_jax.training.compiling import Program
+from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
+from ssl_jax.training.state import TrainState
+from ssl_jax.transforms.masking import MaskingConfig
+
+STEPS = 20
+MESHES = {
+    "one": MeshConfig(data=1),
+    "data": MeshConfig(data=8),
+    "fsdp": MeshConfig(data=1, fsdp=8),
+    "tensor": MeshConfig(data=1, tensor=8),
+    "all": MeshConfig(data=2, fsdp=2, tensor=2),
+}
+PAIRS = (("bert", "data"), ("bert", "fsdp"), ("bert", "tensor"), ("minimal", "data"), ("minimal", "fsdp"))
+
+
+class Sentences:
+    """Rows of tokens with lengths, segments and labels that are a function of the index."""
+
+    def __len__(self) -> int:
+        return 500
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        chance = np.random.default_rng(index)
+        length = chance.integers(8, 33)
+        position = np.arange(32)
+        real = position < length
+        tokens = np.where(real, chance.integers(5, 256, 32) // chance.integers(1, 4), 0)
+        tokens = np.where(real, np.maximum(tokens, 5), 0)
+        tokens[0], tokens[length - 1] = SENTENCEPIECE.cls, SENTENCEPIECE.sep
+        row = {"tokens": tokens, "segments": real & (position > length // 2), "sequence": real}
+        return {name: values.astype(np.int32) for name, values in row.items()} | {
+            "label": np.int32(index % 2)
+        }
+
+
+def bert() -> Experiment:
+    """Small, with dropout and masks, and of sizes that every mesh divides."""
+    config = BertConfig(vocab_size=256, positions=32, layers=2, width=64, heads=8, mlp_width=256)
+    tasks = pretraining(config, masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE)
+    batch = {
+        name: jax.ShapeDtypeStruct((16, 32), jnp.int32) for name in ("tokens", "segments", "sequence")
+    } | {"label": jax.ShapeDtypeStruct((16,), jnp.int32)}
+    data = grain.MapDataset.source(Sentences()).seed(0).shuffle().repeat()
+    return Experiment(
+        method=tasks.method,
+        optimizer=make_optimizer(OptimizerConfig(), lambda step: 1e-3),
+        train=TrainConfig(batch_size=16),
+        mesh=MeshConfig(),
+        phases=(Phase(STEPS, batch, ("tokens", 1)),),
+        open_data=lambda folder: Data((data,), ({},), {}),
+        evaluate=tasks.evaluate,
+        rules=TRANSFORMER,
+    )
+
+
+EXPERIMENTS = {"bert": bert, "minimal": lambda: minimal.build(minimal.Config(steps=STEPS))}
+
+
+class Curve(NamedTuple):
+    """Losses of every step, the gradient of the first one, and the state after the last."""
+
+    losses: np.ndarray
+    grads: list[np.ndarray]
+    state: TrainState
+
+
+def train(experiment: Experiment, mesh: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Curve:
+    """Twenty steps of the compiled step on real batches."""
+    # The first part of the optimiser does nothing but keep the gradient in its state.
+    experiment = experiment._replace(optimizer=optax.chain(optax.trace(0.0), experiment.optimizer))
+    mesh = make_mesh(mesh, devices)
+    program, phase = Program(experiment, mesh), experiment.phases[0]
+    state, step = program.initial_state(), program.train_step(phase)
+    whole = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))
+    losses, grads = [], None
+    (data,) = experiment.open_data(None).train
+    with closing(training_batches(data, phase.batch_size, batch_sharding(mesh), range(STEPS))) as batches:
+        for batch in batches:
+            state, _ = step(state, batch)
+            grads = grads or [np.asarray(x) for x in jax.tree.leaves(whole(state.opt_state[0].trace))]
+            losses.append(float(state.metrics["loss"][0]))
+            state = program.cleared(state)
+    return Curve(np.array(losses), grads, state)
+
+
+if __name__ == "__main__":
+    address, number, count, file = sys.argv[1:]
+    jax.distributed.initialize(address, int(count), int(number))
+    curves = {}
+    for name, mesh in PAIRS:
+        curve = train(EXPERIMENTS[name](), MESHES[mesh])
+        curves |= {f"{name} {mesh} losses": curve.losses}
+        curves |= {f"{name} {mesh} grads {i}": leaf for i, leaf in enumerate(curve.grads)}
+    if jax.process_index() == 0:
+        np.savez(file, **curves)

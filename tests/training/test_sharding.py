@@ -1,0 +1,59 @@
+"""Where arrays live: rules by path, their stand-in where there is none, and the mesh."""
+
+import jax
+import pytest
+from jax.sharding import PartitionSpec
+
+from ssl_jax.errors import UserError
+from ssl_jax.training.sharding import MeshConfig, make_mesh, partition, shard
+
+MESH = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+RULES = ((r"mlp/up/kernel$", ("fsdp", "tensor")), (r"bias$", ("tensor",)), (r"up", (None, "fsdp")))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("mlp/up/kernel", (8, 6), ("fsdp", "tensor")),
+        (
+            "layers/mlp/up/kernel",
+            (3, 8, 6),
+            (None, "fsdp", "tensor"),
+        ),  # stacked layers: aligned to the last axes
+        (
+            "0/mu/layers/mlp/up/kernel",
+            (3, 8, 6),
+            (None, "fsdp", "tensor"),
+        ),  # the optimiser's, by its path's end
+        ("mlp/up/kernel", (7, 6), (None, "tensor")),  # an axis that does not divide is dropped there
+        ("mlp/up/bias", (6,), ("tensor",)),
+        ("mlp/up/scale", (6,), ()),  # a rule of more axes than the array has does not hold
+        ("head", (100, 200), (None, "fsdp")),  # no rule: a large array along its largest divisible axis
+        ("head", (200, 101), ("fsdp", None)),
+        ("head", (201, 101), ()),
+        ("head", (10, 10), ()),  # small arrays stay whole
+        ("count", (), ()),
+    ],
+)
+def test_partition(name: str, shape: tuple[int, ...], expected: tuple[str | None, ...]) -> None:
+    assert partition(MESH, RULES, name, shape) == PartitionSpec(*expected)
+
+
+def test_without_fsdp_nothing_is_cut_by_itself() -> None:
+    mesh = make_mesh(MeshConfig(data=8))
+    assert shard(mesh, (), {"w": jax.ShapeDtypeStruct((512, 512), "float32")})["w"].is_fully_replicated
+
+
+def test_the_mesh_takes_the_devices_that_are_left() -> None:
+    assert dict(make_mesh(MeshConfig(fsdp=2)).shape) == {"data": 4, "fsdp": 2, "tensor": 1}
+    assert make_mesh(MeshConfig(), jax.devices()[:3]).size == 3
+
+
+@pytest.mark.parametrize(
+    "config", [MeshConfig(data=3), MeshConfig(fsdp=16), MeshConfig(fsdp=0), MeshConfig(tensor=-1)]
+)
+def test_a_mesh_that_does_not_fit_is_named(config: MeshConfig) -> None:
+    with pytest.raises(
+        UserError, match=rf"data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not"
+    ):
+        make_mesh(config)
