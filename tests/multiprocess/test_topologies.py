@@ -13,7 +13,7 @@ import pytest
 
 from ssl_jax.data.tokenizers import SENTENCEPIECE
 from ssl_jax.methods.bert import pretraining
-from ssl_jax.models.bert import BertConfig
+from ssl_jax.models.bert import SIZES
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.sharding import make_mesh
@@ -87,11 +87,13 @@ def share(tree: object) -> float:
     return each / sum(math.prod(x.shape) * x.dtype.itemsize for x in leaves)
 
 
-def test_bert_base_is_cut_into_eighths() -> None:
+def test_bert_large_is_cut_into_eighths() -> None:
     """By shapes alone; the test above shows that arrays are where their shardings say."""
-    base = pretraining(BertConfig(), masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE).method
+    large = pretraining(
+        SIZES["large"], masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE
+    ).method
     states = {
-        name: Program(bert()._replace(method=base), make_mesh(MESHES[name])).state
+        name: Program(bert()._replace(method=large), make_mesh(MESHES[name])).state
         for name in ("data", "fsdp", "tensor")
     }
     assert share(states["data"].params) == 1
