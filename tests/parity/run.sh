@@ -4,7 +4,8 @@
 #
 #     tests/parity/run.sh [COMMAND...]
 #
-# When nothing changed, the set-up costs milliseconds. .venv itself stays free of PyTorch.
+# When nothing changed, the set-up costs milliseconds. .venv itself stays free of PyTorch. On Linux, PyPI's PyTorch
+# brings CUDA along; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has builds without it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -15,9 +16,8 @@ if [ "$(cat .venv-parity/.stamp 2>/dev/null)" != "$stamp" ]; then
   echo "run.sh: installing into .venv-parity (a minute or two)" >&2
   rm -rf .venv-parity
   .venv/bin/python -m venv .venv-parity
-  # PyTorch's own index has builds without CUDA; where it cannot be reached, the general one serves.
+  echo '*' > .venv-parity/.gitignore
   .venv-parity/bin/python -m pip install --quiet --disable-pip-version-check \
-    --extra-index-url https://download.pytorch.org/whl/cpu \
     -r requirements.txt -r requirements-dev.txt -r requirements-parity.txt -c constraints.txt \
     2>.venv-parity/install.log || { cat .venv-parity/install.log >&2; exit 1; }
   echo "$stamp" > .venv-parity/.stamp
