@@ -45,7 +45,12 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert time.monotonic() - asked < 30
     assert f"continuing at step {interrupted} " not in out
     stopped = int(out.split("stopped and saved at step ")[1].split(";")[0])
-    assert processes.log(folder) == [line for line in wanted if line["step"] <= stopped]
+    # An evaluation that was due at this very step is left for later.
+    done = [line for line in wanted if line["step"] <= stopped]
+    assert processes.log(folder) in (
+        done,
+        [li for li in done if (li["step"], "split" in li) != (stopped, True)],
+    )
 
     code, out, err = processes.finish(start())
     assert (code, err) == (0, "")
