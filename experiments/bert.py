@@ -105,6 +105,7 @@ def build(config: Config) -> Experiment:
             vocab_size=config.model.vocab_size,
             lengths=[phase.length for phase in config.phases],
             pair_task=config.pair_task,
+            batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
         heldout = tuple({"heldout": rows} for rows in text.heldout)

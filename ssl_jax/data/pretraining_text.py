@@ -78,12 +78,13 @@ def open_pretraining_text(
     vocab_size: int,
     lengths: Sequence[int],
     pair_task: PairTask,
+    batch_size: int,
     seed: int,
 ) -> PretrainingText:
     """Opens a corpus for BERT-like pretraining, training its tokenizer into `folder` unless it is there.
 
     vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
-    Raises UserError if a source is missing, empty or too small, or the vocabulary is too large.
+    Raises UserError if a source is missing, empty or too small for a batch, or the vocabulary is too large.
     """
     source = open_source(config.source, config.format, config.column)
     tokenizer = _tokenizer(config, vocab_size, source, folder)
@@ -101,6 +102,11 @@ def open_pretraining_text(
 
     def training_rows(length: int) -> grain.MapDataset:
         make = rows(training, length)
+        if len(make) < batch_size:
+            raise UserError(
+                f"data.source {config.source}: makes {len(make)} rows of {length} tokens, fewer than one batch; give "
+                f"more text, or a --train.batch_size of at most {len(make)}."
+            )
         return grain.MapDataset.range(len(make)).seed(seed).shuffle().repeat().random_map(make)
 
     def heldout_rows(length: int) -> grain.MapDataset:

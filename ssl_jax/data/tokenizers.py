@@ -6,7 +6,7 @@ Text never produces a special token: "[MASK]" written in a document is encoded a
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -206,9 +206,17 @@ def train_sentencepiece(
       UserError: the text is too small for the vocabulary.
     """
     buffer = io.BytesIO()
+    unreadable: list[UserError] = []  # the trainer would wrap it in an error of its own
+
+    def readable() -> Iterator[str]:
+        try:
+            yield from _first_characters(sentences, max_characters)
+        except UserError as error:
+            unreadable.append(error)
+
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_first_characters(sentences, max_characters),
+            sentence_iterator=readable(),
             model_writer=buffer,
             vocab_size=vocab_size,
             model_type=model_type,
@@ -222,11 +230,15 @@ def train_sentencepiece(
             minloglevel=2,
         )
     except RuntimeError as error:
+        if unreadable:
+            raise unreadable[0] from None
         reason = str(error).rsplit("] ", 1)[-1].strip() or "there is none"
         raise UserError(
             f"a {model_type} vocabulary of {vocab_size} pieces cannot be trained on this text: {reason} "
             "Give more text, or ask for another size of the vocabulary."
         ) from error
+    if unreadable:
+        raise unreadable[0]
     return SentencePiece(buffer.getvalue())
 
 

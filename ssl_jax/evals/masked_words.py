@@ -42,8 +42,10 @@ def show_masked_words(
     rows = {**_counted(text), "this model": figures["mlm_accuracy"]}
     for name, accuracy in sorted(rows.items(), key=lambda row: row[1]):
         say(f"  {accuracy:6.1%}  {BASELINES.get(name, name)}")
-    say("\nblanks in held-out text, with the original word and the model's guesses:")
-    for sentence, original, guesses in fill_in_blanks(text, params, predict):
+    blanks = fill_in_blanks(text, params, predict)
+    if blanks:
+        say("\nblanks in held-out text, with the original word and the model's guesses:")
+    for sentence, original, guesses in blanks:
         say(f"  {sentence}")
         say(f"      {original}: {', '.join(f'{word} {share:.0%}' for word, share in guesses)}")
     say("")
@@ -54,7 +56,8 @@ def fill_in_blanks(
 ) -> list[tuple[str, str, list[tuple[str, float]]]]:
     """(text around a blank, original word, best guesses with their probability) for a few held-out rows.
 
-    The blanks are whole words of four letters or more, the same for every model with this corpus and tokenizer.
+    The blanks are whole words of four letters or more, the same for every model with this corpus and tokenizer; a tiny
+    vocabulary may have none.
     """
     rng = np.random.default_rng(0)
     rows, positions = [], []
@@ -64,6 +67,8 @@ def fill_in_blanks(
             positions.append(int(rng.choice(candidates)))
         if len(rows) == BLANKS:
             break
+    if not rows:
+        return []
     batch = {name: np.stack([row[name] for row in rows]) for name in ("tokens", "segments", "sequence")}
     at = np.arange(len(rows)), np.array(positions)
     originals = batch["tokens"][at]

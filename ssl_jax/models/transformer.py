@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
 from ssl_jax.models.layers import Activation, LayerNorm, Mlp, dropout
 
@@ -52,6 +53,12 @@ class TransformerConfig:
     remat: Remat = "none"
     """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full (all
     but the residual stream between layers)."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise UserError(
+                f"a model of width {self.width} cannot have {self.heads} heads; their number must divide the width."
+            )
 
 
 class Layer(nn.Module):
