@@ -97,7 +97,7 @@ def _albert_rules(prefix: str) -> tuple[Rule, ...]:
     )
 
 
-_RULES = {"bert": _bert_rules, "albert": _albert_rules}
+RULES = {"bert": _bert_rules, "albert": _albert_rules}
 
 
 def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
@@ -112,12 +112,12 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
     """
     settings, tensors = read_folder(path)
     family = settings.get("model_type")
-    if family not in _RULES:
-        raise UserError(f"{path}: model_type is {family!r}, expected one of {', '.join(_RULES)}")
+    if family not in RULES:
+        raise UserError(f"{path}: model_type is {family!r}, expected one of {', '.join(RULES)}")
     tensors = _tidy(tensors, f"{family}.", str(path))
     has_pooler = any("pooler." in name for name in tensors)
     config = _config_from(settings, family, has_pooler, str(path))
-    rules = _RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
+    rules = RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
     present = {rule.path.split("/")[0] for rule in rules if rule.name in tensors} | {"encoder"}
     shapes = {p: s for p, s in _shapes(config, tensors).items() if p.split("/")[0] in present}
     return config, unflatten_dict(to_ours(rules, tensors, shapes, str(path)), sep="/")
@@ -143,7 +143,7 @@ def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str,
         )
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
-    tensors = to_theirs(_RULES[family](prefix), flatten_dict(dict(params), sep="/"))
+    tensors = to_theirs(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
     theirs = {"gelu_tanh": "gelu_new"}
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
