@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    ("ssl_jax.errors", "ssl_jax.method"),
+    ("ssl_jax.errors", "ssl_jax.method", "ssl_jax.placement"),
     ("ssl_jax.models",),
     ("ssl_jax.losses",),
     ("ssl_jax.transforms",),
@@ -33,6 +33,7 @@ FORBIDDEN = {
 ONLY = {
     "ssl_jax.errors": (),
     "ssl_jax.method": ("collections", "typing", "jax"),
+    "ssl_jax.placement": ("jax",),
     "ssl_jax.losses": (
         "collections",
         "typing",

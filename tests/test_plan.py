@@ -1,11 +1,15 @@
 """Planning on the devices at hand; tests/aot compiles for TPUs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import bert
 from ssl_jax import plan
 from ssl_jax.errors import UserError
+from ssl_jax.training.sharding import MeshConfig
 
 
 def test_product_flops_counts_every_turn_of_a_loop():
@@ -42,3 +46,15 @@ def test_unknown_experiment_and_topology_are_explained():
         plan.main(["experiments.brt"])
     with pytest.raises(UserError, match="Expected a slice such as v5e:4x4"):
         plan.topology_devices("v5e:nonsense")
+
+
+def test_fsdp_gathers_weights_and_keeps_activations_with_their_examples():
+    """Left alone, the compiler gathers the whole batch's activations: 3 times the memory, on every chip."""
+    tiny = bert.PRESETS["tiny"]
+    plans = {}
+    for name, mesh in {"data": MeshConfig(), "fsdp": MeshConfig(fsdp=8)}.items():
+        experiment = bert.build(dataclasses.replace(tiny, mesh=mesh))
+        plans[name] = plan.plan_phase(experiment, experiment.phases[0], jax.devices())
+    assert plans["fsdp"].state < plans["data"].state / 4
+    assert plans["fsdp"].working < 1.2 * plans["data"].working
+    assert plans["fsdp"].flops == plans["data"].flops

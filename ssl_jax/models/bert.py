@@ -11,6 +11,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
 from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, affine, dropout
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.placement import along_batch, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Table(nn.Module):
         self.embedding = self.param("embedding", init, (self.entries, self.width), jnp.float32)
 
     def __call__(self, index: jax.Array) -> jax.Array:
-        return jnp.take(self.embedding, index, axis=0)
+        return jnp.take(whole(self.embedding), index, axis=0)
 
 
 class BertEmbeddings(nn.Module):
@@ -135,7 +136,7 @@ class BertEmbeddings(nn.Module):
             )
         if positions is None:
             positions = jnp.arange(length)[None]
-        x = self.norm(self.token(tokens) + self.position(positions) + self.segment(segments))
+        x = self.norm(along_batch(self.token(tokens)) + self.position(positions) + self.segment(segments))
         x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
         return x if c.embedding_width is None else self.projection(x)
 
@@ -225,6 +226,6 @@ class BertPretraining(nn.Module):
         hidden = encoding.hidden
         if predict_positions is not None:
             hidden = jnp.take_along_axis(hidden, predict_positions[:, :, None], axis=1)
-        token_logits = self.head(hidden, self.encoder.embeddings.token.embedding)
+        token_logits = self.head(along_batch(hidden), self.encoder.embeddings.token.embedding)
         pair_logits = self.pair(encoding.pooled).astype(jnp.float32) if self.config.pooler else None
         return BertPredictions(token_logits, pair_logits, encoding)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
 from ssl_jax.models.layers import Activation, LayerNorm, Mlp, dropout
+from ssl_jax.placement import along_batch
 
 Remat = Literal["none", "dots", "full"]
 
@@ -84,12 +85,14 @@ class Layer(nn.Module):
         c = self.config
         shared = (c.heads, c.attention_dropout, c.initializer_stddev, c.dtype, self.deterministic)
 
+        x = along_batch(x)
+
         def normalise(x: jax.Array, name: str, place: str) -> jax.Array:
             return LayerNorm(c.norm_epsilon, c.dtype, name=name)(x) if c.norm == place else x
 
         def residual(x: jax.Array, block: jax.Array, name: str) -> jax.Array:
             key = None if self.deterministic else self.make_rng("dropout")
-            return normalise(x + dropout(block, c.dropout, key), name, "post")
+            return normalise(x + dropout(along_batch(block), c.dropout, key), name, "post")
 
         block = normalise(x, "attention_norm", "pre")
         block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, length)

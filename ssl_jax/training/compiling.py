@@ -55,7 +55,8 @@ class Program:
             for name, x in phase.batch.items()
         }
         jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
-        return jitted.trace(self.state, batch)
+        with jax.set_mesh(self.mesh):
+            return jitted.trace(self.state, batch)
 
     def train_step(self, phase: Phase) -> jax.stages.Compiled:
         """The compiled step of a phase. It accepts one shape of batch: a step can't compile a second time unnoticed."""

@@ -53,7 +53,8 @@ class Evaluator:
             for number, batch in enumerate(batches):
                 if interrupted():
                     return None
-                figures = self._figures(params, extras, batch, number)
+                with jax.set_mesh(self._mesh):
+                    figures = self._figures(params, extras, batch, number)
                 if in_flight is not None:
                     add(in_flight)
                 in_flight = figures

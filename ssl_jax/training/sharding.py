@@ -15,9 +15,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
+from ssl_jax.placement import BATCH_AXES
 from ssl_jax.training.paths import path_name
 
-BATCH = PartitionSpec(("data", "fsdp"))
+BATCH = PartitionSpec(BATCH_AXES)
 
 Rules = Sequence[tuple[str, tuple[str | None, ...]]]
 """(regular expression on the parameter's path, mesh axis per dimension). Aligned to the last dimensions, so that a rule

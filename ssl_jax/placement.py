@@ -1,0 +1,28 @@
+"""Where arrays inside a model live on a mesh: all that a model knows of devices, and only if a mesh is set."""
+
+import jax
+from jax.sharding import PartitionSpec
+
+BATCH_AXES = ("data", "fsdp")
+"""Axes of the mesh over which examples are spread."""
+
+
+def along_batch(x: jax.Array) -> jax.Array:
+    """`x [batch, ...]` kept with the examples it belongs to; `x` itself where no mesh is set.
+
+    Without it, the compiler may follow parameters that are cut over `fsdp` and compute whole batches for a part of the
+    width, gathering activations instead of the much smaller weights.
+    """
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES)) if _on_a_mesh() else x
+
+
+def whole(x: jax.Array) -> jax.Array:
+    """A parameter gathered from the devices it is cut over; `x` itself where no mesh is set.
+
+    For tables that are looked up: the compiler has no good way to look up a cut table along the batch.
+    """
+    return jax.lax.with_sharding_constraint(x, PartitionSpec()) if _on_a_mesh() else x
+
+
+def _on_a_mesh() -> bool:
+    return set(BATCH_AXES) <= set(jax.sharding.get_abstract_mesh().axis_names)
