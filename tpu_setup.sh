@@ -34,7 +34,7 @@ set_up() {
   python=$(find_python)
   rm -rf .venv
   "$python" -m venv .venv
-  if [ "$platform" = tpu ]; then extra=("jax[tpu]"); fi
+  if [ "$platform" = tpu ]; then extra=("jax[tpu]" gcsfs); fi  # gcsfs: run folders on gs://
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
     -r requirements.txt -r requirements-dev.txt -c constraints.txt "${extra[@]}" 2>.venv/install.log ||
     { cat .venv/install.log >&2; exit 1; }

@@ -1,0 +1,249 @@
+"""A training step of BERT-mini on the CPU, beside transformers on PyTorch in the same run.
+
+    tests/parity/run.sh python -m benchmarks.bert_step [--rounds 7] [--dropout 0.1 0.0]
+
+Forward, both losses, backward, clipping of the global norm and AdamW; 32 rows of 128 tokens, a vocabulary of 30,522,
+float32, two threads. Ours is the compiled step of the training loop, which also draws the masks and sums the metrics;
+the peer is `BertForPreTraining` with scaled dot-product attention on rows that are masked already.
+
+Gathered: ours computes the logits of the 20 predictions a row that its losses need, the peer those of all 128 positions,
+as it always does. Dense: ours is given room for 128 predictions a row, so that both compute 4,096 rows of logits.
+Each side is a process of its own, so that its peak of memory is its own. They take turns.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+BATCH, LENGTH, VOCAB, THREADS = 32, 128, 30522, 2
+LAYERS, WIDTH, HEADS, MLP_WIDTH = 4, 256, 4, 1024
+CLS, SEP, MASK, FIRST = 101, 102, 103, 104
+PREDICTIONS = 20
+STEPS = 3
+PRODUCTS = {
+    "MLP block": (BATCH * LENGTH, WIDTH, MLP_WIDTH),
+    "logits": (BATCH * PREDICTIONS, WIDTH, VOCAB),
+    "2048 cubed": (2048, 2048, 2048),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--dropout", type=float, nargs="+", default=[0.1, 0.0])
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(*arguments.serve)
+        return
+    print(f"BERT-mini, {BATCH} x {LENGTH} tokens, vocabulary {VOCAB}, float32, {THREADS} threads")
+    for dropout in arguments.dropout:
+        compare(dropout, arguments.rounds)
+
+
+def compare(dropout, rounds):
+    """Prints speed, memory and share of the peak of the three sides at one rate of dropout."""
+    names = ("peer", "gathered", "dense")
+    sides = {name: Side(name, dropout) for name in names}
+    for side in sides.values():
+        side.ask("step")  # warms up
+    peaks = {name: [] for name in ("peer", "gathered")}
+    times = {name: [] for name in names}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            times[name].append(side.ask("step")[0])
+        for name in peaks:
+            peaks[name].append(sides[name].ask("peak"))
+    memory = {name: side.ask("memory")[0] for name, side in sides.items()}
+    for side in sides.values():
+        side.close()
+
+    print(f"\ndropout {dropout}, medians of {rounds} rounds")
+    peak = {name: np.median(values, axis=0) for name, values in peaks.items()}
+    for name, label in (("gathered", "ssl_jax"), ("peer", "PyTorch")):
+        rates = ", ".join(f"{rate:.0f} ({what})" for what, rate in zip(PRODUCTS, peak[name], strict=True))
+        print(f"  matrix products, {label}: GFLOP/s {rates}")
+    for name in names:
+        seconds = statistics.median(times[name])
+        rate = flops(PREDICTIONS if name == "gathered" else LENGTH) / seconds / 1e9
+        best = max(peak["peer" if name == "peer" else "gathered"])
+        ratio = statistics.median(p / o for p, o in zip(times["peer"], times[name], strict=True))
+        print(
+            f"  {name:9} {seconds * 1e3:7.0f} ms {BATCH * LENGTH / seconds:8.0f} tokens/s   {ratio:.2f} x the peer"
+            f"   {rate:4.0f} GFLOP/s, {rate / best:.0%} of its peak   {memory[name]:5.0f} MiB at most"
+        )
+
+
+def flops(predictions):
+    """Floating-point operations of a step's matrix products; the backward pass has two for each of the forward."""
+    layer = 4 * WIDTH**2 + 2 * WIDTH * MLP_WIDTH + 2 * LENGTH * WIDTH
+    head = WIDTH**2 + WIDTH * VOCAB
+    return 3 * 2 * BATCH * (LENGTH * LAYERS * layer + predictions * head)
+
+
+class Side:
+    """A process that does on demand what it is asked for, and answers with numbers."""
+
+    def __init__(self, name, dropout):
+        command = [sys.executable, "-m", "benchmarks.bert_step", "--serve", name, str(dropout)]
+        self.process = subprocess.Popen(
+            [*command, str(PREDICTIONS if name == "gathered" else LENGTH)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, what):
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("a side of the comparison ended early")
+        return [float(word) for word in answer.split()]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(name, dropout, predictions):
+    """The life of a side: `step` answers with seconds a step, `peak` with GFLOP/s, `memory` with MiB."""
+    step, product = peer(float(dropout)) if name == "peer" else ours(float(dropout), int(predictions))
+    memory = 0
+    for line in sys.stdin:
+        match line.strip():
+            case "step":
+                answer = [timed(step, STEPS)]
+                memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            case "peak":
+                answer = [2e-9 * m * k * n / timed(product(m, k, n), 10) for m, k, n in PRODUCTS.values()]
+            case "memory":
+                answer = [memory]
+        print(*answer, flush=True)
+
+
+def timed(many, calls):
+    """Seconds a call takes, after a first one that is not counted."""
+    many(1)
+    start = time.perf_counter()
+    many(calls)
+    return (time.perf_counter() - start) / calls
+
+
+def rows():
+    chance = np.random.default_rng(0)
+    tokens = chance.integers(FIRST, VOCAB, (BATCH, LENGTH), dtype=np.int32)
+    tokens[:, 0], tokens[:, 64], tokens[:, -1] = CLS, SEP, SEP
+    segments = np.broadcast_to(np.arange(LENGTH) > 64, tokens.shape).astype(np.int32)
+    return chance, tokens, segments, chance.integers(0, 2, BATCH, dtype=np.int32)
+
+
+def experiment(dropout, predictions, layers=LAYERS):
+    """BERT-mini as experiments.bert builds it, with AdamW and a constant batch."""
+    from dataclasses import replace
+
+    from experiments.bert import OFFLINE, PhaseConfig, build
+    from ssl_jax.models.bert import SIZES
+    from ssl_jax.transforms.masking import MaskingConfig
+
+    return build(
+        replace(
+            OFFLINE,
+            model=replace(
+                SIZES["mini"], layers=layers, vocab_size=VOCAB, dropout=dropout, attention_dropout=dropout
+            ),
+            masking=MaskingConfig(max_predictions=predictions),
+            phases=(PhaseConfig(steps=1000, length=LENGTH),),
+        )
+    )
+
+
+def ours(dropout, predictions):
+    import jax
+    import jax.numpy as jnp
+
+    from ssl_jax.training.compiling import Program
+    from ssl_jax.training.sharding import batch_sharding, make_mesh
+
+    built = experiment(dropout, predictions)
+    mesh = make_mesh(built.mesh)
+    program = Program(built, mesh)
+    train_step = program.train_step(built.phases[0])
+    _, tokens, segments, label = rows()
+    words = np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape)
+    batch = dict(
+        tokens=tokens, segments=segments, sequence=np.ones_like(tokens), words=words, label=label
+    )
+    batch = jax.device_put(batch, batch_sharding(mesh))
+    state = [program.initial_state()]
+
+    def step(calls):
+        for _ in range(calls):
+            state[0], _ = train_step(state[0], batch)
+        jax.block_until_ready(state[0])
+
+    multiply = jax.jit(jnp.matmul)
+
+    def product(m, k, n):
+        a, b = jnp.ones((m, k)), jnp.ones((k, n))
+
+        def many(calls):
+            for _ in range(calls):
+                multiply(a, b).block_until_ready()
+
+        return many
+
+    return step, product
+
+
+def peer(dropout):
+    import torch
+    from transformers import BertConfig, BertForPreTraining
+
+    torch.set_num_threads(THREADS)
+    config = BertConfig(
+        vocab_size=VOCAB,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=MLP_WIDTH,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        attn_implementation="sdpa",
+    )
+    model = BertForPreTraining(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
+    chance, tokens, segments, label = rows()
+    predicted = chance.random(tokens.shape) < 0.15
+    labels = np.where(predicted, tokens, -100)
+    masked = np.where(predicted, MASK, tokens)
+    inputs = dict(input_ids=masked, token_type_ids=segments, attention_mask=np.ones_like(tokens))
+    inputs |= dict(labels=labels, next_sentence_label=label)
+    inputs = {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
+
+    def step(calls):
+        for _ in range(calls):
+            optimizer.zero_grad(set_to_none=True)
+            model(**inputs).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+
+    def product(m, k, n):
+        a, b = torch.ones(m, k), torch.ones(k, n)
+
+        def many(calls):
+            for _ in range(calls):
+                torch.mm(a, b)
+
+        return many
+
+    return step, product
+
+
+if __name__ == "__main__":
+    main()
