@@ -26,7 +26,7 @@ from ssl_jax.training.compiling import Program
 from ssl_jax.training.distributed import on_tpu
 from ssl_jax.training.experiment import Experiment, Phase
 from ssl_jax.training.progress import quantity
-from ssl_jax.training.sharding import check_batch, make_mesh
+from ssl_jax.training.sharding import check_batch, left_whole, make_mesh
 
 GIB = 2**30
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     state, batch, working: bytes per chip of what is kept, of the inputs, and of what the step needs at its peak beside.
     flops: multiplications and additions of matrix products, per chip and step; what is computed again to save memory
         counts again.
+    whole: parameters that the mesh should cut and does not divide.
     collectives: number of each kind in the program; those inside a loop over layers run once per layer.
     seconds: that the compilation took.
     """
@@ -63,6 +64,7 @@ class Plan(NamedTuple):
     batch: int
     working: int
     flops: float
+    whole: Sequence[str]
     collectives: Mapping[str, int]
     seconds: float
 
@@ -105,6 +107,7 @@ def plan_phase(experiment: Experiment, phase: Phase, devices: Sequence[jax.Devic
         batch=memory.argument_size_in_bytes - state,
         working=memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
         flops=product_flops(traced.jaxpr.jaxpr) / len(devices),
+        whole=left_whole(mesh, experiment.rules, program.state.params),
         collectives=count_collectives(compiled.as_text()),
         seconds=seconds,
     )
@@ -151,6 +154,8 @@ def describe(experiment: Experiment, phase: Phase, plan: Plan) -> str:
         "  collectives: "
         + (", ".join(f"{n} {kind}" for kind, n in sorted(plan.collectives.items())) or "none"),
     ]
+    if plan.whole:
+        lines.append(f"  not cut, since the mesh does not divide them: {', '.join(plan.whole)}")
     if chip and plan.flops:
         fastest = plan.flops / chip.flops
         lines.append(

@@ -41,6 +41,24 @@ def test_plans_minimal_on_the_devices_at_hand(capsys):
     assert "all-reduce" in out
 
 
+def test_parameters_that_the_mesh_does_not_divide_are_named(capsys):
+    arguments = [
+        "experiments.bert",
+        "tiny",
+        "--model.heads",
+        "2",
+        "--model.vocab_size",
+        "4001",
+        "--mesh.tensor",
+        "4",
+    ]
+    assert plan.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "attention/qkv/kernel (2 over tensor 4)" in out
+    assert "embeddings/token/embedding (4001 over tensor 4)" in out
+    assert "mlp/up" not in out
+
+
 def test_unknown_experiment_and_topology_are_explained():
     with pytest.raises(UserError, match=r"experiments\.brt: no such experiment"):
         plan.main(["experiments.brt"])

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.placement import BATCH_AXES
-from ssl_jax.training.paths import path_name
+from ssl_jax.training.paths import named_leaves, path_name
 
 BATCH = PartitionSpec(BATCH_AXES)
 
@@ -70,18 +70,35 @@ def partition(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, ...]) -> Pa
 
     Without a rule, large arrays are cut over `fsdp` along their largest divisible dimension.
     """
-    for pattern, axes in rules:
-        if re.search(pattern, name) and len(axes) <= len(shape):
-            aligned = (None,) * (len(shape) - len(axes)) + tuple(axes)
-            return PartitionSpec(
-                *(a if a and n % mesh.shape[a] == 0 else None for a, n in zip(aligned, shape, strict=True))
-            )
+    axes = _wanted(rules, name, shape)
+    if axes is not None:
+        return PartitionSpec(
+            *(a if a and n % mesh.shape[a] == 0 else None for a, n in zip(axes, shape, strict=True))
+        )
     parts = mesh.shape["fsdp"]
     divisible = [i for i, n in enumerate(shape) if n % parts == 0]
     if parts == 1 or not divisible or math.prod(shape) < SMALL:
         return PartitionSpec()
     largest = max(divisible, key=lambda i: shape[i])
     return PartitionSpec(*("fsdp" if i == largest else None for i in range(len(shape))))
+
+
+def _wanted(rules: Rules, name: str, shape: tuple[int, ...]) -> tuple[str | None, ...] | None:
+    """The mesh axis of each dimension that the first matching rule asks for; None if no rule matches."""
+    for pattern, axes in rules:
+        if re.search(pattern, name) and len(axes) <= len(shape):
+            return (None,) * (len(shape) - len(axes)) + tuple(axes)
+    return None
+
+
+def left_whole(mesh: Mesh, rules: Rules, params: Tree) -> list[str]:
+    """Parameters with a dimension that a rule wants cut and the mesh does not divide, as people read it."""
+    return [
+        f"{name} ({n} over {axis} {mesh.shape[axis]})"
+        for name, x in named_leaves(params).items()
+        for axis, n in zip(_wanted(rules, name, x.shape) or (), x.shape, strict=False)
+        if axis and n % mesh.shape[axis]
+    ]
 
 
 def shard(mesh: Mesh, rules: Rules, tree: Tree) -> Tree:
