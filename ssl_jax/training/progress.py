@@ -1,9 +1,9 @@
 """What a run says while it works: a live bar on a terminal, a plain line now and then elsewhere."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
@@ -30,6 +30,16 @@ def figure(name: str, value: float) -> str:
     return f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"
 
 
+class _BarOverFigures(Progress):
+    """A progress bar with the newest figures on a line of their own, so that neither squeezes the other."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.figures, no_wrap=True, overflow="ellipsis")
+
+
 class Display:
     """Shows progress and lines of text; silent on every process but the first."""
 
@@ -40,9 +50,9 @@ class Display:
         self._enabled, self._steps, self._unit = enabled, steps, unit
         self._live = enabled and self._console.is_terminal
         self._last_line = 0.0
-        self._bar = Progress(
+        self._bar = _BarOverFigures(
             TextColumn("{task.completed}/{task.total}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=30),
             TextColumn("{task.description}"),
             console=self._console,
             disable=not self._live,
@@ -70,15 +80,11 @@ class Display:
         self, step: int, figures: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
     ) -> None:
         """New figures: means since the last line, `speed` in units per second, `waiting` for data as a share."""
-        parts = [figure(name, value) for name, value in figures.items()]
-        parts += [
-            f"{quantity(speed)} {self._unit}/s",
-            f"data wait {waiting:.1%}",
-            f"ETA {duration(seconds_left)}",
-        ]
-        description = "  ".join(parts)
-        self._bar.update(self._task, description=description)
+        learnt = "  ".join(figure(name, value) for name, value in figures.items())
+        pace = f"{quantity(speed)} {self._unit}/s  data wait {waiting:.1%}  ETA {duration(seconds_left)}"
+        self._bar.figures = learnt
+        self._bar.update(self._task, description=pace)
         now = time.monotonic()
         if not self._live and (now - self._last_line > PLAIN_LINE_SECONDS or step == self._steps):
             self._last_line = now
-            self.say(f"step {step}/{self._steps}  {description}")
+            self.say(f"step {step}/{self._steps}  {learnt}  {pace}")
