@@ -6,8 +6,8 @@ Forward, both losses, backward, clipping of the global norm and AdamW; 32 rows o
 float32, two threads. Ours is the compiled step of the training loop, which also draws the masks and sums the metrics;
 the peer is `BertForPreTraining` with scaled dot-product attention on rows that are masked already.
 
-Gathered: ours computes the logits of the 20 predictions a row that its losses need, the peer those of all 128 positions,
-as it always does. Dense: ours is given room for 128 predictions a row, so that both compute 4,096 rows of logits.
+Gathered: ours computes the logits of the 20 predictions a row that its losses need, the peer those of all 128
+positions, as it always does. Dense: ours is given room for 128 predictions a row, so that both compute 4,096 rows.
 Each side is a process of its own, so that its peak of memory is its own. They take turns.
 """
 
@@ -24,7 +24,7 @@ BATCH, LENGTH, VOCAB, THREADS = 32, 128, 30522, 2
 LAYERS, WIDTH, HEADS, MLP_WIDTH = 4, 256, 4, 1024
 CLS, SEP, MASK, FIRST = 101, 102, 103, 104
 PREDICTIONS = 20
-STEPS = 3
+STEPS = 2
 PRODUCTS = {
     "MLP block": (BATCH * LENGTH, WIDTH, MLP_WIDTH),
     "logits": (BATCH * PREDICTIONS, WIDTH, VOCAB),
@@ -121,7 +121,7 @@ def serve(name, dropout, predictions):
                 answer = [timed(step, STEPS)]
                 memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             case "peak":
-                answer = [2e-9 * m * k * n / timed(product(m, k, n), 10) for m, k, n in PRODUCTS.values()]
+                answer = [2e-9 * m * k * n / timed(product(m, k, n), 4) for m, k, n in PRODUCTS.values()]
             case "memory":
                 answer = [memory]
         print(*answer, flush=True)
@@ -159,6 +159,7 @@ def experiment(dropout, predictions, layers=LAYERS):
             ),
             masking=MaskingConfig(max_predictions=predictions),
             phases=(PhaseConfig(steps=1000, length=LENGTH),),
+            train=replace(OFFLINE.train, batch_size=BATCH, micro_batches=1),
         )
     )
 
@@ -176,9 +177,8 @@ def ours(dropout, predictions):
     train_step = program.train_step(built.phases[0])
     _, tokens, segments, label = rows()
     words = np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape)
-    batch = dict(
-        tokens=tokens, segments=segments, sequence=np.ones_like(tokens), words=words, label=label
-    )
+    batch = {"tokens": tokens, "segments": segments, "sequence": np.ones_like(tokens)}
+    batch |= {"words": words, "label": label}
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]
 
@@ -222,8 +222,8 @@ def peer(dropout):
     predicted = chance.random(tokens.shape) < 0.15
     labels = np.where(predicted, tokens, -100)
     masked = np.where(predicted, MASK, tokens)
-    inputs = dict(input_ids=masked, token_type_ids=segments, attention_mask=np.ones_like(tokens))
-    inputs |= dict(labels=labels, next_sentence_label=label)
+    inputs = {"input_ids": masked, "token_type_ids": segments, "attention_mask": np.ones_like(tokens)}
+    inputs |= {"labels": labels, "next_sentence_label": label}
     inputs = {name: torch.tensor(value, dtype=torch.long) for name, value in inputs.items()}
 
     def step(calls):

@@ -32,6 +32,7 @@ def run(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         command = ["bert", *SMALL, f"--workdir={tmp_path / 'run'}", *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.delitem(sys.modules, "experiments.bert", raising=False)  # runpy wants to import it itself
         with pytest.raises(SystemExit) as exit:
             runpy.run_module("experiments.bert", run_name="__main__", alter_sys=True)
         return exit.value.code, capsys.readouterr().err
