@@ -8,10 +8,11 @@ the peer is `BertForPreTraining` with scaled dot-product attention on rows that 
 
 Gathered: ours computes the logits of the 20 predictions a row that its losses need, the peer those of all 128
 positions, as it always does. Dense: ours is given room for 128 predictions a row, so that both compute 4,096 rows.
-Each side is a process of its own, so that its peak of memory is its own. They take turns.
+Each side is a process of its own, with large pages, so that its peak of memory is its own. They take turns.
 """
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -25,6 +26,9 @@ LAYERS, WIDTH, HEADS, MLP_WIDTH = 4, 256, 4, 1024
 CLS, SEP, MASK, FIRST = 101, 102, 103, 104
 PREDICTIONS = 20
 STEPS = 2
+LARGE_PAGES = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"
+}  # for both sides, as tpu_setup.sh sets it for users
 PRODUCTS = {
     "MLP block": (BATCH * LENGTH, WIDTH, MLP_WIDTH),
     "logits": (BATCH * PREDICTIONS, WIDTH, VOCAB),
@@ -96,6 +100,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=LARGE_PAGES | os.environ,
         )
 
     def ask(self, what):
