@@ -17,5 +17,8 @@ def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[
       >>> print(float(correct), float(weight))
       1.0 2.0
     """
-    correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
-    return jnp.sum(correct * weights), jnp.sum(weights)
+    # By comparisons: XLA does not vectorise argmax on CPUs, where it took a twelfth of BERT-mini's step.
+    own = jnp.take_along_axis(logits, labels[..., None], axis=-1)
+    earlier = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) < labels[..., None]
+    beaten = jnp.where(earlier, logits < own, logits <= own)
+    return jnp.sum(beaten.all(-1) * weights), jnp.sum(weights)

@@ -122,3 +122,10 @@ def test_accuracy_counts_weights():
     logits = np.array([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0], [5.0, 1.0]])
     correct, weight = accuracy(logits, np.array([1, 0, 0, 1]), np.array([1.0, 2.0, 4.0, 0.0]))
     assert (correct, weight) == (3, 7)
+
+
+def test_accuracy_is_that_of_argmax_also_for_equal_logits():
+    logits = np.random.default_rng(0).integers(0, 4, (2000, 5)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 5, 2000)
+    correct, _ = accuracy(logits, labels, np.ones(2000, np.float32))
+    assert correct == np.sum(logits.argmax(-1) == labels)

@@ -24,5 +24,6 @@ if [ "$(cat .venv-parity/.stamp 2>/dev/null)" != "$stamp" ]; then
 fi
 
 export VIRTUAL_ENV="$PWD/.venv-parity" PATH="$PWD/.venv-parity/bin:$PATH" JAX_PLATFORMS=cpu
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"  # as tpu_setup.sh
 if [ $# -eq 0 ]; then set -- pytest tests/parity; fi
 exec "$@"
