@@ -1,10 +1,11 @@
 """BERT: masked words and next sentences (Devlin et al. 2018, arXiv:1810.04805).
 
-    python -m experiments.bert                             # offline, minutes on a laptop's CPU
-    python -m experiments.bert longer                      # offline, about 20 minutes
+    python -m experiments.bert                             # offline, 3 minutes on 2 CPU cores: MLM accuracy 27 %
+    python -m experiments.bert longer                      # offline, about 20 minutes: MLM accuracy 43 %
     python -m experiments.bert base --workdir gs://...     # the paper's settings, for a TPU pod
 
-The small presets train on the documentation inside the installed Python packages. The others want
+The small presets train on the documentation inside the installed Python packages; the commonest token between the same
+two neighbours is right for 35 % of the words they mask. The others want
 `tfds:wikipedia/20230601.en` prepared as ArrayRecord (README.md, "Your own data"); the paper adds BooksCorpus. Expected
 of base after its million steps: NSP accuracy 97 to 98 % on held-out text, GLUE average 79.6 (large: 82.1; the paper's
 section 5.1 and table 1).
