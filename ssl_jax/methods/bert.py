@@ -4,11 +4,12 @@ With `sop` for the second task it is ALBERT's (arXiv:1909.11942), without one Ro
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.data.pretraining_text import PairTask
 from ssl_jax.data.tokenizers import SpecialTokens
 from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
 from ssl_jax.losses.metrics import accuracy
@@ -16,7 +17,6 @@ from ssl_jax.method import Aux, Batch, Mean, Method, Tree
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.transforms.masking import MaskingConfig, mask_batch
 
-PairTask = Literal["nsp", "sop", "none"]
 PAIR_LOSSES = {"nsp": next_sentence, "sop": sentence_order}
 
 
