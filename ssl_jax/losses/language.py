@@ -1,8 +1,8 @@
 """Losses over words and sentences, each a (sum, weight) over its examples; the loss is sum / weight."""
 
 import jax
-import jax.numpy as jnp
-import optax
+
+from ssl_jax.losses.classification import cross_entropy
 
 
 def masked_language_model(
@@ -25,7 +25,7 @@ def masked_language_model(
       >>> print(round(float(total), 4), float(weight))
       0.2395 1.0
     """
-    return _weighted_cross_entropy(logits, labels, weights)
+    return cross_entropy(logits, labels, weights)
 
 
 def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -41,7 +41,7 @@ def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> t
       >>> print(round(float(total), 4), float(weight))
       0.6931 1.0
     """
-    return _weighted_cross_entropy(logits, labels, weights)
+    return cross_entropy(logits, labels, weights)
 
 
 def sentence_order(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -57,11 +57,4 @@ def sentence_order(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> 
       >>> print(round(float(total), 4), float(weight))
       0.6931 1.0
     """
-    return _weighted_cross_entropy(logits, labels, weights)
-
-
-def _weighted_cross_entropy(
-    logits: jax.Array, labels: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
-    return jnp.sum(losses * weights), jnp.sum(weights)
+    return cross_entropy(logits, labels, weights)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import grain
 import jax
+import numpy as np
 import optax
 from etils import epath
 
@@ -67,12 +68,21 @@ class Data(NamedTuple):
     heldout: per phase and by name, finite ones for evaluation.
     identity: what must not change between a run and its continuation, such as the hash of a tokenizer.
     details: whatever the experiment's report needs.
+    labelled: finite ones with a `label`, for probes of the representation: `train` to fit them, `heldout` to score.
     """
 
     train: tuple[grain.MapDataset, ...]
     heldout: tuple[Mapping[str, grain.MapDataset], ...]
     identity: Mapping[str, str]
     details: Any = None
+    labelled: Mapping[str, grain.MapDataset] = {}
+
+
+class Represented(NamedTuple):
+    """A data set as a frozen model sees it: float32 `features [examples, width]` and int32 `labels [examples]`."""
+
+    features: np.ndarray
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,8 @@ class Report:
 
     folder: the run folder, to write plots and samples into, by the one process that `writes`; every process calls the
     report, since the arrays may be spread over all of them. say: prints a line. variables: {"params": ..., **extras}.
-    figures: the last evaluation, by split.
+    figures: the last evaluation, by split. represent: `(variables, dataset) -> Represented` by the experiment's
+    `represent`. initial_variables: those the run began with from scratch, the untrained model to compare with.
     """
 
     folder: epath.Path
@@ -90,9 +101,12 @@ class Report:
     variables: Mapping[str, Tree]
     data: Data
     figures: Mapping[str, Mapping[str, float]]
+    represent: Callable[[Mapping[str, Tree], grain.MapDataset], Represented]
+    initial_variables: Callable[[], Mapping[str, Tree]]
 
 
 Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
+Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
 
 
 class Experiment(NamedTuple):
@@ -103,6 +117,7 @@ class Experiment(NamedTuple):
     open_data: `(run folder) -> Data`; the place where files are read and tokenizers trained.
     evaluate: `(params, extras, batch, rng) -> metrics`, deterministic but for `rng`. The batch has an additional
         `example_weight [batch]`, 0 for the rows that fill up the last batch.
+    represent: `(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples, for probes.
     rules: where the parameters live on the mesh.
     schedules: functions of the step to log, such as {"learning_rate": schedule}.
     headline: names of the figures that the progress bar and the plots show.
@@ -117,6 +132,7 @@ class Experiment(NamedTuple):
     phases: tuple[Phase, ...]
     open_data: Callable[[epath.Path], Data]
     evaluate: Evaluate | None = None
+    represent: Represent | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
     headline: tuple[str, ...] = ("loss",)

@@ -27,6 +27,7 @@ from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.metrics import MetricsLog, means
 from ssl_jax.training.progress import Display, duration, figure
+from ssl_jax.training.representations import Representer
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.warm_start import warm_start
 
@@ -124,15 +125,15 @@ class Run:
         start = f"starting from {init_from}" if init_from else "starting from scratch"
         self.display.say(f"{self.folder}: {start}; {parameters:,} parameters, {self.mesh.size} device(s)")
         if init_from:
-            warm = warm_start(
+            extras = warm_start(
                 init_from,
-                state.params,
+                state.variables,
                 mesh=self.mesh,
                 rules=self.experiment.rules,
                 import_weights=self.experiment.import_weights,
                 say=self.display.say,
             )
-            state = state._replace(params=warm)
+            state = state._replace(params=extras.pop("params"), extras=extras)
         return state
 
     def train(self) -> int:
@@ -274,9 +275,17 @@ class Run:
                 )
         if self.experiment.report:
             figures = {split: self.log.last(split) for split in self.data.heldout[-1]}
-            variables = {"params": self.state.params, **self.state.extras}
             self.experiment.report(
-                Report(self.folder, is_main(), self.display.say, variables, self.data, figures)
+                Report(
+                    folder=self.folder,
+                    writes=is_main(),
+                    say=self.display.say,
+                    variables=self.state.variables,
+                    data=self.data,
+                    figures=figures,
+                    represent=Representer(self.experiment, self.mesh),
+                    initial_variables=lambda: self.program.initial_state().variables,
+                )
             )
         self.display.say(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 

@@ -29,6 +29,11 @@ class TrainState(NamedTuple):
     metrics: dict[str, Mean]
     bad_step: jax.Array
 
+    @property
+    def variables(self) -> dict[str, Tree]:
+        """The model: {"params": ..., **extras}."""
+        return {"params": self.params, **self.extras}
+
 
 def initial_state(
     method: Method,

@@ -1,4 +1,4 @@
-"""`--init_from`: parameters, by path, from another run or from another library's weights."""
+"""`--init_from`: parameters and other state, by path, from another run or from another library's weights."""
 
 import re
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from ssl_jax.training.sharding import Rules, place
 
 def warm_start(
     source: str,
-    params: Tree,
+    variables: Tree,
     *,
     mesh: Mesh,
     rules: Rules,
     import_weights: Callable[[epath.Path], Tree] | None,
     say: Callable[[str], None],
 ) -> Tree:
-    """`params` with every parameter that the source has replaced by the source's.
+    """`variables`, {"params": ..., **extras}, with every array that the source has replaced by the source's.
 
     source: a run folder (RUN, or RUN@STEP for another than the newest checkpoint), or weights that the experiment
-    imports. Parameters that the source lacks keep their initial value; they and the source's unused ones are listed.
-    UserError if shapes differ or nothing matches.
+    imports, which are parameters only. Arrays that the source lacks keep their initial value; they and the source's
+    unused ones are listed. UserError if shapes differ or no parameter matches.
     """
     found = named_leaves(_load(source, mesh, rules, import_weights))
-    wanted = named_leaves(params)
+    wanted = named_leaves(variables)
     misshaped = [
         f"{name} {tuple(found[name].shape)}, expected {tuple(leaf.shape)}"
         for name, leaf in wanted.items()
@@ -43,12 +43,12 @@ def warm_start(
             f"--init_from {source}: of another shape: {'; '.join(misshaped)}. Give the model's old sizes."
         )
     taken = found.keys() & wanted.keys()
-    if not taken:
+    if not any(name.startswith("params/") for name in taken):
         raise UserError(
             f"--init_from {source}: no parameter has a path of this model; it has {_some(list(found))}, "
             f"expected {_some(list(wanted))}."
         )
-    say(f"warm start from {source}: {len(taken)} of {len(wanted)} arrays of parameters")
+    say(f"warm start from {source}: {len(taken)} of {len(wanted)} arrays")
     for title, names in (("initialised anew", wanted.keys() - taken), ("unused", found.keys() - taken)):
         if names:
             say(f"  {title}: {', '.join(sorted(names))}")
@@ -57,7 +57,7 @@ def warm_start(
         name = path_name(path)
         return jax.device_put(found[name].astype(leaf.dtype), leaf.sharding) if name in taken else leaf
 
-    return jax.tree_util.tree_map_with_path(choose, params)
+    return jax.tree_util.tree_map_with_path(choose, variables)
 
 
 def _some(names: list[str]) -> str:
@@ -74,9 +74,9 @@ def _load(source: str, mesh: Mesh, rules: Rules, import_weights: Callable[[epath
                 raise UserError(f"--init_from {source}: has no such checkpoint; there are {steps or 'none'}.")
             chosen = int(step) if step else steps[-1]
             shapes = place(mesh, rules, checkpoints.model_shapes(chosen))
-            return checkpoints.restore_model(chosen, shapes)["params"]
+            return checkpoints.restore_model(chosen, shapes)
     if import_weights is not None and folder.exists():
-        return import_weights(folder)
+        return {"params": import_weights(folder)}
     raise UserError(
         f"--init_from {source}: neither a run folder with checkpoints nor weights that this experiment can import."
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ssl_jax.losses import language, metrics
+from ssl_jax.losses import classification, joint_embedding, language, metrics
 from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
 from ssl_jax.losses.metrics import accuracy
 
@@ -27,9 +27,9 @@ def example(shape, classes, seed=0):
     return logits, rng.integers(0, classes, shape), rng.integers(0, 3, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("module", [language, metrics])
+@pytest.mark.parametrize("module", [classification, joint_embedding, language, metrics])
 def test_examples_in_docstrings(module):
-    result = doctest.testmod(module)
+    result = doctest.testmod(module, extraglobs={"jnp": jnp})
     assert result.attempted
     assert not result.failed
 

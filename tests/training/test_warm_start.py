@@ -53,7 +53,7 @@ def test_from_the_newest_and_from_a_chosen_step(
     ]
     out = capsys.readouterr().out
     assert f"starting from {source}@10" in out
-    assert "1 of 1 arrays" in out
+    assert "2 of 2 arrays" in out
     run = Run(toys.experiment(steps=10), epath.Path(tmp_path / "ten"), {"config": {}})
     run.train()
     np.testing.assert_array_equal(tenth, run.state.params["w"])
@@ -70,16 +70,16 @@ def test_missing_and_unused_parameters_are_listed(
     experiment = toys.experiment(method=with_params(head=jnp.zeros(3), new=jnp.full(5, 7.0)))
     params = first_params(tmp_path / "run", experiment, tmp_path / "other")
     out = capsys.readouterr().out
-    assert "2 of 3 arrays" in out
-    assert "initialised anew: new" in out
-    assert "unused: old" in out
+    assert "3 of 4 arrays" in out
+    assert "initialised anew: params/new" in out
+    assert "unused: params/old" in out
     np.testing.assert_array_equal(params["head"], np.full(3, 2.0))
     np.testing.assert_array_equal(params["new"], np.full(5, 7.0))
 
 
 def test_other_shapes_are_refused_by_name(source: Path, tmp_path: Path) -> None:
     experiment = toys.experiment(method=with_params(w=jnp.zeros((3, 3))))
-    with pytest.raises(UserError, match=r"of another shape: w \(4, 4\), expected \(3, 3\)"):
+    with pytest.raises(UserError, match=r"of another shape: params/w \(4, 4\), expected \(3, 3\)"):
         first_params(tmp_path / "run", experiment, source)
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_named(source: Path, tmp_path: Path) -> None:
         first_params(tmp_path / "a", toys.experiment(), f"{source}@7")
     with pytest.raises(UserError, match="neither a run folder with checkpoints nor weights"):
         first_params(tmp_path / "b", toys.experiment(), tmp_path / "nothing")
-    with pytest.raises(UserError, match="no parameter has a path of this model; it has w, expected other"):
+    with pytest.raises(UserError, match="no parameter has a path of this model; it has mean, params/w, expected mean, params/other"):
         first_params(tmp_path / "c", toys.experiment(method=with_params(w=None, other=jnp.ones(2))), source)
 
 

@@ -1,0 +1,22 @@
+"""Cross-entropy over classes, as a (sum, weight) over its examples; the loss is sum / weight."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weighted cross-entropy of integer labels.
+
+    Args:
+      logits: [..., classes], any float type; the loss is computed in float32.
+      labels: [...] int32; what stands where the weight is 0 does not matter, as long as it is a class.
+      weights: [...] float32.
+
+    Example:
+      >>> total, weight = cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.array([1.0]))
+      >>> print(round(float(total), 4), float(weight))
+      0.6931 1.0
+    """
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+    return jnp.sum(losses * weights), jnp.sum(weights)
