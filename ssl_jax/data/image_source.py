@@ -12,7 +12,7 @@ from ssl_jax.errors import UserError
 Example = dict[str, np.ndarray]
 
 UNLABELLED = -1
-_REDUCING_GAP = (
+REDUCING_GAP = (
     2.0  # how much larger than the canvas a picture stays that is first shrunk cheaply, as in Pillow
 )
 
@@ -21,8 +21,8 @@ class ImageSource(Protocol):
     """Pictures at random. What `source[i]` reads depends on `i` alone; threads may read at once.
 
     An example is {"image": uint8 `[canvas, canvas, channels]`, "extent": int32 `[2]`, "label": int32 `[]`}: the picture
-    lies in the upper left corner, `extent` is its height and width in pixels, the rest is 0; the label is -1 where there
-    is none.
+    lies in the upper left corner, `extent` is its height and width in pixels, the rest is 0; the label is -1 where
+    there is none.
 
     Attributes:
       name: what the user calls it, for messages.
@@ -62,13 +62,16 @@ class Canvas:
         """Pillow's name of the channels."""
         return "L" if self.channels == 1 else "RGB"
 
+    def shrunk(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size (width, height) at which a picture of this size fits: the same, or its longer side is the canvas's."""
+        scale = min(1.0, self.size / max(size))
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
     def fit(self, image: Image.Image, label: int = UNLABELLED) -> Example:
         """The example of a picture: shrunk until its longer side fits (antialiased bicubic), never enlarged."""
         image = _flatten(image, self.mode)
-        scale = self.size / max(image.size)
-        if scale < 1:
-            width, height = (max(1, round(side * scale)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
+        if (size := self.shrunk(image.size)) != image.size:
+            image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
         pixels = np.zeros((self.size, self.size, self.channels), np.uint8)
         pixels[: image.height, : image.width] = np.asarray(image).reshape(image.height, image.width, -1)
         extent = np.array([image.height, image.width], np.int32)
@@ -139,7 +142,7 @@ def heldout_count(name: str, count: int, share: float) -> int:
     """How many of `count` pictures are held out: the share, at least one, and never all. UserError if there is one."""
     if count < 2:
         raise UserError(
-            f"data source {name!r}: {count} image(s); at least 2 are needed, one of them to hold out. Give more images, "
-            "or another source with --data.heldout_source."
+            f"data source {name!r}: {count} image(s); at least 2 are needed, one of them to hold out. Give more, or "
+            "another source with --data.heldout_source."
         )
     return min(max(1, round(share * count)), count - 1)

@@ -9,7 +9,9 @@ import numpy as np
 
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.idx import open_idx, training_images_in
+from ssl_jax.data.image_files import open_folder
 from ssl_jax.data.image_source import Canvas, ImageArrays, ImageSource, Splittable
+from ssl_jax.data.tfds_images import open_tfds
 from ssl_jax.errors import UserError
 
 LARGEST_CANVAS = 4096
@@ -64,8 +66,8 @@ class ImageSplits(NamedTuple):
 
     train: what is learnt from. probe: with labels where there are any, for the probes of an evaluation; `train` itself
     unless another is asked for or `train` has no labels and another split does. heldout: what is never trained on.
-    classes: names of the labels of probe and heldout; empty if they have none. identity: what must not change when a
-    run is continued.
+    classes: names of the labels; empty if not both `probe` and `heldout` have labels. identity: what must not change
+    when a run is continued.
     """
 
     train: ImageSource
@@ -95,7 +97,8 @@ def open_images(config: ImageConfig) -> ImageSplits:
       UserError: a source is missing, empty, damaged or unknown, or the labels of two sources do not mean the same.
     """
     main = _open(config.source, config)
-    probing = _open(config.probe_source, config) if config.probe_source else main
+    same = config.probe_source in ("", config.source)
+    probing = main if same else _open(config.probe_source, config)
     train, probe = main.train, probing.probe
     if config.heldout_source:
         other = _open(config.heldout_source, config)
@@ -104,7 +107,7 @@ def open_images(config: ImageConfig) -> ImageSplits:
         heldout = probing.heldout
     else:
         probe, heldout = probing.probe.split(config.heldout_share)
-        if probing is main:
+        if probing.probe is main.train:
             train = probe
     _check_classes("data.source", train, "data.probe_source", probe)
     _check_classes("the images for probes", probe, "those held out", heldout)
@@ -112,7 +115,7 @@ def open_images(config: ImageConfig) -> ImageSplits:
         train=train,
         probe=probe,
         heldout=heldout,
-        classes=max(probe.classes, heldout.classes, key=len),
+        classes=max(probe.classes, heldout.classes, key=len) if probe.classes and heldout.classes else (),
         identity={"train": train.fingerprint, "probe": probe.fingerprint, "heldout": heldout.fingerprint},
     )
 
@@ -132,14 +135,17 @@ def _open(spec: str, config: ImageConfig) -> _Named:
     if spec == "digits":
         train, heldout = (_digits(canvas, heldout=held) for held in (False, True))
         return _Named(train, train, heldout, exact=False)
+    if spec.startswith("tfds:"):
+        return _Named(*open_tfds(spec.removeprefix("tfds:"), canvas, config.unreadable))
     path = Path(spec).expanduser()
     if not path.exists():
         reason = _EXPECTED if ":" in spec else f"no such file or folder; {_EXPECTED}"
         raise UserError(f"data source {spec!r}: {reason}")
-    images = path if path.is_file() else training_images_in(path)
-    if images is None:
-        raise UserError(f"data source {spec!r}: {_EXPECTED}")
-    train, heldout = open_idx(images, canvas)
+    idx = path if path.is_file() else training_images_in(path)
+    if idx is None:
+        train, heldout = open_folder(path, canvas, config.unreadable)
+        return _Named(train, train, heldout, exact=False)
+    train, heldout = open_idx(idx, canvas)
     return _Named(train, train, heldout, exact=path.is_file())
 
 
