@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
+from ssl_jax.models.convolution import convolve
 from ssl_jax.placement import along_batch
 
 
@@ -72,10 +73,7 @@ SIZES: dict[str, ResNetConfig] = {
 
 
 class ConvNorm(nn.Module):
-    """A square convolution without bias and its BatchNorm: `[batch, height, width, channels]` to as many `channels`.
-
-    The image is padded by `size // 2` on all sides, so that only the stride shrinks it.
-    """
+    """A convolution without bias and its BatchNorm, from `[batch, height, width, inputs]` to `channels`."""
 
     config: ResNetConfig
     channels: int
@@ -87,16 +85,9 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         c = self.config
-        x = nn.Conv(
-            self.channels,
-            (self.size, self.size),
-            self.stride,
-            padding=self.size // 2,
-            use_bias=False,
-            dtype=c.dtype,
-            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-            name="conv",
-        )(x)
+        initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+        shape = (self.size, self.size, x.shape[-1], self.channels)
+        kernel = self.param("kernel", initializer, shape, jnp.float32)
         return nn.BatchNorm(
             use_running_average=not self.train,
             momentum=c.norm_momentum,
@@ -104,7 +95,7 @@ class ConvNorm(nn.Module):
             dtype=c.dtype,
             scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
             name="norm",
-        )(along_batch(x))
+        )(along_batch(convolve(x, kernel, self.stride)))
 
 
 class Block(nn.Module):
