@@ -1,0 +1,262 @@
+"""Random views of images, on the device inside the training step, so that every epoch sees new ones.
+
+The augmentations of SimCLR (arXiv:2002.05709) and BYOL (arXiv:2006.07733), in BYOL's order: crop, flip and shift, turn,
+jitter of colours, grey, blur, solarisation. What is drawn (`draw_view`) is apart from what is done with it
+(`apply_view`). An example's view is a function of its own key, image and extent, whatever the number of devices.
+
+Images are uint8 [canvas, canvas, channels] with 1 or 3 channels, whose upper left `extent` (height, width) is the
+picture; views are float32 [size, size, channels] in [0, 1].
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.errors import UserError
+from ssl_jax.transforms.colour import Jitter, jitter_colours, luma, solarise
+from ssl_jax.transforms.resampling import (
+    Box,
+    Interpolation,
+    blur_weights,
+    resize_weights,
+    separable,
+    turn,
+)
+
+ATTEMPTS = 10
+"""Crops that are tried before the central one is taken."""
+
+PROBABILITIES = ("flip", "jitter", "grayscale", "blur", "solarise")
+STRENGTHS = {"brightness": 100, "contrast": 100, "saturation": 100, "hue": 0.5, "translate": 1, "rotate": 180}
+RANGES = {"crop_area": 1, "crop_ratio": 100, "blur_sigma": 100}
+"""Fields of ViewConfig, with the largest sensible values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewConfig:
+    """How a random view is made of an image; the defaults are SimCLR's for ImageNet.
+
+    What has probability or strength 0 is not compiled. With 1 channel, saturation, hue and grayscale do nothing.
+    """
+
+    size: int = 224
+    """Height and width of a view in pixels."""
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    """Smallest and largest share of the picture's area that a view shows."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Smallest and largest width of the crop, divided by its height."""
+    interpolation: Interpolation = "bicubic"
+    """How the crop is resized."""
+    flip: float = 0.5
+    """Probability of a mirror image."""
+    jitter: float = 0.8
+    """Probability of the four changes of colour below, which come in random order."""
+    brightness: float = 0.8
+    """Brightness is multiplied by up to 1 plus and down to 1 minus this."""
+    contrast: float = 0.8
+    """The same for the distance to the mean grey."""
+    saturation: float = 0.8
+    """The same for the distance to each pixel's grey."""
+    hue: float = 0.2
+    """Largest shift of the hue, in turns of the colour wheel, at most 0.5."""
+    grayscale: float = 0.2
+    """Probability of losing all colour."""
+    blur: float = 0.5
+    """Probability of a Gaussian blur, whose kernel is as wide as a tenth of the view, but at least 3 pixels."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Smallest and largest standard deviation of the blur, in pixels."""
+    solarise: float = 0.0
+    """Probability that pixels of at least half brightness are inverted."""
+    translate: float = 0.0
+    """Largest shift along each axis, as a share of the size; for tiny images."""
+    rotate: float = 0.0
+    """Largest angle in degrees; for tiny images, as the work grows with the fourth power of the size."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"views.size {self.size} must be at least 1 pixel; ImageNet views have 224.")
+        for name in PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(
+                    f"views.{name} {getattr(self, name)} is a probability: 0 (never) to 1 (always)."
+                )
+        for name, most in STRENGTHS.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(
+                    f"views.{name} {getattr(self, name)} must be 0 (off) or above, and at most {most}."
+                )
+        for name, most in RANGES.items():
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= most:
+                raise UserError(
+                    f"views.{name} {low} {high} must be the smallest and then the largest value, above 0 and at "
+                    f"most {most}."
+                )
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise UserError(f"views.interpolation {self.interpolation!r} must be bicubic or bilinear.")
+
+
+class View(NamedTuple):
+    """What was drawn for a view; scalars. None stands for what the config switches off."""
+
+    box: Box
+    flip: jax.Array | None  # bool
+    shift: jax.Array | None  # [2] int32, pixels down and to the right
+    angle: jax.Array | None  # degrees, counter-clockwise
+    jitter: Jitter | None
+    grayscale: jax.Array | None  # bool
+    sigma: jax.Array | None  # of the blur in pixels; 0: none
+    solarise: jax.Array | None  # bool
+
+
+def random_views(rng: jax.Array, images: jax.Array, extents: jax.Array, config: ViewConfig) -> jax.Array:
+    """`random_view` of a batch: [batch, canvas, canvas, channels] and [batch, 2] to [batch, size, size, channels]."""
+    view = functools.partial(random_view, config=config)
+    return jax.vmap(view)(jax.random.split(rng, images.shape[0]), images, extents)
+
+
+def random_view(rng: jax.Array, image: jax.Array, extent: jax.Array, config: ViewConfig) -> jax.Array:
+    """A random view [size, size, channels] of one image [canvas, canvas, channels] with extent [2]."""
+    return apply_view(image, draw_view(rng, extent, image.shape[-1], config), config)
+
+
+def draw_view(rng: jax.Array, extent: jax.Array, channels: int, config: ViewConfig) -> View:
+    """Draws everything that is random about a view of a picture with this extent and number of channels."""
+    box_rng, jitter_rng, rng = jax.random.split(rng, 3)
+    flip, down, right, angle, grayscale, blur, sigma, solarise = jax.random.uniform(rng, (8,))
+    shift = config.translate * config.size * (2 * jnp.stack([down, right]) - 1)
+    coloured = channels == 3
+    return View(
+        box=draw_box(box_rng, extent, config),
+        flip=flip < config.flip if config.flip else None,
+        shift=jnp.round(shift).astype(jnp.int32) if config.translate else None,
+        angle=config.rotate * (2 * angle - 1) if config.rotate else None,
+        jitter=draw_jitter(jitter_rng, channels, config) if config.jitter else None,
+        grayscale=grayscale < config.grayscale if config.grayscale and coloured else None,
+        sigma=jnp.where(blur < config.blur, _between(sigma, config.blur_sigma), 0.0) if config.blur else None,
+        solarise=solarise < config.solarise if config.solarise else None,
+    )
+
+
+def draw_box(rng: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
+    """Draws a crop as torchvision's `RandomResizedCrop` does.
+
+    Its area's share of the picture is uniform, and so is the logarithm of its ratio; the first of 10 such draws that
+    fits is placed uniformly. If none fits, it is the largest central box with a permitted ratio.
+    """
+    area, ratio, down, right = jax.random.uniform(rng, (4, ATTEMPTS))
+    height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
+    area = _between(area, config.crop_area) * (height * width)
+    ratio = jnp.exp(_between(ratio, tuple(map(math.log, config.crop_ratio))))
+    heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
+    widths = jnp.round(jnp.sqrt(area * ratio)).astype(jnp.int32)
+    fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
+    first = jnp.argmax(fits)
+    box_height, box_width = heights[first], widths[first]
+    top, left = (
+        jnp.floor(u[first] * (room + 1)).astype(jnp.int32)
+        for u, room in ((down, height - box_height), (right, width - box_width))
+    )
+
+    low, high = config.crop_ratio
+    last_height = jnp.minimum(height, jnp.maximum(jnp.round(width / low).astype(jnp.int32), 1))
+    last_width = jnp.minimum(width, jnp.maximum(jnp.round(height * high).astype(jnp.int32), 1))
+    last = Box((height - last_height) // 2, (width - last_width) // 2, last_height, last_width)
+    drawn = Box(top, left, box_height, box_width)
+    return jax.tree.map(functools.partial(jnp.where, jnp.any(fits)), drawn, last)
+
+
+def draw_jitter(rng: jax.Array, channels: int, config: ViewConfig) -> Jitter:
+    """Draws a jitter of colours; the factors are uniform, and so is the order."""
+    applied, *draws, first, second, third, fourth = jax.random.uniform(rng, (9,))
+    applied = applied < config.jitter
+
+    def factor(u: jax.Array, strength: float) -> jax.Array | None:
+        drawn = _between(u, (max(0.0, 1 - strength), 1 + strength))
+        return jnp.where(applied, drawn, 1.0) if strength else None
+
+    coloured = channels == 3
+    return Jitter(
+        brightness=factor(draws[0], config.brightness),
+        contrast=factor(draws[1], config.contrast),
+        saturation=factor(draws[2], config.saturation) if coloured else None,
+        hue=jnp.where(applied, config.hue * (2 * draws[3] - 1), 0.0) if config.hue and coloured else None,
+        place=_ranks(jnp.stack([first, second, third, fourth])),
+    )
+
+
+def _between(u: jax.Array, bounds: tuple[float, float]) -> jax.Array:
+    return bounds[0] + (bounds[1] - bounds[0]) * u
+
+
+def _ranks(values: jax.Array) -> jax.Array:
+    """The rank of each value; of equal ones, the first comes first, so that it is always a permutation."""
+    index = jnp.arange(len(values))
+    equal = (values[None] == values[:, None]) & (index[None] < index[:, None])
+    return jnp.sum((values[None] < values[:, None]) | equal, axis=1, dtype=jnp.int32)
+
+
+def apply_view(image: jax.Array, view: View, config: ViewConfig) -> jax.Array:
+    """The view [size, size, channels] of one image [canvas, canvas, channels] that was drawn."""
+    size, box = config.size, view.box
+    down, right = (0, 0) if view.shift is None else view.shift
+    mirrored = False if view.flip is None else view.flip
+    rows = resize_weights(box.top, box.height, size, image.shape[0], config.interpolation, shift=down)
+    columns = resize_weights(
+        box.left, box.width, size, image.shape[1], config.interpolation, mirrored=mirrored, shift=right
+    )
+    picture = jnp.clip(separable(_to_planes(image), rows, columns) / 255, 0.0, 1.0)
+    if view.angle is not None:
+        picture = turn(picture, view.angle)
+    if view.jitter is not None:
+        picture = jitter_colours(picture, view.jitter)
+    if view.grayscale is not None:
+        picture = jnp.where(view.grayscale, luma(picture), picture)
+    if view.sigma is not None:
+        weights = blur_weights(view.sigma, max(size // 10 // 2, 1), size)
+        picture = jnp.clip(separable(picture, weights, weights), 0.0, 1.0)
+    if view.solarise is not None:
+        picture = jnp.where(view.solarise, solarise(picture), picture)
+    return _from_planes(picture)
+
+
+def plain_view(
+    images: jax.Array,
+    extents: jax.Array,
+    size: int,
+    crop: float = 1.0,
+    interpolation: Interpolation = "bicubic",
+) -> jax.Array:
+    """Views for evaluation: the central square of `crop` times the shorter side, resized.
+
+    [batch, canvas, canvas, channels] and [batch, 2] to [batch, size, size, channels]. ImageNet's usual crop is 0.875,
+    224 of 256 pixels. A picture of the wanted size is only divided by 255.
+    """
+
+    def view(image: jax.Array, extent: jax.Array) -> jax.Array:
+        height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
+        side = jnp.maximum(jnp.round(crop * jnp.minimum(height, width)).astype(jnp.int32), 1)
+        rows = resize_weights((height - side) // 2, side, size, image.shape[0], interpolation)
+        columns = resize_weights((width - side) // 2, side, size, image.shape[1], interpolation)
+        return _from_planes(jnp.clip(separable(_to_planes(image), rows, columns) / 255, 0.0, 1.0))
+
+    return jax.vmap(view)(images, extents)
+
+
+def rotate90(images: jax.Array, quarter_turns: jax.Array) -> jax.Array:
+    """Turns [batch, size, size, channels] counter-clockwise, like `numpy.rot90`, each by its own of [batch] int32."""
+    turns = quarter_turns[:, None, None, None]
+    images = jnp.where(turns & 2, images[:, ::-1, ::-1], images)
+    return jnp.where(turns & 1, jnp.swapaxes(images, 1, 2)[:, ::-1], images)
+
+
+def _to_planes(image: jax.Array) -> jax.Array:
+    return jnp.swapaxes(image, 1, 2).astype(jnp.float32)
+
+
+def _from_planes(picture: jax.Array) -> jax.Array:
+    return jnp.swapaxes(picture, 1, 2)

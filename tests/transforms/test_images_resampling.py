@@ -1,0 +1,148 @@
+"""Resampling: crops, resizing and turning against Pillow, NumPy and torchvision."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ssl_jax.transforms.images import plain_view, rotate90
+from ssl_jax.transforms.resampling import blur_weights, resize_weights, separable, turn
+
+GOLDEN = Path(__file__).parent / "golden_images.npz"
+PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return np.load(GOLDEN)
+
+
+def planes(images):
+    """[..., height, width, channels] to the [..., height, channels, width] of the module, and back."""
+    return jnp.swapaxes(jnp.asarray(images), -1, -2)
+
+
+def pixels(height, width, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def pillow_resize(image, box, size, interpolation):
+    """Crops (top, left, height, width) and then resizes each channel, in floating point."""
+    top, left, height, width = box
+    crop = image[top : top + height, left : left + width].astype(np.float32)
+    channels = [
+        Image.fromarray(crop[..., i]).resize((size, size), PILLOW[interpolation])
+        for i in range(image.shape[-1])
+    ]
+    return np.stack(channels, -1)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def resize(image, box, size, interpolation, mirrored=False, shift=(0, 0)):
+    rows = resize_weights(box[0], box[2], size, image.shape[0], interpolation, shift=shift[0])
+    columns = resize_weights(
+        box[1], box[3], size, image.shape[1], interpolation, mirrored=mirrored, shift=shift[1]
+    )
+    return planes(separable(planes(image).astype(jnp.float32), rows, columns))
+
+
+@pytest.mark.parametrize("interpolation", PILLOW)
+@pytest.mark.parametrize("size", [5, 16, 23])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0, 0, 20, 26),
+        (3, 5, 11, 7),
+        (0, 0, 1, 1),
+        (19, 25, 1, 1),
+        (2, 1, 16, 16),
+        (0, 9, 20, 2),
+        (4, 0, 3, 26),
+    ],
+)
+def test_crop_and_resize_are_pillows(interpolation, size, box):
+    image = pixels(20, 26)
+    ours = resize(image, box, size, interpolation)
+    np.testing.assert_allclose(ours / 255, pillow_resize(image, box, size, interpolation) / 255, atol=1e-5)
+
+
+def test_mirrored_and_then_shifted():
+    image, box = pixels(20, 26), (3, 5, 11, 7)
+    straight = np.asarray(resize(image, box, 9, "bicubic"))
+    np.testing.assert_allclose(resize(image, box, 9, "bicubic", mirrored=True), straight[:, ::-1], atol=1e-3)
+    shifted = np.asarray(resize(image, box, 9, "bicubic", mirrored=True, shift=(-2, 3)))
+    np.testing.assert_allclose(shifted[:-2, 3:], straight[2:, ::-1][:, :-3], atol=1e-3)
+    assert not shifted[-2:].any()
+    assert not shifted[:, :3].any()
+
+
+@given(st.integers(1, 9), st.integers(1, 30), st.sampled_from(list(PILLOW)), st.integers(0, 29))
+def test_weights_add_up_to_one_within_the_crop(size, length, interpolation, start):
+    start = min(start, 30 - length)
+    weights = np.asarray(resize_weights(start, length, size, 30, interpolation))
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
+    assert not weights[:, :start].any()
+    assert not weights[:, start + length :].any()
+
+
+@pytest.mark.parametrize(
+    ("sigma", "radius", "size"), [(0.1, 1, 5), (0.7, 3, 16), (2.0, 11, 224), (2.0, 4, 5)]
+)
+def test_blur_is_a_reflecting_convolution(sigma, radius, size):
+    line = np.random.default_rng(0).random(size).astype(np.float32)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    expected = np.convolve(np.pad(line, radius, mode="reflect"), taps / taps.sum(), mode="valid")
+    np.testing.assert_allclose(np.asarray(blur_weights(sigma, radius, size)) @ line, expected, atol=1e-6)
+
+
+def test_a_blur_of_sigma_0_is_no_blur():
+    np.testing.assert_array_equal(blur_weights(jnp.float32(0), 3, 9), np.eye(9))
+
+
+@pytest.mark.parametrize("quarter", [-2, -1, 0, 1, 2])
+def test_turning_by_quarters_is_numpys(quarter):
+    for size in (6, 7):
+        image = pixels(size, size) / np.float32(255)
+        ours = planes(turn(planes(image), jnp.float32(90 * quarter)))
+        np.testing.assert_allclose(ours, np.rot90(image, quarter), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rotate90_is_numpys(channels):
+    images = np.stack([pixels(5, 5, channels, seed) for seed in range(4)])
+    turned = jax.jit(rotate90)(images, jnp.arange(4))
+    assert turned.dtype == images.dtype
+    for turns in range(4):
+        np.testing.assert_array_equal(turned[turns], np.rot90(images[turns], turns))
+
+
+@pytest.mark.parametrize("interpolation", PILLOW)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_plain_view_of_the_wanted_size_is_the_image(interpolation, channels):
+    images = np.stack([pixels(13, 13, channels, seed) for seed in range(3)])
+    views = plain_view(images, np.full((3, 2), 13, np.int32), 13, interpolation=interpolation)
+    np.testing.assert_array_equal(views, jax.jit(lambda images: images.astype(jnp.float32) / 255)(images))
+    np.testing.assert_allclose(views, images.astype(np.float32) / 255, rtol=1e-7, err_msg="XLA's division")
+
+
+@pytest.mark.parametrize("interpolation", PILLOW)
+def test_a_plain_view_is_the_central_square(interpolation):
+    """An extent of 20 x 30 on a canvas of 32: 0.8 of the shorter side are 16 pixels from (2, 7)."""
+    images = pixels(32, 32)[None]
+    view = plain_view(images, np.array([[20, 30]], np.int32), 10, 0.8, interpolation)[0]
+    expected = np.clip(pillow_resize(images[0], (2, 7, 16, 16), 10, interpolation) / 255, 0, 1)
+    np.testing.assert_allclose(view, expected, atol=1e-5)
+
+
+def test_a_plain_view_never_reads_beyond_the_extent():
+    images, extents = np.stack([pixels(16, 16)] * 2), np.array([[9, 12]] * 2, np.int32)
+    images[1, 9:] = images[1, :, 12:] = 255 - images[1, :1, :1]
+    views = plain_view(images, extents, 8)
+    np.testing.assert_array_equal(views[0], views[1])
+    assert np.isfinite(plain_view(images, np.zeros((2, 2), np.int32), 8)).all(), "rows that fill up a batch"
