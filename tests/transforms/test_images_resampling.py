@@ -14,13 +14,14 @@ from PIL import Image
 from ssl_jax.transforms.images import plain_view, rotate90
 from ssl_jax.transforms.resampling import blur_weights, resize_weights, separable, turn
 
-GOLDEN = Path(__file__).parent / "golden_images.npz"
+GOLDEN = dict(np.load(Path(__file__).parent / "golden_images.npz"))
+IMAGE = GOLDEN["image/colours"]
 PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-
-@pytest.fixture(scope="module")
-def golden():
-    return np.load(GOLDEN)
+jitted_weights = jax.jit(resize_weights, static_argnums=(2, 3, 4))
+jitted_blur = jax.jit(blur_weights, static_argnums=(1, 2))
+jitted_turn = jax.jit(turn)
+jitted_plain_view = jax.jit(plain_view, static_argnames=("size", "crop", "interpolation"))
 
 
 def planes(images):
@@ -82,10 +83,10 @@ def test_mirrored_and_then_shifted():
     assert not shifted[:, :3].any()
 
 
-@given(st.integers(1, 9), st.integers(1, 30), st.sampled_from(list(PILLOW)), st.integers(0, 29))
-def test_weights_add_up_to_one_within_the_crop(size, length, interpolation, start):
+@given(st.integers(1, 30), st.sampled_from(list(PILLOW)), st.integers(0, 29))
+def test_weights_add_up_to_one_within_the_crop(length, interpolation, start):
     start = min(start, 30 - length)
-    weights = np.asarray(resize_weights(start, length, size, 30, interpolation))
+    weights = np.asarray(jitted_weights(start, length, 7, 30, interpolation))
     np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
     assert not weights[:, :start].any()
     assert not weights[:, start + length :].any()
@@ -98,18 +99,49 @@ def test_blur_is_a_reflecting_convolution(sigma, radius, size):
     line = np.random.default_rng(0).random(size).astype(np.float32)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     expected = np.convolve(np.pad(line, radius, mode="reflect"), taps / taps.sum(), mode="valid")
-    np.testing.assert_allclose(np.asarray(blur_weights(sigma, radius, size)) @ line, expected, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(jitted_blur(sigma, radius, size)) @ line, expected, atol=1e-6)
 
 
 def test_a_blur_of_sigma_0_is_no_blur():
-    np.testing.assert_array_equal(blur_weights(jnp.float32(0), 3, 9), np.eye(9))
+    np.testing.assert_array_equal(jitted_blur(jnp.float32(0), 3, 9), np.eye(9))
+
+
+def golden(operation):
+    """[(parameters, what torchvision made of IMAGE)] of one operation."""
+    found = [
+        (name.split("/")[1], array) for name, array in GOLDEN.items() if name.startswith(f"{operation}/")
+    ]
+    assert found
+    return [([float(number) for number in parameters.split(",")], array) for parameters, array in found]
+
+
+def test_blur_is_torchvisions():
+    height, width, _ = IMAGE.shape
+    for (radius, sigma), expected in golden("blur"):
+        rows, columns = (jitted_blur(jnp.float32(sigma), int(radius), size) for size in (height, width))
+        ours = planes(separable(planes(IMAGE), rows, columns))
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_shifting_is_torchvisions():
+    height, width, _ = IMAGE.shape
+    for (down, right), expected in golden("shift"):
+        rows = jitted_weights(0, height, height, height, "bilinear", shift=int(down))
+        columns = jitted_weights(0, width, width, width, "bilinear", shift=int(right))
+        np.testing.assert_allclose(planes(separable(planes(IMAGE), rows, columns)), expected, atol=1e-6)
+
+
+def test_turning_is_torchvisions():
+    for (angle,), expected in golden("turn"):
+        ours = planes(jitted_turn(planes(IMAGE[:, :9]), jnp.float32(angle)))
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("quarter", [-2, -1, 0, 1, 2])
 def test_turning_by_quarters_is_numpys(quarter):
     for size in (6, 7):
         image = pixels(size, size) / np.float32(255)
-        ours = planes(turn(planes(image), jnp.float32(90 * quarter)))
+        ours = planes(jitted_turn(planes(image), jnp.float32(90 * quarter)))
         np.testing.assert_allclose(ours, np.rot90(image, quarter), atol=1e-5)
 
 
@@ -126,7 +158,7 @@ def test_rotate90_is_numpys(channels):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_plain_view_of_the_wanted_size_is_the_image(interpolation, channels):
     images = np.stack([pixels(13, 13, channels, seed) for seed in range(3)])
-    views = plain_view(images, np.full((3, 2), 13, np.int32), 13, interpolation=interpolation)
+    views = jitted_plain_view(images, np.full((3, 2), 13, np.int32), 13, interpolation=interpolation)
     np.testing.assert_array_equal(views, jax.jit(lambda images: images.astype(jnp.float32) / 255)(images))
     np.testing.assert_allclose(views, images.astype(np.float32) / 255, rtol=1e-7, err_msg="XLA's division")
 
@@ -135,7 +167,7 @@ def test_a_plain_view_of_the_wanted_size_is_the_image(interpolation, channels):
 def test_a_plain_view_is_the_central_square(interpolation):
     """An extent of 20 x 30 on a canvas of 32: 0.8 of the shorter side are 16 pixels from (2, 7)."""
     images = pixels(32, 32)[None]
-    view = plain_view(images, np.array([[20, 30]], np.int32), 10, 0.8, interpolation)[0]
+    view = jitted_plain_view(images, np.array([[20, 30]], np.int32), 10, 0.8, interpolation)[0]
     expected = np.clip(pillow_resize(images[0], (2, 7, 16, 16), 10, interpolation) / 255, 0, 1)
     np.testing.assert_allclose(view, expected, atol=1e-5)
 
@@ -143,6 +175,8 @@ def test_a_plain_view_is_the_central_square(interpolation):
 def test_a_plain_view_never_reads_beyond_the_extent():
     images, extents = np.stack([pixels(16, 16)] * 2), np.array([[9, 12]] * 2, np.int32)
     images[1, 9:] = images[1, :, 12:] = 255 - images[1, :1, :1]
-    views = plain_view(images, extents, 8)
+    views = jitted_plain_view(images, extents, 8)
     np.testing.assert_array_equal(views[0], views[1])
-    assert np.isfinite(plain_view(images, np.zeros((2, 2), np.int32), 8)).all(), "rows that fill up a batch"
+    assert np.isfinite(jitted_plain_view(images, np.zeros((2, 2), np.int32), 8)).all(), (
+        "rows that fill up a batch"
+    )
