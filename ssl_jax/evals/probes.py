@@ -88,8 +88,7 @@ def linear_probe(
     """
     check_features(train, train_labels, test, test_labels)
     train, test = standardise(train, test)
-    folds = _folds(train_labels, seed)
-    penalty = _choose_penalty(train, train_labels, penalties, [folds == 0])
+    penalty = _choose_penalty(train, train_labels, penalties, [heldout_fifth(train_labels, seed)])
     return _fitted(train, train_labels, test, test_labels, penalty)
 
 
@@ -151,6 +150,11 @@ def label_subset(
             )
     place = np.searchsorted(classes, labels)
     return np.flatnonzero(_rank_in_class(labels, seed) < wanted[place])
+
+
+def heldout_fifth(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Mask of a random fifth of every class, to choose by; the only example of a class is never in it."""
+    return _folds(labels, seed) == 0
 
 
 def check_features(
