@@ -37,7 +37,7 @@ def decode(data: bytes, canvas: Canvas, label: int) -> Example:
       Exception: of many kinds, whatever Pillow raises on bytes that are no picture, end early or unpack to too much.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        # A JPEG that is much larger is decoded at a half, a quarter or an eighth of its size, in a fraction of the time.
+        # A much larger JPEG is decoded at a half, a quarter or an eighth of its size, in a fraction of the time.
         width, height = canvas.shrunk(image.size)
         image.draft(canvas.mode, (int(REDUCING_GAP * width), int(REDUCING_GAP * height)))
         image.load()

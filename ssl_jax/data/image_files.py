@@ -87,8 +87,8 @@ def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[I
     """(the images of a folder, those that it holds out).
 
     With a subfolder train/, these are its images and those of val/ (or valid/, validation/, test/) beside it. Without
-    train/, or without the other, none are held out (None). Subfolders, two or more, are the classes, in the order of their names; a class may have subfolders.
-    Names that begin with a dot are left out.
+    train/, or without the other, none are held out (None). Subfolders, two or more, are the classes, in the order of
+    their names; a class may have subfolders. Names that begin with a dot are left out.
 
     Raises:
       UserError: there are no images, or held-out ones of a class that is not among those trained on.
@@ -102,14 +102,14 @@ def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[I
     if held is None:
         return train, None
     files = _list(held)
-    strange = sorted(set(_classes(files)) - set(train.classes))
+    names = _subfolders(files)
+    strange = [name for name in names if name not in train.classes]
     if strange and train.classes:
         raise UserError(
-            f"data source {str(held)!r}: a class {strange[0]!r} that {str(train.name)!r} has not; expected the same "
+            f"data source {str(held)!r}: a class {strange[0]!r} that {train.name!r} has not; expected the same "
             "subfolders in both, one for each class."
         )
-    classes = train.classes if _classes(files) else ()
-    return train, ImageFiles(held, files, classes, canvas, unreadable)
+    return train, ImageFiles(held, files, train.classes if names else (), canvas, unreadable)
 
 
 def _list(folder: Path) -> list[_File]:
@@ -138,9 +138,13 @@ def _scan(folder: str, prefix: str) -> Iterator[_File]:
 
 
 def _classes(files: Sequence[_File]) -> tuple[str, ...]:
-    """Names of the subfolders; one alone tells nothing apart, and is none."""
-    names = sorted({name for file in files if (name := _subfolder(file.path))})
+    """The subfolders; one alone tells nothing apart, and is no class."""
+    names = _subfolders(files)
     return tuple(names) if len(names) > 1 else ()
+
+
+def _subfolders(files: Sequence[_File]) -> list[str]:
+    return sorted({name for file in files if (name := _subfolder(file.path))})
 
 
 def _subfolder(path: str) -> str:

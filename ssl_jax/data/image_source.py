@@ -63,7 +63,7 @@ class Canvas:
         return "L" if self.channels == 1 else "RGB"
 
     def shrunk(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size (width, height) at which a picture of this size fits: the same, or its longer side is the canvas's."""
+        """(width, height) at which a picture of this size fits: the same, or its longer side is that of the canvas."""
         scale = min(1.0, self.size / max(size))
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 

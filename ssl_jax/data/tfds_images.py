@@ -117,5 +117,5 @@ def _undecoded(source: TfdsSource) -> dict[str, Any]:
 def _classes(source: TfdsSource) -> tuple[str, ...]:
     from tensorflow_datasets import features
 
-    label = source.builder.info.features.get("label")
+    label = dict(source.builder.info.features).get("label")
     return tuple(label.names) if isinstance(label, features.ClassLabel) and label.num_classes else ()
