@@ -78,6 +78,10 @@ class Data(NamedTuple):
     labelled: Mapping[str, grain.MapDataset] = {}
 
 
+Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
+Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
+
+
 class Represented(NamedTuple):
     """A data set as a frozen model sees it: float32 `features [examples, width]` and int32 `labels [examples]`."""
 
@@ -91,8 +95,9 @@ class Report:
 
     folder: the run folder, to write plots and samples into, by the one process that `writes`; every process calls the
     report, since the arrays may be spread over all of them. say: prints a line. variables: {"params": ..., **extras}.
-    figures: the last evaluation, by split. represent: `(variables, dataset) -> Represented` by the experiment's
-    `represent`. initial_variables: those the run began with from scratch, the untrained model to compare with.
+    figures: the last evaluation, by split. represent: `(function, variables, dataset) -> Represented`, where the
+    function is of the kind of the experiment's `represent`. initial_variables: what the run would begin with from
+    scratch, the untrained model to compare with.
     """
 
     folder: epath.Path
@@ -101,12 +106,8 @@ class Report:
     variables: Mapping[str, Tree]
     data: Data
     figures: Mapping[str, Mapping[str, float]]
-    represent: Callable[[Mapping[str, Tree], grain.MapDataset], Represented]
+    represent: Callable[[Represent, Mapping[str, Tree], grain.MapDataset], Represented]
     initial_variables: Callable[[], Mapping[str, Tree]]
-
-
-Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
-Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
 
 
 class Experiment(NamedTuple):

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.metrics import MetricsLog, means
 from ssl_jax.training.progress import Display, duration, figure
-from ssl_jax.training.representations import Representer
+from ssl_jax.training.representations import representations
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.warm_start import warm_start
 
@@ -283,7 +284,7 @@ class Run:
                     variables=self.state.variables,
                     data=self.data,
                     figures=figures,
-                    represent=Representer(self.experiment, self.mesh),
+                    represent=partial(representations, mesh=self.mesh, batch_size=self.config.batch_size),
                     initial_variables=lambda: self.program.initial_state().variables,
                 )
             )

@@ -1,0 +1,203 @@
+"""What experiments on images share: the data sets and what they ask of views and encoder, figures, and the wiring.
+
+An experiment's configuration is `ImagePretraining` with the fields of its paper added; `adapt` makes its presets from
+the data sets below, and `wire` an experiment from its method.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+import grain
+import jax
+from etils import epath
+
+from ssl_jax.data.images import ImageConfig, batch_shapes, open_images
+from ssl_jax.errors import UserError
+from ssl_jax.evals.collapse import alignment, collapse_figures, uniformity
+from ssl_jax.image_report import report_images
+from ssl_jax.method import Batch, Mean, Method, Tree
+from ssl_jax.methods.joint_embedding import JointEmbedding
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.models.resnet import SIZES, ResNetConfig
+from ssl_jax.training.experiment import Data, Evaluate, Experiment, Phase, Represent, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.transforms.images import ViewConfig
+
+
+@dataclass(frozen=True)
+class ImagePretraining:
+    """Pretraining on images; the defaults are those of the embedded digits."""
+
+    steps: int = 1500
+    """Length of training."""
+    classes: int = 10
+    """Labels of the online probe, a linear classifier trained beside without touching the encoder; 0 for none."""
+    probe_examples: int = 10_000
+    """Labelled images that the probes at the end of the run are fitted to, at most."""
+    data: ImageConfig = field(default_factory=ImageConfig)
+    views: tuple[ViewConfig, ...] = ()
+    """How each view of an image is made."""
+    encoder: ResNetConfig = SIZES["resnet50"]
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+
+def two(view: ViewConfig) -> tuple[ViewConfig, ViewConfig]:
+    """Both views made alike."""
+    return view, view
+
+
+HANDWRITTEN = ViewConfig(
+    size=28,
+    crop_area=(0.4, 1.0),
+    interpolation="bilinear",
+    flip=0.0,  # a mirrored digit is another one, or none
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.0,
+    hue=0.0,
+    grayscale=0.0,
+    blur=0.0,
+    translate=0.1,
+    rotate=15.0,
+)
+
+DIGITS = ImagePretraining(
+    views=two(replace(HANDWRITTEN, size=8, crop_area=(0.6, 1.0))),
+    encoder=ResNetConfig(blocks=(1, 1), bottleneck=False, width=32, stem="cifar"),
+    optimizer=OptimizerConfig(name="adamw", weight_decay=1e-4, clip_norm=0.0),
+    schedule=ScheduleConfig(learning_rate=2e-3, warmup_steps=100, decay="cosine"),
+    train=TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500),
+)
+"""scikit-learn's 1,797 digits of 8x8 pixels: offline, minutes."""
+
+MNIST = replace(
+    DIGITS,
+    data=ImageConfig(source="mnist", canvas=28),
+    views=two(HANDWRITTEN),
+    encoder=ResNetConfig(blocks=(1, 1, 1), bottleneck=False, width=32, stem="small"),
+    train=TrainConfig(batch_size=256, eval_every=500, save_every=500, keep_every=500),
+)
+"""A folder of idx files of 28x28 gray images, named by `--data.source`: MNIST, Fashion-MNIST, KMNIST, EMNIST."""
+
+CIFAR10 = ImagePretraining(
+    steps=97_000,
+    data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
+    views=two(ViewConfig(size=32, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0)),
+    encoder=replace(SIZES["resnet18"], stem="cifar", dtype="bfloat16"),
+    optimizer=OptimizerConfig(name="lars", weight_decay=1e-6, clip_norm=0.0),
+    schedule=ScheduleConfig(learning_rate=1.0, warmup_steps=970, decay="cosine"),
+    train=TrainConfig(batch_size=512, log_every=100, eval_every=2_000, save_every=2_000, keep_every=10_000),
+)
+"""1,000 epochs of 50,000 images, by SimCLR's settings (arXiv:2002.05709, B.9): no blur, half the jitter."""
+
+STL10 = replace(
+    CIFAR10,
+    steps=200_000,
+    data=ImageConfig(source="tfds:stl10", canvas=96, channels=3),
+    views=two(ViewConfig(size=96)),
+    encoder=replace(SIZES["resnet18"], dtype="bfloat16"),
+    schedule=replace(CIFAR10.schedule, warmup_steps=2_000),
+)
+"""1,000 epochs of the 100,000 unlabelled images; probes are fitted to the 5,000 labelled ones."""
+
+IMAGENET = ImagePretraining(
+    steps=312_000,
+    classes=1000,
+    probe_examples=100_000,
+    data=ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3),
+    views=two(ViewConfig(size=224)),
+    encoder=replace(SIZES["resnet50"], dtype="bfloat16"),
+    optimizer=OptimizerConfig(name="lars", weight_decay=1e-6, clip_norm=0.0),
+    schedule=ScheduleConfig(learning_rate=4.8, warmup_steps=3_120, decay="cosine"),
+    train=TrainConfig(batch_size=4096, log_every=100, eval_every=3_120, save_every=1_560, keep_every=31_200),
+)
+"""1,000 epochs of ImageNet's 1,281,167 images in batches of 4,096: 312 steps an epoch."""
+
+Config = TypeVar("Config", bound=ImagePretraining)
+
+
+def adapt(kind: type[Config], base: ImagePretraining, **changes: object) -> Config:
+    """A data set's settings as the configuration of an experiment, with the changes and additions of its paper."""
+    return kind(**{f.name: getattr(base, f.name) for f in fields(base)} | changes)
+
+
+def pair_figures(made: JointEmbedding) -> Evaluate:
+    """The method's own figures on held-out images, and those that show a collapse of its projections."""
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        figures, (first, second) = made.evaluate(params, extras, batch, rng)
+        weights = example_weights(batch)
+        return {
+            **figures,
+            **collapse_figures(first.projection, weights),
+            "alignment": alignment(first.projection, second.projection, weights),
+            "uniformity": uniformity(first.projection, weights),
+        }
+
+    return evaluate
+
+
+def wire(
+    config: ImagePretraining,
+    method: Method,
+    *,
+    evaluate: Evaluate,
+    represent: Represent,
+    headline: tuple[str, ...],
+) -> Experiment:
+    """The experiment of a method on images: data, optimiser, and a report with probes and pictures."""
+    schedule = make_schedule(config.schedule, config.steps)
+    together = config.train.batch_size // config.train.micro_batches
+    if together < 2:
+        raise UserError(
+            f"train.batch_size {config.train.batch_size} in {config.train.micro_batches} micro-batches: batch "
+            f"statistics and negatives need at least 2 images at a time, not {together}."
+        )
+    for number, view in enumerate(config.views):
+        if view.size != config.views[0].size:
+            raise UserError(
+                f"views.{number}.size {view.size} differs from views.0.size {config.views[0].size}; the network sees "
+                "images of one size."
+            )
+
+    def open_data(folder: epath.Path) -> Data:
+        images = open_images(config.data)
+        if 0 < config.classes < len(images.classes):
+            raise UserError(
+                f"classes {config.classes}: {images.probe.name} has {len(images.classes)} labels; give "
+                f"--classes {len(images.classes)}, or 0 for no online probe."
+            )
+        heldout = grain.MapDataset.source(images.heldout)
+        labelled = (
+            {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if images.classes else {}
+        )
+        return Data(
+            train=(grain.MapDataset.source(images.train).seed(config.train.seed).shuffle().repeat(),),
+            heldout=({"heldout": heldout},),
+            identity=images.identity,
+            details=images,
+            labelled=labelled,
+        )
+
+    batch_size = config.train.batch_size
+    return Experiment(
+        method=method,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        train=config.train,
+        mesh=config.mesh,
+        phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
+        open_data=open_data,
+        evaluate=evaluate,
+        represent=represent,
+        schedules={"learning_rate": schedule},
+        headline=headline,
+        report=lambda report: report_images(
+            report, represent, config.views, probe_examples=config.probe_examples, seed=config.train.seed
+        ),
+    )

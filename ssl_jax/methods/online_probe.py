@@ -1,0 +1,43 @@
+"""A linear classifier that is trained beside a representation, on labels that the representation never learns of."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses.classification import cross_entropy
+from ssl_jax.losses.metrics import accuracy
+from ssl_jax.method import Batch, Mean, Tree
+
+
+def init_probe(rng: jax.Array, features: int, classes: int) -> dict[str, Tree]:
+    """The parameters `{"probe": ...}` of a probe for `classes` classes; none for 0."""
+    if not classes:
+        return {}
+    kernel = jax.nn.initializers.lecun_normal()(rng, (features, classes))
+    return {"probe": {"kernel": kernel, "bias": jnp.zeros(classes)}}
+
+
+def probe_figures(
+    params: Mapping[str, Tree], representation: jax.Array, batch: Batch
+) -> tuple[dict[str, Mean], dict[str, Mean]]:
+    """({"probe_loss"}, {"probe_accuracy"}) over the labelled examples of a batch; nothing without a probe.
+
+    representation: [batch, features]; no gradient goes back into it.
+    """
+    if "probe" not in params:
+        return {}, {}
+    kernel, bias = params["probe"]["kernel"], params["probe"]["bias"]
+    logits = jax.lax.stop_gradient(representation) @ kernel + bias[None]
+    labels = batch["label"]
+    labelled = example_weights(batch) * (labels >= 0)
+    labels = jnp.maximum(labels, 0)
+    return (
+        {"probe_loss": cross_entropy(logits, labels, labelled)},
+        {"probe_accuracy": accuracy(logits, labels, labelled)},
+    )
+
+
+def example_weights(batch: Batch) -> jax.Array:
+    """[batch]; 0 for the rows that fill up the last batch of an evaluation, 1 for all others."""
+    return batch.get("example_weight", jnp.ones(batch["label"].shape[0]))

@@ -1,0 +1,81 @@
+"""Which way up is it: the four quarter turns of each image, told apart (RotNet, arXiv:1803.07728)."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses.classification import cross_entropy
+from ssl_jax.losses.metrics import accuracy
+from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.methods.online_probe import example_weights, init_probe, probe_figures
+from ssl_jax.models.resnet import ResNet, ResNetConfig
+from ssl_jax.transforms.images import ViewConfig, plain_view, random_views, rotate90
+
+TURNS = 4
+
+
+class Rotation(NamedTuple):
+    """The method, its figures on held-out images as they are, and their representation; see `Experiment`."""
+
+    method: Method
+    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
+    represent: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
+
+
+def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> Rotation:
+    """A method on batches of `ssl_jax.data.images.batch_shapes`.
+
+    All four turns of an image are in the batch, as in the paper. classes: of the online probe; 0 for none.
+    """
+    encoder = ResNet(config)
+    head = nn.Dense(TURNS)
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        encoder_rng, head_rng, probe_rng = jax.random.split(rng, 3)
+        image = jnp.zeros((2, view.size, view.size, batch["image"].shape[-1]))
+        variables = encoder.init(encoder_rng, image, train=True)
+        params = {
+            "encoder": variables["params"],
+            "head": head.init(head_rng, jnp.zeros((1, config.features)))["params"],
+            **init_probe(probe_rng, config.features, classes),
+        }
+        return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
+
+    def figures(
+        params: Tree, batch_stats: Tree, images: jax.Array, batch: Batch, train: bool
+    ) -> tuple[dict[str, Mean], dict[str, Mean], Tree]:
+        turned = jnp.stack(
+            [rotate90(images, jnp.full(images.shape[0], turn)) for turn in range(TURNS)], axis=1
+        )
+        turned = turned.reshape(-1, *images.shape[1:])
+        variables = {"params": params["encoder"], "batch_stats": batch_stats["encoder"]}
+        features, changed = encoder.apply(variables, turned, train=train, mutable=["batch_stats"])
+        labels = jnp.tile(jnp.arange(TURNS), images.shape[0])
+        weights = jnp.repeat(example_weights(batch), TURNS)
+        logits = head.apply({"params": params["head"]}, features)
+        probe_losses, probe_metrics = probe_figures(params, features[::TURNS], batch)
+        losses = {"rotation_loss": cross_entropy(logits, labels, weights), **probe_losses}
+        metrics = {"rotation_accuracy": accuracy(logits, labels, weights), **probe_metrics}
+        return losses, metrics, {"encoder": changed.get("batch_stats", batch_stats["encoder"])}
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        images = random_views(rng, batch["image"], batch["extent"], view)
+        losses, metrics, batch_stats = figures(params, extras["batch_stats"], images, batch, train=True)
+        return losses, Aux(metrics, {**extras, "batch_stats": batch_stats})
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images = plain_view(batch["image"], batch["extent"], view.size)
+        losses, metrics, _ = figures(params, extras["batch_stats"], images, batch, train=False)
+        return losses | metrics
+
+    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        plain = plain_view(batch["image"], batch["extent"], view.size)
+        variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
+        return encoder.apply(variables, plain, train=False)
+
+    return Rotation(Method(init, loss), evaluate, represent)
