@@ -3,6 +3,7 @@
 import logging
 import re
 import struct
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssl_jax.data import encoded_images
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.errors import UserError
 from tests.data.test_images_canvas import encoded, scene
@@ -263,6 +265,21 @@ def test_threads_that_read_at_once_read_the_same(write, caplog):
         together = list(pool.map(lambda i: source[i]["image"], list(range(len(source))) * 3))
     np.testing.assert_array_equal(together, alone * 3)
     assert len(caplog.records) == 12
+
+
+def test_two_threads_that_meet_one_damaged_file_tell_of_it_once(write, caplog, monkeypatch):
+    both_meet, real = threading.Barrier(2), encoded_images.decode
+
+    def decode(data, *rest):
+        if not data:
+            both_meet.wait(timeout=10)
+        return real(data, *rest)
+
+    monkeypatch.setattr(encoded_images, "decode", decode)
+    source = all_of(write({"0.png": b"", "1.png": 5}), unreadable="skip")
+    with ThreadPoolExecutor(2) as pool:
+        assert [int(e["image"][0, 0, 0]) for e in pool.map(source.__getitem__, [0, 0])] == [5, 5]
+    assert len(caplog.records) == 1
 
 
 def test_a_full_pass_through_the_loader(write):
