@@ -29,6 +29,8 @@ from ssl_jax.transforms.resampling import (
 
 ATTEMPTS = 10
 """Crops that are tried before the central one is taken."""
+BOX_DRAWS = 4 * ATTEMPTS
+JITTER_DRAWS = 9
 
 PROBABILITIES = ("flip", "jitter", "grayscale", "blur", "solarise")
 STRENGTHS = {"brightness": 100, "contrast": 100, "saturation": 100, "hue": 0.5, "translate": 1, "rotate": 180}
@@ -126,29 +128,31 @@ def random_view(rng: jax.Array, image: jax.Array, extent: jax.Array, config: Vie
 
 def draw_view(rng: jax.Array, extent: jax.Array, channels: int, config: ViewConfig) -> View:
     """Draws everything that is random about a view of a picture with this extent and number of channels."""
-    box_rng, jitter_rng, rng = jax.random.split(rng, 3)
-    flip, down, right, angle, grayscale, blur, sigma, solarise = jax.random.uniform(rng, (8,))
+    # One draw, as each split of a key costs as much as many random numbers, and a second of compiling.
+    draws = jax.random.uniform(rng, (BOX_DRAWS + JITTER_DRAWS + 8,))
+    box_draws, jitter_draws, draws = jnp.split(draws, (BOX_DRAWS, BOX_DRAWS + JITTER_DRAWS))
+    flip, down, right, angle, grayscale, blur, sigma, solarise = draws
     shift = config.translate * config.size * (2 * jnp.stack([down, right]) - 1)
     coloured = channels == 3
     return View(
-        box=draw_box(box_rng, extent, config),
+        box=draw_box(box_draws, extent, config),
         flip=flip < config.flip if config.flip else None,
         shift=jnp.round(shift).astype(jnp.int32) if config.translate else None,
         angle=config.rotate * (2 * angle - 1) if config.rotate else None,
-        jitter=draw_jitter(jitter_rng, channels, config) if config.jitter else None,
+        jitter=draw_jitter(jitter_draws, channels, config) if config.jitter else None,
         grayscale=grayscale < config.grayscale if config.grayscale and coloured else None,
         sigma=jnp.where(blur < config.blur, _between(sigma, config.blur_sigma), 0.0) if config.blur else None,
         solarise=solarise < config.solarise if config.solarise else None,
     )
 
 
-def draw_box(rng: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
-    """Draws a crop as torchvision's `RandomResizedCrop` does.
+def draw_box(draws: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
+    """Turns `BOX_DRAWS` uniform numbers into a crop as torchvision's `RandomResizedCrop` draws it.
 
     Its area's share of the picture is uniform, and so is the logarithm of its ratio; the first of 10 such draws that
     fits is placed uniformly. If none fits, it is the largest central box with a permitted ratio.
     """
-    area, ratio, down, right = jax.random.uniform(rng, (4, ATTEMPTS))
+    area, ratio, down, right = jnp.split(draws, 4)
     height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
     area = _between(area, config.crop_area) * (height * width)
     ratio = jnp.exp(_between(ratio, tuple(map(math.log, config.crop_ratio))))
@@ -170,10 +174,9 @@ def draw_box(rng: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
     return jax.tree.map(functools.partial(jnp.where, jnp.any(fits)), drawn, last)
 
 
-def draw_jitter(rng: jax.Array, channels: int, config: ViewConfig) -> Jitter:
-    """Draws a jitter of colours; the factors are uniform, and so is the order."""
-    applied, *draws, first, second, third, fourth = jax.random.uniform(rng, (9,))
-    applied = applied < config.jitter
+def draw_jitter(draws: jax.Array, channels: int, config: ViewConfig) -> Jitter:
+    """Turns `JITTER_DRAWS` uniform numbers into a jitter of colours; factors are uniform, and all orders as likely."""
+    applied = draws[0] < config.jitter
 
     def factor(u: jax.Array, strength: float) -> jax.Array | None:
         drawn = _between(u, (max(0.0, 1 - strength), 1 + strength))
@@ -181,11 +184,11 @@ def draw_jitter(rng: jax.Array, channels: int, config: ViewConfig) -> Jitter:
 
     coloured = channels == 3
     return Jitter(
-        brightness=factor(draws[0], config.brightness),
-        contrast=factor(draws[1], config.contrast),
-        saturation=factor(draws[2], config.saturation) if coloured else None,
-        hue=jnp.where(applied, config.hue * (2 * draws[3] - 1), 0.0) if config.hue and coloured else None,
-        place=_ranks(jnp.stack([first, second, third, fourth])),
+        brightness=factor(draws[1], config.brightness),
+        contrast=factor(draws[2], config.contrast),
+        saturation=factor(draws[3], config.saturation) if coloured else None,
+        hue=jnp.where(applied, config.hue * (2 * draws[4] - 1), 0.0) if config.hue and coloured else None,
+        place=_ranks(draws[5:]),
     )
 
 
