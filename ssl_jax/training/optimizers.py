@@ -21,22 +21,27 @@ from ssl_jax.training.paths import path_name
 class OptimizerConfig:
     """The update rule; the defaults are those of BERT, but for Adam's bias correction."""
 
-    name: Literal["adamw", "bert_adam", "lamb", "sgd"] = "adamw"
+    name: Literal["adamw", "bert_adam", "lamb", "lars", "sgd"] = "adamw"
     """adamw (arXiv:1711.05101); bert_adam, the same without bias correction, as in google-research/bert; lamb
-    (arXiv:1904.00962); sgd with momentum beta1."""
+    (arXiv:1904.00962); sgd with momentum beta1; lars (arXiv:1708.03888), the same with a rate for each layer."""
     beta1: float = 0.9
-    """Decay of the mean of gradients."""
+    """Decay of the mean of gradients; the momentum of sgd and lars, where gradients are summed."""
     beta2: float = 0.999
     """Decay of the mean of squared gradients."""
     epsilon: float = 1e-6
     """Added to the root of the mean of squared gradients."""
     weight_decay: float = 0.01
-    """Share of a parameter that is taken off, times the learning rate; under sgd it goes through the
-    momentum."""
+    """Share of a parameter that is taken off, times the learning rate; under sgd and lars it is added to the gradient
+    and goes through the momentum."""
     no_decay: str = "(bias|scale)$"
-    """Regular expression of the paths that do not decay; lamb does not adapt their rate either."""
+    """Regular expression of the paths that do not decay; lamb and lars do not adapt their rate either."""
     clip_norm: float = 1.0
     """Largest norm of all gradients together; 0 turns clipping off."""
+    trust_coefficient: float = 0.001
+    """Of lars: a layer's update has this share of the norm of its parameters, before momentum and learning rate."""
+    rate_in_momentum: bool = True
+    """Of lars: the momentum sums updates that are already times the learning rate of their step, as in SimCLR's code;
+    otherwise the rate multiplies the sum, as in BYOL's, Barlow Twins' and VICReg's."""
     layer_decay: float = 1.0
     """Factor on the learning rate from one layer to the one below it, for fine-tuning; ELECTRA uses 0.8."""
 
@@ -47,6 +52,8 @@ class OptimizerConfig:
         for name in ("epsilon", "weight_decay", "clip_norm"):
             if getattr(self, name) < 0:
                 raise UserError(f"optimizer.{name} {getattr(self, name)} must be 0 or more.")
+        if self.trust_coefficient <= 0:
+            raise UserError(f"optimizer.trust_coefficient {self.trust_coefficient} must be above 0.")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"optimizer.layer_decay {self.layer_decay} must be above 0 and at most 1 (off).")
         try:
@@ -68,6 +75,8 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
 
     weight_decay = optax.add_decayed_weights(config.weight_decay, mask=decays)
     moments = (config.beta1, config.beta2, config.epsilon)
+    momentum = optax.trace(config.beta1)
+    rate = [optax.scale_by_learning_rate(schedule)]
     match config.name:
         case "adamw":
             rule = [optax.scale_by_adam(*moments), weight_decay]
@@ -76,12 +85,15 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
         case "lamb":
             rule = [optax.scale_by_adam(*moments), weight_decay, scale_by_layer_trust_ratio(decays)]
         case "sgd":
-            rule = [weight_decay, optax.trace(config.beta1)]
+            rule = [weight_decay, momentum]
+        case "lars":
+            rule = [weight_decay, scale_by_layer_trust_ratio(decays, config.trust_coefficient)]
+            rate = [*rate, momentum] if config.rate_in_momentum else [momentum, *rate]
     if config.clip_norm:
         rule.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.layer_decay < 1:
         rule.append(scale_by_depth(config.layer_decay))
-    return optax.chain(*rule, optax.scale_by_learning_rate(schedule))
+    return optax.chain(*rule, *rate)
 
 
 class BertAdamState(NamedTuple):
@@ -110,16 +122,19 @@ def scale_by_bert_adam(beta1: float, beta2: float, epsilon: float) -> optax.Grad
     return optax.GradientTransformation(init, update)
 
 
-def scale_by_layer_trust_ratio(adapts: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """LAMB's ratio of norms |parameter| / |update| (arXiv:1904.00962), layer by layer in a stack.
+def scale_by_layer_trust_ratio(
+    adapts: Callable[[Any], Any], coefficient: float = 1.0
+) -> optax.GradientTransformation:
+    """The ratio of norms |parameter| / |update| of LARS and LAMB (arXiv:1708.03888, 1904.00962), layer by layer.
 
-    `optax.lamb` takes a stack for one layer, and adapts biases and norms too; the released LAMB code does
-    not.
+    `optax.lars` and `optax.lamb` take a stack for one layer, and adapt biases and norms too unless they are masked;
+    the released codes do not. A parameter or update that is all zeros is not scaled at all.
 
     Args:
       adapts: from the parameters to a tree of which of them are adapted.
+      coefficient: on the ratio.
     """
-    ratio = optax.scale_by_trust_ratio()
+    ratio = optax.scale_by_trust_ratio(trust_coefficient=coefficient)
 
     def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
         return ratio.update(update, optax.EmptyState(), param)[0]
