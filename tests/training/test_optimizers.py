@@ -10,9 +10,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ssl_jax.errors import UserError
+from ssl_jax.models.projection import MlpConfig, ProjectionMlp
+from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.training import paths
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer, stacked_layers
 from ssl_jax.training.paths import named_leaves
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 
 LAYERS, WIDTH = 3, 4
 RATES = [0.0, 0.01, 0.02, 0.015, 0.01]  # of the steps of every run here
@@ -135,7 +138,131 @@ def test_sgd_has_momentum_beta1():
         np.testing.assert_allclose(ours[name], params[name], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "sgd"])
+def trust_ratios(name, param, update):
+    """LARS's factor on an update (arXiv:1708.03888, equation 6, without the rate); of each layer in a stack."""
+    if name.endswith(("bias", "scale")):
+        return 1.0
+    axes = tuple(range(1, param.ndim)) if "/layers/" in name else None
+    return 0.02 * np.divide(*(np.sqrt(np.square(x).sum(axes, keepdims=True)) for x in (param, update)))
+
+
+@pytest.mark.parametrize("rate_in_momentum", [True, False])
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_lars_equals_numpy(rate_in_momentum, clip_norm):
+    """Where the rate stands shows since it changes: v = mv + rate u, p -= v; or v = mv + u, p -= rate v."""
+    config = OptimizerConfig(
+        name="lars",
+        weight_decay=0.1,
+        clip_norm=clip_norm,
+        trust_coefficient=0.02,
+        rate_in_momentum=rate_in_momentum,
+    )
+    params = {name: np.float64(leaf) for name, leaf in named_leaves(parameters()).items()}
+    momentum = dict.fromkeys(params, 0.0)
+    history = run(config)
+    for step, rate in enumerate(RATES):
+        for name, grad in clipped(named_leaves(parameters(step + 1)), clip_norm or np.inf).items():
+            decay = 0 if name.endswith(("bias", "scale")) else 0.1
+            grad = np.float64(grad) + decay * params[name]
+            grad = trust_ratios(name, params[name], grad) * grad
+            if rate_in_momentum:
+                momentum[name] = 0.9 * momentum[name] + rate * grad
+                params[name] = params[name] - momentum[name]
+            else:
+                momentum[name] = 0.9 * momentum[name] + grad
+                params[name] = params[name] - rate * momentum[name]
+        for name, ours in history[step + 1].items():
+            np.testing.assert_allclose(ours, params[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_lars_equals_optax_where_nothing_is_stacked():
+    """optax.lars has the rate in the momentum, and a stack for one layer."""
+    params = {"trunk": parameters()["encoder"]["layers"], "head": parameters()["head"]}
+    cosine = make_schedule(ScheduleConfig(learning_rate=0.3, warmup_steps=2, decay="cosine"), steps=6)
+
+    def adapts(tree):
+        return {name: not name.endswith(("bias", "scale")) for name in tree}
+
+    theirs = optax.lars(cosine, 1e-2, weight_decay_mask=adapts, trust_ratio_mask=adapts, momentum=0.9)
+    ours = make_optimizer(OptimizerConfig(name="lars", weight_decay=1e-2, clip_norm=0), cosine)
+    ends = []
+    for optimizer in (theirs, ours):
+        leaves = jax.tree.map(jnp.asarray, named_leaves(params))
+        state, update = optimizer.init(leaves), jax.jit(optimizer.update)
+        for step in range(6):
+            grads = {"trunk": parameters(step + 1)["encoder"]["layers"], "head": parameters(step + 1)["head"]}
+            updates, state = update(named_leaves(grads), state, leaves)
+            leaves = optax.apply_updates(leaves, updates)
+        ends.append(leaves)
+    for name, leaf in ends[0].items():
+        assert np.any(leaf != named_leaves(params)[name])
+        np.testing.assert_allclose(ends[1][name], leaf, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("zero", ["parameters", "gradients"])
+def test_lars_does_not_scale_a_layer_whose_norm_is_zero(zero):
+    """The second layer of a stack; the others have their own ratios."""
+    params, grads = parameters(), parameters(1)
+    (params if zero == "parameters" else grads)["encoder"]["layers"]["attention"]["qkv"]["kernel"][1] = 0
+    config = OptimizerConfig(name="lars", weight_decay=0.0, clip_norm=0, trust_coefficient=0.02)
+    optimizer = make_optimizer(config, lambda step: 0.5)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    name = "encoder/layers/attention/qkv/kernel"
+    found, param, grad = (named_leaves(tree)[name] for tree in (updates, params, grads))
+    np.testing.assert_allclose(found[1], -0.5 * grad[1], rtol=1e-6)
+    for layer in (0, 2):
+        ratio = 0.02 * np.linalg.norm(param[layer]) / np.linalg.norm(grad[layer])
+        np.testing.assert_allclose(found[layer], -0.5 * ratio * grad[layer], rtol=1e-5)
+
+
+def test_lars_excludes_every_norm_and_bias_of_a_resnet_and_its_heads():
+    """By path: excluded is what neither decays nor is adapted, and moves as under plain SGD."""
+
+    def init(x):
+        keys = jax.random.split(jax.random.key(0), 3)
+        trunk = ResNetConfig((1, 2), width=4, stem="cifar", zero_init_residual=False)
+        predictor = MlpConfig((8,), 8, last_norm="none", last_bias=True)
+        return {
+            "encoder": ResNet(trunk).init(keys[0], x, True)["params"],
+            "projector": ProjectionMlp(MlpConfig((8,), 8)).init(keys[1], jnp.ones((2, 32)), True)["params"],
+            "predictor": ProjectionMlp(predictor).init(keys[2], jnp.ones((2, 8)), True)["params"],
+        }
+
+    shapes = jax.eval_shape(init, jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32))
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes)
+    grads = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, np.float32), shapes)
+    optimizer = make_optimizer(OptimizerConfig(name="lars", weight_decay=0.1, clip_norm=0), lambda step: 1.0)
+    updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(params), params)
+
+    def blocks(*names):
+        convolutions = [*(f"convolution{i}" for i in (1, 2, 3)), "shortcut"]
+        return {
+            f"encoder/{block}/{convolution}/norm/{field}"
+            for block in names
+            for convolution in convolutions[: 3 if "layers" in block else 4]
+            for field in ("scale", "bias")
+        }
+
+    excluded = {
+        "encoder/stem/norm/scale",
+        "encoder/stem/norm/bias",
+        *blocks("stage1/first", "stage2/first", "stage2/layers"),
+        "projector/norm1/scale",
+        "projector/norm1/bias",
+        "projector/norm2/scale",
+        "predictor/norm1/scale",
+        "predictor/norm1/bias",
+        "predictor/dense2/bias",
+    }
+    updates = named_leaves(updates)
+    assert {name for name, update in updates.items() if np.all(update == -0.5)} == excluded
+    kernels = updates.keys() - excluded
+    assert all(name.endswith("/kernel") for name in kernels)
+    for name in kernels:  # of the norm of the parameters, which are ones, a thousandth
+        np.testing.assert_allclose(updates[name], np.full_like(updates[name], -1e-3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "lars", "sgd"])
 def test_biases_and_norms_do_not_decay(name):
     """Without gradients, what moves is what decays."""
     zeros = jax.tree.map(np.zeros_like, parameters())
@@ -227,7 +354,7 @@ def test_stacks_are_found_by_path():
     assert stacked_layers(two) == {"encoder/layers": LAYERS, "decoder/layers": 5}
 
 
-@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "bert_adam", "lamb", "lars", "sgd"])
 def test_sharded_updates_equal_unsharded_ones(name):
     config = OptimizerConfig(name=name, layer_decay=0.8)
     mesh = jax.make_mesh((2,), ("fsdp",), axis_types=(AxisType.Auto,))
@@ -254,6 +381,7 @@ def test_sharded_updates_equal_unsharded_ones(name):
         {"epsilon": -1.0},
         {"weight_decay": -0.1},
         {"clip_norm": -1.0},
+        {"trust_coefficient": 0.0},
         {"layer_decay": 0.0},
         {"no_decay": "(bias"},
     ],
