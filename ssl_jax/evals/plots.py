@@ -8,7 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-COLOURS = ("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118", "#6cc5b0", "#9c6b4e", "#97bbf5")
+COLOURS = (
+    *("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118"),
+    *("#6cc5b0", "#9c6b4e", "#97bbf5", "#ff8ab7", "#3d4350"),
+)
 
 
 def save_figure(figure: Figure, file: epath.Path) -> None:

@@ -22,6 +22,8 @@ FEW_PENALTIES = PENALTIES[1::2]
 FOLDS = 5
 FIXED_PENALTY = 0.01
 """Where no label can be spared to choose one; on standardised features a factor of ten either way matters little."""
+CROSS_VALIDATED = 10**8
+"""Few-label probes choose their penalty up to this many examples x width x classes; it takes 25 fits."""
 MOST_ITERATIONS = 1000
 TOLERANCE = 1e-5
 
@@ -107,8 +109,9 @@ def few_label_probe(
     """Linear probes that see the labels of a few training examples only, drawn anew for each of `repeats`.
 
     Of every class, `per_class` examples are labelled, or the given share. The features are standardised by all of
-    `train`, which takes no labels. The penalty is chosen by five-fold cross-validation within the labelled few; where
-    a class has fewer than five of them, a choice would be chance, and the penalty is `FIXED_PENALTY`.
+    `train`, which takes no labels. The penalty is chosen by five-fold cross-validation within the labelled few. Where a
+    class has fewer than five of them a choice would be chance, and beyond `CROSS_VALIDATED` it would take too long: the
+    penalty is `FIXED_PENALTY` then.
 
     Raises:
       UserError: as `linear_probe` does, and for a class that has too few examples.
@@ -121,8 +124,9 @@ def few_label_probe(
         features, labels = train[chosen], train_labels[chosen]
         folds = _folds(labels, seed)
         heldout = [folds == fold for fold in range(FOLDS)]
-        enough = np.unique(labels, return_counts=True)[1].min() >= FOLDS
-        penalty = _choose_penalty(features, labels, penalties if enough else (FIXED_PENALTY,), heldout)
+        counts = np.unique(labels, return_counts=True)[1]
+        choose = counts.min() >= FOLDS and features.size * len(counts) <= CROSS_VALIDATED
+        penalty = _choose_penalty(features, labels, penalties if choose else (FIXED_PENALTY,), heldout)
         accuracies.append(_fitted(features, labels, test, test_labels, penalty).accuracy)
     return Repeated.of(accuracies)
 
@@ -235,6 +239,9 @@ def _sweep(
         model.C = 1 / (penalty * len(labels))
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings(
+                "ignore", "The number of unique classes"
+            )  # few labels of many classes are usual
             model.fit(features, labels)
         yield penalty, model
 

@@ -10,7 +10,7 @@ import optax
 
 from ssl_jax.evals.probes import Probe, check_features, heldout_fifth, moments
 
-PENALTIES = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (0.0, 1e-4, 1e-3, 1e-2)
 LEARNING_RATES = (0.3, 3.0, 30.0)
 """For features of unit length: they are divided by the width, the squared length of a standardised feature."""
 MOMENTUM = 0.9

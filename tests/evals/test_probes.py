@@ -207,3 +207,11 @@ def test_single_examples_of_classes_can_be_probed():
     assert found.penalty == probes.FIXED_PENALTY
     one_rare = np.r_[np.flatnonzero(train_labels < 2), every[2]]
     assert linear_probe(train[one_rare], train_labels[one_rare], test, test_labels).accuracy > 0.6
+
+
+def test_few_labels_of_many_classes():
+    centres = 3 * np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    labels = np.arange(80) % 40
+    features = centres[labels] + np.random.default_rng(1).normal(size=(80, 16)).astype(np.float32)
+    found = few_label_probe(features, labels, features, labels, per_class=1, repeats=2)
+    assert found.mean > 0.9
