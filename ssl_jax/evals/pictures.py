@@ -107,7 +107,7 @@ def draw_map(
     """A map of features in two dimensions, coloured by label; the same for the same seed.
 
     Args:
-      features: float32 `[examples, width]`, standardised for nobody: distances are the features' own.
+      features: float32 `[examples, width]`, drawn as they are, not standardised.
       labels: int `[examples]`, -1 for unlabelled.
       classes: names by label; without them the numbers stand for themselves.
       method: the plane of the greatest variance, or t-SNE (van der Maaten and Hinton 2008), which shows what is near.

@@ -22,7 +22,7 @@ FEW_PENALTIES = PENALTIES[1::2]
 FOLDS = 5
 FIXED_PENALTY = 0.01
 """Where no label can be spared to choose one; on standardised features a factor of ten either way matters little."""
-CROSS_VALIDATED = 10**8
+CROSS_VALIDATED = 2 * 10**7
 """Few-label probes choose their penalty up to this many examples x width x classes; it takes 25 fits."""
 MOST_ITERATIONS = 1000
 TOLERANCE = 1e-5
