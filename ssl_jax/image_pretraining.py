@@ -85,12 +85,19 @@ MNIST = replace(
 )
 """A folder of idx files of 28x28 gray images, named by `--data.source`: MNIST, Fashion-MNIST, KMNIST, EMNIST."""
 
+LARS = OptimizerConfig(
+    name="lars",
+    weight_decay=1e-6,
+    no_decay="(bias|scale)$|^probe/",  # a classifier of its own, as the head in google-research/simclr
+    clip_norm=0.0,
+)
+
 CIFAR10 = ImagePretraining(
     steps=97_000,
     data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
     views=two(ViewConfig(size=32, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0)),
     encoder=replace(SIZES["resnet18"], stem="cifar", dtype="bfloat16"),
-    optimizer=OptimizerConfig(name="lars", weight_decay=1e-6, clip_norm=0.0),
+    optimizer=LARS,
     schedule=ScheduleConfig(learning_rate=1.0, warmup_steps=970, decay="cosine"),
     train=TrainConfig(batch_size=512, log_every=100, eval_every=2_000, save_every=2_000, keep_every=10_000),
 )
@@ -113,7 +120,7 @@ IMAGENET = ImagePretraining(
     data=ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3),
     views=two(ViewConfig(size=224)),
     encoder=replace(SIZES["resnet50"], dtype="bfloat16"),
-    optimizer=OptimizerConfig(name="lars", weight_decay=1e-6, clip_norm=0.0),
+    optimizer=LARS,
     schedule=ScheduleConfig(learning_rate=4.8, warmup_steps=3_120, decay="cosine"),
     train=TrainConfig(batch_size=4096, log_every=100, eval_every=3_120, save_every=1_560, keep_every=31_200),
 )

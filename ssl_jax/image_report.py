@@ -4,21 +4,22 @@ from collections.abc import Mapping, Sequence
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from ssl_jax.evals.neighbours import nearest
-from ssl_jax.evals.pictures import draw_grid, draw_map
+from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
 from ssl_jax.evals.representation_report import compare, write
 from ssl_jax.method import Batch, Tree
-from ssl_jax.training.experiment import Report, Represent
+from ssl_jax.training.experiment import Report, Represent, Represented
+from ssl_jax.training.folder import writing
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
 
 RAW_SIZE = 32
 """Images are shrunk to this many pixels a side where their raw pixels are probed beside what was learnt."""
 
-SHOWN, NEIGHBOURS = 8, 8
-"""Images in a picture of views, and in one of nearest neighbours; neighbours of each."""
+SHOWN, NEIGHBOURS, MORE_VIEWS = 8, 8, 3
+"""Images in a picture; neighbours of each; views of either kind of each."""
 
 
 def raw_pixels(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
@@ -41,16 +42,15 @@ def report_images(
     probe_examples: labelled images that probes are fitted to, at most; a seeded choice.
     """
     plots = report.folder / "plots"
-    heldout = report.data.heldout[-1]["heldout"]
     if report.writes:
-        draw_views(heldout, views, plots / "views.png", seed)
-    labelled = report.data.labelled
-    if not labelled:
-        report.say("no probes: the images have no labels (data.probe_source names others)")
+        with writing(plots):
+            draw_views(report.data.heldout[-1]["heldout"], views, plots / "views.png", seed)
+    if not report.data.labelled:
+        report.say("no probes: these images have no labels; --data.probe_source names others that have")
         return
     train, test = (
         dataset.shuffle(seed=seed)[:probe_examples] if len(dataset) > probe_examples else dataset
-        for dataset in (labelled["train"], labelled["heldout"])
+        for dataset in (report.data.labelled["train"], report.data.labelled["heldout"])
     )
     sides = {
         "trained": (represent, report.variables),
@@ -58,15 +58,67 @@ def report_images(
         "raw pixels": (raw_pixels, {"params": {}}),
     }
     seen = {
-        name: tuple(report.represent(function, variables, rows) for rows in (train, test))
+        name: [report.represent(function, variables, rows) for rows in (train, test)]
         for name, (function, variables) in sides.items()
     }
     if not report.writes:
         return
     banks = {name: (fitted.features, scored.features) for name, (fitted, scored) in seen.items()}
     fitted, scored = seen["trained"]
-    figures = compare(banks, fitted.labels, scored.labels, seed=seed, say=report.say)
-    write(figures, report.folder)
-    classes = report.data.details.classes
-    draw_map(scored.features, scored.labels, classes, plots / "map.png")
-    draw_neighbours(train, test, fitted.features, scored.features, plots / "neighbours.png")
+    figures = compare(banks, fitted.labels, scored.labels, rows=probe_examples, seed=seed, say=report.say)
+    with writing(report.folder):
+        write(figures, report.folder)
+        draw_map(
+            scored.features,
+            scored.labels,
+            report.data.details.classes,
+            plots / "map.png",
+            method="tsne",
+            title="held-out images by what the encoder makes of them",
+        )
+        draw_found(train, test, fitted, scored, plots / "neighbours.png")
+
+
+def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], file: epath.Path, seed: int) -> None:
+    """The first images, as they are and in some of their views."""
+    rows = [images[i] for i in range(min(SHOWN, len(images)))]
+    batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
+    keys = jax.random.split(jax.random.key(seed), (MORE_VIEWS, len(views)))
+    columns = [plain_view(batch["image"], batch["extent"], views[0].size)]
+    columns += [
+        random_views(keys[more, number], batch["image"], batch["extent"], view)
+        for more in range(MORE_VIEWS)
+        for number, view in enumerate(views)
+    ]
+    names = [f"view {number + 1}" for number in range(len(views))] * MORE_VIEWS
+    draw_grid(
+        list(zip(*map(np.asarray, columns), strict=True)),
+        file,
+        columns=["image", *names],
+        title="held-out images and random views of them",
+    )
+
+
+def draw_found(
+    train: grain.MapDataset,
+    test: grain.MapDataset,
+    fitted: Represented,
+    scored: Represented,
+    file: epath.Path,
+) -> None:
+    """The first held-out images, and the training images that the encoder finds most alike."""
+    queries = range(min(SHOWN, len(test)))
+    found = nearest(fitted.features, scored.features[: len(queries)], min(NEIGHBOURS, len(train)))
+    draw_neighbours(
+        [_picture(test[i]) for i in queries],
+        scored.labels[: len(queries)],
+        [[_picture(train[int(i)]) for i in row] for row in found],
+        fitted.labels[found],
+        file,
+        title="held-out images and the nearest training images",
+    )
+
+
+def _picture(example: Mapping[str, np.ndarray]) -> np.ndarray:
+    height, width = example["extent"]
+    return example["image"][:height, :width]

@@ -17,6 +17,8 @@ FLOORS = (
     ("ssl_jax.methods",),
     ("ssl_jax.evals",),
     ("ssl_jax.training",),
+    ("ssl_jax.image_report",),
+    ("ssl_jax.image_pretraining",),
     ("ssl_jax.cli",),
     ("ssl_jax.plan", "ssl_jax.replay"),
     ("experiments",),
