@@ -21,7 +21,7 @@ from ssl_jax.transforms.colour import Jitter, jitter_colours, luma, solarise
 from ssl_jax.transforms.resampling import (
     Box,
     Interpolation,
-    blur_weights,
+    blur,
     resize_weights,
     separable,
     turn,
@@ -220,8 +220,7 @@ def apply_view(image: jax.Array, view: View, config: ViewConfig) -> jax.Array:
     if view.grayscale is not None:
         picture = jnp.where(view.grayscale, luma(picture), picture)
     if view.sigma is not None:
-        weights = blur_weights(view.sigma, max(size // 10 // 2, 1), size)
-        picture = jnp.clip(separable(picture, weights, weights), 0.0, 1.0)
+        picture = jnp.clip(blur(picture, view.sigma, max(size // 10 // 2, 1)), 0.0, 1.0)
     if view.solarise is not None:
         picture = jnp.where(view.solarise, solarise(picture), picture)
     return _from_planes(picture)

@@ -1,9 +1,10 @@
-"""Cropping, resizing, blurring and turning pictures as products with small matrices, which is what TPUs are good at.
+"""Cropping, resizing and turning pictures as products with matrices, which is what TPUs are good at; and blurring.
 
 Pictures are [height, channels, width] float32 in here: both products of `separable` then run over the memory as it
 lies, and whatever is done per pixel runs along the width.
 """
 
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -71,22 +72,24 @@ def _cubic(distance: jax.Array) -> jax.Array:
 _FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
 
 
-def blur_weights(sigma: jax.Array, radius: int, size: int) -> jax.Array:
-    """[size, size]: a Gaussian of `sigma` pixels, cut off after `radius` pixels, which must be less than `size`.
+def blur(picture: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
+    """Convolves [height, channels, width] with a Gaussian of `sigma` pixels, cut off after `radius` pixels.
 
     Borders reflect without repeating the last pixel, as torchvision's do; SimCLR's own code pads with zeros, which
-    darkens them. Sigma 0 gives the identity.
+    darkens them. The radius must be less than height and width. Sigma 0 changes nothing.
     """
-
-    def tap(distance: jax.Array) -> jax.Array:
-        spread = jnp.exp(-0.5 * jnp.square(distance / jnp.where(sigma > 0, sigma, 1.0)))
-        return jnp.where(distance <= radius, jnp.where(sigma > 0, spread, distance == 0), 0.0)
-
-    target, source = jnp.arange(size)[:, None], jnp.arange(size)[None]
-    weights = tap(jnp.abs(target - source))
-    weights += jnp.where(source > 0, tap(target + source), 0.0)
-    weights += jnp.where(source < size - 1, tap(2 * (size - 1) - target - source), 0.0)
-    return weights / jnp.sum(weights, axis=1, keepdims=True)
+    # Shifted sums, as the products with matrices that do the same take more than twice the time on CPUs.
+    taps = jnp.exp(-0.5 * jnp.square(jnp.arange(radius + 1) / jnp.where(sigma > 0, sigma, 1.0)))
+    taps = jnp.where(sigma > 0, taps, jnp.arange(radius + 1) == 0)
+    taps /= 2 * jnp.sum(taps) - taps[0]
+    for axis in (0, 2):
+        size = picture.shape[axis]
+        margins = [(radius, radius) if i == axis else (0, 0) for i in range(3)]
+        moved = functools.partial(jax.lax.slice_in_dim, jnp.pad(picture, margins, mode="reflect"), axis=axis)
+        picture = taps[0] * picture
+        for i in range(1, radius + 1):
+            picture += taps[i] * (moved(radius - i, radius - i + size) + moved(radius + i, radius + i + size))
+    return picture
 
 
 def turn(picture: jax.Array, degrees: jax.Array) -> jax.Array:
