@@ -44,7 +44,12 @@ class Config(ImagePretraining):
 
 
 SMALL_HEAD = replace(HEAD, hidden=(256,), features=64)
-SMALL = {"projector": SMALL_HEAD, "predictor": SMALL_HEAD, "target": TargetConfig(tau=0.98)}
+SMALL = {
+    "projector": SMALL_HEAD,
+    "predictor": SMALL_HEAD,
+    "target": TargetConfig(tau=0.95),  # a target that follows within the few steps there are
+    "schedule": replace(DIGITS.schedule, learning_rate=5e-3),
+}
 LARS = replace(IMAGENET.optimizer, rate_in_momentum=False, weight_decay=1.5e-6)
 PAPER_HEAD = replace(HEAD, dtype="bfloat16")
 BLURRED = replace(IMAGENET.views[0], brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)

@@ -13,7 +13,7 @@ than the content; the pooled features that are probed here are not where rotatio
 from dataclasses import dataclass, replace
 
 from ssl_jax.cli import main
-from ssl_jax.image_pretraining import CIFAR10, DIGITS, IMAGENET, MNIST, ImagePretraining, adapt, wire
+from ssl_jax.image_pretraining import CIFAR10, DIGITS, IMAGENET, MNIST, ImagePretraining, adapt, mild, wire
 from ssl_jax.methods.rotation import rotation
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.optimizers import OptimizerConfig
@@ -25,23 +25,20 @@ class Config(ImagePretraining):
     """Rotation prediction; it has one view."""
 
 
-def mild(base: ImagePretraining, **changes: object) -> Config:
-    """The paper's augmentation, random crops and mirror images, and its optimiser."""
-    off = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "jitter": 0.0}
-    view = replace(base.views[0], **off, grayscale=0.0, blur=0.0, rotate=0.0)
-    return adapt(Config, base, views=(view,), **changes)
-
-
 SGD = {
     "optimizer": OptimizerConfig(name="sgd", weight_decay=5e-4, clip_norm=0.0),
     "schedule": ScheduleConfig(learning_rate=0.1, warmup_steps=500, decay="cosine"),
 }
 
 PRESETS = {
-    "digits": mild(DIGITS),
-    "mnist": mild(MNIST),
-    "cifar10": mild(CIFAR10, steps=39_000, train=replace(CIFAR10.train, batch_size=128), **SGD),
-    "imagenet": mild(IMAGENET, steps=150_000, train=replace(IMAGENET.train, batch_size=256), **SGD),
+    "digits": adapt(Config, mild(DIGITS)),
+    "mnist": adapt(Config, mild(MNIST)),
+    "cifar10": adapt(
+        Config, mild(CIFAR10), steps=39_000, train=replace(CIFAR10.train, batch_size=128), **SGD
+    ),
+    "imagenet": adapt(
+        Config, mild(IMAGENET), steps=150_000, train=replace(IMAGENET.train, batch_size=256), **SGD
+    ),
 }
 
 

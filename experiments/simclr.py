@@ -53,7 +53,7 @@ SMALL_HEAD = MlpConfig(hidden=(128,), features=64)
 
 PRESETS = {
     "digits": adapt(Config, DIGITS, temperature=0.5, projector=SMALL_HEAD),
-    "mnist": adapt(Config, MNIST, temperature=0.5, projector=SMALL_HEAD),
+    "mnist": adapt(Config, MNIST, temperature=0.2, projector=SMALL_HEAD),
     "cifar10": adapt(Config, CIFAR10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
     "stl10": adapt(Config, STL10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
     "imagenet": adapt(Config, IMAGENET, projector=MlpConfig(dtype="bfloat16")),

@@ -57,6 +57,7 @@ class Config(ImagePretraining):
 SMALL = {
     "projector": replace(PROJECTOR, hidden=(128, 128), features=128),
     "predictor": replace(PREDICTOR, hidden=(32,), features=128),
+    "schedule": replace(DIGITS.schedule, learning_rate=5e-3),
 }
 SGD = OptimizerConfig(
     name="sgd", weight_decay=1e-4, no_decay="$^", clip_norm=0.0

@@ -29,7 +29,10 @@ from ssl_jax.training.experiment import Experiment
 
 
 def vicreg(first: jax.Array, second: jax.Array, weights: jax.Array) -> dict[str, Mean]:
-    """Invariance, variance and covariance, unweighted (equations 1 to 5, as averaged in the paper's algorithm 1).
+    """Invariance, variance and covariance, unweighted (equations 1 to 5, as averaged in the authors' code).
+
+    The distance is a mean over features; the hinges are averaged over the two views, where the paper's equation 6 and
+    algorithm 1 add them; the covariances of the two views are added.
 
     Args:
       first, second: [batch, width] projections. weights: [batch], 0 for images that do not count.

@@ -134,6 +134,12 @@ def adapt(kind: type[Config], base: ImagePretraining, **changes: object) -> Conf
     return kind(**{f.name: getattr(base, f.name) for f in fields(base)} | changes)
 
 
+def mild(base: ImagePretraining) -> ImagePretraining:
+    """The same with one view, of random crops and mirror images only: of objectives that need no strong views."""
+    colours = dict.fromkeys(("brightness", "contrast", "saturation", "hue", "jitter", "grayscale"), 0.0)
+    return replace(base, views=(replace(base.views[0], **colours, blur=0.0, rotate=0.0),))
+
+
 def pair_figures(made: JointEmbedding) -> Evaluate:
     """The method's own figures on held-out images, and those that show a collapse of its projections."""
 

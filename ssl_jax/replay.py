@@ -13,20 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-import jax
 import tyro
 from etils import epath
 
 from ssl_jax.cli import guarded, load_experiment
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import draw_curves
-from ssl_jax.training import folder as run_folder
+from ssl_jax.runs import open_run
 from ssl_jax.training import metrics
-from ssl_jax.training.checkpoints import Checkpoints
-from ssl_jax.training.compiling import Program
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Experiment
-from ssl_jax.training.sharding import MeshConfig, make_mesh
 
 TOLERANCE = 1e-3
 """Difference, relative to the larger of the figure and 1, that other devices and library versions may make."""
@@ -51,25 +46,19 @@ class Figure(NamedTuple):
 
 def replay(folder: epath.Path, say: Callable[[str], None]) -> list[Figure]:
     """Evaluates every kept checkpoint of a run. Raises UserError if it has none, or if its data has changed."""
-    experiment, _ = load_experiment(folder)
+    run = open_run(folder)
+    experiment = run.experiment
     if experiment.evaluate is None:
         raise UserError(f"{folder}: this experiment has no evaluation to replay.")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    if not checkpoints.steps():
-        raise UserError(f"{folder}: has no complete checkpoint to replay.")
-    data = experiment.open_data(folder)
-    run_folder.check_data(folder, data.identity)
-    mesh = make_mesh(_mesh_at_hand(experiment))
-    state = Program(experiment, mesh).state
-    evaluator = Evaluator(experiment, mesh)
+    evaluator = Evaluator(experiment, run.mesh)
     logged = {(line["step"], line["split"]): line for line in metrics.read(folder) if "split" in line}
 
     figures = []
-    for step in checkpoints.steps():
-        extras = dict(checkpoints.restore_model(step, {"params": state.params, **state.extras}))
+    for step in run.checkpoints.steps():
+        extras = run.restore(step)
         params = extras.pop("params")
         phase, _ = experiment.phase_at(step - 1)
-        for split, dataset in data.heldout[phase].items():
+        for split, dataset in run.data.heldout[phase].items():
             line: Mapping = logged.get((step, split), {})
             new = [
                 Figure(step, split, name, line.get(name), value)
@@ -78,17 +67,6 @@ def replay(folder: epath.Path, say: Callable[[str], None]) -> list[Figure]:
             say(f"step {step}  {split}: {'  '.join(describe(figure) for figure in new)}")
             figures += new
     return figures
-
-
-def _mesh_at_hand(experiment: Experiment) -> MeshConfig:
-    """The run's own mesh where it fits the devices, else copies of the model on all of them that divide the batch."""
-    devices, own = jax.device_count(), experiment.mesh
-    fixed = own.fsdp * own.tensor
-    if devices % fixed == 0 and own.data in (-1, devices // fixed):
-        return own
-    if experiment.train.batch_size % devices == 0:
-        return MeshConfig()
-    raise UserError(f"train.batch_size {experiment.train.batch_size} does not divide over {devices} devices.")
 
 
 def describe(figure: Figure) -> str:

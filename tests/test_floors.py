@@ -20,6 +20,7 @@ FLOORS = (
     ("ssl_jax.image_report",),
     ("ssl_jax.image_pretraining",),
     ("ssl_jax.cli",),
+    ("ssl_jax.runs",),
     ("ssl_jax.plan", "ssl_jax.replay"),
     ("experiments",),
 )

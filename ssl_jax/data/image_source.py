@@ -120,10 +120,10 @@ class ImageArrays:
         """Holds out a random share, since arrays are often sorted by label."""
         held = heldout_count(self.name, len(self), share)
         order = np.random.default_rng(0).permutation(len(self))
-        return _Rows(self, np.sort(order[held:])), _Rows(self, np.sort(order[:held]))
+        return Rows(self, np.sort(order[held:])), Rows(self, np.sort(order[:held]))
 
 
-class _Rows:
+class Rows:
     """Some of the pictures of a source."""
 
     def __init__(self, source: ImageSource, rows: np.ndarray) -> None:
