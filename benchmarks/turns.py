@@ -1,0 +1,75 @@
+"""Sides of a comparison that take turns, in this process or each in one of its own."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as tpu_setup.sh sets it for users
+
+
+def timed(many, calls):
+    """Seconds a call takes: `many(calls)` calls and waits for them. A first call is not counted."""
+    many(1)
+    start = time.perf_counter()
+    many(calls)
+    return (time.perf_counter() - start) / calls
+
+
+def take_turns(sides, rounds):
+    """What the functions `sides` return in each of the rounds, by name; a round before them warms up."""
+    seconds = {name: [] for name in sides}
+    for turn in range(rounds + 1):
+        for name, side in sides.items():
+            answer = side()
+            if turn:
+                seconds[name].append(answer)
+    return seconds
+
+
+def ratio(theirs, ours):
+    """The median of the ratios of neighbouring turns."""
+    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+
+
+class Side:
+    """A process that runs `serve`, so that its threads and its peak of memory are its own."""
+
+    def __init__(self, module, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=LARGE_PAGES | os.environ,
+        )
+
+    def ask(self, what):
+        """The number that the process answers with."""
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("a side of the comparison ended early")
+        return float(answer)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(answers):
+    """The life of a `Side`: each line of standard input names the function whose number is the answer.
+
+    `memory` is always among them, the peak so far in MiB.
+    """
+    answers = answers | {"memory": peak_memory}
+    for line in sys.stdin:
+        print(answers[line.strip()](), flush=True)
+
+
+def peak_memory():
+    """MiB of physical memory that this process held at most, compilation included."""
+    with open("/proc/self/status") as status:
+        return next(float(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
