@@ -5,8 +5,8 @@
 SimCLR's settings for CIFAR (32 x 32, half the strength of colour, no blur) and for ImageNet (224 x 224 out of
 256 x 256). Ours are compiled, from a batch of uint8 arrays to float32, 64 and 16 images at once. lightly's
 `SimCLRTransform` makes two views of each Pillow image: in this process, and in a `DataLoader` with as many workers as
-cores, which is how it is used. torchvision's v2 transforms do the same on uint8 tensors, one image at a time, with
-as many threads as cores. Peers resize bilinearly, and so do ours here. Sides take turns.
+cores, which is how it is used. torchvision's v2 transforms do the same on uint8 tensors, one image at a time, in one
+thread: more of them wait for each other at every operation. Peers resize bilinearly, and so do ours here.
 """
 
 import functools
@@ -92,7 +92,7 @@ def peers(images, size, case):
     from torch.utils.data import DataLoader
     from torchvision.transforms import v2
 
-    torch.set_num_threads(CORES)
+    torch.set_num_threads(1)
     strength, count = case["strength"], case["peer_views"]
     two_views = SimCLRTransform(
         input_size=size, cj_strength=strength, gaussian_blur=case["blur"], normalize=None

@@ -4,7 +4,6 @@ Pictures are [height, channels, width] float32 in here: both products of `separa
 lies, and whatever is done per pixel runs along the width.
 """
 
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -82,13 +81,13 @@ def blur(picture: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
     taps = jnp.exp(-0.5 * jnp.square(jnp.arange(radius + 1) / jnp.where(sigma > 0, sigma, 1.0)))
     taps = jnp.where(sigma > 0, taps, jnp.arange(radius + 1) == 0)
     taps /= 2 * jnp.sum(taps) - taps[0]
+    picture = jnp.pad(picture, ((radius, radius), (0, 0), (radius, radius)), mode="reflect")
     for axis in (0, 2):
-        size = picture.shape[axis]
-        margins = [(radius, radius) if i == axis else (0, 0) for i in range(3)]
-        moved = functools.partial(jax.lax.slice_in_dim, jnp.pad(picture, margins, mode="reflect"), axis=axis)
-        picture = taps[0] * picture
+        size = picture.shape[axis] - 2 * radius
+        moved = [jax.lax.slice_in_dim(picture, i, i + size, axis=axis) for i in range(2 * radius + 1)]
+        picture = taps[0] * moved[radius]
         for i in range(1, radius + 1):
-            picture += taps[i] * (moved(radius - i, radius - i + size) + moved(radius + i, radius + i + size))
+            picture += taps[i] * (moved[radius - i] + moved[radius + i])
     return picture
 
 
