@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
+from functools import lru_cache
 
 import grain
 import jax
@@ -24,17 +25,24 @@ def representations(
 ) -> Represented:
     """Features and labels of every example, in order. Every process calls it, and gets everything."""
 
+    rows = _compiled(represent, mesh)
+    features, labels = [], []
+    with closing(evaluation_batches(dataset, batch_size, batch_sharding(mesh))) as batches:
+        for batch in batches:
+            with jax.set_mesh(mesh):
+                found = jax.device_get(rows(variables, batch))
+            features.append(found["features"][found["real"]])
+            labels.append(found["labels"][found["real"]])
+    return Represented(np.concatenate(features), np.concatenate(labels))
+
+
+@lru_cache(maxsize=4)
+def _compiled(represent: Represent, mesh: Mesh) -> jax.stages.Wrapped:
+    """Kept, as the same function is asked for other data and, along a curve, for many checkpoints."""
+
     def rows(variables: Mapping[str, Tree], batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         extras = {name: value for name, value in variables.items() if name != "params"}
         features = represent(variables["params"], extras, batch).astype("float32")
         return {"features": features, "labels": batch["label"], "real": batch["example_weight"] > 0}
 
-    compiled = jax.jit(rows, out_shardings=replicated(mesh))
-    features, labels = [], []
-    with closing(evaluation_batches(dataset, batch_size, batch_sharding(mesh))) as batches:
-        for batch in batches:
-            with jax.set_mesh(mesh):
-                found = jax.device_get(compiled(variables, batch))
-            features.append(found["features"][found["real"]])
-            labels.append(found["labels"][found["real"]])
-    return Represented(np.concatenate(features), np.concatenate(labels))
+    return jax.jit(rows, out_shardings=replicated(mesh))
