@@ -118,7 +118,7 @@ IMAGENET = ImagePretraining(
     classes=1000,
     probe_examples=100_000,
     data=ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3),
-    views=two(ViewConfig(size=224)),
+    views=two(ViewConfig(size=224, centre=0.875)),
     encoder=replace(SIZES["resnet50"], dtype="bfloat16"),
     optimizer=LARS,
     schedule=ScheduleConfig(learning_rate=4.8, warmup_steps=3_120, decay="cosine"),

@@ -60,7 +60,7 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         return losses, Aux(metrics, {**extras, "batch_stats": {"encoder": changed["batch_stats"]}})
 
     def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = plain_view(batch["image"], batch["extent"], view.size)
+        images = plain_view(batch["image"], batch["extent"], view.size, view.centre)
         variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
         return encoder.apply(variables, images, train=False)
 

@@ -183,7 +183,7 @@ def joint_embedding(
         return {**extras, "target": {**extras["target"], "params": average}}
 
     def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        plain = plain_view(batch["image"], batch["extent"], views[0].size)
+        plain = plain_view(batch["image"], batch["extent"], views[0].size, views[0].centre)
         variables = {"params": params, "batch_stats": extras["batch_stats"]}
         return network.apply(variables, plain, train=False).representation
 

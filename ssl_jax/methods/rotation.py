@@ -69,12 +69,12 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> Rotation:
         return losses, Aux(metrics, {**extras, "batch_stats": batch_stats})
 
     def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        images = plain_view(batch["image"], batch["extent"], view.size)
+        images = plain_view(batch["image"], batch["extent"], view.size, view.centre)
         losses, metrics, _ = figures(params, extras["batch_stats"], images, batch, train=False)
         return losses | metrics
 
     def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        plain = plain_view(batch["image"], batch["extent"], view.size)
+        plain = plain_view(batch["image"], batch["extent"], view.size, view.centre)
         variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
         return encoder.apply(variables, plain, train=False)
 

@@ -47,6 +47,8 @@ class ViewConfig:
 
     size: int = 224
     """Height and width of a view in pixels."""
+    centre: float = 1.0
+    """Share of the shorter side that an evaluation looks at, in the middle; the papers' is 0.875 for ImageNet."""
     crop_area: tuple[float, float] = (0.08, 1.0)
     """Smallest and largest share of the picture's area that a view shows."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -81,6 +83,10 @@ class ViewConfig:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UserError(f"views.size {self.size} must be at least 1 pixel; ImageNet views have 224.")
+        if not 0 < self.centre <= 1:
+            raise UserError(
+                f"views.centre {self.centre} must be above 0 and at most 1, the whole shorter side."
+            )
         for name in PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(
