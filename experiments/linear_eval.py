@@ -45,8 +45,8 @@ class Arguments:
     """All kept checkpoints, as a curve against steps."""
     examples: int = 50_000
     """Labelled examples that probes are fitted to, at most; as many are scored."""
-    neighbours: int = 20
-    """k of the nearest-neighbour vote."""
+    neighbours: int | None = None
+    """k of the nearest-neighbour vote; 20, or all examples where there are fewer."""
     seed: int = 0
     """Decides which labels are the few ones, and which part chooses the weight decay."""
 

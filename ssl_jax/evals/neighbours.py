@@ -36,7 +36,7 @@ def knn_accuracy(
         finite.
     """
     check_features(bank, bank_labels, queries, labels)
-    _check_k(k, len(bank))
+    check_k(k, len(bank))
     classes, places = np.unique(bank_labels, return_inverse=True)
     chunk = _chunk(max(len(bank), k * len(classes)), len(queries))
     voted = _vote(bank, places.astype(np.int32), queries, k, len(classes), temperature, chunk)
@@ -49,11 +49,12 @@ def nearest(bank: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
     Raises:
       UserError: k larger than the bank.
     """
-    _check_k(k, len(bank))
+    check_k(k, len(bank))
     return np.asarray(_nearest(bank, queries, k, _chunk(len(bank), len(queries))))
 
 
-def _check_k(k: int, size: int) -> None:
+def check_k(k: int, size: int) -> None:
+    """Raises UserError unless a bank of this size has k neighbours."""
     if not 0 < k <= size:
         raise UserError(
             f"nearest neighbours: k is {k}, but the bank has {size} examples. Choose k between 1 and that, or give a "

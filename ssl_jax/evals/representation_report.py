@@ -7,11 +7,12 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.evals.neighbours import knn_accuracy
+from ssl_jax.evals.neighbours import check_k, knn_accuracy
 from ssl_jax.evals.pictures import draw_bars
 from ssl_jax.evals.probes import Repeated, check_features, few_label_probe, label_subset, linear_probe
 from ssl_jax.evals.sgd_probe import sgd_probe
 
+NEIGHBOURS = 20
 REPEATS = 5
 """Draws of the few labels."""
 LBFGS_PRODUCTS = 10**9
@@ -28,7 +29,7 @@ def compare(
     *,
     per_class: int = 10,
     shares: Sequence[float] = (0.01, 0.1),
-    k: int = 20,
+    k: int | None = None,
     rows: int = 10_000,
     seed: int = 0,
     say: Callable[[str], None],
@@ -42,17 +43,17 @@ def compare(
 
     - `linear_probe`: `linear_probe` on all labels, or `sgd_probe` where that would take long;
     - `probe_10_per_class`, `probe_1_percent` and so on: `few_label_probe`, mean of 5 draws of the labels;
-    - `knn`: the vote of the k nearest training examples;
+    - `knn`: the vote of the k nearest training examples: by default `NEIGHBOURS`, or all where there are fewer;
     - `knn_10_per_class`: likewise among the labelled few, of the same draws. k is at most half of `per_class` there:
       a query at the rim of its class has no more neighbours of its own to win by.
 
     A figure over draws has its standard deviation beside it, named `..._sd`. A number of labels that some class does
     not have, or a share that is less than one example, is said and left out; so are few labels of so many classes that
-    L-BFGS would take long. At most `rows` training examples are
-    used, a seeded choice. Without labels there is nothing to measure: it says so and returns {}.
+    L-BFGS would take long. At most `rows` training examples are used, a seeded choice. Without labels there is nothing
+    to measure: it says so and returns {}.
 
     Raises:
-      UserError: features that are not finite or of different widths.
+      UserError: k larger than the number of training examples; features that are not finite or of different widths.
     """
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     fit, score = np.flatnonzero(train_labels >= 0), np.flatnonzero(test_labels >= 0)
@@ -61,13 +62,15 @@ def compare(
         return {}
     if len(fit) > rows:
         fit = np.sort(np.random.default_rng(seed).permutation(fit)[:rows])
+    k = min(NEIGHBOURS, len(fit)) if k is None else k
+    check_k(k, len(fit))  # here, since the probes that come before take long
     train_labels, test_labels = train_labels[fit], test_labels[score]
     width = max(train.shape[1] for train, _ in banks.values())
     subsets = _possible_subsets(train_labels, width, per_class, shares, seed, say)
     figures = {}
     for name, (train, test) in banks.items():
         data = np.asarray(train)[fit], train_labels, np.asarray(test)[score], test_labels
-        figures[name] = _measure(data, subsets, min(k, len(fit)), seed)
+        figures[name] = _measure(data, subsets, k, seed)
     commonest = np.unique(test_labels, return_counts=True)[1].max() / len(test_labels)
     say(
         f"frozen features, {len(fit)} labelled examples to fit, {len(score)} to score; always the commonest class: "
@@ -93,13 +96,15 @@ def table(figures: Figures) -> list[str]:
     ]
 
 
-def write(figures: Figures, folder: epath.Path) -> None:
-    """Writes folder/probes.json and folder/plots/probes.png; nothing where there are no figures."""
+def write(figures: Figures, folder: epath.Path, *, bars: bool = True) -> None:
+    """Writes folder/probes.json and, as bars, folder/plots/probes.png; nothing where there are no figures."""
     if not figures:
         return
     folder = epath.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "probes.json").write_text(json.dumps(figures, indent=1) + "\n")
+    if not bars:
+        return
     names = _figure_names(figures)
     shown, deviations = (
         {
