@@ -84,8 +84,12 @@ def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], file: epat
     rows = [images[i] for i in range(min(SHOWN, len(images)))]
     batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
     keys = jax.random.split(jax.random.key(seed), (MORE_VIEWS, len(views)))
-    drawn = jax.jit(random_views, static_argnames="config")  # or every operation is compiled by itself
-    columns = [plain_view(batch["image"], batch["extent"], views[0].size)]
+    # As one program each, or every operation is compiled by itself.
+    plain, drawn = (
+        jax.jit(plain_view, static_argnames="size"),
+        jax.jit(random_views, static_argnames="config"),
+    )
+    columns = [plain(batch["image"], batch["extent"], size=views[0].size)]
     columns += [
         drawn(keys[more, number], batch["image"], batch["extent"], config=view)
         for more in range(MORE_VIEWS)
