@@ -47,7 +47,17 @@ def bert(folder: Path) -> list[object]:
     return [*model, *dropout, *data, *length, *rhythm(20)]
 
 
+def byol(folder: Path) -> list[object]:
+    """Crops of digits through one block of eight channels: batch statistics, and a target with its own."""
+    encoder = ["--encoder.blocks", 1, "--encoder.width", 8, "--encoder.stem", "small"]
+    views = [word for name in ("rotate", "jitter") for i in (0, 1) for word in (f"--views.{i}.{name}", 0)]
+    heads = [word for head in ("projector", "predictor") for word in (f"--{head}.hidden", 16)]
+    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
+    return [*encoder, *views, *heads, *length, *rhythm(10)]
+
+
 CASES = {
     "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
     "bert": Case("experiments.bert", bert, 60),
+    "byol": Case("experiments.byol", byol, 40, kills=0),
 }

@@ -3,6 +3,7 @@
 python -m tests.multiprocess.topologies HOST:PORT ID COUNT FILE
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,15 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import minimal
+from experiments import minimal, simclr
 from ssl_jax.data.loading import training_batches
 from ssl_jax.data.tokenizers import SENTENCEPIECE
+from ssl_jax.image_pretraining import two
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
+from ssl_jax.models.projection import MlpConfig
+from ssl_jax.models.resnet import ResNetConfig
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.state import TrainState
 from ssl_jax.transforms.masking import MaskingConfig
@@ -35,7 +40,14 @@ MESHES = {
     "tensor": MeshConfig(data=1, tensor=8),
     "all": MeshConfig(data=2, fsdp=2, tensor=2),
 }
-PAIRS = (("bert", "data"), ("bert", "fsdp"), ("bert", "tensor"), ("minimal", "data"), ("minimal", "fsdp"))
+PAIRS = (
+    ("bert", "data"),
+    ("bert", "fsdp"),
+    ("bert", "tensor"),
+    ("minimal", "data"),
+    ("minimal", "fsdp"),
+    ("simclr", "data"),
+)
 
 
 class Sentences:
@@ -78,7 +90,27 @@ def bert() -> Experiment:
     )
 
 
-EXPERIMENTS = {"bert": bert, "minimal": lambda: minimal.build(minimal.Config(steps=STEPS))}
+def crops() -> Experiment:
+    """SimCLR on digits: negatives and batch statistics are of the global batch."""
+    config = simclr.PRESETS["digits"]
+    return simclr.build(
+        dataclasses.replace(
+            config,
+            steps=STEPS,
+            views=two(dataclasses.replace(config.views[0], rotate=0.0, jitter=0.0)),
+            encoder=ResNetConfig(blocks=(1,), bottleneck=False, width=8, stem="small"),
+            projector=MlpConfig(hidden=(16,), features=8),
+            schedule=ScheduleConfig(learning_rate=3e-3, warmup_steps=0),
+            train=TrainConfig(batch_size=32),
+        )
+    )
+
+
+EXPERIMENTS = {
+    "bert": bert,
+    "minimal": lambda: minimal.build(minimal.Config(steps=STEPS)),
+    "simclr": crops,
+}
 
 
 class Curve(NamedTuple):
