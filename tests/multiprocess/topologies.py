@@ -100,7 +100,7 @@ def crops() -> Experiment:
             views=two(dataclasses.replace(config.views[0], rotate=0.0, jitter=0.0)),
             encoder=ResNetConfig(blocks=(1,), bottleneck=False, width=8, stem="small"),
             projector=MlpConfig(hidden=(16,), features=8),
-            schedule=ScheduleConfig(learning_rate=3e-3, warmup_steps=0),
+            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
             train=TrainConfig(batch_size=32),
         )
     )
