@@ -1,10 +1,11 @@
 """BYOL: predict what a slowly moving average of oneself says of another view (Grill et al. 2020, arXiv:2006.07733).
 
-    python -m experiments.byol                            # offline, RESULT
-    python -m experiments.byol mnist --data.source DIR    # a folder of idx files, RESULT
+    python -m experiments.byol                            # offline, 2 minutes on 2 CPU cores: 94 %
+    python -m experiments.byol mnist --data.source DIR    # a folder of idx files: 88 %
     python -m experiments.byol cifar10                    # ResNet-18, 1,000 epochs: linear probe 92.6 % (solo-learn)
     python -m experiments.byol imagenet --workdir gs://...    # ResNet-50, 1,000 epochs: linear probe 74.3 %
 
+The first two figures are of a linear probe with 10 labels a class; raw pixels give 89 % on digits and 75 % on MNIST.
 There are no negatives: the predictor on one side only, and the target that gets no gradient, keep the representation
 from collapsing. Watch `embedding_std` and `effective_rank`. The paper's ImageNet run took 8 hours on 512 TPU v3 cores.
 """

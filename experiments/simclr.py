@@ -1,14 +1,15 @@
 """SimCLR: two views of an image recognise each other in the batch (Chen et al. 2020, arXiv:2002.05709).
 
-    python -m experiments.simclr                            # offline, RESULT
-    python -m experiments.simclr mnist --data.source DIR    # a folder of idx files, RESULT
+    python -m experiments.simclr                            # offline, 2 minutes on 2 CPU cores: 96 %
+    python -m experiments.simclr mnist --data.source DIR    # a folder of idx files: 90 %
     python -m experiments.simclr cifar10                    # ResNet-18, 1,000 epochs: linear probe 90.7 %
     python -m experiments.simclr imagenet --workdir gs://...    # ResNet-50, 1,000 epochs: linear probe 69.3 %
     python -m experiments.simclr imagenet_v2 --workdir gs://... # ResNet-152 3x without selective kernels, 800 epochs
 
-With 128 TPU v3 cores, 100 epochs of ImageNet took the authors 1.5 hours. Their linear probe: 69.3 % with ResNet-50,
-74.2 % with twice and 76.5 % with four times the width (table 6). `imagenet_v2` has the head of SimCLRv2
-(arXiv:2006.10029), three layers. Expected of cifar10: 90.7 % (solo-learn's ResNet-18).
+The first two figures are of a linear probe with 10 labels a class; raw pixels give 89 % on digits and 75 % on MNIST,
+the untrained encoder 71 and 27 %. That of cifar10 is solo-learn's. On 128 TPU v3 cores, 100 epochs of ImageNet took the
+authors 1.5 hours; linear probe 69.3 % with ResNet-50, 74.2 % with twice and 76.5 % with four times the width (table 6).
+`imagenet_v2` has the head of SimCLRv2 (arXiv:2006.10029), three layers.
 """
 
 from dataclasses import dataclass, field, replace

@@ -5,7 +5,8 @@
     python -m experiments.simsiam cifar10                    # ResNet-18, 800 epochs: linear probe 91.8 %
     python -m experiments.simsiam imagenet --workdir gs://...    # ResNet-50, 100 epochs: linear probe 68.1 %
 
-Without the stop-gradient or the predictor it collapses: `embedding_std` falls to 0.
+The offline figure is of a linear probe with 10 labels a class; raw pixels give 89 %. Without the
+stop-gradient or the predictor it collapses: `embedding_std` falls to 0.
 """
 
 from dataclasses import dataclass, replace
