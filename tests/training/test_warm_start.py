@@ -88,7 +88,8 @@ def test_what_is_not_there_is_named(source: Path, tmp_path: Path) -> None:
         first_params(tmp_path / "a", toys.experiment(), f"{source}@7")
     with pytest.raises(UserError, match="neither a run folder with checkpoints nor weights"):
         first_params(tmp_path / "b", toys.experiment(), tmp_path / "nothing")
-    with pytest.raises(UserError, match="no parameter has a path of this model; it has mean, params/w, expected mean, params/other"):
+    both = "it has mean, params/w, expected mean, params/other"
+    with pytest.raises(UserError, match=f"no parameter has a path of this model; {both}"):
         first_params(tmp_path / "c", toys.experiment(method=with_params(w=None, other=jnp.ones(2))), source)
 
 
