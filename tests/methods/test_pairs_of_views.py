@@ -197,7 +197,7 @@ def spread_after(made, steps=60):
     state = jax.jit(lambda: initial_state(made.method, optimizer, names, batch(), 0))()
     for _ in range(steps):
         state, _ = step(state, batch())
-    _, (first, _) = made.evaluate(state.params, state.extras, batch(), jax.random.key(2))
+    _, (first, _) = jax.jit(made.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
     total, weight = collapse_figures(first.projection, jnp.ones(32))["embedding_std"]
     return float(total / weight) * 16**0.5
 
