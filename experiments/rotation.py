@@ -31,8 +31,8 @@ SGD = {
 }
 
 PRESETS = {
-    "digits": adapt(Config, mild(DIGITS)),
-    "mnist": adapt(Config, mild(MNIST)),
+    "digits": adapt(Config, mild(DIGITS), steps=750),  # of four turns each: the work of 1,500 pairs
+    "mnist": adapt(Config, mild(MNIST), steps=750),
     "cifar10": adapt(
         Config, mild(CIFAR10), steps=39_000, train=replace(CIFAR10.train, batch_size=128), **SGD
     ),
