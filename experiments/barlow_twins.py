@@ -22,11 +22,10 @@ from ssl_jax.image_pretraining import (
     MNIST,
     ImagePretraining,
     adapt,
-    pair_figures,
-    wire,
+    wire_pairs,
 )
 from ssl_jax.method import Mean
-from ssl_jax.methods.joint_embedding import Embedding, Network, joint_embedding
+from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.training.experiment import Experiment
 
@@ -88,13 +87,10 @@ def build(config: Config) -> Experiment:
         views = first.projection, second.projection
         return {"barlow_loss": barlow_twins(*views, weights, redundancy=config.redundancy)}
 
-    network = Network(config.encoder, config.projector)
-    made = joint_embedding(network, loss, views=config.views, classes=config.classes, steps=config.steps)
-    return wire(
+    return wire_pairs(
         config,
-        made.method,
-        evaluate=pair_figures(made),
-        represent=made.represent,
+        Network(config.encoder, config.projector),
+        loss,
         headline=("barlow_loss", "probe_accuracy"),
     )
 

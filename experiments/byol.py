@@ -23,12 +23,11 @@ from ssl_jax.image_pretraining import (
     STL10,
     ImagePretraining,
     adapt,
-    pair_figures,
-    wire,
+    wire_pairs,
 )
 from ssl_jax.losses.joint_embedding import cosine_regression
 from ssl_jax.method import Mean
-from ssl_jax.methods.joint_embedding import Embedding, Network, TargetConfig, joint_embedding
+from ssl_jax.methods.joint_embedding import Embedding, Network, TargetConfig
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.training.experiment import Experiment
 
@@ -82,20 +81,12 @@ def regress(first: Embedding, second: Embedding, weights: jax.Array) -> dict[str
 
 def build(config: Config) -> Experiment:
     """Online and target network, the symmetric regression, and everything that image experiments share."""
-    made = joint_embedding(
+    return wire_pairs(
+        config,
         Network(config.encoder, config.projector, config.predictor),
         regress,
-        views=config.views,
-        classes=config.classes,
-        steps=config.steps,
-        target=config.target,
-    )
-    return wire(
-        config,
-        made.method,
-        evaluate=pair_figures(made),
-        represent=made.represent,
         headline=("byol_loss", "probe_accuracy", "embedding_std"),
+        target=config.target,
     )
 
 

@@ -78,13 +78,7 @@ def build(config: Config) -> Experiment:
     if not config.classes:
         raise UserError("classes 0: a classifier needs their number.")
     made = image_classification(config.encoder, config.views[0], config.classes)
-    experiment = wire(
-        config,
-        made.method,
-        evaluate=made.evaluate,
-        represent=made.represent,
-        headline=("class_loss", "class_accuracy"),
-    )
+    experiment = wire(config, made, headline=("class_loss", "class_accuracy"))
 
     def open_data(folder: epath.Path) -> Data:
         data = experiment.open_data(folder)

@@ -47,13 +47,7 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """Encoder and classifier of turns, and everything that image experiments share."""
     made = rotation(config.encoder, config.views[0], config.classes)
-    return wire(
-        config,
-        made.method,
-        evaluate=made.evaluate,
-        represent=made.represent,
-        headline=("rotation_loss", "rotation_accuracy", "probe_accuracy"),
-    )
+    return wire(config, made, headline=("rotation_loss", "rotation_accuracy", "probe_accuracy"))
 
 
 if __name__ == "__main__":

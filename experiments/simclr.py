@@ -26,12 +26,11 @@ from ssl_jax.image_pretraining import (
     STL10,
     ImagePretraining,
     adapt,
-    pair_figures,
-    wire,
+    wire_pairs,
 )
 from ssl_jax.losses.joint_embedding import nt_xent
 from ssl_jax.method import Mean
-from ssl_jax.methods.joint_embedding import Embedding, Network, joint_embedding
+from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import SIZES
 from ssl_jax.training.experiment import Experiment
@@ -76,20 +75,12 @@ def build(config: Config) -> Experiment:
         loss = nt_xent(first.projection, second.projection, weights, temperature=config.temperature)
         return {"simclr_loss": loss}
 
-    made = joint_embedding(
+    return wire_pairs(
+        config,
         Network(config.encoder, config.projector),
         contrast,
-        views=config.views,
-        classes=config.classes,
-        steps=config.steps,
-        views_share_statistics=True,
-    )
-    return wire(
-        config,
-        made.method,
-        evaluate=pair_figures(made),
-        represent=made.represent,
         headline=("simclr_loss", "probe_accuracy"),
+        views_share_statistics=True,
     )
 
 

@@ -21,12 +21,11 @@ from ssl_jax.image_pretraining import (
     MNIST,
     ImagePretraining,
     adapt,
-    pair_figures,
-    wire,
+    wire_pairs,
 )
 from ssl_jax.losses.joint_embedding import cosine_regression
 from ssl_jax.method import Mean
-from ssl_jax.methods.joint_embedding import Embedding, Network, joint_embedding
+from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.optimizers import OptimizerConfig
@@ -89,13 +88,10 @@ PRESETS = {
 
 def build(config: Config) -> Experiment:
     """The network and everything that image experiments share."""
-    network = Network(config.encoder, config.projector, config.predictor)
-    made = joint_embedding(network, simsiam, views=config.views, classes=config.classes, steps=config.steps)
-    return wire(
+    return wire_pairs(
         config,
-        made.method,
-        evaluate=pair_figures(made),
-        represent=made.represent,
+        Network(config.encoder, config.projector, config.predictor),
+        simsiam,
         headline=("simsiam_loss", "probe_accuracy", "embedding_std"),
     )
 

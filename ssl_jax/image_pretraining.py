@@ -4,7 +4,6 @@ An experiment's configuration is `ImagePretraining` with the fields of its paper
 the data sets below, and `wire` an experiment from its method.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -16,11 +15,11 @@ from ssl_jax.data.images import ImageConfig, batch_shapes, open_images
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_figures, uniformity
 from ssl_jax.image_report import report_images
-from ssl_jax.method import Batch, Mean, Method, Tree
-from ssl_jax.methods.joint_embedding import JointEmbedding
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.method import Mean
+from ssl_jax.methods.image_method import ImageMethod
+from ssl_jax.methods.joint_embedding import Embedding, Network, PairLoss, TargetConfig, joint_embedding
 from ssl_jax.models.resnet import SIZES, ResNetConfig
-from ssl_jax.training.experiment import Data, Evaluate, Experiment, Phase, Represent, TrainConfig
+from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 from ssl_jax.training.sharding import MeshConfig
@@ -140,30 +139,39 @@ def mild(base: ImagePretraining) -> ImagePretraining:
     return replace(base, views=(replace(base.views[0], **colours, blur=0.0, rotate=0.0),))
 
 
-def pair_figures(made: JointEmbedding) -> Evaluate:
-    """The method's own figures on held-out images, and those that show a collapse of its projections."""
-
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        figures, (first, second) = made.evaluate(params, extras, batch, rng)
-        weights = example_weights(batch)
-        return {
-            **figures,
-            **collapse_figures(first.projection, weights),
-            "alignment": alignment(first.projection, second.projection, weights),
-            "uniformity": uniformity(first.projection, weights),
-        }
-
-    return evaluate
+def collapse(first: Embedding, second: Embedding, weights: jax.Array) -> dict[str, Mean]:
+    """Figures of the projections that show a collapse."""
+    return {
+        **collapse_figures(first.projection, weights),
+        "alignment": alignment(first.projection, second.projection, weights),
+        "uniformity": uniformity(first.projection, weights),
+    }
 
 
-def wire(
+def wire_pairs(
     config: ImagePretraining,
-    method: Method,
+    network: Network,
+    loss: PairLoss,
     *,
-    evaluate: Evaluate,
-    represent: Represent,
     headline: tuple[str, ...],
+    target: TargetConfig | None = None,
+    views_share_statistics: bool = False,
 ) -> Experiment:
+    """The experiment of a loss on pairs of views; see `joint_embedding` for the arguments."""
+    made = joint_embedding(
+        network,
+        loss,
+        views=config.views,
+        classes=config.classes,
+        steps=config.steps,
+        figures=collapse,
+        target=target,
+        views_share_statistics=views_share_statistics,
+    )
+    return wire(config, made, headline=headline)
+
+
+def wire(config: ImagePretraining, made: ImageMethod, *, headline: tuple[str, ...]) -> Experiment:
     """The experiment of a method on images: data, optimiser, and a report with probes and pictures."""
     schedule = make_schedule(config.schedule, config.steps)
     together = config.train.batch_size // config.train.micro_batches
@@ -200,17 +208,17 @@ def wire(
 
     batch_size = config.train.batch_size
     return Experiment(
-        method=method,
+        method=made.method,
         optimizer=make_optimizer(config.optimizer, schedule),
         train=config.train,
         mesh=config.mesh,
         phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
         open_data=open_data,
-        evaluate=evaluate,
-        represent=represent,
+        evaluate=made.evaluate,
+        represent=made.represent,
         schedules={"learning_rate": schedule},
         headline=headline,
         report=lambda report: report_images(
-            report, represent, config.views, probe_examples=config.probe_examples, seed=config.train.seed
+            report, made.represent, config.views, probe_examples=config.probe_examples, seed=config.train.seed
         ),
     )

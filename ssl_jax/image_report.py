@@ -10,8 +10,8 @@ from etils import epath
 from ssl_jax.evals.neighbours import nearest
 from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
 from ssl_jax.evals.representation_report import compare, write
-from ssl_jax.method import Batch, Tree
-from ssl_jax.training.experiment import Report, Represent, Represented
+from ssl_jax.method import Batch, Represent, Tree
+from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import writing
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
 

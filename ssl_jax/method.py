@@ -39,6 +39,11 @@ Batch = Mapping[str, jax.Array]
 Mean = tuple[jax.Array, jax.Array]
 """A figure as (sum, weight), so that its mean is right over devices, micro-batches and a short last batch."""
 
+Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
+"""`(params, extras, batch, rng) -> metrics` on held-out data."""
+Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
+"""`(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples."""
+
 
 class Aux(NamedTuple):
     """What a loss returns beside the loss."""

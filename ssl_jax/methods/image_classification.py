@@ -1,39 +1,29 @@
 """An encoder and a linear classifier, trained together on labels: fine-tuning, and training from scratch beside it."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses.classification import cross_entropy
-from ssl_jax.losses.metrics import accuracy
 from ssl_jax.method import Aux, Batch, Mean, Method, Tree
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
+from ssl_jax.methods.online_probe import label_figures
 from ssl_jax.models.resnet import ResNet, ResNetConfig
-from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
+from ssl_jax.transforms.images import ViewConfig, random_views
 
 
-class Classification(NamedTuple):
-    """The method, its figures on held-out images as they are, and their representation; see `Experiment`."""
-
-    method: Method
-    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
-    represent: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
-
-
-def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> Classification:
-    """A method on batches of `ssl_jax.data.images.batch_shapes`; the encoder's paths are those of pretraining.
+def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
+    """A method with labels; the encoder's paths are those of pretraining.
 
     The classifier starts at zero, so that the first steps do not spoil the encoder.
     """
-    encoder = ResNet(config)
+    encoder, represent = ResNet(config), frozen_encoder(config, view)
     head = nn.Dense(classes, kernel_init=nn.initializers.zeros)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         encoder_rng, head_rng = jax.random.split(rng)
-        image = jnp.zeros((2, view.size, view.size, batch["image"].shape[-1]))
+        image = blank_views(view, batch)
         variables = encoder.init(encoder_rng, image, train=True)
         params = {
             "encoder": variables["params"],
@@ -42,13 +32,7 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
 
     def figures(params: Tree, features: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
-        logits = head.apply({"params": params["head"]}, features)
-        weights = example_weights(batch) * (batch["label"] >= 0)
-        labels = jnp.maximum(batch["label"], 0)
-        return (
-            {"class_loss": cross_entropy(logits, labels, weights)},
-            {"class_accuracy": accuracy(logits, labels, weights)},
-        )
+        return label_figures("class", head.apply({"params": params["head"]}, features), batch)
 
     def loss(
         params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
@@ -59,13 +43,8 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         losses, metrics = figures(params, features, batch)
         return losses, Aux(metrics, {**extras, "batch_stats": {"encoder": changed["batch_stats"]}})
 
-    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = plain_view(batch["image"], batch["extent"], view.size, view.centre)
-        variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
-        return encoder.apply(variables, images, train=False)
-
     def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         losses, metrics = figures(params, represent(params, extras, batch), batch)
         return losses | metrics
 
-    return Classification(Method(init, loss), evaluate, represent)
+    return ImageMethod(Method(init, loss), evaluate, represent)

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
 from ssl_jax.methods.online_probe import example_weights, init_probe, probe_figures
 from ssl_jax.models.projection import MlpConfig, ProjectionMlp
 from ssl_jax.models.resnet import ResNet, ResNetConfig
-from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
+from ssl_jax.transforms.images import ViewConfig, random_views
 
 
 class Embedding(NamedTuple):
@@ -68,18 +69,8 @@ def target_tau(config: TargetConfig, step: jax.Array, steps: int) -> jax.Array:
     return 1 - (1 - config.tau) * (jnp.cos(jnp.pi * progress) + 1) / 2
 
 
-class JointEmbedding(NamedTuple):
-    """The method, and what its figures on held-out images are made of.
-
-    evaluate: `(params, extras, batch, rng) -> (metrics, (first, second) Embedding)`, with running batch statistics.
-    represent: `(params, extras, batch) -> [batch, features]` of the images as they are.
-    """
-
-    method: Method
-    evaluate: Callable[
-        [Tree, Mapping[str, Tree], Batch, jax.Array], tuple[dict[str, Mean], tuple[Embedding, Embedding]]
-    ]
-    represent: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
+PairFigures = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
+"""Of the same form as a `PairLoss`; watched, not minimised."""
 
 
 def joint_embedding(
@@ -89,10 +80,11 @@ def joint_embedding(
     views: tuple[ViewConfig, ViewConfig],
     classes: int,
     steps: int,
+    figures: PairFigures = lambda first, second, weights: {},
     target: TargetConfig | None = None,
     views_share_statistics: bool = False,
-) -> JointEmbedding:
-    """A method on batches of `ssl_jax.data.images.batch_shapes`.
+) -> ImageMethod:
+    """A method whose loss compares two views of each image.
 
     Args:
       network: what is trained.
@@ -101,22 +93,27 @@ def joint_embedding(
       classes: of the online probe, a linear classifier that is trained beside on the labels and whose gradient does not
         reach the encoder; 0 for none.
       steps: of the whole run, for the target's schedule.
+      figures: of the two embeddings of held-out images, beside the loss.
       target: of the moving average, if the loss reads `Embedding.target`.
       views_share_statistics: batch normalisation sees both views as one batch (SimCLR) instead of one after the other.
     """
+    represent = frozen_encoder(network.encoder, views[0])
     target_network = Network(network.encoder, network.projector)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, target_rng, probe_rng = jax.random.split(rng, 3)
-        image = jnp.zeros((2, views[0].size, views[0].size, batch["image"].shape[-1]))
+        image = blank_views(views[0], batch)
         variables = dict(network.init(network_rng, image, train=True))
         params = dict(variables["params"])
         extras = {"batch_stats": variables["batch_stats"]}
         if target is not None:
-            copied = target.start == "copy"
-            own = target_network.init(target_rng, image, train=True)
-            start = {name: params[name] for name in own["params"]} if copied else own["params"]
-            extras["target"] = {"params": start, "batch_stats": own["batch_stats"]}
+            start = (
+                variables if target.start == "copy" else target_network.init(target_rng, image, train=True)
+            )
+            extras["target"] = {
+                kind: {name: start[kind][name] for name in ("encoder", "projector")}
+                for kind in ("params", "batch_stats")
+            }
         probe = init_probe(probe_rng, network.encoder.features, classes)
         return {"params": {**params, **probe}, **extras}
 
@@ -182,18 +179,11 @@ def joint_embedding(
         )
         return {**extras, "target": {**extras["target"], "params": average}}
 
-    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        plain = plain_view(batch["image"], batch["extent"], views[0].size, views[0].centre)
-        variables = {"params": params, "batch_stats": extras["batch_stats"]}
-        return network.apply(variables, plain, train=False).representation
-
-    def evaluate(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], tuple[Embedding, Embedding]]:
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         pair, _ = both_views(params, extras, batch, rng, train=False)
-        losses = dict(pair_loss(*pair, example_weights(batch)))
+        weights = example_weights(batch)
         probe_losses, metrics = probe_figures(params, represent(params, extras, batch), batch)
-        return losses | probe_losses | metrics, pair
+        return {**pair_loss(*pair, weights), **probe_losses, **metrics, **figures(*pair, weights)}
 
     method = Method(init, loss, after_update) if target is not None else Method(init, loss)
-    return JointEmbedding(method, evaluate, represent)
+    return ImageMethod(method, evaluate, represent)

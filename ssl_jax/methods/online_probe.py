@@ -28,13 +28,17 @@ def probe_figures(
     if "probe" not in params:
         return {}, {}
     kernel, bias = params["probe"]["kernel"], params["probe"]["bias"]
-    logits = jax.lax.stop_gradient(representation) @ kernel + bias[None]
+    return label_figures("probe", jax.lax.stop_gradient(representation) @ kernel + bias[None], batch)
+
+
+def label_figures(name: str, logits: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
+    """({name_loss}, {name_accuracy}) of `logits [batch, classes]` over the labelled examples of a batch."""
     labels = batch["label"]
     labelled = example_weights(batch) * (labels >= 0)
     labels = jnp.maximum(labels, 0)
     return (
-        {"probe_loss": cross_entropy(logits, labels, labelled)},
-        {"probe_accuracy": accuracy(logits, labels, labelled)},
+        {f"{name}_loss": cross_entropy(logits, labels, labelled)},
+        {f"{name}_accuracy": accuracy(logits, labels, labelled)},
     )
 
 

@@ -1,7 +1,6 @@
 """Which way up is it: the four quarter turns of each image, told apart (RotNet, arXiv:1803.07728)."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.metrics import accuracy
 from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
 from ssl_jax.methods.online_probe import example_weights, init_probe, probe_figures
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views, rotate90
@@ -17,25 +17,17 @@ from ssl_jax.transforms.images import ViewConfig, plain_view, random_views, rota
 TURNS = 4
 
 
-class Rotation(NamedTuple):
-    """The method, its figures on held-out images as they are, and their representation; see `Experiment`."""
-
-    method: Method
-    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
-    represent: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
-
-
-def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> Rotation:
+def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
     """A method on batches of `ssl_jax.data.images.batch_shapes`.
 
     All four turns of an image are in the batch, as in the paper. classes: of the online probe; 0 for none.
     """
-    encoder = ResNet(config)
+    encoder, represent = ResNet(config), frozen_encoder(config, view)
     head = nn.Dense(TURNS)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         encoder_rng, head_rng, probe_rng = jax.random.split(rng, 3)
-        image = jnp.zeros((2, view.size, view.size, batch["image"].shape[-1]))
+        image = blank_views(view, batch)
         variables = encoder.init(encoder_rng, image, train=True)
         params = {
             "encoder": variables["params"],
@@ -73,9 +65,4 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> Rotation:
         losses, metrics, _ = figures(params, extras["batch_stats"], images, batch, train=False)
         return losses | metrics
 
-    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        plain = plain_view(batch["image"], batch["extent"], view.size, view.centre)
-        variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
-        return encoder.apply(variables, plain, train=False)
-
-    return Rotation(Method(init, loss), evaluate, represent)
+    return ImageMethod(Method(init, loss), evaluate, represent)

@@ -11,7 +11,7 @@ import optax
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.method import Batch, Mean, Method, Tree
+from ssl_jax.method import Evaluate, Method, Represent, Tree
 from ssl_jax.training.sharding import MeshConfig, Rules
 
 
@@ -76,10 +76,6 @@ class Data(NamedTuple):
     identity: Mapping[str, str]
     details: Any = None
     labelled: Mapping[str, grain.MapDataset] = {}
-
-
-Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
-Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
 
 
 class Represented(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ssl_jax.data.loading import evaluation_batches
-from ssl_jax.method import Tree
-from ssl_jax.training.experiment import Represent, Represented
+from ssl_jax.method import Represent, Tree
+from ssl_jax.training.experiment import Represented
 from ssl_jax.training.sharding import batch_sharding, replicated
 
 

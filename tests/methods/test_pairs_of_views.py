@@ -31,9 +31,15 @@ def contrast(first, second, weights):
     return {"loss": nt_xent(first.projection, second.projection, weights, temperature=0.5)}
 
 
+def spread(first, second, weights):
+    return collapse_figures(first.projection, weights)
+
+
 def make(loss, *, predictor=None, **settings):
     network = Network(ENCODER, HEAD, predictor)
-    return joint_embedding(network, loss, views=(VIEW, VIEW), classes=10, steps=STEPS, **settings)
+    return joint_embedding(
+        network, loss, views=(VIEW, VIEW), classes=10, steps=STEPS, figures=spread, **settings
+    )
 
 
 @functools.cache
@@ -197,8 +203,8 @@ def spread_after(made, steps=60):
     state = jax.jit(lambda: initial_state(made.method, optimizer, names, batch(), 0))()
     for _ in range(steps):
         state, _ = step(state, batch())
-    _, (first, _) = jax.jit(made.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
-    total, weight = collapse_figures(first.projection, jnp.ones(32))["embedding_std"]
+    figures = jax.jit(made.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
+    total, weight = figures["embedding_std"]
     return float(total / weight) * 16**0.5
 
 
