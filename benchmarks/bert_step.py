@@ -12,23 +12,18 @@ Each side is a process of its own, with large pages, so that its peak of memory 
 """
 
 import argparse
-import os
-import resource
+import functools
 import statistics
-import subprocess
-import sys
-import time
 
 import numpy as np
+
+from benchmarks.turns import Side, ratio, serve, timed
 
 BATCH, LENGTH, VOCAB, THREADS = 32, 128, 30522, 2
 LAYERS, WIDTH, HEADS, MLP_WIDTH = 4, 256, 4, 1024
 CLS, SEP, MASK, FIRST = 101, 102, 103, 104
 PREDICTIONS = 20
 STEPS = 2
-LARGE_PAGES = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"
-}  # for both sides, as tpu_setup.sh sets it for users
 PRODUCTS = {
     "MLP block": (BATCH * LENGTH, WIDTH, MLP_WIDTH),
     "logits": (BATCH * PREDICTIONS, WIDTH, VOCAB),
@@ -43,7 +38,7 @@ def main():
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(*arguments.serve)
+        serve(answers(*arguments.serve))
         return
     print(f"BERT-mini, {BATCH} x {LENGTH} tokens, vocabulary {VOCAB}, float32, {THREADS} threads")
     for dropout in arguments.dropout:
@@ -53,17 +48,19 @@ def main():
 def compare(dropout, rounds):
     """Prints speed, memory and share of the peak of the three sides at one rate of dropout."""
     names = ("peer", "gathered", "dense")
-    sides = {name: Side(name, dropout) for name in names}
-    for side in sides.values():
-        side.ask("step")  # warms up
+    sides, memory = {}, {}
+    for name in names:
+        predictions = PREDICTIONS if name == "gathered" else LENGTH
+        sides[name] = Side("benchmarks.bert_step", "--serve", name, str(dropout), str(predictions))
+        sides[name].ask("step")  # warms up
+        memory[name] = sides[name].ask("memory")  # of the step, before any product is asked for
     peaks = {name: [] for name in ("peer", "gathered")}
     times = {name: [] for name in names}
     for _ in range(rounds):
         for name, side in sides.items():
-            times[name].append(side.ask("step")[0])
+            times[name].append(side.ask("step"))
         for name in peaks:
-            peaks[name].append(sides[name].ask("peak"))
-    memory = {name: side.ask("memory")[0] for name, side in sides.items()}
+            peaks[name].append([sides[name].ask(what) for what in PRODUCTS])
     for side in sides.values():
         side.close()
 
@@ -75,10 +72,10 @@ def compare(dropout, rounds):
     for name in names:
         seconds = statistics.median(times[name])
         rate = flops(PREDICTIONS if name == "gathered" else LENGTH) / seconds / 1e9
+        faster = ratio(times["peer"], times[name])
         best = max(peak["peer" if name == "peer" else "gathered"])
-        ratio = statistics.median(p / o for p, o in zip(times["peer"], times[name], strict=True))
         print(
-            f"  {name:9} {seconds * 1e3:7.0f} ms {BATCH * LENGTH / seconds:8.0f} tokens/s   {ratio:.2f} x the peer"
+            f"  {name:9} {seconds * 1e3:7.0f} ms {BATCH * LENGTH / seconds:8.0f} tokens/s   {faster:.2f} x the peer"
             f"   {rate:4.0f} GFLOP/s, {rate / best:.0%} of its peak   {memory[name]:5.0f} MiB at most"
         )
 
@@ -90,54 +87,17 @@ def flops(predictions):
     return 3 * 2 * BATCH * (LENGTH * LAYERS * layer + predictions * head)
 
 
-class Side:
-    """A process that does on demand what it is asked for, and answers with numbers."""
-
-    def __init__(self, name, dropout):
-        command = [sys.executable, "-m", "benchmarks.bert_step", "--serve", name, str(dropout)]
-        self.process = subprocess.Popen(
-            [*command, str(PREDICTIONS if name == "gathered" else LENGTH)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=LARGE_PAGES | os.environ,
-        )
-
-    def ask(self, what):
-        self.process.stdin.write(what + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit("a side of the comparison ended early")
-        return [float(word) for word in answer.split()]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def serve(name, dropout, predictions):
-    """The life of a side: `step` answers with seconds a step, `peak` with GFLOP/s, `memory` with MiB."""
+def answers(name, dropout, predictions):
+    """What a side can be asked for: seconds a `step`, and GFLOP/s of each of the products."""
     step, product = peer(float(dropout)) if name == "peer" else ours(float(dropout), int(predictions))
-    memory = 0
-    for line in sys.stdin:
-        match line.strip():
-            case "step":
-                answer = [timed(step, STEPS)]
-                memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            case "peak":
-                answer = [2e-9 * m * k * n / timed(product(m, k, n), 4) for m, k, n in PRODUCTS.values()]
-            case "memory":
-                answer = [memory]
-        print(*answer, flush=True)
 
+    def rate(m, k, n):
+        return 2e-9 * m * k * n / timed(product(m, k, n), 4)
 
-def timed(many, calls):
-    """Seconds a call takes, after a first one that is not counted."""
-    many(1)
-    start = time.perf_counter()
-    many(calls)
-    return (time.perf_counter() - start) / calls
+    return {
+        "step": lambda: timed(step, STEPS),
+        **{what: functools.partial(rate, *sizes) for what, sizes in PRODUCTS.items()},
+    }
 
 
 def rows():

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.turns import ratio, take_turns
 from ssl_jax.transforms.images import ViewConfig, random_views
 
 CORES = len(os.sched_getaffinity(0))
@@ -40,24 +41,17 @@ def main():
             sides |= peers(images, size, case)
         except ImportError as error:
             print(f"no peer to compare with: {error}")
-        rates = measure(sides)
+        rates = take_turns({name: lambda many=many: rate(many) for name, many in sides.items()}, ROUNDS)
         print(f"views of {size} x {size} pixels, {CORES} cores; views per second:")
         for name, turns in rates.items():
-            ratio = statistics.median(mine / theirs for mine, theirs in zip(rates[OURS], turns, strict=True))
-            beside = "" if name == OURS else f"   ours is {ratio:.1f} x"
+            beside = "" if name == OURS else f"   ours is {ratio(rates[OURS], turns):.1f} x"
             print(f"  {name:44} {statistics.median(turns):9.0f}{beside}")
 
 
-def measure(sides):
-    """The rates of each side in the rounds in which they take turns; the first round warms up."""
-    rates = {name: [] for name in sides}
-    for turn in range(ROUNDS + 1):
-        for name, many in sides.items():
-            start = time.perf_counter()
-            views = many()
-            if turn:
-                rates[name].append(views / (time.perf_counter() - start))
-    return rates
+def rate(many):
+    """Views per second of a side."""
+    start = time.perf_counter()
+    return many() / (time.perf_counter() - start)
 
 
 def ours(images, size, case):

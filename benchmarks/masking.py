@@ -12,13 +12,13 @@ import itertools
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.turns import take_turns, timed
 from ssl_jax.transforms.masking import MaskingConfig, mask_batch
 
 BATCH, LENGTH, VOCAB, THREADS = 32, 128, 30522, 2
@@ -34,7 +34,8 @@ def main():
         sides |= peers(tokens)
     except ImportError as error:
         print(f"no peer to compare with: {error}")
-    rates = measure(sides)
+    seconds = take_turns({name: lambda many=many: timed(many, CALLS) for name, many in sides.items()}, ROUNDS)
+    rates = {name: BATCH * LENGTH / statistics.median(times) for name, times in seconds.items()}
 
     print(
         f"masking {BATCH} x {LENGTH} tokens, {len(os.sched_getaffinity(0))} cores; million tokens per second:"
@@ -42,17 +43,6 @@ def main():
     best = rates["ssl_jax, tokens"]
     for name, rate in rates.items():
         print(f"  {name:36} {rate / 1e6:7.2f}" + (f"   ours is {best / rate:.1f} x" if name in PEERS else ""))
-
-
-def measure(sides):
-    """The median rate of each side over rounds in which they take turns."""
-    times = {name: [] for name in sides}
-    for _ in range(ROUNDS):
-        for name, many in sides.items():
-            start = time.perf_counter()
-            many(CALLS)
-            times[name].append((time.perf_counter() - start) / CALLS)
-    return {name: BATCH * LENGTH / statistics.median(seconds) for name, seconds in times.items()}
 
 
 def ours(tokens):
@@ -73,7 +63,6 @@ def ours(tokens):
                 masked = mask(next(keys), *arrays)
             jax.block_until_ready(masked)
 
-        many(10)
         return many
 
     return {f"ssl_jax, {unit}s": side(unit) for unit in ("token", "word", "ngram")}
@@ -106,7 +95,6 @@ def peers(tokens):
             for _ in range(calls):
                 call()
 
-        many(10)
         return many
 
     calls = (

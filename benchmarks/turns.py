@@ -28,9 +28,9 @@ def take_turns(sides, rounds):
     return seconds
 
 
-def ratio(theirs, ours):
-    """The median of the ratios of neighbouring turns."""
-    return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+def ratio(one, other):
+    """The median of the ratios of neighbouring turns, one over the other."""
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 class Side:

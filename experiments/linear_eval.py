@@ -22,8 +22,8 @@ from etils import epath
 from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.representation_report import Figures, compare, write
-from ssl_jax.image_report import raw_pixels
+from ssl_jax.evals.representation_report import Figures, write
+from ssl_jax.image_report import compare_seen, raw_pixels
 from ssl_jax.runs import OpenedRun, open_run
 from ssl_jax.training.folder import writing
 from ssl_jax.training.representations import representations
@@ -83,12 +83,12 @@ def _figures(run: OpenedRun, steps: list[int], arguments: Arguments, say: Callab
     sides = {f"step {step}": (run.experiment.represent, step) for step in steps} | {
         "raw pixels": (raw_pixels, None)
     }
-    banks, labels = {}, None
+    seen = {}
     for name, (function, step) in sides.items():
         variables = {"params": {}}
         if step is not None:
             variables = run.restore(step) if step else run.program.initial_state().variables
-        seen = [
+        seen[name] = [
             representations(
                 function,
                 variables,
@@ -98,11 +98,7 @@ def _figures(run: OpenedRun, steps: list[int], arguments: Arguments, say: Callab
             )
             for dataset in (run.data.labelled["train"], run.data.labelled["heldout"])
         ]
-        banks[name] = tuple(part.features for part in seen)
-        labels = [part.labels for part in seen]
-    return compare(
-        banks, *labels, k=arguments.neighbours, rows=arguments.examples, seed=arguments.seed, say=say
-    )
+    return compare_seen(seen, k=arguments.neighbours, rows=arguments.examples, seed=arguments.seed, say=say)
 
 
 def draw_curve(figures: Mapping[str, Mapping[str, float]], file: epath.Path) -> None:

@@ -1,6 +1,7 @@
 """What an experiment on images shows at its end: probes beside an untrained encoder and raw pixels, and pictures."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grain
 import jax
@@ -9,7 +10,7 @@ from etils import epath
 
 from ssl_jax.evals.neighbours import nearest
 from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
-from ssl_jax.evals.representation_report import compare, write
+from ssl_jax.evals.representation_report import Figures, compare, write
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import writing
@@ -63,9 +64,8 @@ def report_images(
     }
     if not report.writes:
         return
-    banks = {name: (fitted.features, scored.features) for name, (fitted, scored) in seen.items()}
+    figures = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
     fitted, scored = seen["trained"]
-    figures = compare(banks, fitted.labels, scored.labels, rows=probe_examples, seed=seed, say=report.say)
     with writing(report.folder):
         write(figures, report.folder)
         draw_map(
@@ -77,6 +77,13 @@ def report_images(
             title="held-out images by what the encoder makes of them",
         )
         draw_found(train, test, fitted, scored, plots / "neighbours.png")
+
+
+def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Figures:
+    """`compare` of (fitted, scored) representations of the same examples, by name."""
+    banks = {name: (fitted.features, scored.features) for name, (fitted, scored) in seen.items()}
+    fitted, scored = next(iter(seen.values()))
+    return compare(banks, fitted.labels, scored.labels, **settings)
 
 
 def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], file: epath.Path, seed: int) -> None:

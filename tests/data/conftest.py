@@ -1,5 +1,10 @@
 """Corpora made of numbers, so that every token of an example can be traced to its place."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +15,18 @@ from ssl_jax.data.corpus import TokenizedCorpus
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def in_a_new_process():
+    def run(code: str, tfds_folder: Path) -> tuple[str, str]:
+        """What Python code prints, and its complaints."""
+        environment = os.environ | {"TFDS_DATA_DIR": str(tfds_folder)}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return done.stdout, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """Real TFDS data sets of images, written as ArrayRecord by builders and read back without TensorFlow."""
 
 import io
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -181,18 +178,12 @@ def test_damaged_records_stop_or_are_skipped():
     assert (len(found), set(found)) == (20, set(range(20)) - {3})
 
 
-def test_a_process_without_the_builder_and_without_tensorflow_reads_it(prepared):
+def test_a_process_without_the_builder_and_without_tensorflow_reads_it(prepared, in_a_new_process):
     code = (
         "from ssl_jax.data.images import *; import sys; s = open_images(ImageConfig(source='tfds:shades/train_test')); "
         "print(s.train[0]['extent'], s.classes, 'tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"TFDS_DATA_DIR": str(prepared)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.stdout, done.stderr) == ("[5 7] ('even', 'odd') False\n", "")
+    assert in_a_new_process(code, prepared) == ("[5 7] ('even', 'odd') False\n", "")
 
 
 def test_mistakes():

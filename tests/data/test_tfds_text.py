@@ -1,9 +1,6 @@
 """A real TFDS data set, written as ArrayRecord by a builder and read back through `tfds.data_source`."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import tensorflow_datasets as tfds
@@ -69,18 +66,12 @@ def test_splits_slices_and_versions(folder):
     assert len({open_source(f"tfds:tiny_wiki/en{split}").fingerprint for split in lengths}) == 3
 
 
-def test_a_process_without_the_builder_and_without_tensorflow_reads_it(prepared):
+def test_a_process_without_the_builder_and_without_tensorflow_reads_it(prepared, in_a_new_process):
     code = (
         "from ssl_jax.data.sources import open_source; import sys; s = open_source('tfds:tiny_wiki/en'); "
         "print(len(s), 'tensorflow' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"TFDS_DATA_DIR": str(prepared)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.stdout, done.stderr) == ("20 False\n", "")
+    assert in_a_new_process(code, prepared) == ("20 False\n", "")
 
 
 @pytest.mark.parametrize("name", ["mnist", "no_such_data", "wiki40b/en"])
