@@ -1,0 +1,99 @@
+"""Rows for sequence-to-sequence pretraining: whole consecutive sentences of one document, as many as fit.
+
+Sentences stay whole because noise moves and removes them as wholes (BART, arXiv:1910.13461), and rows never mix
+documents, so that what is missing can be told from what is there.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.tokenizers import SpecialTokens
+from ssl_jax.errors import UserError
+
+
+def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """What a batch of passages holds: int32 `[batch, length]` by the names of `Passages`."""
+    shape = jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
+    return dict.fromkeys(("tokens", "present", "words", "sentences"), shape)
+
+
+class Passages:
+    """Rows `[BOS] sentence sentence ... [EOS]` and padding, of a fixed length, from a tokenised corpus.
+
+    A document is cut from its beginning on, each row taking whole sentences while they fit; so every token of every
+    document is in exactly one row. A sentence that is longer than a row is cut into pieces that fill rows, and its last
+    piece is a sentence to the row that it begins.
+
+    `len(passages)` rows make an epoch, the same in every epoch; the loader shuffles them.
+
+    Attributes:
+      cut: number of sentences that were cut.
+
+    Args:
+      corpus: the documents.
+      length: tokens in a row, [BOS] and [EOS] included; at least 3.
+      special: ids of the special tokens; [BOS] and [EOS] are its `cls` and `sep`.
+      starts_word: bool `[vocab]`, which tokens begin a word.
+
+    Raises:
+      UserError: the corpus holds no document, or the length is below 3.
+    """
+
+    def __init__(self, corpus: TokenizedCorpus, length: int, special: SpecialTokens, starts_word: np.ndarray):
+        if length < 3:
+            raise UserError(
+                f"a length of {length} is too short for rows of text; expected at least 3 tokens."
+            )
+        if len(corpus.hashes) == 0:
+            raise UserError(f"data source {corpus.name!r}: this split holds no document. Give more text.")
+        self._corpus, self._length, self._special, self._starts_word = corpus, length, special, starts_word
+        self._begins, self._ends, self.cut = _cut(corpus, length - 2)
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        """A row. It needs no `rng`. All are int32 `[length]`:
+
+        - `tokens`.
+        - `present`: 1 for tokens, 0 for padding.
+        - `words`: the number of the word in the row, -1 for [BOS], [EOS] and padding. A sentence begins a word.
+        - `sentences`: the number of the sentence in the row, -1 likewise.
+        """
+        begin, end = int(self._begins[row]), int(self._ends[row])
+        text = slice(1, end - begin + 1)
+        tokens = np.full(self._length, self._special.pad, np.int32)
+        tokens[0], tokens[text.stop] = self._special.cls, self._special.sep
+        tokens[text] = self._corpus.tokens[begin:end]
+        present = np.zeros(self._length, np.int32)
+        present[: text.stop + 1] = 1
+        words, sentences = np.full((2, self._length), -1, np.int32)
+        owner = np.searchsorted(self._corpus.sentence_offsets, np.arange(begin, end), side="right")
+        sentences[text] = owner - owner[0]
+        starts = self._starts_word[tokens[text]] | (np.diff(owner, prepend=-1) > 0)
+        words[text] = np.cumsum(starts) - 1
+        return {"tokens": tokens, "present": present, "words": words, "sentences": sentences}
+
+
+def _cut(corpus: TokenizedCorpus, capacity: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(begin, end) in `corpus.tokens` of every row, in the order of the documents, and how many sentences were cut."""
+    offsets = corpus.sentence_offsets
+    begin, stop = offsets[corpus.first_sentence], offsets[corpus.end_sentence]
+    document = np.arange(len(begin))
+    documents, begins, ends = [], [], []
+    cut = 0
+    while len(begin):  # the next row of every document that has one left
+        end = np.minimum(offsets[np.searchsorted(offsets, begin + capacity, side="right") - 1], stop)
+        too_long = end <= begin
+        end = np.where(too_long, begin + capacity, end)
+        at_sentence = offsets[np.searchsorted(offsets, begin)] == begin
+        cut += int((too_long & at_sentence).sum())  # counted where the sentence begins
+        documents.append(document)
+        begins.append(begin)
+        ends.append(end)
+        left = end < stop
+        document, begin, stop = document[left], end[left], stop[left]
+    order = np.argsort(np.concatenate(documents), kind="stable")
+    return np.concatenate(begins)[order], np.concatenate(ends)[order], cut
