@@ -1,10 +1,8 @@
 """BERT and ALBERT weights from and to Hugging Face's layout: a folder with config.json and model.safetensors.
 
 What a file holds decides what is returned. Parameters are where `BertPretraining` and the models of
-`models.heads` have
-them: `encoder`, and for what the file was trained on `head` (masked tokens), `pair` (pair of segments),
-    `classifier`
-(of sequences, or of tokens when there is no pooler) or `span` (question answering).
+`models.heads` have them: `encoder`, and for what the file was trained on `head` (masked tokens), `pair` (pair of
+segments), `classifier` (of sequences, or of tokens when there is no pooler) or `span` (question answering).
 """
 
 import pathlib
@@ -12,13 +10,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ssl_jax.errors import UserError
-from ssl_jax.hub.safetensors import Rule, linear, norm, read_folder, to_ours, to_theirs, write_folder
+from ssl_jax.hub.safetensors import Rule, linear, norm, read_folder, table, to_ours, to_theirs, write_folder
+from ssl_jax.hub.settings import (
+    parameter_shapes,
+    read_activation,
+    read_fields,
+    their_activation,
+    without_copies,
+)
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClassifier
 
@@ -36,8 +40,7 @@ _SAME_FIELDS = {  # ours: theirs, in both families
     "initializer_stddev": "initializer_range",
 }
 _REQUIRED = ("vocab_size", "positions", "segment_types", "layers", "width", "heads", "mlp_width")
-_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
-_UNSUPPORTED = {  # what a file may ask for and these models do not have, with the one value that they have
+_ONLY = {  # what a file may ask for and these models do not have, with the one value that they have
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -49,9 +52,9 @@ _QKV = ("query", "key", "value")
 
 def _embeddings(prefix: str) -> tuple[Rule, ...]:
     return (
-        Rule("encoder/embeddings/token/embedding", f"{prefix}embeddings.word_embeddings.weight"),
-        Rule("encoder/embeddings/position/embedding", f"{prefix}embeddings.position_embeddings.weight"),
-        Rule("encoder/embeddings/segment/embedding", f"{prefix}embeddings.token_type_embeddings.weight"),
+        table("encoder/embeddings/token", f"{prefix}embeddings.word_embeddings.weight"),
+        table("encoder/embeddings/position", f"{prefix}embeddings.position_embeddings.weight"),
+        table("encoder/embeddings/segment", f"{prefix}embeddings.token_type_embeddings.weight"),
         *norm("encoder/embeddings/norm", f"{prefix}embeddings.LayerNorm"),
     )
 
@@ -144,11 +147,10 @@ def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str,
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
     tensors = to_theirs(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
-    theirs = {"gelu_tanh": "gelu_new"}
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
         "architectures": [family.capitalize() + architecture],
-        "hidden_act": theirs.get(config.activation, config.activation),
+        "hidden_act": their_activation(config.activation),
         "dtype": "float32",
     }
     if family == "albert":
@@ -171,22 +173,13 @@ def _architecture(params: Mapping[str, Any]) -> str:
 
 
 def _config_from(settings: Mapping[str, Any], family: str, pooler: bool, source: str) -> BertConfig:
-    for name, supported in _UNSUPPORTED.items():
-        if settings.get(name, supported) != supported:
-            raise UserError(
-                f"{source}: config.json has {name} {settings[name]!r}; known is {supported!r} only"
-            )
-    required = [_SAME_FIELDS[field] for field in _REQUIRED] + ["embedding_size"] * (family == "albert")
-    missing = [name for name in required if name not in settings]
-    if missing:
-        raise UserError(f"{source}: config.json lacks {', '.join(missing)}")
-    activation = settings.get("hidden_act", "gelu" if family == "bert" else "gelu_new")
-    if activation not in _ACTIVATIONS:
-        raise UserError(f"{source}: hidden_act is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}")
-    fields = {field: settings[name] for field, name in _SAME_FIELDS.items() if name in settings}
+    names, required = dict(_SAME_FIELDS), list(_REQUIRED)
     if family == "albert":
-        fields |= {"embedding_width": settings["embedding_size"], "share_layers": True}
-    return BertConfig(**fields, activation=_ACTIVATIONS[activation], pooler=pooler)
+        names["embedding_width"] = "embedding_size"
+        required.append("embedding_width")
+    fields = read_fields(settings, names, required, _ONLY, source)
+    activation = read_activation(settings, "hidden_act", "gelu" if family == "bert" else "gelu_new", source)
+    return BertConfig(**fields, activation=activation, share_layers=family == "albert", pooler=pooler)
 
 
 def _tidy(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[str, np.ndarray]:
@@ -196,17 +189,11 @@ def _tidy(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[s
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if not name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
             tidy[name] = tensor
+    copies = {}
     for head in ("cls.predictions.", "predictions."):
-        # `decoder.bias` is `bias` once more; `decoder.weight` is the table of token embeddings once more.
-        copies = {f"{head}decoder.bias": f"{head}bias"}
+        copies[f"{head}decoder.bias"] = f"{head}bias"
         copies[f"{head}decoder.weight"] = f"{prefix}embeddings.word_embeddings.weight"
-        for copy, original in copies.items():
-            if copy in tidy and not np.array_equal(tidy.setdefault(original, tidy[copy]), tidy[copy]):
-                raise UserError(
-                    f"{source}: {copy} differs from {original}; these models tie the two and cannot hold both"
-                )
-            tidy.pop(copy, None)
-    return tidy
+    return without_copies(tidy, copies, source)
 
 
 def _shapes(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
@@ -220,5 +207,4 @@ def _shapes(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, 
     else:
         model = BertPretraining(config)
     token = jnp.zeros((1, 1), jnp.int32)
-    params = jax.eval_shape(model.init, jax.random.key(0), token, token, token)["params"]
-    return {path: value.shape for path, value in flatten_dict(params, sep="/").items()}
+    return parameter_shapes(model, token, token, token)

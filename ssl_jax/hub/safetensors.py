@@ -27,16 +27,18 @@ class Rule(NamedTuple):
         path: of our parameter, keys joined with "/".
         name: of their tensor. `{layer}` in it stands for the index on axis 0 of our parameter; `{part}` for
             each of `parts`, which our parameter holds side by side (a fused projection).
-        inputs: 0 for a tensor laid out as ours. Otherwise it is the weight of a linear layer, theirs
-            `[outputs, inputs]`, ours `[*inputs, *outputs]`, and this is the number of our axes that are
-            inputs.
+        inputs: how many axes of ours, `[*inputs, *outputs]`, are inputs: 0 of a vector (a bias, a scale), 1 or
+            more of a matrix. Theirs has one axis for all inputs and one for all outputs.
         parts: what `{part}` stands for; the parts are our axis just before the outputs.
+        transposed: their matrix is `[outputs, inputs]`, as in PyTorch's linear layers. Otherwise it is
+            `[inputs, outputs]`, as in tables of embeddings and in the layers of GPT-2.
     """
 
     path: str
     name: str
     inputs: int = 0
     parts: tuple[str, ...] = ("",)
+    transposed: bool = True
 
     def names(self, shape: tuple[int, ...]) -> list[str]:
         """Their tensors for our parameter of this shape, by layer, then by part."""
@@ -45,7 +47,9 @@ class Rule(NamedTuple):
 
     def to_ours(self, theirs: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
         """Our parameter, of this shape, from their tensors."""
-        tensors = np.stack([theirs[name].T if self.inputs else theirs[name] for name in self.names(shape)])
+        tensors = np.stack(
+            [theirs[name].T if self.transposed else theirs[name] for name in self.names(shape)]
+        )
         layers = tensors.reshape(-1, len(self.parts), *tensors.shape[1:])
         return np.ascontiguousarray(np.moveaxis(layers, 1, -2).reshape(shape), dtype=np.float32)
 
@@ -56,18 +60,24 @@ class Rule(NamedTuple):
         return dict(zip(self.names(ours.shape), tensors, strict=True))
 
     def _split(self, layer: np.ndarray) -> list[np.ndarray]:
-        if not self.inputs and len(self.parts) == 1:
-            return [layer]
-        parts = layer.reshape(math.prod(layer.shape[: self.inputs]), len(self.parts), -1)
-        return [parts[:, i].T if self.inputs else parts[0, i] for i in range(len(self.parts))]
+        matrices = layer.reshape(math.prod(layer.shape[: self.inputs]), len(self.parts), -1)
+        parts = [matrices[:, i] if self.inputs else matrices[0, i] for i in range(len(self.parts))]
+        return [part.T for part in parts] if self.transposed else parts
 
 
-def linear(path: str, name: str, inputs: int = 1, parts: tuple[str, ...] = ("",)) -> tuple[Rule, Rule]:
+def linear(
+    path: str, name: str, inputs: int = 1, parts: tuple[str, ...] = ("",), transposed: bool = True
+) -> tuple[Rule, Rule]:
     """The rules of a linear layer's kernel and bias."""
     return (
-        Rule(f"{path}/kernel", f"{name}.weight", inputs, parts),
+        Rule(f"{path}/kernel", f"{name}.weight", inputs, parts, transposed),
         Rule(f"{path}/bias", f"{name}.bias", 0, parts),
     )
+
+
+def table(path: str, name: str) -> Rule:
+    """The rule of a table of embeddings."""
+    return Rule(f"{path}/embedding", name, 1, transposed=False)
 
 
 def norm(path: str, name: str) -> tuple[Rule, Rule]:
