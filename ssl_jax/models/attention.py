@@ -40,7 +40,7 @@ def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax
     Args:
         queries: number of queries.
         keys: number of keys.
-        offset: int `[batch]`, the position of each row's first query among the keys; None for 0.
+        offset: int `[batch]` or `[1]`, the position of each row's first query among the keys; None for 0.
 
     Returns:
         mask `[batch, 1, queries, keys]`, with a batch of 1 when there is no offset.
@@ -50,38 +50,55 @@ def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax
     return (jnp.arange(keys)[None, None, :] <= position[:, :, None])[:, None]
 
 
-class Cache(NamedTuple):
-    """What a decoder remembers of the tokens it has read; a plain pytree, given to a call and returned by it.
+class LayerCache(NamedTuple):
+    """What one layer remembers of the tokens it has read.
 
     Attributes:
-        keys, values: `[layers, batch, capacity, heads, head_dim]`, of the tokens read.
-        length: int `[batch]`, how many tokens of each row count. Prompts of different lengths: pad them on
-            the right, read them in one call, then set `length` to their true lengths; what is read next
-            overwrites the padding.
-        context_keys, context_values: `[layers, batch, context, heads, head_dim]`, of the encoder's output.
-            None until filled by the call that is given the context; later calls leave it out.
+        keys, values: `[batch, heads, capacity, head_dim]`, of the tokens read.
+        context_keys, context_values: `[batch, heads, context, head_dim]`, of the encoder's output. None until
+            filled by the call that is given the context; later calls leave it out.
     """
 
     keys: jax.Array
     values: jax.Array
-    length: jax.Array
     context_keys: jax.Array | None = None
     context_values: jax.Array | None = None
 
 
-class LayerCache(NamedTuple):
-    """One layer's part of a `Cache`: the same arrays without the `layers` axis, and without `length`."""
+class Cache(NamedTuple):
+    """What a decoder remembers of the tokens it has read; a plain pytree, given to a call and returned by it.
 
-    keys: jax.Array
-    values: jax.Array
-    context_keys: jax.Array | None
-    context_values: jax.Array | None
+    All rows write into the same slots, so that a call updates each layer's arrays in place with one slice. Prompts of
+    different lengths are padded on the right and read in one call; then `forget_padding` hides the slots that hold
+    padding, and what is read next follows in the slots after it.
+
+    Attributes:
+        layers: by layer, each with arrays of its own: stacked, a loop over them would copy them at every token.
+        length: int `[batch]`, how many tokens of each row count, which is the position of its next one.
+        slot: int, where the next tokens are written.
+        present: bool `[batch, capacity]`, which slots hold tokens that count.
+    """
+
+    layers: tuple[LayerCache, ...]
+    length: jax.Array
+    slot: jax.Array
+    present: jax.Array
 
 
-def _write(memory: jax.Array, new: jax.Array, length: jax.Array) -> jax.Array:
-    """`new [batch, query, ...]` put into `memory [batch, capacity, ...]` at position `length [batch]`."""
-    write_row = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=0)
-    return jax.vmap(write_row)(memory, new.astype(memory.dtype), length)
+def forget_padding(cache: Cache, lengths: jax.Array) -> Cache:
+    """The cache after its first call, whose rows are `lengths [batch]` tokens and then padding."""
+    capacity = cache.present.shape[1]
+    return cache._replace(length=lengths, present=jnp.arange(capacity)[None] < lengths[:, None])
+
+
+def _write(memory: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:
+    """`new [batch, query, heads, head_dim]` put into `memory [batch, heads, capacity, head_dim]` at `slot`."""
+    return jax.lax.dynamic_update_slice_in_dim(memory, _by_head(new).astype(memory.dtype), slot, axis=2)
+
+
+def _by_head(x: jax.Array) -> jax.Array:
+    """`[batch, length, heads, head_dim]` as a cache has it, `[batch, heads, length, head_dim]`, and back."""
+    return x.swapaxes(1, 2)
 
 
 @jax.custom_jvp
@@ -139,9 +156,9 @@ class SelfAttention(nn.Module):
 
     Args of a call:
         x: `[batch, length, width]`.
-        mask: see the module's docstring; with a cache, its keys are the cache's `capacity` positions.
+        mask: see the module's docstring; with a cache, its keys are the cache's `capacity` slots.
         cache: this layer's part of a `Cache`, or None.
-        length: int `[batch]`, the tokens already in the cache.
+        slot: where in the cache this call's tokens go.
 
     Returns:
         `[batch, length, width]` and the cache with this call's tokens written into it.
@@ -152,6 +169,7 @@ class SelfAttention(nn.Module):
     stddev: float = 0.02
     dtype: str = "float32"
     deterministic: bool = True
+    out_stddev: float = 0.02
 
     @nn.compact
     def __call__(
@@ -159,17 +177,19 @@ class SelfAttention(nn.Module):
         x: jax.Array,
         mask: jax.Array | None,
         cache: LayerCache | None = None,
-        length: jax.Array | None = None,
+        slot: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         width = x.shape[-1]
         qkv = Dense((3, self.heads, width // self.heads), self.stddev, self.dtype, name="qkv")(x)
         queries, keys, values = (qkv[..., i, :, :] for i in range(3))
         if cache is not None:
-            keys, values = _write(cache.keys, keys, length), _write(cache.values, values, length)
-            cache = cache._replace(keys=keys, values=values)
+            cache = cache._replace(
+                keys=_write(cache.keys, keys, slot), values=_write(cache.values, values, slot)
+            )
+            keys, values = _by_head(cache.keys), _by_head(cache.values)
         key = None if self.deterministic else self.make_rng("dropout")
         x = attend(queries, keys, values, mask, self.dropout, key)
-        return Dense((width,), self.stddev, self.dtype, axes=2, name="out")(x), cache
+        return Dense((width,), self.out_stddev, self.dtype, axes=2, name="out")(x), cache
 
 
 class CrossAttention(nn.Module):
@@ -183,6 +203,7 @@ class CrossAttention(nn.Module):
     stddev: float = 0.02
     dtype: str = "float32"
     deterministic: bool = True
+    out_stddev: float = 0.02
 
     @nn.compact
     def __call__(
@@ -191,13 +212,13 @@ class CrossAttention(nn.Module):
         width = x.shape[-1]
         queries = Dense((self.heads, width // self.heads), self.stddev, self.dtype, name="query")(x)
         if context is None:
-            keys, values = cache.context_keys, cache.context_values
+            keys, values = _by_head(cache.context_keys), _by_head(cache.context_values)
         else:
             features = (2, self.heads, width // self.heads)
             key_value = Dense(features, self.stddev, self.dtype, name="key_value")(context)
             keys, values = key_value[..., 0, :, :], key_value[..., 1, :, :]
             if cache is not None:
-                cache = cache._replace(context_keys=keys, context_values=values)
+                cache = cache._replace(context_keys=_by_head(keys), context_values=_by_head(values))
         key = None if self.deterministic else self.make_rng("dropout")
         x = attend(queries, keys, values, mask, self.dropout, key)
-        return Dense((width,), self.stddev, self.dtype, axes=2, name="out")(x), cache
+        return Dense((width,), self.out_stddev, self.dtype, axes=2, name="out")(x), cache

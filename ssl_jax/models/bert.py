@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
-from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, affine, dropout
+from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, Table, affine, dropout
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
-from ssl_jax.placement import along_batch, whole
+from ssl_jax.placement import along_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,21 +93,6 @@ class BertPredictions(NamedTuple):
     token_logits: jax.Array
     pair_logits: jax.Array | None
     encoding: BertEncoding
-
-
-class Table(nn.Module):
-    """A table of embeddings `[entries, width]`, looked up by index; an index outside the table gives NaN."""
-
-    entries: int
-    width: int
-    stddev: float
-
-    def setup(self) -> None:
-        init = nn.initializers.truncated_normal(self.stddev)
-        self.embedding = self.param("embedding", init, (self.entries, self.width), jnp.float32)
-
-    def __call__(self, index: jax.Array) -> jax.Array:
-        return jnp.take(whole(self.embedding), index, axis=0)
 
 
 class BertEmbeddings(nn.Module):

@@ -14,6 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.placement import whole
+
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 
@@ -172,15 +174,34 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 class Mlp(nn.Module):
-    """Dense, activation, dense: `[..., width] -> [..., width]` through `hidden` units."""
+    """Dense, activation, dense: `[..., width] -> [..., width]` through `hidden` units.
+
+    The second matrix is drawn with `out_stddev`, the first with `stddev`.
+    """
 
     hidden: int
     activation: Activation = "gelu"
     stddev: float = 0.02
     dtype: str = "float32"
+    out_stddev: float = 0.02
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width = x.shape[-1]
         x = Dense((self.hidden,), self.stddev, self.dtype, name="up")(x)
-        return Dense((width,), self.stddev, self.dtype, activation=self.activation, name="down")(x)
+        return Dense((width,), self.out_stddev, self.dtype, activation=self.activation, name="down")(x)
+
+
+class Table(nn.Module):
+    """A table of embeddings `[entries, width]`, looked up by index; an index outside the table gives NaN."""
+
+    entries: int
+    width: int
+    stddev: float
+
+    def setup(self) -> None:
+        init = nn.initializers.truncated_normal(self.stddev)
+        self.embedding = self.param("embedding", init, (self.entries, self.width), jnp.float32)
+
+    def __call__(self, index: jax.Array) -> jax.Array:
+        return jnp.take(whole(self.embedding), index, axis=0)

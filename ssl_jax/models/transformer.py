@@ -5,7 +5,9 @@ not grow with depth. Parameters are float32; `dtype` is what is computed in.
 """
 
 import dataclasses
-from typing import Literal
+import operator
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -43,6 +45,8 @@ class TransformerConfig:
     """Of the MLP."""
     initializer_stddev: float = 0.02
     """Of the truncated normal that kernels are drawn from."""
+    residual_stddev: float | None = None
+    """The same for the kernels whose output is added to the residual stream (GPT-2); None for no difference."""
     dtype: str = "float32"
     """Of the computation, float32 or bfloat16; parameters are float32."""
     causal: bool = False
@@ -61,6 +65,11 @@ class TransformerConfig:
                 f"a model of width {self.width} cannot have {self.heads} heads; their number must divide the width."
             )
 
+    @property
+    def out_stddev(self) -> float:
+        """Of the kernels whose output is added to the residual stream."""
+        return self.initializer_stddev if self.residual_stddev is None else self.residual_stddev
+
 
 class Layer(nn.Module):
     """Self-attention, cross-attention if any, MLP; each with dropout, a residual sum and a normalisation.
@@ -78,12 +87,19 @@ class Layer(nn.Module):
         x: jax.Array,
         cache: LayerCache | None,
         mask: jax.Array | None,
-        length: jax.Array | None,
+        slot: jax.Array | None,
         context: jax.Array | None,
         context_mask: jax.Array | None,
     ) -> tuple[jax.Array, LayerCache | None]:
         c = self.config
-        shared = (c.heads, c.attention_dropout, c.initializer_stddev, c.dtype, self.deterministic)
+        shared = (
+            c.heads,
+            c.attention_dropout,
+            c.initializer_stddev,
+            c.dtype,
+            self.deterministic,
+            c.out_stddev,
+        )
 
         x = along_batch(x)
 
@@ -95,7 +111,7 @@ class Layer(nn.Module):
             return normalise(x + dropout(along_batch(block), c.dropout, key), name, "post")
 
         block = normalise(x, "attention_norm", "pre")
-        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, length)
+        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, slot)
         x = residual(x, block, "attention_norm")
         if c.cross_attention:
             block = normalise(x, "cross_attention_norm", "pre")
@@ -104,7 +120,7 @@ class Layer(nn.Module):
             )
             x = residual(x, block, "cross_attention_norm")
         block = normalise(x, "mlp_norm", "pre")
-        block = Mlp(c.mlp_width, c.activation, c.initializer_stddev, c.dtype, name="mlp")(block)
+        block = Mlp(c.mlp_width, c.activation, c.initializer_stddev, c.dtype, c.out_stddev, name="mlp")(block)
         return residual(x, block, "mlp_norm"), cache
 
 
@@ -114,10 +130,13 @@ class Transformer(nn.Module):
     Args of a call:
         x: `[batch, length, width]`, embeddings.
         mask: boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the causal
-            mask itself. With a cache its keys are the cache's `capacity` positions.
+            mask itself. With a cache its keys are the cache's `capacity` slots.
         context: `[batch, keys, context_width]`, what cross-attention attends to.
         context_mask: boolean, broadcastable to `[batch, heads, query, keys]`, or None.
-        cache: see `Cache` and `empty_cache`; None when all tokens are given at once. Causal models only.
+        cache: see `Cache` and `empty_cache`; None when all tokens are given at once. Causal models only. With a
+            cache there is no dropout, and the layers run one after the other instead of under `nn.scan`, which
+            would copy each layer's weights and cache at every token. Their parameters are stacked as always, or
+            come as a tuple with one tree a layer.
         deterministic: no dropout. Otherwise the call needs the "dropout" key.
 
     Returns:
@@ -138,10 +157,11 @@ class Transformer(nn.Module):
         deterministic: bool = True,
     ) -> tuple[jax.Array, Cache | None]:
         c = self.config
-        length = None if cache is None else cache.length
+        if cache is not None:
+            x, cache = self._continue(x, mask, context, context_mask, cache)
+            return self._last_norm(x), cache
         if c.causal:
-            keys = x.shape[1] if cache is None else cache.keys.shape[2]
-            causal = causal_mask(x.shape[1], keys, length)
+            causal = causal_mask(x.shape[1], x.shape[1])
             mask = causal if mask is None else mask & causal
 
         layer = Layer
@@ -156,18 +176,51 @@ class Transformer(nn.Module):
             in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
             length=c.layers,
         )(c, deterministic, name="layers")
-        parts = None if cache is None else LayerCache(cache.keys, cache.values, *cache[3:])
-        x, parts = stack(x.astype(c.dtype), parts, mask, length, context, context_mask)
-        if c.norm == "pre":
-            x = LayerNorm(c.norm_epsilon, c.dtype, name="final_norm")(x)
-        if cache is not None:
-            cache = Cache(
-                parts.keys, parts.values, length + x.shape[1], parts.context_keys, parts.context_values
-            )
-        return x, cache
+        x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask)
+        return self._last_norm(x), None
+
+    def _last_norm(self, x: jax.Array) -> jax.Array:
+        c = self.config
+        return LayerNorm(c.norm_epsilon, c.dtype, name="final_norm")(x) if c.norm == "pre" else x
+
+    def _continue(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        context: jax.Array | None,
+        context_mask: jax.Array | None,
+        cache: Cache,
+    ) -> tuple[jax.Array, Cache]:
+        """The layers on tokens that follow those in the cache."""
+        c, queries = self.config, x.shape[1]
+        new = jnp.ones((x.shape[0], queries), bool)
+        present = jax.lax.dynamic_update_slice_in_dim(cache.present, new, cache.slot, axis=1)
+        seen = causal_mask(queries, present.shape[1], cache.slot[None]) & present[:, None, None]
+        mask = seen if mask is None else mask & seen
+
+        params = unstack(self.get_variable("params", "layers"), c)
+        layer, x, parts = Layer(c, deterministic=True, parent=None), x.astype(c.dtype), []
+        for own, part in zip(params, cache.layers, strict=True):
+            x, part = layer.apply({"params": own}, x, part, mask, cache.slot, context, context_mask)
+            parts.append(part)
+        return x, Cache(tuple(parts), cache.length + queries, cache.slot + queries, present)
+
+
+def unstack(layers: Mapping[str, Any] | tuple, config: TransformerConfig) -> tuple:
+    """The parameters at `layers` as a tuple with one tree a layer, which is the form that a loop over tokens wants."""
+    if isinstance(layers, tuple):
+        return layers
+    if config.share_layers:
+        return (layers,) * config.layers
+    return tuple(jax.tree.map(operator.itemgetter(i), layers) for i in range(config.layers))
 
 
 def empty_cache(config: TransformerConfig, batch: int, capacity: int) -> Cache:
     """A cache for up to `capacity` tokens of each of `batch` rows, with nothing read yet."""
-    shape = (config.layers, batch, capacity, config.heads, config.width // config.heads)
-    return Cache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype), jnp.zeros(batch, jnp.int32))
+    shape = (batch, config.heads, capacity, config.width // config.heads)
+    layers = tuple(
+        LayerCache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
+        for _ in range(config.layers)
+    )
+    lengths, present = jnp.zeros(batch, jnp.int32), jnp.zeros((batch, capacity), bool)
+    return Cache(layers, lengths, jnp.zeros((), jnp.int32), present)
