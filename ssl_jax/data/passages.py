@@ -14,9 +14,10 @@ from ssl_jax.errors import UserError
 
 
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a batch of passages holds: int32 `[batch, length]` by the names of `Passages`."""
-    shape = jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
-    return dict.fromkeys(("tokens", "present", "words", "sentences"), shape)
+    """What a batch of passages holds: `[batch, length]`, `present` bool and the others int32; see `Passages`."""
+    names = ("tokens", "present", "words", "sentences")
+    types = {name: jnp.bool_ if name == "present" else jnp.int32 for name in names}
+    return {name: jax.ShapeDtypeStruct((batch_size, length), dtype) for name, dtype in types.items()}
 
 
 class Passages:
@@ -55,20 +56,19 @@ class Passages:
         return len(self._begins)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """A row. It needs no `rng`. All are int32 `[length]`:
+        """A row, as `ssl_jax.transforms.denoising` takes it; all `[length]`. It needs no `rng`.
 
-        - `tokens`.
-        - `present`: 1 for tokens, 0 for padding.
-        - `words`: the number of the word in the row, -1 for [BOS], [EOS] and padding. A sentence begins a word.
-        - `sentences`: the number of the sentence in the row, -1 likewise.
+        - `tokens`, int32.
+        - `present`, bool: not padding.
+        - `words`, int32: the number of the word in the row, -1 for [BOS], [EOS] and padding. A sentence begins a word.
+        - `sentences`, int32: the number of the sentence in the row, -1 likewise.
         """
         begin, end = int(self._begins[row]), int(self._ends[row])
         text = slice(1, end - begin + 1)
         tokens = np.full(self._length, self._special.pad, np.int32)
         tokens[0], tokens[text.stop] = self._special.cls, self._special.sep
         tokens[text] = self._corpus.tokens[begin:end]
-        present = np.zeros(self._length, np.int32)
-        present[: text.stop + 1] = 1
+        present = np.arange(self._length) <= text.stop
         words, sentences = np.full((2, self._length), -1, np.int32)
         owner = np.searchsorted(self._corpus.sentence_offsets, np.arange(begin, end), side="right")
         sentences[text] = owner - owner[0]
