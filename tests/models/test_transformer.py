@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.models.attention import causal_mask, padding_mask
+from ssl_jax.models.attention import causal_mask, forget_padding, padding_mask
 from ssl_jax.models.layers import LayerNorm
-from ssl_jax.models.transformer import Layer, Transformer, TransformerConfig, empty_cache
+from ssl_jax.models.transformer import Layer, Transformer, TransformerConfig, empty_cache, unstack
 
 ENCODER = TransformerConfig(layers=3, width=16, heads=2, mlp_width=24, initializer_stddev=0.3)
 DECODER = dataclasses.replace(ENCODER, norm="pre", norm_epsilon=1e-5, causal=True, cross_attention=True)
@@ -86,6 +86,9 @@ def test_cached_decoding_equals_uncached(share):
     np.testing.assert_allclose(jnp.concatenate(outs, axis=1), expected, rtol=1e-4, atol=1e-4)
     assert cache.length.tolist() == [L, L]
     assert step._cache_size() == 1
+    by_layer = {"params": params["params"] | {"layers": unstack(params["params"]["layers"], config)}}
+    again, _ = decode(config, by_layer, X, empty_cache(config, B, capacity=9))
+    np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_cached_decoding_of_prompts_of_different_lengths():
@@ -93,7 +96,7 @@ def test_cached_decoding_of_prompts_of_different_lengths():
     lengths = [2, 4]
     prompts = jnp.where(jnp.arange(4)[None, :, None] < jnp.array(lengths)[:, None, None], X[:, :4], 99.0)
     _, cache = decode(DECODER, params, prompts, empty_cache(DECODER, B, capacity=8))
-    cache = cache._replace(length=jnp.array(lengths))
+    cache = forget_padding(cache, jnp.array(lengths))
     expected, _ = decode(DECODER, params, X)
     for t in range(2):
         following = jnp.stack([X[row, length + t] for row, length in enumerate(lengths)])[:, None]
