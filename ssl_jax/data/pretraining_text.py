@@ -1,9 +1,9 @@
 """Text for pretraining, from a name to endless examples: tokenizer, tokenised corpus, held-out documents, rows."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import grain
 import numpy as np
@@ -12,6 +12,7 @@ from etils import epath
 from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
+from ssl_jax.data.passages import Passages
 from ssl_jax.data.sources import Source, TextFormat, open_source
 from ssl_jax.data.tokenizers import (
     SENTENCEPIECE,
@@ -41,7 +42,8 @@ class TextConfig:
     column: str = "text"
     """Of a .tsv file."""
     tokenizer: str = "train"
-    """train (SentencePiece on the corpus), or the path of a SentencePiece .model or a WordPiece vocab.txt."""
+    """train (SentencePiece on the corpus), or the path of a SentencePiece .model, a WordPiece vocab.txt or a byte-level
+    BPE's tokenizer.json (or vocab.json, with merges.txt beside it)."""
     lowercase: bool = True
     """Fold case."""
     heldout_source: str = ""
@@ -53,7 +55,9 @@ class TextConfig:
 
     @property
     def special(self) -> SpecialTokens:
-        """Ids of the special tokens, known before the tokenizer is."""
+        """Ids of the special tokens, known before the tokenizer is; those of a byte-level BPE stand in its file."""
+        if self.tokenizer.endswith(".json"):
+            return open_tokenizer(self.tokenizer).special
         return WORDPIECE if self.tokenizer.endswith(".txt") else SENTENCEPIECE
 
 
@@ -71,23 +75,53 @@ class PretrainingText(NamedTuple):
     heldout_corpus: TokenizedCorpus
 
 
+class Rows(Protocol):
+    """Examples by number; the same number and random numbers give the same example."""
+
+    def __len__(self) -> int: ...
+
+    def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]: ...
+
+
+MakeRows = Callable[[TokenizedCorpus, int, Tokenizer], Rows]
+"""`(corpus, length, tokenizer) -> Rows` of that many tokens."""
+
+
+def bert_rows(pair_task: PairTask) -> MakeRows:
+    """Rows for BERT and its kin: pairs of segments, or packed documents where there is no task on pairs."""
+
+    def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Rows:
+        shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
+        return PackedDocuments(*shape) if pair_task == "none" else SegmentPairs(*shape, pair_task)
+
+    return make
+
+
+def passage_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Passages:
+    """Rows for sequence-to-sequence models: whole sentences of one document."""
+    return Passages(corpus, length, tokenizer.special, tokenizer.starts_word)
+
+
 def open_pretraining_text(
     config: TextConfig,
     folder: epath.Path,
     *,
+    make_rows: MakeRows,
     vocab_size: int,
     lengths: Sequence[int],
-    pair_task: PairTask,
     batch_size: int,
     seed: int,
+    reserved: int = 0,
 ) -> PretrainingText:
-    """Opens a corpus for BERT-like pretraining, training its tokenizer into `folder` unless it is there.
+    """Opens a corpus for pretraining, training its tokenizer into `folder` unless it is there.
 
+    make_rows: what the examples are.
     vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
+    reserved: the last of these, which stand for something else than pieces of text (T5's sentinels).
     Raises UserError if a source is missing, empty or too small for a batch, or the vocabulary is too large.
     """
     source = open_source(config.source, config.format, config.column)
-    tokenizer = _tokenizer(config, vocab_size, source, folder)
+    tokenizer = _tokenizer(config, vocab_size, reserved, source, folder)
     corpus = tokenize_corpus(source, tokenizer, progress=_Progress(f"tokenising {config.source}"))
     if config.heldout_source:
         other = open_source(config.heldout_source, config.format, config.column)
@@ -96,12 +130,8 @@ def open_pretraining_text(
     else:
         training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
 
-    def rows(corpus: TokenizedCorpus, length: int) -> SegmentPairs | PackedDocuments:
-        shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
-        return PackedDocuments(*shape) if pair_task == "none" else SegmentPairs(*shape, pair_task)
-
     def training_rows(length: int) -> grain.MapDataset:
-        make = rows(training, length)
+        make = make_rows(training, length, tokenizer)
         if len(make) < batch_size:
             raise UserError(
                 f"data.source {config.source}: makes {len(make)} rows of {length} tokens, fewer than one batch; give "
@@ -110,7 +140,7 @@ def open_pretraining_text(
         return grain.MapDataset.range(len(make)).seed(seed).shuffle().repeat().random_map(make)
 
     def heldout_rows(length: int) -> grain.MapDataset:
-        make = rows(heldout, length)
+        make = make_rows(heldout, length, tokenizer)
         shuffled = grain.MapDataset.range(len(make)).seed(HELDOUT_SEED).shuffle()
         return shuffled[: config.heldout_rows].random_map(make)
 
@@ -128,19 +158,23 @@ def open_pretraining_text(
     )
 
 
-def _tokenizer(config: TextConfig, vocab_size: int, source: Source, folder: epath.Path) -> Tokenizer:
+def _tokenizer(
+    config: TextConfig, vocab_size: int, reserved: int, source: Source, folder: epath.Path
+) -> Tokenizer:
     trained = epath.Path(folder) / "tokenizer.model"
     if config.tokenizer != "train":
         tokenizer = open_tokenizer(config.tokenizer, config.lowercase)
     elif trained.exists():
         tokenizer = open_tokenizer(trained, config.lowercase)
     else:
-        tokenizer = train_sentencepiece(_shuffled(source), vocab_size, lowercase=config.lowercase)
+        tokenizer = train_sentencepiece(_shuffled(source), vocab_size - reserved, lowercase=config.lowercase)
         tokenizer.save(folder)
-    if tokenizer.vocab_size > vocab_size:
+    needed = tokenizer.vocab_size + reserved
+    if needed > vocab_size:
+        beside = f", and {reserved} ids are reserved beside them" if reserved else ""
         raise UserError(
-            f"data.tokenizer {config.tokenizer}: has {tokenizer.vocab_size} pieces, more than model.vocab_size "
-            f"{vocab_size}; give --model.vocab_size {tokenizer.vocab_size}."
+            f"data.tokenizer {config.tokenizer}: has {tokenizer.vocab_size} pieces{beside}, more than model.vocab_size "
+            f"{vocab_size}; give --model.vocab_size {needed}."
         )
     return tokenizer
 

@@ -1,4 +1,4 @@
-"""Tokenizers behind one interface: SentencePiece (trained here or loaded) and BERT's WordPiece vocabularies.
+"""Tokenizers behind one interface: SentencePiece (trained here or loaded), BERT's WordPiece, byte-level BPE.
 
 Text never produces a special token: "[MASK]" written in a document is encoded as ordinary characters.
 """
@@ -7,30 +7,16 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import sentencepiece
 import tokenizers
 from etils import epath
 
+from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
+from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
 from ssl_jax.errors import UserError
-
-
-class SpecialTokens(NamedTuple):
-    """Ids of the tokens that no text produces; ids from `first_regular` on are ordinary."""
-
-    pad: int
-    unk: int
-    cls: int
-    sep: int
-    mask: int
-    first_regular: int
-
-
-PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SENTENCEPIECE = SpecialTokens(0, 1, 2, 3, 4, 5)
-WORDPIECE = SpecialTokens(0, 100, 101, 102, 103, 104)
 
 TRAINING_THREADS = 8  # the sums of unigram training depend on this number, so it does not follow the machine
 ENCODING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -142,20 +128,24 @@ class WordPiece:
 
 
 def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
-    """Reads a SentencePiece `*.model` or a WordPiece `vocab.txt`.
+    """Reads a SentencePiece `*.model`, a WordPiece `vocab.txt`, or a byte-level BPE.
 
     Args:
-      path: the file; `.txt` is WordPiece, anything else SentencePiece.
-      lowercase: WordPiece only: the vocabulary is uncased. A SentencePiece model carries its own rule.
+      path: the file; `.txt` is WordPiece, `.json` byte-level BPE (`tokenizer.json`, or `vocab.json` with `merges.txt`
+        beside it), anything else SentencePiece.
+      lowercase: WordPiece only: the vocabulary is uncased. The others carry their own rule.
 
     Raises:
-      UserError: no such file, not such a file, or special tokens at other ids than `SENTENCEPIECE` or `WORDPIECE`.
+      UserError: no such file, not such a file, or special tokens that are not where they are expected.
     """
     path = epath.Path(path).expanduser()
     if not path.is_file():
         raise UserError(
-            f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model' or a WordPiece 'vocab.txt'."
+            f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model', a WordPiece 'vocab.txt' or a "
+            "byte-level BPE's 'tokenizer.json'."
         )
+    if path.suffix == ".json":
+        return read_byte_level_bpe(path)
     tokenizer = _read_wordpiece(path, lowercase) if path.suffix == ".txt" else _read_sentencepiece(path)
     expected = tokenizer.special
     if tokenizer.vocab_size <= expected.mask or tuple(tokenizer.pieces(expected[:-1])) != PIECES:

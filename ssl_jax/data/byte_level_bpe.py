@@ -1,0 +1,142 @@
+"""Byte-level BPE (Radford et al. 2019), the tokenizers of GPT-2 and BART, from the files that come with weights.
+
+Each byte of the UTF-8 text is written as a printable character, a space as "Ġ"; pieces are strings of these. Every text
+has an encoding, and decodes to itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+from etils import epath
+
+from ssl_jax.data.special_tokens import SpecialTokens
+from ssl_jax.errors import UserError
+
+_LAYOUTS = (  # pad, unk, cls, sep, mask
+    ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),  # BART
+    ("<|endoftext|>",) * 5,  # GPT-2, whose one special token ends a document and begins the next
+)
+
+
+def _byte_of_character() -> dict[str, int]:
+    """The byte that each character of a piece stands for: itself where Latin-1 has something to see there."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+_BYTES = _byte_of_character()
+
+
+class ByteLevelBpe:
+    """A byte-level BPE tokenizer.
+
+    Attributes:
+      special: of GPT-2, <|endoftext|> in every part; of BART, <pad> <unk> <s> </s> <mask>.
+
+    Other attributes and the methods are those of `Tokenizer`.
+    """
+
+    def __init__(self, text: str):
+        """text: the contents of a `tokenizer.json`. Raises ValueError for what is not a byte-level BPE."""
+        self._text = text
+        self._tokenizer = tokenizer = _parse(text)
+        self.special = _special(tokenizer)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True  # their names in a text are text
+        self.vocab_size = max(tokenizer.get_vocab().values()) + 1
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self.starts_word = np.array([_starts_word(self._bytes(i)) for i in range(self.vocab_size)])
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """As people read them: "▁" for a space, as in SentencePiece; "\\xe2" for a byte that is no character."""
+        return [self._bytes(int(i)).decode(errors="backslashreplace").replace(" ", "▁") for i in ids]
+
+    def save(self, folder: epath.Path) -> epath.Path:
+        path = epath.Path(folder) / "tokenizer.json"
+        path.write_text(self._text, encoding="utf-8")
+        return path
+
+    def _bytes(self, token: int) -> bytes:
+        piece = self._tokenizer.id_to_token(token) or ""  # an id that the file skips
+        is_text = all(character in _BYTES for character in piece)
+        return bytes(_BYTES[character] for character in piece) if is_text else piece.encode()
+
+
+def _parse(text: str) -> tokenizers.Tokenizer:
+    settings = json.loads(text)
+    parts = [(settings.get(part) or {}).get("type") for part in ("model", "decoder")]
+    if parts != ["BPE", "ByteLevel"]:
+        raise ValueError(f"its model and decoder are {parts[0]} and {parts[1]}, not BPE and ByteLevel")
+    tokenizer = tokenizers.Tokenizer.from_str(text)
+    missing = [character for character in _BYTES if tokenizer.token_to_id(character) is None]
+    if missing and tokenizer.model.unk_token is None:
+        raise ValueError(f"no piece stands for the bytes {', '.join(hex(_BYTES[c]) for c in missing)}")
+    return tokenizer
+
+
+def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
+    vocabulary = tokenizer.get_vocab()
+    for layout in _LAYOUTS:
+        if all(name in vocabulary for name in layout):
+            ids = [vocabulary[name] for name in layout]
+            tokenizer.add_special_tokens(list(dict.fromkeys(layout)))
+            return SpecialTokens(*ids, next(i for i in range(len(vocabulary)) if i not in ids))
+    known = " or ".join(" ".join(dict.fromkeys(layout)) for layout in _LAYOUTS)
+    raise ValueError(f"its special tokens are none of those known: {known}")
+
+
+def _starts_word(piece: bytes) -> bool:
+    """A piece after a space, or one of punctuation, as in SentencePiece; not one that begins inside a character."""
+    first = piece.decode(errors="replace")[:1]
+    return first.isspace() or not (first.isalnum() or first == "\ufffd")
+
+
+def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
+    """Reads a `tokenizer.json`, or a `vocab.json` with the `merges.txt` beside it.
+
+    Raises:
+      UserError: it is not a byte-level BPE, or its special tokens are neither GPT-2's nor BART's.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not isinstance(json.loads(text).get("model"), dict):  # it may be a piece of a vocab.json
+            text = _with_merges(path)
+        return ByteLevelBpe(text)
+    except UserError:
+        raise
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise UserError(
+            f"tokenizer {str(path)!r}: not a byte-level BPE ({error}). Expected the tokenizer.json, or vocab.json and "
+            "merges.txt, of a GPT-2 or a BART."
+        ) from error
+
+
+def _with_merges(vocabulary: epath.Path) -> str:
+    """A tokenizer.json made of `vocab.json` and `merges.txt`, as GPT-2 and BART read them."""
+    merges = vocabulary.parent / "merges.txt"
+    if not merges.is_file():
+        raise UserError(
+            f"tokenizer {str(vocabulary)!r}: no merges.txt beside this vocabulary; a BPE needs both."
+        )
+    pairs = [line.split(" ") for line in merges.read_text(encoding="utf-8").splitlines()]
+    pairs = [tuple(pair) for pair in pairs if len(pair) == 2 and pair[0] != "#version:"]
+    model = tokenizers.models.BPE(json.loads(vocabulary.read_text(encoding="utf-8")), pairs)
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    return tokenizer.to_str()
