@@ -14,7 +14,7 @@ section 5.1 and table 1).
 from dataclasses import dataclass, field, replace
 
 from ssl_jax.cli import main
-from ssl_jax.data.pretraining_text import PairTask, TextConfig, open_pretraining_text
+from ssl_jax.data.pretraining_text import PairTask, TextConfig, bert_rows, open_pretraining_text
 from ssl_jax.evals.masked_words import show_masked_words
 from ssl_jax.hub.bert import load_bert
 from ssl_jax.methods.bert import batch_shapes, pretraining
@@ -117,9 +117,9 @@ def build(config: Config) -> Experiment:
         text = open_pretraining_text(
             config.data,
             folder,
+            make_rows=bert_rows(config.pair_task),
             vocab_size=config.model.vocab_size,
             lengths=[phase.length for phase in config.phases],
-            pair_task=config.pair_task,
             batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
