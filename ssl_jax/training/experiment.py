@@ -87,18 +87,19 @@ class Represented(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What an experiment's report has to show results with, at the end of a run.
+    """What an experiment's report, and its samples along the way, have to show results with.
 
-    folder: the run folder, to write plots and samples into, by the one process that `writes`; every process calls the
-    report, since the arrays may be spread over all of them. say: prints a line. variables: {"params": ..., **extras}.
-    figures: the last evaluation, by split. represent: `(function, variables, dataset) -> Represented`, where the
-    function is of the kind of the experiment's `represent`. initial_variables: what the run would begin with from
-    scratch, the untrained model to compare with.
+    folder: the run folder, to write plots and samples into, by the one process that `writes`; every process makes the
+    report, since the arrays may be spread over all of them. say: prints a line. step: finished steps. variables:
+    {"params": ..., **extras}. figures: the last evaluation, by split. represent: `(function, variables, dataset) ->
+    Represented`, where the function is of the kind of the experiment's `represent`. initial_variables: what the run
+    would begin with from scratch, the untrained model to compare with.
     """
 
     folder: epath.Path
     writes: bool
     say: Callable[[str], None]
+    step: int
     variables: Mapping[str, Tree]
     data: Data
     figures: Mapping[str, Mapping[str, float]]
@@ -118,7 +119,10 @@ class Experiment(NamedTuple):
     rules: where the parameters live on the mesh.
     schedules: functions of the step to log, such as {"learning_rate": schedule}.
     headline: names of the figures that the progress bar and the plots show.
+    sample: called after each evaluation, to write what the model makes by then into the run folder. Its files are a
+        function of the report, so that a step that is done again after a restart writes the same ones.
     report: called once at the end of a run, to print and draw what only this experiment can.
+    decoder: how the model writes text, for `ssl_jax.generate`.
     import_weights: `(path) -> params` from another library's files, for `--init_from`.
     """
 
@@ -133,7 +137,9 @@ class Experiment(NamedTuple):
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
     headline: tuple[str, ...] = ("loss",)
+    sample: Callable[[Report], None] | None = None
     report: Callable[[Report], None] | None = None
+    decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
 
     @property

@@ -246,11 +246,13 @@ class Run:
         return stopping
 
     def _evaluate(self, stop: StopRequest) -> bool:
-        """Logs what the log does not hold yet. Returns False if it was told to stop before the end."""
+        """Logs what the log does not hold yet, then samples. Returns False if it was told to stop before the end."""
         phase, _ = self.experiment.phase_at(self.step - 1)
+        missing = False
         for split, dataset in self.data.heldout[phase].items():
             if self.log.evaluated(self.step, split):
                 continue
+            missing = True
             figures = self.evaluator(
                 self.state.params, self.state.extras, dataset, interrupted=lambda: stop.heard
             )
@@ -259,6 +261,9 @@ class Run:
             self.log.write(self.step, figures, split=split)
             shown = (figure(name, figures[name]) for name in self.experiment.headline if name in figures)
             self.display.say(f"step {self.step}  {split}: {'  '.join(shown)}")
+        # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
+        if missing and self.experiment.sample:
+            self.experiment.sample(self._shown(phase))
         return True
 
     def _save(self) -> None:
@@ -275,20 +280,22 @@ class Run:
                     {self.folder.name: self.log.lines}, self.folder / "plots", self.experiment.headline
                 )
         if self.experiment.report:
-            figures = {split: self.log.last(split) for split in self.data.heldout[-1]}
-            self.experiment.report(
-                Report(
-                    folder=self.folder,
-                    writes=is_main(),
-                    say=self.display.say,
-                    variables=self.state.variables,
-                    data=self.data,
-                    figures=figures,
-                    represent=partial(representations, mesh=self.mesh, batch_size=self.config.batch_size),
-                    initial_variables=lambda: self.program.initial_state().variables,
-                )
-            )
+            self.experiment.report(self._shown(-1))
         self.display.say(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
+
+    def _shown(self, phase: int) -> Report:
+        """What there is to show at this step."""
+        return Report(
+            folder=self.folder,
+            writes=is_main(),
+            say=self.display.say,
+            step=self.step,
+            variables=self.state.variables,
+            data=self.data,
+            figures={split: self.log.last(split) for split in self.data.heldout[phase]},
+            represent=partial(representations, mesh=self.mesh, batch_size=self.config.batch_size),
+            initial_variables=lambda: self.program.initial_state().variables,
+        )
 
 
 def train(

@@ -23,7 +23,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.experiment import Data, Phase
+from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.sharding import make_mesh
 from tests import processes
 from tests.training import toys
@@ -169,8 +169,41 @@ def test_a_finished_run_is_not_compiled_again(tmp_path: Path, capsys: pytest.Cap
     assert "compiled the step" not in out
 
 
+def sampling(experiment: Experiment) -> Experiment:
+    """Writes a sample after each evaluation, and adds a character to a file that counts them."""
+
+    def sample(report: Report) -> None:
+        number = report.variables["params"]["w"].sum()
+        text = f"{number} {report.figures['heldout']['error']}"
+        (report.folder / f"sample-{report.step}.txt").write_text(text)
+        with (report.folder / "sampled").open("a") as file:
+            file.write(".")
+
+    return experiment._replace(sample=sample)
+
+
+def samples(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.glob("sample-*.txt")}
+
+
+def test_samples_follow_each_evaluation_once_and_are_the_same_after_a_restart(tmp_path: Path) -> None:
+    experiment = sampling(toys.experiment(train={"keep_latest": 9}))
+    toys.train(experiment, tmp_path / "run")
+    wanted = samples(tmp_path / "run")
+    assert sorted(wanted) == ["sample-10.txt", "sample-20.txt"]
+    (tmp_path / "run" / "sampled").unlink()
+    toys.train(experiment, tmp_path / "run")  # finished: nothing is evaluated, nothing sampled
+    assert not (tmp_path / "run" / "sampled").exists()
+    for file in (tmp_path / "run").glob("sample-*.txt"):
+        file.unlink()
+    for step in (15, 20):
+        (tmp_path / "run" / "checkpoints" / str(step)).rename(tmp_path / str(step))
+    toys.train(experiment, tmp_path / "run")  # from step 10, which the log says was evaluated
+    assert samples(tmp_path / "run") == {"sample-20.txt": wanted["sample-20.txt"]}
+
+
 def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_path: Path) -> None:
-    toys.train(toys.experiment(), tmp_path / "whole")
+    toys.train(sampling(toys.experiment()), tmp_path / "whole")
     asked = threading.Event()
 
     class Interrupts:
@@ -183,12 +216,15 @@ def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_pa
                 os.kill(os.getpid(), signal.SIGTERM)
             return toys.example(1000 + index)
 
-    experiment = toys.experiment(heldout=grain.MapDataset.source(Interrupts()))
+    experiment = sampling(toys.experiment(heldout=grain.MapDataset.source(Interrupts())))
     assert toys.train(experiment, tmp_path / "run") == 128 + signal.SIGTERM
     assert [line for line in toys.log(tmp_path / "run") if "split" in line] == []
+    assert samples(tmp_path / "run") == {}
     assert "10" in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert toys.train(experiment, tmp_path / "run") == 0
     assert toys.log(tmp_path / "run") == toys.log(tmp_path / "whole")
+    assert samples(tmp_path / "run") == samples(tmp_path / "whole")
+    assert (tmp_path / "run" / "sampled").read_text() == ".."
 
 
 def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> None:
