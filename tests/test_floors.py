@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("ssl_jax.errors", "ssl_jax.method", "ssl_jax.placement"),
     ("ssl_jax.models",),
+    ("ssl_jax.decoding",),
     ("ssl_jax.losses",),
     ("ssl_jax.transforms",),
     ("ssl_jax.data",),
@@ -21,7 +22,7 @@ FLOORS = (
     ("ssl_jax.image_pretraining",),
     ("ssl_jax.cli",),
     ("ssl_jax.runs",),
-    ("ssl_jax.plan", "ssl_jax.replay"),
+    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate"),
     ("experiments",),
 )
 """From the ground up."""
@@ -29,7 +30,7 @@ FLOORS = (
 FORBIDDEN = {
     "ssl_jax.losses": ("flax", "ssl_jax.models"),
     "ssl_jax.models": ("optax", "ssl_jax.losses"),
-    "ssl_jax.training": ("flax", "ssl_jax.models", "ssl_jax.methods", "ssl_jax.hub"),
+    "ssl_jax.training": ("flax", "ssl_jax.models", "ssl_jax.decoding", "ssl_jax.methods", "ssl_jax.hub"),
 }
 """What a floor must not import although it might."""
 
@@ -109,6 +110,7 @@ def test_imports_only_from_below(file: Path) -> None:
         ("ssl_jax.losses.language", "from ssl_jax.models import bert"),
         ("ssl_jax.models.bert", "def f():\n    import optax"),
         ("ssl_jax.models.bert", "from ssl_jax.training.sharding import Rules"),
+        ("ssl_jax.models.gpt2", "from ssl_jax.decoding.decoder import Decoder"),
         ("ssl_jax.training.loop", "from ssl_jax import methods"),
         ("ssl_jax.training.loop", "from ssl_jax.cli import main"),
         ("ssl_jax.evals.plots", "import ssl_jax.training.metrics"),

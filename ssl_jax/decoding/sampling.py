@@ -1,0 +1,81 @@
+"""How the next token is chosen from its logits: pure functions of (key, logits)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which tokens may come next, and how likely they are.
+
+    The logits are divided by the temperature, then cut to the `top_k` largest, then to the nucleus, in the order of
+    transformers' `generate`. Of equal logits the one with the smaller id counts as larger.
+    """
+
+    temperature: float = 1.0
+    """Divides the logits: below 1 likely tokens become likelier. 0 takes the likeliest token (greedy)."""
+    top_k: int = 0
+    """Only the so many likeliest tokens (arXiv:1805.04833); 0 for all."""
+    top_p: float = 1.0
+    """Only the fewest tokens whose probabilities reach this sum, the nucleus (arXiv:1904.09751); 1 for all."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise UserError(
+                f"temperature {self.temperature} must be at least 0; 0 takes the likeliest token."
+            )
+        if self.top_k < 0:
+            raise UserError(f"top_k {self.top_k} must be at least 0; 0 keeps all tokens.")
+        if not 0 < self.top_p <= 1:
+            raise UserError(
+                f"top_p {self.top_p} must be above 0 and at most 1: it is the probability that the nucleus reaches; "
+                "1 keeps all tokens."
+            )
+
+
+GREEDY = SamplingConfig(temperature=0.0)
+
+
+def nucleus(logits: jax.Array, top_p: float) -> jax.Array:
+    """Which tokens are in the nucleus (arXiv:1904.09751), the token with which the sum reaches `top_p` among them.
+
+    Args:
+        logits: `[..., vocab]`, in descending order.
+        top_p: above 0 and at most 1.
+
+    Returns:
+        bool `[..., vocab]`, True for the first ones.
+    """
+    probabilities = jax.nn.softmax(logits, axis=-1)
+    before = jnp.cumsum(probabilities, axis=-1) - probabilities
+    return (before < top_p).at[..., 0].set(True)
+
+
+def sample(key: jax.Array, logits: jax.Array, config: SamplingConfig) -> jax.Array:
+    """Draws a token for each row.
+
+    Args:
+        key: one, or `[batch]`, one for each row.
+        logits: float32 `[batch, vocab]`.
+        config: how. A temperature of 0 uses no key.
+
+    Returns:
+        int32 `[batch]`.
+    """
+    if config.temperature == 0:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    keys = jax.random.split(key, logits.shape[0]) if key.ndim == 0 else key
+    logits = logits / config.temperature
+    draw = jax.vmap(jax.random.categorical)
+    if config.top_k == 0 and config.top_p == 1:
+        return draw(keys, logits).astype(jnp.int32)
+    vocabulary = logits.shape[-1]
+    kept, ids = jax.lax.top_k(logits, min(config.top_k or vocabulary, vocabulary))
+    if config.top_p < 1:
+        kept = jnp.where(nucleus(kept, config.top_p), kept, -jnp.inf)
+    chosen = draw(keys, kept)
+    return jnp.take_along_axis(ids, chosen[:, None], axis=-1)[:, 0].astype(jnp.int32)
