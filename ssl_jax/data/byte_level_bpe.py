@@ -66,6 +66,10 @@ class ByteLevelBpe:
         """As people read them: "▁" for a space, as in SentencePiece; "\\xe2" for a byte that is no character."""
         return [self._bytes(int(i)).decode(errors="backslashreplace").replace(" ", "▁") for i in ids]
 
+    def piece_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        special = self.special[:-1]
+        return [b"" if int(i) in special else self._bytes(int(i)) for i in ids]
+
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "tokenizer.json"
         path.write_text(self._text, encoding="utf-8")

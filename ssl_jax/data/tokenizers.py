@@ -45,6 +45,13 @@ class Tokenizer(Protocol):
 
     def pieces(self, ids: Sequence[int]) -> list[str]: ...
 
+    def piece_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        """The UTF-8 text that each token stands for, a space where a word begins with one; empty for specials.
+
+        Joined, those of an encoded text are the text as the tokenizer normalised it. Only unknown tokens (none, if
+        there are pieces for single bytes) and the spaces that WordPiece forgets beside punctuation are not in it.
+        """
+
     def save(self, folder: epath.Path) -> epath.Path:
         """Writes the file that `open_tokenizer` reads, and returns its path."""
 
@@ -72,6 +79,14 @@ class SentencePiece:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return self._processor.id_to_piece([int(i) for i in ids])
+
+    def piece_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        return [self._bytes(int(i), piece) for i, piece in zip(ids, self.pieces(ids), strict=True)]
+
+    def _bytes(self, token: int, piece: str) -> bytes:
+        if self._processor.is_byte(token):  # "<0x0A>"
+            return bytes.fromhex(piece[3:5])
+        return b"" if token < self.special.first_regular else piece.replace("▁", " ").encode()
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "tokenizer.model"
@@ -120,6 +135,13 @@ class WordPiece:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [self._vocabulary[int(i)] for i in ids]
+
+    def piece_bytes(self, ids: Sequence[int]) -> list[bytes]:
+        special = WORDPIECE[:-1]
+        return [
+            b"" if int(i) in special else (piece[2:] if piece.startswith("##") else f" {piece}").encode()
+            for i, piece in zip(ids, self.pieces(ids), strict=True)
+        ]
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "vocab.txt"
@@ -181,6 +203,7 @@ def train_sentencepiece(
     vocab_size: int,
     model_type: Literal["unigram", "bpe"] = "unigram",
     lowercase: bool = False,
+    byte_fallback: bool = False,
     max_characters: int = 10_000_000,
 ) -> SentencePiece:
     """Trains SentencePiece: the same sentences give the same model on every machine.
@@ -190,6 +213,7 @@ def train_sentencepiece(
       vocab_size: ids wanted, the five specials included. A unigram model of a small corpus may have fewer.
       model_type: "unigram" (arXiv:1804.10959) or "bpe".
       lowercase: fold case, as BERT's uncased vocabularies do.
+      byte_fallback: 256 of the ids stand for single bytes, so that no character is unknown.
       max_characters: stop reading there. 10 million take about 6 seconds for 8,000 unigram pieces.
 
     Raises:
@@ -214,6 +238,7 @@ def train_sentencepiece(
             normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
             **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), SENTENCEPIECE, strict=False)),
             **dict(zip(("pad_piece", "unk_piece", "bos_piece", "eos_piece"), PIECES, strict=False)),
+            byte_fallback=byte_fallback,
             control_symbols=[PIECES[SENTENCEPIECE.mask]],
             max_sentence_length=1 << 20,
             num_threads=TRAINING_THREADS,
