@@ -1,5 +1,6 @@
 """Text for pretraining, from a name to endless examples: tokenizer, tokenised corpus, held-out documents, rows."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class TextConfig:
     BPE's tokenizer.json (or vocab.json, with merges.txt beside it)."""
     lowercase: bool = True
     """Fold case."""
+    byte_fallback: bool = False
+    """256 ids of a tokenizer that is trained stand for single bytes, so that no character is unknown to it."""
     heldout_source: str = ""
     """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus."""
     heldout_share: float = 0.05
@@ -73,6 +76,23 @@ class PretrainingText(NamedTuple):
     tokenizer: Tokenizer
     training_corpus: TokenizedCorpus
     heldout_corpus: TokenizedCorpus
+
+
+class Joined:
+    """A source whose documents are one text each, their sentences joined by spaces.
+
+    For models that write text: a byte-level BPE knows a word after a space as another token than one without.
+    """
+
+    def __init__(self, source: Source):
+        self._source, self.name = source, source.name
+        self.fingerprint = hashlib.sha256(f"joined {source.fingerprint}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> list[str]:
+        return [" ".join(self._source[index])]
 
 
 class Rows(Protocol):
@@ -112,19 +132,29 @@ def open_pretraining_text(
     batch_size: int,
     seed: int,
     reserved: int = 0,
+    make_heldout_rows: MakeRows | None = None,
+    joined: bool = False,
 ) -> PretrainingText:
     """Opens a corpus for pretraining, training its tokenizer into `folder` unless it is there.
 
     make_rows: what the examples are.
     vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
     reserved: the last of these, which stand for something else than pieces of text (T5's sentinels).
+    make_heldout_rows: the examples of evaluations, all of which are read; None for `heldout_rows` random ones made by
+        `make_rows`.
+    joined: documents are tokenised as wholes, not sentence by sentence.
     Raises UserError if a source is missing, empty or too small for a batch, or the vocabulary is too large.
     """
-    source = open_source(config.source, config.format, config.column)
+
+    def open_text(spec: str) -> Source:
+        source = open_source(spec, config.format, config.column)
+        return Joined(source) if joined else source
+
+    source = open_text(config.source)
     tokenizer = _tokenizer(config, vocab_size, reserved, source, folder)
     corpus = tokenize_corpus(source, tokenizer, progress=_Progress(f"tokenising {config.source}"))
     if config.heldout_source:
-        other = open_source(config.heldout_source, config.format, config.column)
+        other = open_text(config.heldout_source)
         heldout = tokenize_corpus(other, tokenizer, progress=_Progress(f"tokenising {config.heldout_source}"))
         training = corpus
     else:
@@ -140,6 +170,9 @@ def open_pretraining_text(
         return grain.MapDataset.range(len(make)).seed(seed).shuffle().repeat().random_map(make)
 
     def heldout_rows(length: int) -> grain.MapDataset:
+        if make_heldout_rows:
+            make = make_heldout_rows(heldout, length, tokenizer)
+            return grain.MapDataset.range(len(make)).seed(HELDOUT_SEED).random_map(make)
         make = make_rows(heldout, length, tokenizer)
         shuffled = grain.MapDataset.range(len(make)).seed(HELDOUT_SEED).shuffle()
         return shuffled[: config.heldout_rows].random_map(make)
@@ -167,7 +200,12 @@ def _tokenizer(
     elif trained.exists():
         tokenizer = open_tokenizer(trained, config.lowercase)
     else:
-        tokenizer = train_sentencepiece(_shuffled(source), vocab_size - reserved, lowercase=config.lowercase)
+        tokenizer = train_sentencepiece(
+            _shuffled(source),
+            vocab_size - reserved,
+            lowercase=config.lowercase,
+            byte_fallback=config.byte_fallback,
+        )
         tokenizer.save(folder)
     needed = tokenizer.vocab_size + reserved
     if needed > vocab_size:
