@@ -14,7 +14,7 @@ import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.packing import Piece, Stream, lay_out
-from ssl_jax.data.tokenizers import SpecialTokens
+from ssl_jax.data.tokenizers import SpecialTokens, Tokenizer
 from ssl_jax.errors import UserError
 
 WINDOWS_SEED = 0
@@ -58,7 +58,9 @@ class NextTokenRows:
 
 
 class NextTokenWindows:
-    """Rows for evaluation: windows that slide over each document, as many as fit into a row.
+    """Rows for evaluation, with the `bytes` that each target stands for, int32 `[length]`.
+
+    They are windows that slide over each document, as many as fit into a row.
 
     The first window of a document predicts its first `length` places. Each further one begins `stride` places after
     the one before and predicts `stride` new places, which alone count; the places before them are context. With a
@@ -70,6 +72,10 @@ class NextTokenWindows:
     Attributes:
       corpus: the documents that are read, whole: all, or a random choice that fills `most_rows` rows.
 
+    Args:
+      bytes_of: int `[vocab_size]`, bytes of the text that each token stands for (`token_bytes`).
+      most_rows: a single document may fill more.
+
     Raises:
       UserError: the corpus holds no document, or the stride is not between 1 and the length.
     """
@@ -79,6 +85,7 @@ class NextTokenWindows:
         corpus: TokenizedCorpus,
         length: int,
         special: SpecialTokens,
+        bytes_of: np.ndarray,
         *,
         stride: int,
         most_rows: int,
@@ -91,15 +98,26 @@ class NextTokenWindows:
         corpus = Stream(corpus, WINDOWS_SEED).corpus
         self._rows, documents = _pack_windows(corpus.document_lengths, length, stride, most_rows)
         self.corpus = corpus.select(np.arange(documents))
-        self._length, self._special = length, special
+        self._length, self._special, self._bytes = length, special, bytes_of.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """A row, see `batch_shapes`. It needs no `rng`."""
+        """A row, see `batch_shapes`, and its `bytes`. It needs no `rng`."""
         pieces, contexts = zip(*self._rows[row], strict=True)
-        return _row(self.corpus, pieces, contexts, self._length, self._special)
+        made = _row(self.corpus, pieces, contexts, self._length, self._special)
+        return {**made, "bytes": self._bytes[made["targets"]]}
+
+
+def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
+    """Bytes of the UTF-8 text that each token stands for, int32 `[vocab_size]`.
+
+    This is the text as the tokenizer normalised it: SentencePiece's models apply NFKC, make one space of any white
+    space, and put one before the text; a byte-level BPE changes nothing. Special tokens have 0 bytes, [EOS] among
+    them, and so has an unknown token, whose text is lost: it can only worsen a figure per byte.
+    """
+    return np.array([len(text) for text in tokenizer.piece_bytes(range(tokenizer.vocab_size))], np.int32)
 
 
 def _check_length(length: int) -> None:

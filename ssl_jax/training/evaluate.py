@@ -30,6 +30,7 @@ class Evaluator:
 
         self._figures = jax.jit(figures, out_shardings=replicated(mesh))
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
+        self._derive = experiment.derive
 
     def __call__(
         self,
@@ -38,7 +39,7 @@ class Evaluator:
         dataset: grain.MapDataset,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
-        """Mean of every figure over the data set; None if `interrupted` said to stop."""
+        """Mean of every figure over the data set, and what is derived from them; None if `interrupted` said to stop."""
         totals: Counter[str] = Counter()
         weights: Counter[str] = Counter()
 
@@ -59,4 +60,5 @@ class Evaluator:
                     add(in_flight)
                 in_flight = figures
         add(in_flight)
-        return means({name: (totals[name], weights[name]) for name in totals})
+        figures = means({name: (totals[name], weights[name]) for name in totals})
+        return {**figures, **self._derive(figures)}

@@ -115,6 +115,7 @@ class Experiment(NamedTuple):
     open_data: `(run folder) -> Data`; the place where files are read and tokenizers trained.
     evaluate: `(params, extras, batch, rng) -> metrics`, deterministic but for `rng`. The batch has an additional
         `example_weight [batch]`, 0 for the rows that fill up the last batch.
+    derive: `(figures) -> further figures` of an evaluation's means, such as a perplexity, which is not a mean itself.
     represent: `(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples, for probes.
     rules: where the parameters live on the mesh.
     schedules: functions of the step to log, such as {"learning_rate": schedule}.
@@ -122,7 +123,7 @@ class Experiment(NamedTuple):
     sample: called after each evaluation, to write what the model makes by then into the run folder. Its files are a
         function of the report, so that a step that is done again after a restart writes the same ones.
     report: called once at the end of a run, to print and draw what only this experiment can.
-    decoder: how the model writes text, for `ssl_jax.generate`.
+    decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
     import_weights: `(path) -> params` from another library's files, for `--init_from`.
     """
 
@@ -133,6 +134,7 @@ class Experiment(NamedTuple):
     phases: tuple[Phase, ...]
     open_data: Callable[[epath.Path], Data]
     evaluate: Evaluate | None = None
+    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda figures: {}
     represent: Represent | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
