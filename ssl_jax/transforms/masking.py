@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.errors import UserError
+from ssl_jax.transforms.selection import uniform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,7 @@ def mask_tokens(
 
     valid = jnp.arange(slots) < count
     labels = tokens[positions]
-    choice = _uniform(choice_bits)
+    choice = uniform(choice_bits)
     random = (token_bits % jnp.uint32(vocab_size)).astype(tokens.dtype)
     shown = jnp.where(choice < config.mask_prob + config.random_prob, random, labels)
     shown = jnp.where(choice < config.mask_prob, mask_id, shown)
@@ -147,11 +148,6 @@ def mask_tokens(
         labels=jnp.where(valid, labels, 0),
         weights=valid.astype(jnp.float32),
     )
-
-
-def _uniform(bits: jax.Array) -> jax.Array:
-    """float32 in [0, 1), which has 24 bits."""
-    return (bits >> 8).astype(jnp.float32) * 2.0**-24
 
 
 def _is_any_of(tokens: jax.Array, ids: tuple[int, ...]) -> jax.Array:
@@ -260,5 +256,5 @@ def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
 def _draw_run_lengths(bits: jax.Array, available: jax.Array, longest: int) -> jax.Array:
     """A number n of words for every word, in proportion to 1 / n among those available after it."""
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 / jnp.arange(1, longest + 1))])
-    threshold = _uniform(bits) * cumulative[available]
+    threshold = uniform(bits) * cumulative[available]
     return jnp.sum(threshold[None] >= cumulative[:longest, None], axis=0)

@@ -1,0 +1,262 @@
+"""The noises of BART: token masking and deletion, text infilling, sentence permutation, document rotation.
+
+BART (arXiv:1910.13461) restores the whole original from a text spoilt by any of them or by several; the paper's best is
+text infilling of 30 % with permutation of all sentences. Fixed shapes, on the device, inside the training step.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.errors import UserError
+from ssl_jax.transforms.denoising import Denoising
+from ssl_jax.transforms.selection import choose, places
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig:
+    """How much of each noise; they act one after the other, in the order given here. The defaults are BART's."""
+
+    permutation: float = 1.0
+    """Share of a row's sentences that change places with each other, rounded up."""
+    masking: float = 0.0
+    """Share of the tokens that the mask replaces one by one, rounded up."""
+    deletion: float = 0.0
+    """Share of the tokens that are taken out, rounded up."""
+    infilling: float = 0.3
+    """Share of the words that are hidden in spans, rounded up; one mask replaces each span."""
+    mean_span: float = 3.0
+    """Mean of the Poisson distribution of a span's words; a span of no word inserts a mask."""
+    rotation: float = 0.0
+    """Probability that a row begins at another of its tokens, drawn uniformly."""
+
+    def __post_init__(self) -> None:
+        for name in ("permutation", "masking", "deletion", "infilling", "rotation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"noise.{name} {getattr(self, name)} must lie between 0 and 1.")
+        if not 1 <= self.mean_span <= 100:
+            raise UserError(
+                f"noise.mean_span {self.mean_span} must lie between 1 and 100 words; BART uses 3."
+            )
+
+
+def noise_batch(
+    rng: jax.Array,
+    tokens: jax.Array,
+    present: jax.Array,
+    words: jax.Array,
+    sentences: jax.Array,
+    *,
+    config: NoiseConfig,
+    mask_id: int,
+    pad_id: int,
+    start_id: int,
+) -> Denoising:
+    """`noise_tokens` on a batch [batch, length]: each row from its own key, whatever the number of devices."""
+    row = functools.partial(noise_tokens, config=config, mask_id=mask_id, pad_id=pad_id, start_id=start_id)
+    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, present, words, sentences)
+
+
+def noise_tokens(
+    rng: jax.Array,
+    tokens: jax.Array,
+    present: jax.Array,
+    words: jax.Array,
+    sentences: jax.Array,
+    *,
+    config: NoiseConfig,
+    mask_id: int,
+    pad_id: int,
+    start_id: int,
+) -> Denoising:
+    """Spoils one row; the target is the original, the decoder reads it shifted right by one. S and T are `length`.
+
+    As in denoising_dataset.py of facebookresearch/fairseq, but for infilling (`_infill`), and for rotation, whose start
+    is exactly uniform here. Deletion and infilling shorten a row. Infilling lengthens it when it inserts more masks
+    than it hides tokens; in a row without room for that, surplus insertions are left out.
+
+    Args:
+      rng: a key.
+      tokens, present, words, sentences: [length], a row as in `ssl_jax.transforms.denoising`.
+      mask_id: the mask token.
+      pad_id: fills what is empty.
+      start_id: the decoder's first input: [EOS] in BART.
+    """
+    length = tokens.shape[0]
+    spans = _most_spans(config, length)
+    sizes = (
+        length if config.permutation else 0,
+        length if config.masking else 0,
+        length if config.deletion else 0,
+        length + spans + 1 if config.infilling else 0,
+        2 if config.rotation else 0,
+    )
+    # One draw, as each split of a key costs as much as many random numbers.
+    bits = jnp.split(jax.random.bits(rng, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    row = _Row(tokens, words, jnp.sum(present))
+    if config.permutation:
+        row = _permute(bits[0], row, sentences, config.permutation)
+    if config.masking:
+        row = _mask(bits[1], row, config.masking, mask_id)
+    if config.deletion:
+        row = _delete(bits[2], row, config.deletion)
+    if config.infilling:
+        row = _infill(bits[3], row, config, spans, mask_id)
+    if config.rotation:
+        row = _rotate(bits[4], row, config.rotation)
+
+    used = jnp.arange(length) < row.size
+    return Denoising(
+        source=jnp.where(used, row.tokens, pad_id),
+        source_present=used,
+        context_present=used,
+        inputs=jnp.where(present, jnp.roll(tokens, 1).at[0].set(start_id), pad_id),
+        positions=jnp.arange(length),
+        targets=jnp.where(present, tokens, pad_id),
+        weights=present.astype(jnp.float32),
+    )
+
+
+class _Row(NamedTuple):
+    """A row on its way: `words` is -1 where there is no text; only the first `size` slots mean something."""
+
+    tokens: jax.Array  # [length] int32
+    words: jax.Array  # [length] int32
+    size: jax.Array  # scalar
+
+    @property
+    def text(self) -> jax.Array:
+        """[length] bool: what may be spoilt."""
+        return (self.words >= 0) & (jnp.arange(self.words.shape[0]) < self.size)
+
+
+def _moved(row: _Row, slots: jax.Array, onto: _Row) -> _Row:
+    """`onto` with every token of `row` and its word put at its new slot [length]; those at `length` are dropped."""
+    tokens = onto.tokens.at[slots].set(row.tokens, mode="drop")
+    words = onto.words.at[slots].set(row.words, mode="drop")
+    return _Row(tokens, words, onto.size)
+
+
+def _share(share: float, length: int) -> jax.Array:
+    """[length + 1] int32: the share of every number up to `length`, rounded up."""
+    # 0.07 * 100 is a little more than 7 in floating point.
+    return jnp.asarray([math.ceil(share * n - 1e-9) for n in range(length + 1)], jnp.int32)
+
+
+def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> _Row:
+    """Puts whole sentences at each other's places; which ones and how is drawn uniformly."""
+    length = row.tokens.shape[0]
+    index = jnp.arange(length)
+    first = row.text & (sentences != jnp.roll(sentences, 1))
+    count = jnp.sum(first)
+    end = jnp.sum(row.text) + 1
+    # Of every sentence; those that the row does not have are empty.
+    begins = jnp.full(length + 1, end).at[jnp.where(first, sentences, length)].set(index, mode="drop")
+    begins = begins.at[length].set(end)
+    sizes = jnp.diff(begins)
+
+    # The sentences in random order. Sorting is fast here, as most keys are equal.
+    index_bits = max(1, (length - 1).bit_length())
+    keys = (bits >> (index_bits + 1) << index_bits) | index.astype(jnp.uint32)
+    keys = jnp.sort(jnp.where(index < count, keys, jnp.uint32(2**32 - 1)), stable=False)
+    order = (keys & (2**index_bits - 1)).astype(jnp.int32)
+    if share < 1:  # The first ones of this order go to the places of the same ones in the original order.
+        drawn = index < _share(share, length)[count]
+        slots = jnp.sort(jnp.where(drawn, order, length), stable=False)
+        order = index.at[slots].set(order, mode="drop")
+    follows = jnp.cumsum(sizes[order])
+    moves = 1 + follows - sizes[order] - begins[order]
+    moves = jnp.zeros_like(moves).at[order].set(moves, mode="drop")
+    return _moved(row, jnp.where(row.text, index + moves[sentences], index), row)
+
+
+def _mask(bits: jax.Array, row: _Row, share: float, mask_id: int) -> _Row:
+    text = row.text
+    masked = choose(bits, text, _share(share, text.shape[0])[jnp.sum(text)])
+    return row._replace(tokens=jnp.where(masked, mask_id, row.tokens))
+
+
+def _delete(bits: jax.Array, row: _Row, share: float) -> _Row:
+    text = row.text
+    count = _share(share, text.shape[0])[jnp.sum(text)]
+    kept = (jnp.arange(text.shape[0]) < row.size) & ~choose(bits, text, count)
+    return _moved(row, places(kept), row._replace(size=row.size - count))
+
+
+def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, mask_id: int) -> _Row:
+    """Hides words in spans of Poisson lengths, and puts one mask in the place of each span, in that of empty ones too.
+
+    Lengths are drawn until they add up to the share of the words, the last one cut to fit, as in the reference. Where
+    they go is drawn from all arrangements of these spans and the words that stay, each as likely as the others. So
+    exactly the share is hidden, every span keeps its mask, and spans may touch. The reference draws the spans' first
+    words alone; its spans overlap, hide fewer words than it asked for and lose masks.
+    """
+    length = row.tokens.shape[0]
+    index = jnp.arange(length)
+    text = row.text
+    ordinals = jnp.cumsum(text & (row.words != jnp.roll(row.words, 1))) - 1
+    count = ordinals[-1] + 1
+    budget = _share(config.infilling, length)[count]
+    place_bits, size_bits, turn_bits = jnp.split(bits, [length, length + most_spans])
+    room = length - row.size + budget  # for masks, even if each of the hidden words is a single token
+    sizes, spans = _draw_spans(size_bits, turn_bits[0], budget, room, config.mean_span)
+
+    # Items, in the order of the text: words that stay, and spans, which are the chosen ones.
+    items = count - budget + spans
+    chosen = choose(place_bits, index < items, spans)
+    spans_before = jnp.cumsum(chosen)
+    hidden_before = jnp.concatenate([jnp.zeros(1, sizes.dtype), jnp.cumsum(sizes)])[spans_before]
+    word = index - spans_before + hidden_before
+    stays = (index < items) & ~chosen
+    masks_before = jnp.full(length, -1).at[jnp.where(stays, word, length)].set(spans_before, mode="drop")
+
+    # Back to tokens: those that stay move to the right by the masks before them, and leave the masks' slots free.
+    moves = jnp.where(text, masks_before[ordinals], jnp.where(index > 0, spans, 0))
+    kept = (index < row.size) & (moves >= 0)
+    size = jnp.sum(kept) + spans
+    masks = _Row(jnp.full(length, mask_id, row.tokens.dtype), jnp.zeros_like(row.words), size)
+    return _moved(row, jnp.where(kept, places(kept) + moves, length), masks)
+
+
+def _most_spans(config: NoiseConfig, length: int) -> int:
+    """So many lengths add up to the share of a row's words, but for one row in millions, whose last span is longer."""
+    budget = math.ceil(config.infilling * length)
+    return math.ceil((budget + 6 * math.sqrt(budget) + 12) / config.mean_span) if budget else 0
+
+
+def _draw_spans(
+    bits: jax.Array, turn_bits: jax.Array, budget: jax.Array, room: jax.Array, mean: float
+) -> tuple[jax.Array, jax.Array]:
+    """Words in each span [most spans], and the number of spans, at most `room`; the sizes of no span are 0."""
+    most = bits.shape[0]
+    drawn = jnp.sum(bits[:, None] >= _poisson_thresholds(mean)[None], axis=1)
+    total = jnp.minimum(jnp.cumsum(drawn), budget).at[-1].set(budget)
+    before = jnp.concatenate([jnp.zeros(1, total.dtype), total[:-1]])
+    sizes = total - before
+    empty = (before < budget) & (sizes == 0)
+    kept = (sizes > 0) | (empty & (jnp.cumsum(empty) <= room - jnp.sum(sizes > 0)))
+    count = jnp.sum(kept)
+    # The last span is what was left of the budget. A random turn makes it any of the spans of the text alike.
+    turned = (jnp.cumsum(kept) + turn_bits % 2**16) % jnp.maximum(count, 1)
+    return jnp.zeros_like(sizes).at[jnp.where(kept, turned, most)].set(sizes, mode="drop"), count
+
+
+def _poisson_thresholds(mean: float) -> np.ndarray:
+    """Of a random uint32: as many as it reaches or exceeds is distributed like Poisson of this mean."""
+    counts = np.arange(1, math.ceil(mean + 8 * math.sqrt(mean) + 24))
+    logarithms = np.concatenate([[-mean], -mean + np.cumsum(np.log(mean / counts))])
+    thresholds = np.floor(np.cumsum(np.exp(logarithms)) * 2**32)
+    return thresholds[thresholds < 2**32].astype(np.uint32)
+
+
+def _rotate(bits: jax.Array, row: _Row, probability: float) -> _Row:
+    index, text = jnp.arange(row.tokens.shape[0]), row.text
+    size = jnp.maximum(jnp.sum(text), 1)
+    start = (bits[1] % size.astype(jnp.uint32)).astype(index.dtype)
+    start = jnp.where(bits[0] >> 8 < np.uint32(2**24 * probability), start, 0)
+    return _moved(row, jnp.where(text, 1 + (index - 1 - start) % size, index), row)
