@@ -11,8 +11,8 @@ TRANSFORMER = (
     (r"attention/query/kernel$", ("fsdp", "tensor", None)),
     (r"attention/query/bias$", ("tensor", None)),
     (r"attention/out/kernel$", ("tensor", None, "fsdp")),
-    (r"mlp/up/kernel$", ("fsdp", "tensor")),
-    (r"mlp/up/bias$", ("tensor",)),
+    (r"mlp/(up|gate)/kernel$", ("fsdp", "tensor")),
+    (r"mlp/(up|gate)/bias$", ("tensor",)),
     (r"mlp/down/kernel$", ("tensor", "fsdp")),
-    (r"embeddings/token/embedding$", ("tensor", "fsdp")),
+    (r"token/embedding$", ("tensor", "fsdp")),
 )

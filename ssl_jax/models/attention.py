@@ -130,6 +130,7 @@ def attend(
     mask: jax.Array | None,
     rate: float = 0.0,
     key: jax.Array | None = None,
+    bias: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention.
 
@@ -139,12 +140,15 @@ def attend(
         mask: see the module's docstring; None for all True.
         rate: of dropout on the attention weights.
         key: of that dropout; None for none.
+        bias: added to the logits, float32, broadcastable to `[batch, heads, query, key]`; None for none.
 
     Returns:
         `[batch, query, heads, head_dim]`.
     """
     queries = queries * (queries.shape[-1] ** -0.5)
     logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
+    if bias is not None:
+        logits = logits + bias
     if mask is not None:
         logits = jnp.where(mask, logits, _MASKED)
     weights = _softmax(logits).astype(values.dtype)
@@ -159,6 +163,7 @@ class SelfAttention(nn.Module):
         mask: see the module's docstring; with a cache, its keys are the cache's `capacity` slots.
         cache: this layer's part of a `Cache`, or None.
         slot: where in the cache this call's tokens go.
+        bias: see `attend`.
 
     Returns:
         `[batch, length, width]` and the cache with this call's tokens written into it.
@@ -166,10 +171,11 @@ class SelfAttention(nn.Module):
 
     heads: int
     dropout: float = 0.0
-    stddev: float = 0.02
+    stddev: float | None = 0.02
     dtype: str = "float32"
     deterministic: bool = True
-    out_stddev: float = 0.02
+    out_stddev: float | None = 0.02
+    biases: bool = True
 
     @nn.compact
     def __call__(
@@ -178,9 +184,11 @@ class SelfAttention(nn.Module):
         mask: jax.Array | None,
         cache: LayerCache | None = None,
         slot: jax.Array | None = None,
+        bias: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         width = x.shape[-1]
-        qkv = Dense((3, self.heads, width // self.heads), self.stddev, self.dtype, name="qkv")(x)
+        features = (3, self.heads, width // self.heads)
+        qkv = Dense(features, self.stddev, self.dtype, bias=self.biases, name="qkv")(x)
         queries, keys, values = (qkv[..., i, :, :] for i in range(3))
         if cache is not None:
             cache = cache._replace(
@@ -188,8 +196,9 @@ class SelfAttention(nn.Module):
             )
             keys, values = _by_head(cache.keys), _by_head(cache.values)
         key = None if self.deterministic else self.make_rng("dropout")
-        x = attend(queries, keys, values, mask, self.dropout, key)
-        return Dense((width,), self.out_stddev, self.dtype, axes=2, name="out")(x), cache
+        x = attend(queries, keys, values, mask, self.dropout, key, bias)
+        out = Dense((width,), self.out_stddev, self.dtype, axes=2, bias=self.biases, name="out")
+        return out(x), cache
 
 
 class CrossAttention(nn.Module):
@@ -200,25 +209,28 @@ class CrossAttention(nn.Module):
 
     heads: int
     dropout: float = 0.0
-    stddev: float = 0.02
+    stddev: float | None = 0.02
     dtype: str = "float32"
     deterministic: bool = True
-    out_stddev: float = 0.02
+    out_stddev: float | None = 0.02
+    biases: bool = True
 
     @nn.compact
     def __call__(
         self, x: jax.Array, context: jax.Array | None, mask: jax.Array | None, cache: LayerCache | None = None
     ) -> tuple[jax.Array, LayerCache | None]:
         width = x.shape[-1]
-        queries = Dense((self.heads, width // self.heads), self.stddev, self.dtype, name="query")(x)
+        features = (self.heads, width // self.heads)
+        queries = Dense(features, self.stddev, self.dtype, bias=self.biases, name="query")(x)
         if context is None:
             keys, values = _by_head(cache.context_keys), _by_head(cache.context_values)
         else:
-            features = (2, self.heads, width // self.heads)
-            key_value = Dense(features, self.stddev, self.dtype, name="key_value")(context)
+            both = Dense((2, *features), self.stddev, self.dtype, bias=self.biases, name="key_value")
+            key_value = both(context)
             keys, values = key_value[..., 0, :, :], key_value[..., 1, :, :]
             if cache is not None:
                 cache = cache._replace(context_keys=_by_head(keys), context_values=_by_head(values))
         key = None if self.deterministic else self.make_rng("dropout")
         x = attend(queries, keys, values, mask, self.dropout, key)
-        return Dense((width,), self.out_stddev, self.dtype, axes=2, name="out")(x), cache
+        out = Dense((width,), self.out_stddev, self.dtype, axes=2, bias=self.biases, name="out")
+        return out(x), cache

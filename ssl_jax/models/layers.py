@@ -1,4 +1,4 @@
-"""The parts of every transformer: dense layers, layer normalisation, dropout, activations, the MLP block.
+"""The parts of every transformer: dense layers, normalisations, dropout, activations, the MLP block.
 
 Much of a training step on small matrices is spent around the matrix products: on transposed copies, on sums
 for the biases, on storing what the backward pass reads again. The derivatives that are written out here avoid
@@ -77,27 +77,38 @@ affine.defvjp(_affine_forward, _affine_backward)
 
 
 class Dense(nn.Module):
-    """A linear map of the last `axes` axes of the input, or of an activation of it, to `features`, with a bias.
+    """A linear map of the last `axes` axes of the input, or of an activation of it, to `features`.
 
     Attributes:
         features: shape of the output's last axes; the kernel is `[*inputs, *features]`.
-        stddev: of the normal distribution, cut off at twice that, which the kernel is drawn from.
+        stddev: of the normal distribution, cut off at twice that, which the kernel is drawn from; None for a kernel
+            whose own standard deviation is 1/sqrt(number of inputs).
         dtype: of the computation; parameters are float32.
         axes: how many.
         activation: of the input. The backward pass computes it again, so that the input alone is stored.
+        bias: there is one.
     """
 
     features: tuple[int, ...]
-    stddev: float = 0.02
+    stddev: float | None = 0.02
     dtype: str = "float32"
     axes: int = 1
     activation: Activation | None = None
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*x.shape[x.ndim - self.axes :], *self.features)
-        kernel = self.param("kernel", nn.initializers.truncated_normal(self.stddev), shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
+        if self.stddev is None:
+            inputs, outputs = range(self.axes), range(self.axes, len(shape))
+            init = nn.initializers.lecun_normal(tuple(inputs), tuple(outputs))
+        else:
+            init = nn.initializers.truncated_normal(self.stddev)
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        if self.bias:
+            bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
+        else:
+            bias = jnp.zeros(self.features)  # the compiler drops the sum
         x = x.astype(self.dtype)
         if self.activation is None:
             return affine(x, kernel, bias)
@@ -105,23 +116,26 @@ class Dense(nn.Module):
         return recompute(lambda x, kernel, bias: affine(activation(x), kernel, bias))(x, kernel, bias)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _standardise(x: jax.Array, epsilon: float) -> jax.Array:
-    return _standardise_rule(x, epsilon)[0]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _standardise(x: jax.Array, epsilon: float, centre: bool) -> jax.Array:
+    return _standardise_rule(x, epsilon, centre)[0]
 
 
-def _standardise_rule(x: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
-    centred = x - x.mean(-1, keepdims=True)
+def _standardise_rule(x: jax.Array, epsilon: float, centre: bool) -> tuple[jax.Array, jax.Array]:
+    centred = x - x.mean(-1, keepdims=True) if centre else x
     scale = jax.lax.rsqrt((centred * centred).mean(-1, keepdims=True) + epsilon)
     return centred * scale, scale
 
 
 @_standardise.defjvp
-def _standardise_jvp(epsilon: float, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+def _standardise_jvp(
+    epsilon: float, centre: bool, primals: tuple, tangents: tuple
+) -> tuple[jax.Array, jax.Array]:
     # In terms of the output, so that it is all that the backward pass has to read.
     [x], [dx] = primals, tangents
-    y, scale = _standardise_rule(x, epsilon)
-    return y, scale * (dx - dx.mean(-1, keepdims=True) - y * (y * dx).mean(-1, keepdims=True))
+    y, scale = _standardise_rule(x, epsilon, centre)
+    centred = dx - dx.mean(-1, keepdims=True) if centre else dx
+    return y, scale * (centred - y * (y * dx).mean(-1, keepdims=True))
 
 
 class LayerNorm(nn.Module):
@@ -135,7 +149,20 @@ class LayerNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
         scale, bias = (a.reshape((1,) * (x.ndim - 1) + a.shape) for a in (scale, bias))
-        return (_standardise(x.astype(jnp.float32), self.epsilon) * scale + bias).astype(self.dtype)
+        return (_standardise(x.astype(jnp.float32), self.epsilon, True) * scale + bias).astype(self.dtype)
+
+
+class RmsNorm(nn.Module):
+    """Division of the last axis by its root mean square (arXiv:1910.07467), in float32 whatever the dtype."""
+
+    epsilon: float
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        scale = scale.reshape((1,) * (x.ndim - 1) + scale.shape)
+        return (_standardise(x.astype(jnp.float32), self.epsilon, False) * scale).astype(self.dtype)
 
 
 def _mix(x: jax.Array) -> jax.Array:
@@ -176,31 +203,44 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 class Mlp(nn.Module):
     """Dense, activation, dense: `[..., width] -> [..., width]` through `hidden` units.
 
-    The second matrix is drawn with `out_stddev`, the first with `stddev`.
+    The last matrix is drawn with `out_stddev`, the first with `stddev`. A gated block multiplies the first dense
+    layer by the activation of another one beside it, `gate` (arXiv:2002.05202).
     """
 
     hidden: int
     activation: Activation = "gelu"
-    stddev: float = 0.02
+    stddev: float | None = 0.02
     dtype: str = "float32"
-    out_stddev: float = 0.02
+    out_stddev: float | None = 0.02
+    bias: bool = True
+    gated: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        width = x.shape[-1]
-        x = Dense((self.hidden,), self.stddev, self.dtype, name="up")(x)
-        return Dense((width,), self.out_stddev, self.dtype, activation=self.activation, name="down")(x)
+        hidden = functools.partial(Dense, (self.hidden,), self.stddev, self.dtype, bias=self.bias)
+        out = functools.partial(Dense, x.shape[-1:], self.out_stddev, self.dtype, bias=self.bias, name="down")
+        up = hidden(name="up")(x)
+        if not self.gated:
+            return out(activation=self.activation)(up)
+        activation = ACTIVATIONS[self.activation]
+        return out()(recompute(lambda up, gate: up * activation(gate))(up, hidden(name="gate")(x)))
 
 
 class Table(nn.Module):
-    """A table of embeddings `[entries, width]`, looked up by index; an index outside the table gives NaN."""
+    """A table of embeddings `[entries, width]`, looked up by index; an index outside the table gives NaN.
+
+    It is drawn as the kernel of `Dense`, whose inputs would be the width.
+    """
 
     entries: int
     width: int
-    stddev: float
+    stddev: float | None
 
     def setup(self) -> None:
-        init = nn.initializers.truncated_normal(self.stddev)
+        if self.stddev is None:
+            init = nn.initializers.lecun_normal(in_axis=1, out_axis=0)
+        else:
+            init = nn.initializers.truncated_normal(self.stddev)
         self.embedding = self.param("embedding", init, (self.entries, self.width), jnp.float32)
 
     def __call__(self, index: jax.Array) -> jax.Array:

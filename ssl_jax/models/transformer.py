@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
-from ssl_jax.models.layers import Activation, LayerNorm, Mlp, dropout
+from ssl_jax.models.layers import Activation, LayerNorm, Mlp, RmsNorm, dropout
+from ssl_jax.models.relative import RelativePositions
 from ssl_jax.placement import along_batch
 
 Remat = Literal["none", "dots", "full"]
@@ -43,8 +44,16 @@ class TransformerConfig:
     """Of the layer normalisations."""
     activation: Activation = "gelu"
     """Of the MLP."""
-    initializer_stddev: float = 0.02
-    """Of the truncated normal that kernels are drawn from."""
+    gated: bool = False
+    """The MLP is a gated one (arXiv:2002.05202, T5 1.1)."""
+    biases: bool = True
+    """Of dense layers and of normalisations, which without them only rescale: `RmsNorm` (T5)."""
+    relative_buckets: int = 0
+    """Of distances, each with a bias of its own on the attention logits of each head (T5); 0 for none."""
+    relative_distance: int = 128
+    """Tokens that far apart and farther share a bucket."""
+    initializer_stddev: float | None = 0.02
+    """Of the truncated normal that kernels are drawn from; None for 1/sqrt(inputs) of each (T5)."""
     residual_stddev: float | None = None
     """The same for the kernels whose output is added to the residual stream (GPT-2); None for no difference."""
     dtype: str = "float32"
@@ -66,9 +75,13 @@ class TransformerConfig:
             )
 
     @property
-    def out_stddev(self) -> float:
+    def out_stddev(self) -> float | None:
         """Of the kernels whose output is added to the residual stream."""
         return self.initializer_stddev if self.residual_stddev is None else self.residual_stddev
+
+    def normalisation(self, name: str) -> nn.Module:
+        """A new layer of this name."""
+        return (LayerNorm if self.biases else RmsNorm)(self.norm_epsilon, self.dtype, name=name)
 
 
 class Layer(nn.Module):
@@ -90,6 +103,7 @@ class Layer(nn.Module):
         slot: jax.Array | None,
         context: jax.Array | None,
         context_mask: jax.Array | None,
+        bias: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         c = self.config
         shared = (
@@ -99,19 +113,20 @@ class Layer(nn.Module):
             c.dtype,
             self.deterministic,
             c.out_stddev,
+            c.biases,
         )
 
         x = along_batch(x)
 
         def normalise(x: jax.Array, name: str, place: str) -> jax.Array:
-            return LayerNorm(c.norm_epsilon, c.dtype, name=name)(x) if c.norm == place else x
+            return c.normalisation(name)(x) if c.norm == place else x
 
         def residual(x: jax.Array, block: jax.Array, name: str) -> jax.Array:
             key = None if self.deterministic else self.make_rng("dropout")
             return normalise(x + dropout(along_batch(block), c.dropout, key), name, "post")
 
         block = normalise(x, "attention_norm", "pre")
-        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, slot)
+        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, slot, bias)
         x = residual(x, block, "attention_norm")
         if c.cross_attention:
             block = normalise(x, "cross_attention_norm", "pre")
@@ -120,7 +135,8 @@ class Layer(nn.Module):
             )
             x = residual(x, block, "cross_attention_norm")
         block = normalise(x, "mlp_norm", "pre")
-        block = Mlp(c.mlp_width, c.activation, c.initializer_stddev, c.dtype, c.out_stddev, name="mlp")(block)
+        shared = (c.activation, c.initializer_stddev, c.dtype, c.out_stddev, c.biases, c.gated)
+        block = Mlp(c.mlp_width, *shared, name="mlp")(block)
         return residual(x, block, "mlp_norm"), cache
 
 
@@ -173,15 +189,30 @@ class Transformer(nn.Module):
             variable_axes={} if c.share_layers else {"params": 0},
             variable_broadcast="params" if c.share_layers else False,
             split_rngs={"params": not c.share_layers, "dropout": True},
-            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
+            in_axes=(0, *(nn.broadcast,) * 5),
             length=c.layers,
         )(c, deterministic, name="layers")
-        x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask)
+        bias = self._relative_bias(x.shape[1], jnp.zeros(1, jnp.int32), None)
+        x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, bias)
         return self._last_norm(x), None
 
     def _last_norm(self, x: jax.Array) -> jax.Array:
         c = self.config
-        return LayerNorm(c.norm_epsilon, c.dtype, name="final_norm")(x) if c.norm == "pre" else x
+        return c.normalisation("final_norm")(x) if c.norm == "pre" else x
+
+    def _relative_bias(self, length: int, before: jax.Array, present: jax.Array | None) -> jax.Array | None:
+        """Of the attention logits of `length` queries; None without relative positions.
+
+        before: int `[batch]`, tokens of each row before the queries. present: of the keys, `[batch, key]`; None when
+        they are the queries.
+        """
+        c = self.config
+        if not c.relative_buckets:
+            return None
+        queries = before[:, None] + jnp.arange(length)[None]
+        keys = queries if present is None else present.cumsum(1) - 1  # slots with padding have no position
+        shape = (c.relative_buckets, c.relative_distance, c.heads, not c.causal, c.width**-0.5)
+        return RelativePositions(*shape, name="relative")(queries, keys)
 
     def _continue(
         self,
@@ -198,10 +229,11 @@ class Transformer(nn.Module):
         seen = causal_mask(queries, present.shape[1], cache.slot[None]) & present[:, None, None]
         mask = seen if mask is None else mask & seen
 
+        bias = self._relative_bias(queries, cache.length, present)
         params = unstack(self.get_variable("params", "layers"), c)
         layer, x, parts = Layer(c, deterministic=True, parent=None), x.astype(c.dtype), []
         for own, part in zip(params, cache.layers, strict=True):
-            x, part = layer.apply({"params": own}, x, part, mask, cache.slot, context, context_mask)
+            x, part = layer.apply({"params": own}, x, part, mask, cache.slot, context, context_mask, bias)
             parts.append(part)
         return x, Cache(tuple(parts), cache.length + queries, cache.slot + queries, present)
 
