@@ -12,7 +12,7 @@ import numpy as np
 
 from ssl_jax.errors import UserError
 
-PAD, BOS, ARROW, NEWLINE, FIRST_SYMBOL = range(5)
+PAD, BOS, FIRST_SYMBOL = range(3)
 """Token ids; symbols follow."""
 
 Split = Literal["train", "validation", "test"]
@@ -149,10 +149,11 @@ def split_of(family: Family, function: np.ndarray) -> Split:
 
 
 class FunctionSequences:
-    """Sequences `[BOS] x => f(x) newline x => f(x) newline ...` as training examples.
+    """Sequences `[BOS] x f(x) x f(x) ...` as training examples, a token for each symbol.
 
     Each has a function of a family, both drawn from the `rng` it is called with. A sequence holds as many pairs as fit
-    into `length` tokens; the rest is padding. No separators stand between the symbols of a word.
+    into `length` tokens; the rest is padding. There are no tokens for arrows and newlines: in a sequence of words of
+    one length they would stand where they always do, and only make it longer.
 
     Raises:
       UserError: the length is too short for two pairs of some family.
@@ -186,14 +187,11 @@ class FunctionSequences:
         inputs = family.inputs(pairs, rng)
         outputs = family.apply(function, inputs)
 
-        def column(token: int) -> np.ndarray:
-            return np.full((pairs, 1), token - FIRST_SYMBOL)
-
-        rows = np.concatenate([inputs, column(ARROW), outputs, column(NEWLINE)], axis=1) + FIRST_SYMBOL
+        rows = np.concatenate([inputs, outputs], axis=1) + FIRST_SYMBOL
         tokens = np.full(self.length, PAD, np.int32)
         tokens[: 1 + rows.size] = np.concatenate([[BOS], rows.ravel()])
         is_answer = np.zeros(rows.shape, np.int32)
-        is_answer[:, family.input_length + 1 : -1] = np.arange(1, pairs + 1)[:, None]
+        is_answer[:, family.input_length :] = np.arange(1, pairs + 1)[:, None]
         answers = np.zeros(self.length, np.int32)
         answers[1 : 1 + rows.size] = is_answer.ravel()
         return {"tokens": tokens, "answers": answers, "label": np.int32(number)}
@@ -215,8 +213,8 @@ def read_pairs(family: Family, pairs: int, tokens: np.ndarray) -> tuple[np.ndarr
     """`(inputs [pairs, input_length], outputs [pairs, output_length])` of a sequence's tokens."""
     width = _tokens_per_pair(family)
     rows = tokens[1 : 1 + pairs * width].reshape(pairs, width) - FIRST_SYMBOL
-    return rows[:, : family.input_length], rows[:, family.input_length + 1 : -1]
+    return rows[:, : family.input_length], rows[:, family.input_length :]
 
 
 def _tokens_per_pair(family: Family) -> int:
-    return family.input_length + family.output_length + 2
+    return family.input_length + family.output_length
