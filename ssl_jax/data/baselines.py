@@ -25,8 +25,8 @@ def count_baselines(corpus: TokenizedCorpus, tokens: np.ndarray, predicted: np.n
 
     left, middle, right = text[:-2], text[1:-1], text[2:]
     inside = middle != _NONE
-    after = _Commonest(left[inside], middle[inside], size)
-    between = _Commonest(left[inside] * size + right[inside], middle[inside], size)
+    after = Commonest(left[inside], middle[inside], size)
+    between = Commonest(left[inside] * size + right[inside], middle[inside], size)
 
     rows, columns = np.nonzero(predicted)
     tokens = tokens.astype(np.int64)
@@ -48,8 +48,11 @@ def _stream(corpus: TokenizedCorpus) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-class _Commonest:
-    """The commonest value of each key; the smallest of equally common ones."""
+class Commonest:
+    """The commonest value of each key; the smallest of equally common ones.
+
+    keys, values: int64 `[examples]`. size: number of different values.
+    """
 
     def __init__(self, keys: np.ndarray, values: np.ndarray, size: int):
         pairs, counts = np.unique(keys * size + values, return_counts=True)
@@ -58,5 +61,6 @@ class _Commonest:
         self._values = pairs[order][first] % size
 
     def predict(self, keys: np.ndarray, default: np.ndarray) -> np.ndarray:
+        """Of each key its commonest value; the default where the key is new."""
         place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.where(self._keys[place] == keys, self._values[place], default)

@@ -1,0 +1,194 @@
+"""What experiments on spoilt text show: how much greedy writing restores of held-out rows, and some side by side."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ssl_jax.data.passages import Passages
+from ssl_jax.data.pretraining_text import PretrainingText, passage_rows
+from ssl_jax.data.tokenizers import SpecialTokens
+from ssl_jax.decoding.decoder import Decoder
+from ssl_jax.decoding.generate import generate
+from ssl_jax.evals.restoration import Counts, count_restored, readable, side_by_side
+from ssl_jax.methods.denoising import Noise
+from ssl_jax.training.experiment import Report
+from ssl_jax.training.folder import writing
+from ssl_jax.transforms.denoising import Denoising
+
+COUNTED_ROWS = 128
+"""Held-out rows that are restored by greedy writing."""
+SHOWN, SAMPLED = 5, 3
+"""Rows printed side by side at the end of a run; rows written after each evaluation."""
+COUNTED_TOKENS = 5_000_000
+"""Training text that neighbours are counted in, at most."""
+
+Join = Callable[[np.ndarray, np.ndarray, np.ndarray], list[int]]
+"""`(source [tokens], blank [tokens], written [new]) -> text`: a row made whole by what was written."""
+
+
+class Restoration(NamedTuple):
+    """How a noise's rows are spoilt, restored and read.
+
+    Attributes:
+      noise: of the rows to restore.
+      decoder: how the model writes.
+      join: how what it writes and the source make the whole text.
+      names: of the tokens that stand for something missing, [MASK] among them, as they are printed.
+    """
+
+    noise: Noise
+    decoder: Decoder
+    join: Join
+    names: Mapping[int, str]
+
+
+class Rows(NamedTuple):
+    """Held-out rows, spoilt.
+
+    Attributes:
+      spoilt: as the method sees them, in NumPy.
+      sources, blanks: of each row the tokens that the encoder reads, and which of them stand for something missing.
+      originals: the text as it was.
+    """
+
+    spoilt: Denoising
+    sources: list[np.ndarray]
+    blanks: list[np.ndarray]
+    originals: list[list[int]]
+
+
+def write_samples(report: Report, restoration: Restoration) -> None:
+    """Writes what the model makes of a few held-out rows by now, as samples/step-NUMBER.txt."""
+    rows = spoil_rows(report.data.details, restoration, SAMPLED)
+    restored = restore(report, rows, restoration)
+    if report.writes:
+        sides = [
+            _sides(report.data.details, restoration, rows, restored, row) for row in range(len(restored))
+        ]
+        _write(report, f"step-{report.step:07d}.txt", sides)
+
+
+def report_restoration(report: Report, restoration: Restoration) -> None:
+    """Prints how much of held-out rows greedy writing restores, beside counting, and a few of them side by side.
+
+    Writes restoration.json and samples/restored.txt.
+    """
+    text: PretrainingText = report.data.details
+    special = text.tokenizer.special
+    rows = spoil_rows(text, restoration, COUNTED_ROWS)
+    restored = restore(report, rows, restoration)
+    if not report.writes:
+        return
+    passages = passage_rows(text.training_corpus, len(text.heldout[-1][0]["tokens"]), text.tokenizer)
+    counts = count_neighbours(passages, text.tokenizer.vocab_size)
+    pairs = list(zip(rows.sources, rows.blanks, strict=True))
+    sides = {
+        "the spoilt text without its blanks": [_plain(source[~blank], special) for source, blank in pairs],
+        "the commonest token between its neighbours in each blank": [
+            _plain(counts.fill(source, blank), special) for source, blank in pairs
+        ],
+        "this model": restored,
+    }
+    sources = [_plain(source, special) for source in rows.sources]
+    figures = {name: count_restored(sources, texts, rows.originals) for name, texts in sides.items()}
+    report.say(f"\n{len(restored)} held-out rows restored by greedy writing:")
+    report.say("    rows  tokens  hidden")
+    for name, shares in figures.items():
+        report.say("  " + "".join(f"{share:6.1%}  " for share in shares) + name)
+    report.say(
+        "  (rows: equal to the original; tokens: those in their place; hidden: of the tokens that the spoilt text does "
+        "not show\n   in their order, those that came back)"
+    )
+    _report_next_tokens(report, rows.spoilt, counts)
+    with writing(report.folder):
+        content = {name: shares._asdict() for name, shares in figures.items()}
+        (report.folder / "restoration.json").write_text(json.dumps(content, indent=2) + "\n")
+    if passages.cut:
+        report.say(f"{passages.cut:,} sentences of the training text are longer than a row and were cut")
+    shown = [_sides(text, restoration, rows, restored, row) for row in range(len(restored))]
+    report.say("\nheld-out text, spoilt, restored and as it was:\n")
+    report.say("\n".join(shown[:SHOWN]))
+    _write(report, "restored.txt", shown)
+
+
+def spoil_rows(text: PretrainingText, restoration: Restoration, count: int) -> Rows:
+    """The first held-out rows, spoilt with the same randomness each time."""
+    special, heldout = text.tokenizer.special, text.heldout[-1]
+    examples = [heldout[row] for row in range(min(count, len(heldout)))]
+    batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+    spoilt = jax.device_get(jax.jit(restoration.noise)(jax.random.key(0), batch))
+    sources = [
+        row[: present.sum()] for row, present in zip(spoilt.source, spoilt.source_present, strict=True)
+    ]
+    return Rows(
+        spoilt,
+        sources,
+        [np.isin(row, list(restoration.names)) for row in sources],
+        [_plain(row, special) for row in batch["tokens"]],
+    )
+
+
+def restore(report: Report, rows: Rows, restoration: Restoration) -> list[list[int]]:
+    """The whole text of each row, with what the model writes greedily."""
+    special = report.data.details.tokenizer.special
+    written = generate(
+        restoration.decoder,
+        report.variables["params"],
+        rows.spoilt.source,
+        rows.spoilt.source_present.sum(-1),
+        max_new_tokens=rows.spoilt.targets.shape[1],
+        end=special.sep,
+    )
+    parts = zip(rows.sources, rows.blanks, written.tokens, written.lengths, strict=True)
+    return [
+        _plain(restoration.join(source, blank, tokens[:length]), special)
+        for source, blank, tokens, length in parts
+    ]
+
+
+def count_neighbours(passages: Passages, size: int) -> Counts:
+    """Counts in the first of these rows, of tokens below `size`."""
+    tokens, total = [], 0
+    for number in range(len(passages)):
+        row = passages(number)
+        tokens.append(row["tokens"][row["present"]])
+        total += len(tokens[-1])
+        if total >= COUNTED_TOKENS:
+            break
+    return Counts(np.concatenate(tokens), size)
+
+
+def _report_next_tokens(report: Report, spoilt: Denoising, counts: Counts) -> None:
+    """What accuracy per token is worth: with the true tokens before it, the last of them alone tells as much."""
+    counted = spoilt.weights > 0
+    by_counting = (counts.after(spoilt.inputs) == spoilt.targets)[counted].mean()
+    figures = report.figures["heldout"]
+    report.say(
+        f"\nnext token, given the true ones before it: {figures['token_accuracy']:.1%} right "
+        f"(the commonest after the one before: {by_counting:.1%}), {figures['token_loss']:.3f} nats"
+    )
+
+
+def _plain(tokens: Sequence[int], special: SpecialTokens) -> list[int]:
+    """Without [BOS], [EOS] and padding."""
+    return [int(token) for token in tokens if token not in (special.pad, special.cls, special.sep)]
+
+
+def _sides(
+    text: PretrainingText, restoration: Restoration, rows: Rows, restored: list[list[int]], row: int
+) -> str:
+    texts = {"spoilt": rows.sources[row], "restored": restored[row], "original": rows.originals[row]}
+    lines = side_by_side(
+        {label: readable(tokens, text.tokenizer, restoration.names) for label, tokens in texts.items()}
+    )
+    return "\n".join([f"--- row {row + 1} ---", *lines, ""])
+
+
+def _write(report: Report, name: str, sides: Sequence[str]) -> None:
+    file = report.folder / "samples" / name
+    with writing(file):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(sides), encoding="utf-8")
