@@ -1,12 +1,13 @@
-"""An encoder and a decoder that reads it: BART (Lewis et al. 2019, arXiv:1910.13461), mBART (arXiv:2001.08210).
+"""An encoder and a decoder that reads it: BART (Lewis et al. 2019, arXiv:1910.13461), mBART, T5.
 
-Both share one table of tokens, which is the decoder's head as well; each has learned positions of its own.
-mBART differs by `norm="pre"` and `scale_embeddings=True`.
+Both share one table of tokens, which is the decoder's head as well. BART has learned positions and normalises their sum
+with the tokens; mBART (arXiv:2001.08210) differs by `norm="pre"` and `scale_embeddings=True`. T5 (arXiv:1910.10683) has
+relative positions instead, no biases, and in version 1.1 gated blocks and a head of its own: see `T5_SIZES`.
 """
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -49,8 +50,18 @@ class EncoderDecoderConfig:
     """Token embeddings are multiplied by the square root of the width (arXiv:1706.03762, mBART)."""
     activation: Activation = "gelu"
     """gelu (with erf), gelu_tanh or relu."""
-    initializer_stddev: float = 0.02
-    """Of the truncated normal that weights are drawn from."""
+    gated: bool = False
+    """The MLP blocks are gated (arXiv:2002.05202, T5 1.1)."""
+    biases: bool = True
+    """Of dense layers, head and normalisations, which without them only rescale (T5)."""
+    relative_buckets: int = 0
+    """Of distances, for relative positions (T5); 0 for learned positions, normalised with the tokens (BART)."""
+    relative_distance: int = 128
+    """Tokens that far apart and farther share a bucket."""
+    tied_head: bool = True
+    """The head is the table of tokens (BART, T5); otherwise it has weights of its own (T5 1.1)."""
+    initializer_stddev: float | None = 0.02
+    """Of the truncated normal that weights are drawn from; None for 1/sqrt(inputs) of each (T5)."""
     dtype: str = "float32"
     """Of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
@@ -86,6 +97,34 @@ SIZES = {  # base and large: arXiv:1910.13461, with half of the layers on either
 }
 
 
+def _t5(layers: int, width: int, mlp_width: int, **version: Any) -> EncoderDecoderConfig:
+    return dataclasses.replace(
+        _size(layers, width),
+        vocab_size=32128,
+        positions=512,
+        mlp_width=mlp_width,
+        norm="pre",
+        norm_epsilon=1e-6,
+        biases=False,
+        relative_buckets=32,
+        scale_embeddings=True,
+        initializer_stddev=None,
+        **version,
+    )
+
+
+_T5_1_1 = {"activation": "gelu_tanh", "gated": True, "tied_head": False}
+T5_SIZES = {  # arXiv:1910.10683, section 2.3 and 3.7; 1.1 as in its released configurations
+    "small": _t5(6, 512, 2048, activation="relu"),
+    "base": _t5(12, 768, 3072, activation="relu"),
+    "large": _t5(24, 1024, 4096, activation="relu"),
+    "base-1.1": _t5(12, 768, 2048, **_T5_1_1),
+    "large-1.1": _t5(24, 1024, 2816, **_T5_1_1),
+}
+"""T5 scales the head by 1/sqrt(width) and not the embeddings, and draws queries for logits that are not scaled. Here
+the weights hold these factors: the same functions, and the same distribution of them at the start."""
+
+
 class _Side(nn.Module):
     """Positions added to token embeddings, normalisation, layers: `[batch, length, width]` to the same shape."""
 
@@ -94,8 +133,9 @@ class _Side(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.position = Table(c.positions, c.width, c.initializer_stddev)
-        self.embedding_norm = LayerNorm(c.norm_epsilon, c.dtype)
+        if not c.relative_buckets:
+            self.position = Table(c.positions, c.width, c.initializer_stddev)
+            self.embedding_norm = LayerNorm(c.norm_epsilon, c.dtype)
         self.transformer = Transformer(self.layers)
         nn.share_scope(self, self.transformer)  # so that parameters are at `layers`, not `transformer/layers`
 
@@ -116,10 +156,12 @@ class _Side(nn.Module):
                 f"a sequence of {length} tokens is longer than the model's {c.positions} positions: "
                 f"give shorter sequences, or build the model with positions={length} or more"
             )
-        if positions is None:
-            start = jnp.zeros(1, jnp.int32) if cache is None else cache.length
-            positions = start[:, None] + jnp.arange(length)[None]
-        x = self.embedding_norm(embedded + self.position(positions))
+        x = embedded
+        if not c.relative_buckets:
+            if positions is None:
+                start = jnp.zeros(1, jnp.int32) if cache is None else cache.length
+                positions = start[:, None] + jnp.arange(length)[None]
+            x = self.embedding_norm(x + self.position(positions))
         x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
         return self.transformer(
             x, mask, context=context, context_mask=context_mask, cache=cache, deterministic=deterministic
@@ -134,7 +176,7 @@ class EncoderDecoder(nn.Module):
         source_present: `[batch, source]`, zero for padding.
         target_inputs: int `[batch, target]`, what the decoder reads: at each position the token before the
             one to predict. Padding stands on the right, where no other position looks.
-        target_positions: int `[batch, target]`, or None for 0, 1, ...
+        target_positions: int `[batch, target]`, or None for 0, 1, ...; of learned positions only.
         context_present: `[batch, source]`, zero where the decoder does not look (MASS, arXiv:1905.02450: masked
             tokens); None for `source_present`.
         deterministic: no dropout. Otherwise the call needs the "dropout" key.
@@ -153,7 +195,10 @@ class EncoderDecoder(nn.Module):
         self.token = Table(c.vocab_size, c.width, c.initializer_stddev)
         self.encoder = _Side(c, c.encoder)
         self.decoder = _Side(c, c.decoder)
-        self.bias = self.param("bias", nn.initializers.zeros, (c.vocab_size,), jnp.float32)
+        if not c.tied_head:
+            self.head = Table(c.vocab_size, c.width, c.initializer_stddev)
+        if c.biases:
+            self.bias = self.param("bias", nn.initializers.zeros, (c.vocab_size,), jnp.float32)
 
     def __call__(
         self,
@@ -202,7 +247,8 @@ class EncoderDecoder(nn.Module):
             tokens: int `[batch, target]`; with a cache, those that follow the ones it holds.
             context: `[batch, source, width]` from `encode`; None when the cache holds it already.
             context_present: `[batch, source]`, zero where the decoder does not look.
-            positions: int `[batch, target]`, or None to count on from the cache's length, or from 0.
+            positions: int `[batch, target]`, or None to count on from the cache's length, or from 0; of learned
+                positions only.
             cache: `empty_cache(config.decoder, batch, capacity)` and what earlier calls made of it, or None.
             deterministic: no dropout.
 
@@ -220,9 +266,11 @@ class EncoderDecoder(nn.Module):
         )
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """The table of tokens once more, and a bias: `[..., width] -> float32 [..., vocab_size]`."""
-        hidden = along_batch(hidden)
-        return affine(hidden, self.token.embedding.T, self.bias).astype(jnp.float32)
+        """Predictions of the token at each position: `[..., width] -> float32 [..., vocab_size]`."""
+        c = self.config
+        table = (self.token if c.tied_head else self.head).embedding
+        bias = self.bias if c.biases else jnp.zeros(c.vocab_size)
+        return affine(along_batch(hidden), table.T, bias).astype(jnp.float32)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         scale = math.sqrt(self.config.width) if self.config.scale_embeddings else 1.0
