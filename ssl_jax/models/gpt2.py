@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, packed_mask
-from ssl_jax.models.layers import Activation, Table, dropout
+from ssl_jax.models.layers import Activation, Table, dropout, tied_logits
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.placement import along_batch
 
@@ -151,5 +151,4 @@ class Gpt2(nn.Module):
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Predictions of the next token, float32: `[..., width] -> [..., vocab_size]`."""
-        embedding = self.embeddings.token.embedding.astype(hidden.dtype)
-        return jnp.einsum("...d,vd->...v", hidden, embedding).astype(jnp.float32)
+        return tied_logits(hidden, self.embeddings.token.embedding)

@@ -245,3 +245,29 @@ class Table(nn.Module):
 
     def __call__(self, index: jax.Array) -> jax.Array:
         return jnp.take(whole(self.embedding), index, axis=0)
+
+
+_FEW_ROWS = 64
+
+
+def tied_logits(hidden: jax.Array, table: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """A table of embeddings once more, as the output layer.
+
+    Args:
+        hidden: `[..., width]`.
+        table: float32 `[vocab, width]`.
+        bias: float32 `[vocab]`, or None.
+
+    Returns:
+        float32 `[..., vocab]`.
+    """
+    batch = hidden.shape[:-1]
+    if math.prod(batch) <= _FEW_ROWS:
+        # Decoding. With the table on the left, XLA on a CPU reads it as it lies and copies no part of it.
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        logits = jax.lax.dot_general(table.astype(hidden.dtype), rows, (((1,), (1,)), ((), ())))
+        logits = logits.T.reshape(*batch, -1).astype(jnp.float32)
+        return logits if bias is None else logits + bias.reshape((1,) * len(batch) + bias.shape)
+    if bias is None:
+        return jnp.einsum("...d,vd->...v", hidden, table.astype(hidden.dtype)).astype(jnp.float32)
+    return affine(hidden, table.T, bias).astype(jnp.float32)
