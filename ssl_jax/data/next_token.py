@@ -192,4 +192,4 @@ def _row(
 def _padded(document: np.ndarray, outside: int, start: int, stop: int) -> np.ndarray:
     """`document[start:stop]`, with `outside` for the place before it and for the one after it."""
     inside = document[max(start, 0) : stop]
-    return np.pad(inside.astype(np.int32), (start < 0, stop > len(document)), constant_values=outside)
+    return np.concatenate([[outside] * (start < 0), inside, [outside] * (stop > len(document))])

@@ -1,6 +1,6 @@
 """Curves of runs, as people look at them: one picture per kind of figure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -32,9 +32,41 @@ def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple[Fi
     return figure, axes
 
 
+def draw_matrix(
+    values: Sequence[Sequence[float]],
+    file: epath.Path,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    labels: tuple[str, str],
+) -> None:
+    """Draws shares between 0 and 1 as a heat map with the numbers in it.
+
+    labels: of the columns and of the rows.
+    """
+    figure, axes = new_axes(title=title, width=1.6 + 0.85 * len(columns), height=1.2 + 0.5 * len(rows))
+    axes.grid(visible=False)
+    axes.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.tick_params(length=0)
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            axes.text(
+                j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black"
+            )
+    save_figure(figure, file)
+
+
 def kind(name: str) -> str:
-    """Figures that share a last word share a picture: mlm_loss and nsp_loss are of the kind loss."""
-    return name.rsplit("_", 1)[-1]
+    """Figures that share a last word share a picture: mlm_loss and nsp_loss are of the kind loss.
+
+    One thing per another is a kind by itself, such as bits_per_byte.
+    """
+    return name if "_per_" in name else name.rsplit("_", 1)[-1]
 
 
 def draw_curves(
@@ -48,7 +80,7 @@ def draw_curves(
     names = list(names)
     files = []
     for group in dict.fromkeys(kind(name) for name in names):
-        figure, axes = new_axes(title=group)
+        figure, axes = new_axes(title=group.replace("_", " "))
         curves = 0
         for number, (label, lines) in enumerate(runs.items()):
             lines = list(lines)

@@ -1,0 +1,177 @@
+"""GPT-2: predict the next token (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
+
+python -m experiments.gpt2                              # offline, on 2 CPU cores
+python -m experiments.gpt2 small --workdir gs://...     # 124M parameters, for a TPU pod
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ssl_jax.cli import main
+from ssl_jax.data.next_token import NextTokenRows, NextTokenWindows, batch_shapes, token_bytes
+from ssl_jax.data.pretraining_text import PretrainingText, TextConfig, open_pretraining_text
+from ssl_jax.evals.language import show_bits_per_byte
+from ssl_jax.evals.text_samples import SamplesConfig, check_samples, write_samples
+from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.methods.next_token import next_token
+from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.models.gpt2 import SIZES, Gpt2Config
+from ssl_jax.training.experiment import Data, Experiment, Phase, Report, TrainConfig
+from ssl_jax.training.folder import writing
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.sharding import MeshConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """GPT-2 pretraining."""
+
+    steps: int = 600_000
+    """Steps."""
+    length: int = 1024
+    """Tokens per row."""
+    stride: int | None = None
+    """Places between two windows of held-out text, each of `length`; None for the length, so that none overlap."""
+    data: TextConfig = field(
+        default_factory=lambda: TextConfig(source="tfds:c4/webtextlike", lowercase=False)
+    )
+    model: Gpt2Config = SIZES["small"]
+    samples: SamplesConfig = field(default_factory=SamplesConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(name="adamw", beta2=0.95, epsilon=1e-8, weight_decay=0.1)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(6e-4, warmup_steps=2000, decay="cosine", final_fraction=0.1)
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            batch_size=512, log_every=100, eval_every=2000, save_every=2000, keep_every=50_000
+        )
+    )
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+
+PAPER = Config(model=replace(SIZES["small"], dropout=0.0, attention_dropout=0.0, dtype="bfloat16"))
+
+
+def paper(size: str, learning_rate: float, **model: object) -> Config:
+    """The settings of the small one, with the peak that GPT-3's table 2.1 (arXiv:2005.14165) has for this size."""
+    own = {name: getattr(PAPER.model, name) for name in ("dropout", "attention_dropout", "dtype")}
+    return replace(
+        PAPER,
+        model=replace(SIZES[size], **own, **model),
+        schedule=replace(PAPER.schedule, learning_rate=learning_rate),
+    )
+
+
+OFFLINE = Config(
+    steps=1500,
+    length=128,
+    data=TextConfig(source="pydocs", lowercase=False, byte_fallback=True, heldout_rows=1000),
+    model=Gpt2Config(
+        vocab_size=2048,
+        positions=128,
+        layers=2,
+        width=128,
+        heads=4,
+        mlp_width=512,
+        dropout=0.0,
+        attention_dropout=0.0,
+    ),
+    optimizer=OptimizerConfig(name="adamw", beta2=0.98, epsilon=1e-8, weight_decay=0.1),
+    schedule=ScheduleConfig(learning_rate=2e-3, warmup_steps=100, decay="cosine", final_fraction=0.1),
+    train=TrainConfig(batch_size=16, log_every=25, eval_every=500, save_every=500, keep_every=500),
+)
+
+PRESETS = {
+    "tiny": OFFLINE,
+    "small": PAPER,
+    "medium": paper("medium", 3e-4),
+    "large": paper("large", 2.5e-4),
+    "xl": paper("xl", 2e-4),
+}
+
+
+def build(config: Config) -> Experiment:
+    """Model and loss; packed rows; windows of held-out text; the optimiser; samples, and figures beside counting."""
+    tasks = next_token(config.model)
+    schedule = make_schedule(config.schedule, config.steps)
+    stride = config.stride or config.length
+    windows_of = f"windows of {config.length} tokens, stride {stride}"
+
+    def rows(corpus, length, tokenizer) -> NextTokenRows:  # noqa: ANN001
+        return NextTokenRows(corpus, length, tokenizer.special)
+
+    def windows(corpus, length, tokenizer) -> NextTokenWindows:  # noqa: ANN001
+        limits = {"stride": stride, "most_rows": config.data.heldout_rows}
+        return NextTokenWindows(corpus, length, tokenizer.special, token_bytes(tokenizer), **limits)
+
+    def open_data(folder) -> Data:  # noqa: ANN001
+        text = open_pretraining_text(
+            config.data,
+            folder,
+            make_rows=rows,
+            make_heldout_rows=windows,
+            joined=True,
+            vocab_size=config.model.vocab_size,
+            lengths=[config.length],
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+        )
+        check_samples(config.samples, tasks.decoder, text.tokenizer)
+        return Data(text.train, ({"heldout": text.heldout[0]},), text.identity, details=text)
+
+    def sample(report: Report) -> None:
+        text: PretrainingText = report.data.details
+        texts = write_samples(config.samples, tasks.decoder, report.variables["params"], text.tokenizer)
+        figures = report.figures["heldout"]
+        head = f"step {report.step}: perplexity {figures['perplexity']:.2f} per held-out token, {windows_of}"
+        report.say(head)
+        if report.writes and texts:
+            file = report.folder / "samples" / f"step-{report.step}.txt"
+            with writing(file):
+                file.parent.mkdir(exist_ok=True)
+                file.write_text("\n\n".join([head, *texts]) + "\n")
+
+    def report(report: Report) -> None:
+        text: PretrainingText = report.data.details
+        heldout = windows(text.heldout_corpus, config.length, text.tokenizer).corpus
+        show_bits_per_byte(text, heldout, report.figures["heldout"], windows_of, report.say)
+        report.say("\nsamples:")
+        for written in write_samples(
+            config.samples, tasks.decoder, report.variables["params"], text.tokenizer
+        ):
+            report.say(f"  {written}\n")
+
+    return Experiment(
+        method=tasks.method,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        train=config.train,
+        mesh=config.mesh,
+        phases=(
+            Phase(
+                config.steps,
+                batch_shapes(config.train.batch_size, config.length),
+                work=("tokens", config.train.batch_size * config.length),
+            ),
+        ),
+        open_data=open_data,
+        evaluate=tasks.evaluate,
+        derive=lambda figures: {
+            "perplexity": float(np.exp(figures["next_token_loss"])),
+            "stride": float(stride),
+        },
+        rules=TRANSFORMER,
+        schedules={"learning_rate": schedule},
+        headline=("next_token_loss", "bits_per_byte"),
+        sample=sample,
+        report=report,
+        decoder=tasks.decoder,
+        import_weights=lambda path: load_gpt2(path)[1],
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
