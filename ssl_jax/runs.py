@@ -1,5 +1,6 @@
 """A run folder opened for reading: its experiment, its data, and the model of every checkpoint."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment
-from ssl_jax.training.sharding import MeshConfig, make_mesh
+from ssl_jax.training.sharding import MeshConfig, make_mesh, place
 
 
 class OpenedRun(NamedTuple):
@@ -40,6 +41,26 @@ def open_run(folder: epath.Path) -> OpenedRun:
     run_folder.check_data(folder, data.identity)
     mesh = make_mesh(_mesh_at_hand(experiment))
     return OpenedRun(experiment, data, mesh, Program(experiment, mesh), checkpoints)
+
+
+def open_model(folder: epath.Path, step: int | None = None) -> tuple[Experiment, dict[str, Tree]]:
+    """The experiment of a run, and its model {"params": ..., **extras} at a checkpoint, without opening its data.
+
+    step: of the checkpoint; None for the newest. UserError if there is none, or not this one.
+    """
+    experiment, _ = load_experiment(folder)
+    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        steps = checkpoints.steps()
+        if not steps:
+            raise UserError(f"{folder}: has no complete checkpoint.")
+        if step is not None and step not in steps:
+            raise UserError(
+                f"{folder}: has no checkpoint of step {step}; there are {', '.join(map(str, steps))}."
+            )
+        chosen = steps[-1] if step is None else step
+        mesh = make_mesh(_mesh_at_hand(experiment))
+        shapes = place(mesh, experiment.rules, checkpoints.model_shapes(chosen))
+        return experiment, dict(checkpoints.restore_model(chosen, shapes))
 
 
 def _mesh_at_hand(experiment: Experiment) -> MeshConfig:

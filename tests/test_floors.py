@@ -22,6 +22,7 @@ FLOORS = (
     ("ssl_jax.image_pretraining", "ssl_jax.denoising_pretraining"),
     ("ssl_jax.cli",),
     ("ssl_jax.runs",),
+    ("ssl_jax.language_models",),
     ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate"),
     ("experiments",),
 )

@@ -1,0 +1,118 @@
+"""Language models opened for writing: those of run folders, and imported weights."""
+
+import re
+
+from etils import epath
+
+from ssl_jax.data.tokenizers import Tokenizer, open_tokenizer
+from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
+from ssl_jax.errors import UserError
+from ssl_jax.evals.few_shot import LanguageModel
+from ssl_jax.hub.bart import load_bart
+from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.method import Tree
+from ssl_jax.models.encoder_decoder import EncoderDecoder
+from ssl_jax.models.gpt2 import Gpt2
+from ssl_jax.runs import open_model
+from ssl_jax.training.folder import CONFIG, read_json
+
+TOKENIZERS = ("tokenizer.model", "tokenizer.json", "vocab.json", "vocab.txt")
+"""File names of tokenizers in a folder, in the order they are looked for."""
+
+MASK = "[MASK]"
+"""Stands in a source text for what is missing."""
+
+
+def open_language_model(source: str) -> LanguageModel:
+    """A model that writes text, prepared for writing.
+
+    Args:
+        source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART or mBART
+            weights: config.json, model.safetensors and the files of the tokenizer.
+
+    Raises:
+        UserError: there is no such folder or checkpoint, the folder has no tokenizer or another model's, or the model
+            writes no text.
+    """
+    name, step = re.fullmatch(r"(.*?)(?:@(\d+))?", source).groups()
+    folder = epath.Path(name).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{name}: no such folder; expected a run folder, or one of GPT-2 or BART weights.")
+    if (folder / "checkpoints").exists():
+        return _of_run(folder, int(step) if step else None)
+    if (folder / "model.safetensors").exists():
+        return _imported(folder)
+    raise UserError(
+        f"{name}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
+        "model.safetensors and the files of a tokenizer)."
+    )
+
+
+def encode_prompt(model: LanguageModel, text: str) -> list[int]:
+    """A prompt as the model reads it.
+
+    A model that continues text reads what its texts begin with, then the prompt; at least [BOS]. A source text stands
+    between [BOS] and [EOS], and "[MASK]" in it is the token for what is missing.
+
+    Raises:
+        UserError: a source text is empty.
+    """
+    encode, special = model.tokenizer.encode, model.tokenizer.special
+    if not model.decoder.reads_source:
+        return [*model.begin, *encode(text)] or [special.cls]
+    if not text.strip():
+        raise UserError(
+            "the prompt is empty: this model writes what it makes of a source text; give it one, in which [MASK] "
+            "stands for what is missing."
+        )
+    first, *rest = (encode(part) for part in text.split(MASK))
+    masked = [token for part in rest for token in (special.mask, *part)]
+    return [*model.begin, *first, *masked, model.end]
+
+
+def _of_run(folder: epath.Path, step: int | None) -> LanguageModel:
+    experiment, variables = open_model(folder, step)
+    decoder = experiment.decoder
+    if decoder is None:
+        raise UserError(
+            f"{folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
+        )
+    tokenizer = _tokenizer(folder)
+    begin, end = (tokenizer.special.cls,), tokenizer.special.sep
+    return LanguageModel(decoder, prepare(decoder, variables["params"]), tokenizer, begin, end)
+
+
+def _imported(folder: epath.Path) -> LanguageModel:
+    tokenizer = _tokenizer(folder)
+    decoder, params, vocab_size = _import(folder, tokenizer)
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {vocab_size}: they do not belong "
+            "together. Put the files of the model's own tokenizer there."
+        )
+    begin = (tokenizer.special.cls,) if decoder.reads_source else ()
+    return LanguageModel(decoder, prepare(decoder, params), tokenizer, begin, tokenizer.special.sep)
+
+
+def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
+    """Decoder, parameters and size of the vocabulary."""
+    settings = read_json(folder / CONFIG)
+    family = settings.get("model_type")
+    if family == "gpt2":
+        config, params = load_gpt2(folder)
+        return causal_decoder(Gpt2(config)), params, config.vocab_size
+    if family in ("bart", "mbart"):
+        config, params = load_bart(folder)
+        start = settings.get("decoder_start_token_id")
+        start = tokenizer.special.sep if start is None else start
+        return source_decoder(EncoderDecoder(config), start), params, config.vocab_size
+    raise UserError(
+        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart or mbart."
+    )
+
+
+def _tokenizer(folder: epath.Path) -> Tokenizer:
+    for name in TOKENIZERS:
+        if (folder / name).is_file():
+            return open_tokenizer(folder / name)
+    raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(TOKENIZERS)} in it.")
