@@ -5,15 +5,14 @@ choosing settings (validation) or for the final figure (test) is decided by a ha
 """
 
 import hashlib
-import itertools
 from typing import Literal, Protocol
 
 import numpy as np
 
 from ssl_jax.errors import UserError
 
-PAD, BOS, FIRST_SYMBOL = range(3)
-"""Token ids; symbols follow."""
+PAD = 0
+"""The token that fills up a sequence. One for each family follows, which its sequences begin with, then symbols."""
 
 Split = Literal["train", "validation", "test"]
 HELDOUT_SHARE = 0.15
@@ -21,122 +20,82 @@ HELDOUT_SHARE = 0.15
 
 
 class Family(Protocol):
-    """A set of functions from `input_length` symbols to `output_length` symbols.
+    """A set of functions from symbols to other symbols.
 
     Attributes:
       name: in figures.
-      symbols: size of the alphabet; symbols are 0 to symbols - 1.
+      inputs, outputs: sizes of the two alphabets. Inputs are 0 to inputs - 1, outputs 0 to outputs - 1.
     """
 
     name: str
-    symbols: int
-    input_length: int
-    output_length: int
+    inputs: int
+    outputs: int
 
-    def functions(self, rng: np.random.Generator) -> np.ndarray:
-        """One of the functions, all of them equally likely, as int `[parameters]`."""
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """One of the functions, all of them equally likely: int `[inputs]`, the output of every input."""
 
-    def inputs(self, pairs: int, rng: np.random.Generator) -> np.ndarray:
-        """Queries of one sequence, int `[pairs, input_length]`, drawn without regard to the function."""
+    def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The chance, float `[pairs]`, with which one who knows the family answers query k, given the pairs before it.
 
-    def apply(self, function: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        """int `[pairs, output_length]`."""
-
-    def ideal(self, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """The chance, float `[pairs]`, with which a learner who knows the family answers pair k, given those before it.
-
-        All functions are equally likely to this learner; it names the most probable answer (Bayes).
+        All functions are equally likely to this ideal learner, who names the most probable answer (Bayes).
         """
 
 
 class Substitutions:
-    """All permutations of an alphabet: each example tells one value, and of the others only what they are not.
-
-    Half of the queries are of a symbol that an example has shown, as far as there is one, and half of a new one.
-    """
+    """All one-to-one maps of an alphabet to another: an example tells one value, and what the others are not."""
 
     name = "substitution"
-    input_length = output_length = 1
 
     def __init__(self, symbols: int):
-        self.symbols = symbols
+        self.inputs = self.outputs = symbols
 
-    def functions(self, rng: np.random.Generator) -> np.ndarray:
-        return rng.permutation(self.symbols)
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.inputs)
 
-    def inputs(self, pairs: int, rng: np.random.Generator) -> np.ndarray:
-        order = rng.permutation(self.symbols)  # the symbols, as they turn up
-        queries, seen = [], 0
-        for again in rng.random(pairs) < 0.5:
-            if seen and (again or seen == self.symbols):
-                queries.append(order[rng.integers(seen)])
-            else:
-                queries.append(order[seen])
-                seen += 1
-        return np.array(queries)[:, None]
-
-    def apply(self, function: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        return function[inputs]
-
-    def ideal(self, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        again = shown_before(inputs)
-        left = self.symbols - np.cumsum(~again) + 1  # values that a new symbol may have
+    def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        again = shown_before(queries)
+        left = self.outputs - np.cumsum(~again) + 1  # values that a new symbol may have
         return np.where(again, 1.0, 1 / left)
 
 
-class Rearrangements:
-    """Words whose image has, at every place, the letter from some place of the word: `abcd => dbba`.
+class Dialects:
+    """Every word has one translation in each of several dialects; f says which dialect a class of words is in.
 
-    All `length ** length` choices of the places. The letters of a word are distinct, so that one example tells the
-    function of every word; a query is hardly ever a word that was shown.
+    Which words make a class, and the translations, are the same in all sequences: an example tells the value of every
+    word of its class, also of those that were never shown. The inputs are `classes` runs of `words` words; the
+    translation of a word into a dialect is output `word * dialects + dialect`.
     """
 
-    name = "rearrangement"
+    name = "dialect"
 
-    def __init__(self, symbols: int, length: int):
-        if length > symbols:
-            raise UserError(
-                f"words of {length} distinct letters need an alphabet of as many; it has {symbols}."
-            )
-        self.symbols = symbols
-        self.input_length = self.output_length = length
-        self._all = np.array(list(itertools.product(range(length), repeat=length)))
+    def __init__(self, classes: int, words: int, dialects: int):
+        self.inputs, self.outputs = classes * words, classes * words * dialects
+        self._classes, self._words, self._dialects = classes, words, dialects
 
-    def functions(self, rng: np.random.Generator) -> np.ndarray:
-        return rng.integers(self.input_length, size=self.input_length)
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        of_class = rng.integers(self._dialects, size=self._classes)
+        return np.arange(self.inputs) * self._dialects + np.repeat(of_class, self._words)
 
-    def inputs(self, pairs: int, rng: np.random.Generator) -> np.ndarray:
-        return rng.random((pairs, self.symbols)).argsort(axis=1)[:, : self.input_length]
-
-    def apply(self, function: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        return inputs[:, function]
-
-    def ideal(self, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        return ideal_by_enumeration(self, self._all, inputs, outputs)
+    def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        return np.where(shown_before(queries // self._words), 1.0, 1 / self._dialects)
 
 
-def ideal_by_enumeration(
-    family: Family, functions: np.ndarray, inputs: np.ndarray, outputs: np.ndarray
-) -> np.ndarray:
-    """`Family.ideal` of a family small enough to list: `functions [functions, parameters]`.
-
-    Of the functions that agree with all examples before pair k, the largest share with one answer to its query.
-    """
-    answers = np.stack([family.apply(function, inputs) for function in functions])
-    agrees = (answers == outputs).all(-1)  # [functions, pairs]
-    possible = np.ones(len(functions), bool)
-    ideal = []
-    for pair in range(len(inputs)):
-        _, counts = np.unique(answers[possible, pair], axis=0, return_counts=True)
-        ideal.append(counts.max() / counts.sum())
-        possible &= agrees[:, pair]
-    return np.array(ideal)
+def shown_before(queries: np.ndarray) -> np.ndarray:
+    """Whether each of `queries [pairs]` is among those before it, bool `[pairs]`."""
+    return np.tril(queries[:, None] == queries[None], -1).any(-1)
 
 
-def shown_before(inputs: np.ndarray) -> np.ndarray:
-    """Whether each of `inputs [pairs, input_length]` is among those before it, bool `[pairs]`."""
-    same = (inputs[:, None] == inputs[None]).all(-1)
-    return np.tril(same, -1).any(-1)
+def draw_queries(inputs: int, pairs: int, rng: np.random.Generator) -> np.ndarray:
+    """Queries of one sequence, int `[pairs]`: half of them new, half shown before, as far as there are such."""
+    order = rng.permutation(inputs)  # as they turn up
+    queries, seen = [], 0
+    for again in rng.random(pairs) < 0.5:
+        if seen and (again or seen == inputs):
+            queries.append(order[rng.integers(seen)])
+        else:
+            queries.append(order[seen])
+            seen += 1
+    return np.array(queries)
 
 
 def split_of(family: Family, function: np.ndarray) -> Split:
@@ -149,72 +108,58 @@ def split_of(family: Family, function: np.ndarray) -> Split:
 
 
 class FunctionSequences:
-    """Sequences `[BOS] x f(x) x f(x) ...` as training examples, a token for each symbol.
+    """Sequences `[family] x f(x) x f(x) ...` as training examples.
 
-    Each has a function of a family, both drawn from the `rng` it is called with. A sequence holds as many pairs as fit
-    into `length` tokens; the rest is padding. There are no tokens for arrows and newlines: in a sequence of words of
-    one length they would stand where they always do, and only make it longer.
+    Each has a function of a family, both drawn from the `rng` it is called with. The first token names the family, as a
+    description does with a task; the symbols of a family are tokens of its own. There are no tokens for arrows and
+    newlines: they would stand where they always do.
 
     Raises:
-      UserError: the length is too short for two pairs of some family.
+      UserError: fewer than two pairs.
     """
 
-    def __init__(self, families: tuple[Family, ...], length: int, split: Split):
-        self.families, self.length, self._split = families, length, split
-        self.pairs = [(length - 1) // _tokens_per_pair(family) for family in families]
-        for family, pairs in zip(families, self.pairs, strict=True):
-            if pairs < 2:
-                least = 1 + 2 * _tokens_per_pair(family)
-                raise UserError(
-                    f"length {length}: too short for two pairs of {family.name}; give at least {least}."
-                )
+    def __init__(self, families: tuple[Family, ...], pairs: int, split: Split):
+        if pairs < 2:
+            raise UserError(f"sequences of {pairs} examples: there must be at least 2.")
+        self.families, self.pairs, self._split = families, pairs, split
+        sizes = [family.inputs + family.outputs for family in families]
+        self._first = 1 + len(families) + np.cumsum([0, *sizes])
 
     @property
     def vocab_size(self) -> int:
-        """Ids in use."""
-        return FIRST_SYMBOL + max(family.symbols for family in self.families)
+        """Tokens in use."""
+        return int(self._first[-1])
+
+    @property
+    def length(self) -> int:
+        """Tokens of a sequence."""
+        return 1 + 2 * self.pairs
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """int32 `tokens [length]`; `answers [length]`, k at the tokens of the k-th f(x), from 1, else 0; `label`.
-
-        `label` is the number of the family.
-        """
+        """int32 `tokens [length]`, and `label`, the number of the family."""
         number = int(rng.integers(len(self.families)))
-        family, pairs = self.families[number], self.pairs[number]
-        function = family.functions(rng)
+        family, first = self.families[number], self._first[number]
+        function = family.draw(rng)
         while split_of(family, function) != self._split:
-            function = family.functions(rng)
-        inputs = family.inputs(pairs, rng)
-        outputs = family.apply(function, inputs)
-
-        rows = np.concatenate([inputs, outputs], axis=1) + FIRST_SYMBOL
-        tokens = np.full(self.length, PAD, np.int32)
-        tokens[: 1 + rows.size] = np.concatenate([[BOS], rows.ravel()])
-        is_answer = np.zeros(rows.shape, np.int32)
-        is_answer[:, family.input_length :] = np.arange(1, pairs + 1)[:, None]
-        answers = np.zeros(self.length, np.int32)
-        answers[1 : 1 + rows.size] = is_answer.ravel()
-        return {"tokens": tokens, "answers": answers, "label": np.int32(number)}
+            function = family.draw(rng)
+        queries = draw_queries(family.inputs, self.pairs, rng)
+        pairs = np.stack([first + queries, first + family.inputs + function[queries]], axis=1)
+        tokens = np.concatenate([[1 + number], pairs.ravel()])
+        return {"tokens": tokens.astype(np.int32), "label": np.int32(number)}
 
     def with_ideal(self, example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """An example and, for evaluation, what an ideal learner does with it.
 
-        Adds, `[most pairs]`: float32 `ideal`, its chance of answering pair k right, 0 where there is no such pair;
-        int32 `shown`, 1 where an example has shown the very query, 0 where none has, -1 where there is no such pair.
+        Adds, `[pairs]`: float32 `ideal`, its chance of answering query k right; int32 `shown`, whether an example has
+        shown that very query.
         """
-        family, pairs = self.families[int(example["label"])], self.pairs[int(example["label"])]
-        inputs, outputs = read_pairs(family, pairs, example["tokens"])
-        ideal, shown = np.zeros(max(self.pairs), np.float32), np.full(max(self.pairs), -1, np.int32)
-        ideal[:pairs], shown[:pairs] = family.ideal(inputs, outputs), shown_before(inputs)
-        return {**example, "ideal": ideal, "shown": shown}
+        family, queries, answers = self.read(example)
+        ideal = family.ideal(queries, answers)
+        return {**example, "ideal": ideal.astype(np.float32), "shown": shown_before(queries).astype(np.int32)}
 
-
-def read_pairs(family: Family, pairs: int, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`(inputs [pairs, input_length], outputs [pairs, output_length])` of a sequence's tokens."""
-    width = _tokens_per_pair(family)
-    rows = tokens[1 : 1 + pairs * width].reshape(pairs, width) - FIRST_SYMBOL
-    return rows[:, : family.input_length], rows[:, family.input_length :]
-
-
-def _tokens_per_pair(family: Family) -> int:
-    return family.input_length + family.output_length
+    def read(self, example: dict[str, np.ndarray]) -> tuple[Family, np.ndarray, np.ndarray]:
+        """Family, queries `[pairs]` and answers `[pairs]` of an example."""
+        number = int(example["label"])
+        family, first = self.families[number], self._first[number]
+        queries, answers = example["tokens"][1:].reshape(-1, 2).T - first
+        return family, queries, answers - family.inputs

@@ -1,4 +1,4 @@
-"""Functions by hash into splits, sequences to the letter, and the ideal learner against an enumeration of its own."""
+"""Functions by hash into splits, sequences to the letter, and the ideal learner against an enumeration."""
 
 import itertools
 from collections import Counter
@@ -9,73 +9,85 @@ import numpy as np
 import pytest
 
 from ssl_jax.data.functions import (
-    BOS,
-    FIRST_SYMBOL,
-    PAD,
+    Dialects,
     FunctionSequences,
-    Rearrangements,
     Substitutions,
-    ideal_by_enumeration,
-    read_pairs,
+    draw_queries,
     shown_before,
     split_of,
 )
 from ssl_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-WORDS = Rearrangements(6, 3)
 LETTERS = Substitutions(5)
+WORDS = Dialects(classes=3, words=2, dialects=3)
 
 
-def sequences(split, count=40, families=(LETTERS, WORDS), length=41):
-    make = FunctionSequences(families, length, split)
+def all_functions(family):
+    """Every function of a small family, with nothing of how the family draws them."""
+    if isinstance(family, Substitutions):
+        return [np.array(f) for f in itertools.permutations(range(family.inputs))]
+    return [
+        np.array([word * 3 + of_class[word // 2] for word in range(6)])
+        for of_class in itertools.product(range(3), repeat=3)
+    ]
+
+
+def sequences(split, count=40, families=(LETTERS, WORDS), pairs=10):
+    make = FunctionSequences(families, pairs, split)
     return make, list(grain.MapDataset.range(count).seed(3).random_map(make))
 
 
-def function_of(family, inputs, outputs):
-    """The places that a rearrangement takes its letters from, read off one example."""
-    return tuple(int(np.flatnonzero(inputs[0] == letter)[0]) for letter in outputs[0])
+@pytest.mark.parametrize("family", [LETTERS, WORDS], ids=["substitution", "dialect"])
+def test_families_draw_all_functions_alike(family):
+    rng = np.random.default_rng(0)
+    drawn = Counter(tuple(family.draw(rng).tolist()) for _ in range(20_000))
+    wanted = {tuple(f.tolist()) for f in all_functions(family)}
+    assert drawn.keys() == wanted
+    expected = 20_000 / len(wanted)
+    assert all(abs(count - expected) < 5 * expected**0.5 for count in drawn.values())
+    assert all(min(f) >= 0 and max(f) < family.outputs for f in wanted)
 
 
 def test_no_function_is_in_two_splits():
-    all_functions = list(itertools.product(range(3), repeat=3))
-    parts = Counter(split_of(WORDS, np.array(f)) for f in all_functions)
-    assert set(parts) == set(SPLITS)
+    functions = [tuple(f.tolist()) for f in all_functions(WORDS)]
     found = {}
     for split in SPLITS:
-        make, rows = sequences(split, 200, (WORDS,))
-        pairs = (read_pairs(WORDS, make.pairs[0], row["tokens"]) for row in rows)
-        found[split] = {function_of(WORDS, *pair) for pair in pairs}
-        assert found[split] == {f for f in all_functions if split_of(WORDS, np.array(f)) == split}
-    assert not found["train"] & (found["validation"] | found["test"])
-    assert not found["validation"] & found["test"]
+        make, rows = sequences(split, 400, (WORDS,), 40)  # long enough to show all six words
+        found[split] = set()
+        for row in rows:
+            _, queries, answers = make.read(row)
+            values = dict(zip(queries.tolist(), answers.tolist(), strict=True))
+            found[split].add(tuple(values[word] for word in range(6)))
+        assert found[split] == {f for f in functions if split_of(WORDS, np.array(f)) == split}
+    assert all(found.values())
+    assert sum(map(len, found.values())) == len(functions) == len(set.union(*found.values()))
 
 
 def test_the_share_of_each_split():
     rng = np.random.default_rng(0)
-    parts = Counter(split_of(LETTERS, Substitutions(16).functions(rng)) for _ in range(4000))
+    parts = Counter(split_of(LETTERS, Substitutions(16).draw(rng)) for _ in range(4000))
     for split, share in {"train": 0.7, "validation": 0.15, "test": 0.15}.items():
         assert parts[split] / 4000 == pytest.approx(share, abs=0.025)
 
 
 def test_a_sequence_to_the_letter():
-    class Doubling(Rearrangements):
-        def inputs(self, pairs, rng):
-            return np.array([[0, 1], [2, 0], [1, 2]])[:pairs]
+    class Fixed(Substitutions):
+        def draw(self, rng):
+            return np.array([2, 0, 1])
 
-        def functions(self, rng):
-            return np.array([1, 1])
-
-    family = Doubling(3, 2)
-    make = FunctionSequences((family,), 11, split_of(family, np.array([1, 1])))
-    row = make(0, np.random.default_rng(0))
-    a, b, c = FIRST_SYMBOL, FIRST_SYMBOL + 1, FIRST_SYMBOL + 2
-    assert row["tokens"].tolist() == [BOS, a, b, b, b, c, a, a, a, PAD, PAD]
-    assert row["answers"].tolist() == [0, 0, 0, 1, 1, 0, 0, 2, 2, 0, 0]
-    assert (row["label"], make.vocab_size) == (0, FIRST_SYMBOL + 3)
+    make = FunctionSequences((WORDS, Fixed(3)), 4, split_of(Fixed(3), np.array([2, 0, 1])))
+    assert (make.length, make.vocab_size) == (9, 1 + 2 + (6 + 18) + (3 + 3))
+    row = next(row for i in range(99) if (row := make(0, np.random.default_rng(i)))["label"] == 1)
+    x, y = 3 + 24, 3 + 24 + 3  # first tokens of the inputs and of the outputs
+    queries = row["tokens"][1::2] - x
+    assert row["tokens"].tolist() == [2, *itertools.chain(*((x + q, y + [2, 0, 1][q]) for q in queries))]
+    family, again, answers = make.read(row)
+    assert (family.name, again.tolist()) == ("substitution", queries.tolist())
+    assert answers.tolist() == [[2, 0, 1][q] for q in queries]
     ideal = make.with_ideal(row)
-    assert ideal["ideal"].tolist() == [0.25, 1.0]
-    assert ideal["shown"].tolist() == [0, 0]
+    assert ideal["ideal"][0] == np.float32(1 / 3)
+    assert ideal["shown"].tolist() == [int(q in queries[:i]) for i, q in enumerate(queries)]
 
 
 def test_sequences_are_functions_of_seed_and_index():
@@ -88,74 +100,40 @@ def test_sequences_are_functions_of_seed_and_index():
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_answers_follow_from_one_function(split):
+def test_answers_follow_from_one_function_of_the_split(split):
     make, rows = sequences(split)
     for row in rows:
-        family, pairs = make.families[row["label"]], make.pairs[row["label"]]
-        inputs, outputs = read_pairs(family, pairs, row["tokens"])
-        if family is LETTERS:
-            values = dict(zip(inputs[:, 0], outputs[:, 0], strict=True))
-            assert len(set(values.values())) == len(values)
-            assert all(values[x] == y for [x], [y] in zip(inputs, outputs, strict=True))
-        else:
-            assert (outputs == inputs[:, list(function_of(family, inputs, outputs))]).all()
-            assert all(len(set(word)) == len(word) for word in inputs.tolist())
+        family, queries, answers = make.read(row)
+        assert any(
+            (f[queries] == answers).all() and split_of(family, f) == split for f in all_functions(family)
+        )
 
 
 def test_half_of_the_queries_were_shown():
     rng = np.random.default_rng(0)
-    shown = np.stack([shown_before(Substitutions(30).inputs(12, rng)) for _ in range(2000)])
+    shown = np.stack([shown_before(draw_queries(30, 12, rng)) for _ in range(2000)])
     assert not shown[:, 0].any()
     np.testing.assert_allclose(shown[:, 1:].mean(0), 0.5, atol=0.05)
-    small = np.stack([shown_before(LETTERS.inputs(40, rng)) for _ in range(50)])
+    small = np.stack([shown_before(draw_queries(5, 40, rng)) for _ in range(50)])
     assert ((~small).sum(1) == 5).all()  # every symbol is new once
-
-
-def enumerated(family, functions, inputs, outputs):
-    """The best learner's chance at each pair, in fractions: the largest posterior probability of an answer."""
-    chances = []
-    for pair in range(len(inputs)):
-        consistent = [
-            f
-            for f in functions
-            if all((family.apply(f, inputs[j : j + 1]) == outputs[j]).all() for j in range(pair))
-        ]
-        answers = Counter(tuple(family.apply(f, inputs[pair : pair + 1])[0].tolist()) for f in consistent)
-        chances.append(Fraction(max(answers.values()), len(consistent)))
-    return [float(chance) for chance in chances]
 
 
 @pytest.mark.parametrize("family", [LETTERS, Substitutions(3), WORDS], ids=["five", "three", "words"])
 def test_the_ideal_learner_by_enumeration(family):
-    if isinstance(family, Rearrangements):
-        functions = [np.array(f) for f in itertools.product(range(3), repeat=3)]
-    else:
-        functions = [np.array(f) for f in itertools.permutations(range(family.symbols))]
+    """The largest posterior probability of an answer, when all functions are equally likely before."""
+    functions = all_functions(family)
     rng = np.random.default_rng(1)
     for _ in range(10):
-        inputs = family.inputs(7, rng)
-        outputs = family.apply(family.functions(rng), inputs)
-        wanted = enumerated(family, functions, inputs, outputs)
-        np.testing.assert_allclose(family.ideal(inputs, outputs), wanted)
-        np.testing.assert_allclose(ideal_by_enumeration(family, np.array(functions), inputs, outputs), wanted)
+        queries = draw_queries(family.inputs, 9, rng)
+        answers = family.draw(rng)[queries]
+        wanted = []
+        for pair, query in enumerate(queries):
+            consistent = [f for f in functions if (f[queries[:pair]] == answers[:pair]).all()]
+            counts = Counter(f[query] for f in consistent)
+            wanted.append(Fraction(max(counts.values()), len(consistent)))
+        np.testing.assert_allclose(family.ideal(queries, answers), [float(chance) for chance in wanted])
 
 
-def test_repeated_letters_leave_a_choice():
-    """`aab => aab` may be three or more functions; the second example decides."""
-    inputs, outputs = np.array([[0, 0, 1], [2, 3, 4]]), np.array([[0, 0, 1], [2, 3, 4]])
-    np.testing.assert_allclose(WORDS.ideal(inputs, outputs)[1], 1 / 4)
-
-
-@pytest.mark.parametrize(
-    ("make", "named"),
-    [
-        (
-            lambda: FunctionSequences((WORDS,), 12, "train"),
-            "length 12: too short .* rearrangement; give at least 13",
-        ),
-        (lambda: Rearrangements(3, 4), "4 distinct letters"),
-    ],
-)
-def test_sizes_that_do_not_fit(make, named):
-    with pytest.raises(UserError, match=named):
-        make()
+def test_a_sequence_of_one_pair():
+    with pytest.raises(UserError, match="sequences of 1 examples: there must be at least 2"):
+        FunctionSequences((WORDS,), 1, "train")
