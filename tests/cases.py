@@ -56,8 +56,21 @@ def byol(folder: Path) -> list[object]:
     return [*encoder, *views, *heads, *length, *rhythm(10)]
 
 
+def gpt2(folder: Path) -> list[object]:
+    """One layer of 16 with dropout, on packed rows; a sample after each evaluation."""
+    sizes = {"vocab_size": 320, "positions": 32, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
+    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
+    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 20]
+    samples = ["--samples.prompts", "abba", "", "--samples.new_tokens", 8]
+    length = ["--steps", 40, "--length", 32, "--stride", 16, "--train.batch_size", 8]
+    length += ["--schedule.warmup_steps", 5]
+    return [*model, *dropout, *data, *samples, *length, *rhythm(10)]
+
+
 CASES = {
     "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
     "bert": Case("experiments.bert", bert, 60),
+    "gpt2": Case("experiments.gpt2", gpt2, 40, kills=0),
     "byol": Case("experiments.byol", byol, 40, kills=0),
 }

@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment, and started again has the log of a run that was not."""
+"""A run that is killed, at any moment, and started again has the log and the samples of a run that was not."""
 
 import random
 import signal
@@ -11,12 +11,19 @@ from tests import processes
 from tests.cases import CASES
 
 
+def samples(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (folder / "samples").glob("*")}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
-    """kill -9 at random steps and in the middle of a save, then SIGTERM; each time the same command again."""
+    """kill -9 at random steps and in the middle of a save, then SIGTERM; each time the same command again.
+
+    The undisturbed run compiles its programs itself, the others share theirs.
+    """
     case = CASES[name]
     arguments, folder = case.arguments(tmp_path), tmp_path / "killed"
-    code, out, err = processes.run(case.module, arguments, tmp_path / "undisturbed")
+    code, out, err = processes.run(case.module, arguments, tmp_path / "undisturbed", compiled=False)
     assert (code, err) == (0, ""), out
     wanted = processes.log(tmp_path / "undisturbed")
     assert [line["step"] for line in wanted if "split" not in line] == list(range(1, case.steps + 1))
@@ -56,4 +63,5 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert f"continuing at step {stopped} " in out
     assert processes.log(folder) == wanted
+    assert samples(folder) == samples(tmp_path / "undisturbed")
     assert not list((folder / "checkpoints").glob("*tmp*"))
