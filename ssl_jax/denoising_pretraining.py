@@ -32,11 +32,15 @@ SMALL = EncoderDecoderConfig(
 steps which token of the source to copy; in so short a run that is most of what there is to find."""
 
 
+WIKIPEDIA = TextConfig(source="tfds:wikipedia/20230601.en", lowercase=False, heldout_share=0.005)
+"""For pods."""
+
+
 @dataclass(frozen=True)
 class DenoisingPretraining:
     """Pretraining on spoilt text; the defaults are small enough for a laptop."""
 
-    steps: int = 1500
+    steps: int = 1200
     """Length of training."""
     length: int = 48
     """Tokens of a row of text, [BOS] and [EOS] included."""

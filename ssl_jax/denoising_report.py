@@ -18,10 +18,10 @@ from ssl_jax.training.experiment import Report
 from ssl_jax.training.folder import writing
 from ssl_jax.transforms.denoising import Denoising
 
-COUNTED_ROWS = 128
-"""Held-out rows that are restored by greedy writing."""
-SHOWN, SAMPLED = 5, 3
-"""Rows printed side by side at the end of a run; rows written after each evaluation."""
+ROWS = 128
+"""Held-out rows that are restored by greedy writing: after each evaluation too, so that it is compiled once."""
+SHOWN = 5
+"""Rows shown side by side; all are in samples/restored.txt at the end."""
 COUNTED_TOKENS = 5_000_000
 """Training text that neighbours are counted in, at most."""
 
@@ -62,13 +62,11 @@ class Rows(NamedTuple):
 
 def write_samples(report: Report, restoration: Restoration) -> None:
     """Writes what the model makes of a few held-out rows by now, as samples/step-NUMBER.txt."""
-    rows = spoil_rows(report.data.details, restoration, SAMPLED)
+    rows = spoil_rows(report.data.details, restoration)
     restored = restore(report, rows, restoration)
     if report.writes:
-        sides = [
-            _sides(report.data.details, restoration, rows, restored, row) for row in range(len(restored))
-        ]
-        _write(report, f"step-{report.step:07d}.txt", sides)
+        examples = _side_by_side(report.data.details, restoration, rows, restored)
+        _write(report, f"step-{report.step:07d}.txt", examples[:SHOWN])
 
 
 def report_restoration(report: Report, restoration: Restoration) -> None:
@@ -78,22 +76,22 @@ def report_restoration(report: Report, restoration: Restoration) -> None:
     """
     text: PretrainingText = report.data.details
     special = text.tokenizer.special
-    rows = spoil_rows(text, restoration, COUNTED_ROWS)
+    rows = spoil_rows(text, restoration)
     restored = restore(report, rows, restoration)
     if not report.writes:
         return
     passages = passage_rows(text.training_corpus, len(text.heldout[-1][0]["tokens"]), text.tokenizer)
     counts = count_neighbours(passages, text.tokenizer.vocab_size)
     pairs = list(zip(rows.sources, rows.blanks, strict=True))
+    shown = [_plain(source[~blank], special) for source, blank in pairs]
     sides = {
-        "the spoilt text without its blanks": [_plain(source[~blank], special) for source, blank in pairs],
+        "the spoilt text without its blanks": shown,
         "the commonest token between its neighbours in each blank": [
             _plain(counts.fill(source, blank), special) for source, blank in pairs
         ],
         "this model": restored,
     }
-    sources = [_plain(source, special) for source in rows.sources]
-    figures = {name: count_restored(sources, texts, rows.originals) for name, texts in sides.items()}
+    figures = {name: count_restored(shown, texts, rows.originals) for name, texts in sides.items()}
     report.say(f"\n{len(restored)} held-out rows restored by greedy writing:")
     report.say("    rows  tokens  hidden")
     for name, shares in figures.items():
@@ -108,16 +106,16 @@ def report_restoration(report: Report, restoration: Restoration) -> None:
         (report.folder / "restoration.json").write_text(json.dumps(content, indent=2) + "\n")
     if passages.cut:
         report.say(f"{passages.cut:,} sentences of the training text are longer than a row and were cut")
-    shown = [_sides(text, restoration, rows, restored, row) for row in range(len(restored))]
+    examples = _side_by_side(text, restoration, rows, restored)
     report.say("\nheld-out text, spoilt, restored and as it was:\n")
-    report.say("\n".join(shown[:SHOWN]))
-    _write(report, "restored.txt", shown)
+    report.say("\n".join(examples[:SHOWN]))
+    _write(report, "restored.txt", examples)
 
 
-def spoil_rows(text: PretrainingText, restoration: Restoration, count: int) -> Rows:
+def spoil_rows(text: PretrainingText, restoration: Restoration) -> Rows:
     """The first held-out rows, spoilt with the same randomness each time."""
     special, heldout = text.tokenizer.special, text.heldout[-1]
-    examples = [heldout[row] for row in range(min(count, len(heldout)))]
+    examples = [heldout[row] for row in range(min(ROWS, len(heldout)))]
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
     spoilt = jax.device_get(jax.jit(restoration.noise)(jax.random.key(0), batch))
     sources = [
@@ -177,14 +175,16 @@ def _plain(tokens: Sequence[int], special: SpecialTokens) -> list[int]:
     return [int(token) for token in tokens if token not in (special.pad, special.cls, special.sep)]
 
 
-def _sides(
-    text: PretrainingText, restoration: Restoration, rows: Rows, restored: list[list[int]], row: int
-) -> str:
-    texts = {"spoilt": rows.sources[row], "restored": restored[row], "original": rows.originals[row]}
-    lines = side_by_side(
-        {label: readable(tokens, text.tokenizer, restoration.names) for label, tokens in texts.items()}
-    )
-    return "\n".join([f"--- row {row + 1} ---", *lines, ""])
+def _side_by_side(
+    text: PretrainingText, restoration: Restoration, rows: Rows, restored: list[list[int]]
+) -> list[str]:
+    """A paragraph for each row."""
+    examples = []
+    for number, sides in enumerate(zip(rows.sources, restored, rows.originals, strict=True), 1):
+        readings = (readable(tokens, text.tokenizer, restoration.names) for tokens in sides)
+        texts = dict(zip(("spoilt", "restored", "original"), readings, strict=True))
+        examples.append("\n".join([f"--- row {number} ---", *side_by_side(texts), ""]))
+    return examples
 
 
 def _write(report: Report, name: str, sides: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from ssl_jax.evals.neighbours import check_k, knn_accuracy
 from ssl_jax.evals.pictures import draw_bars
 from ssl_jax.evals.probes import Repeated, check_features, few_label_probe, label_subset, linear_probe
 from ssl_jax.evals.sgd_probe import sgd_probe
+from ssl_jax.evals.tables import aligned
 
 NEIGHBOURS = 20
 REPEATS = 5
@@ -85,15 +86,7 @@ def table(figures: Figures) -> list[str]:
     """Lines of an aligned table of percentages: a line for each name, a column for each figure."""
     columns = _figure_names(figures)
     body = [[name, *(_cell(row, column) for column in columns)] for name, row in figures.items()]
-    cells = [["", *(_title(column) for column in columns)], *body]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  "
-        + "   ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in cells
-    ]
+    return aligned([["", *(_title(column) for column in columns)], *body])
 
 
 def write(figures: Figures, folder: epath.Path, *, bars: bool = True) -> None:

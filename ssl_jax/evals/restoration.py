@@ -28,17 +28,17 @@ class Restored(NamedTuple):
 
 
 def count_restored(
-    sources: Sequence[Tokens], restored: Sequence[Tokens], originals: Sequence[Tokens]
+    shown: Sequence[Tokens], restored: Sequence[Tokens], originals: Sequence[Tokens]
 ) -> Restored:
-    """Compares restored rows with their originals; none of the three holds padding or special tokens but masks."""
+    """Compares restored rows with their originals. `shown` is what the spoilt text has; no row holds special tokens."""
     exact = tokens = longest = hidden = found = 0
-    for source, written, original in zip(sources, restored, originals, strict=True):
-        shown, right = _matched(source, original), _matched(written, original)
+    for left, written, original in zip(shown, restored, originals, strict=True):
+        kept, right = _matched(left, original), _matched(written, original)
         exact += list(written) == list(original)
         tokens += right.sum()
         longest += max(len(written), len(original))
-        hidden += (~shown).sum()
-        found += (right & ~shown).sum()
+        hidden += (~kept).sum()
+        found += (right & ~kept).sum()
     return Restored(exact / len(originals), tokens / max(longest, 1), found / max(hidden, 1))
 
 
