@@ -34,10 +34,16 @@ class Writer(NamedTuple):
 
 
 def random_params(model, *inputs):
-    """None of them where it starts, so that a forgotten bias or scale shows."""
+    """None of them where it starts, so that a forgotten bias or scale shows; kernels so large that inputs matter."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs))["params"]
     rng = np.random.default_rng(7)
-    return jax.tree.map(lambda x: jnp.asarray(0.4 * rng.standard_normal(x.shape), x.dtype), shapes)
+
+    def draw(path, x):
+        name = path[-1].key
+        centre, stddev = {"scale": (1, 0.2), "bias": (0, 0.1)}.get(name, (0, 0.6))
+        return jnp.asarray(centre + stddev * rng.standard_normal(x.shape), x.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def filled(rows, length):
