@@ -71,6 +71,11 @@ class FewShot:
         self._new_tokens = max(lengths) + SPARE_TOKENS
         self._unconditional: dict[str, float] = {}
 
+    @property
+    def positions(self) -> int:
+        """The model's context, in tokens."""
+        return self._model.decoder.positions
+
     def prompts(self, shots: int, draw: int) -> list[Prompt]:
         """One for each item, with fewer examples where so many do not fit: as if these had been asked for.
 
@@ -80,17 +85,16 @@ class FewShot:
         return [self._prompt(item, self._examples.choose(item.input, shots, draw)) for item in self._items]
 
     def _prompt(self, item: Item, examples: list[Item]) -> Prompt:
-        positions = self._model.decoder.positions
         for count in range(len(examples), -1, -1):
             text = self._format.prompt(item.input, examples[:count])
             needed = len(self._tokens(text)) + self._new_tokens
             for choice in item.choices:
                 needed = max(needed, sum(map(len, self._continuation(text, choice))))
-            if needed <= positions:
+            if needed <= self.positions:
                 return Prompt(text, count, len(examples))
         raise UserError(
             f"the query {item.input!r} and its answer take {needed} tokens, more than the model's context of "
-            f"{positions}; shorten them or the description."
+            f"{self.positions}; shorten them or the description."
         )
 
     def answers(self, prompts: Sequence[Prompt]) -> Answers:
@@ -151,7 +155,7 @@ class FewShot:
             yield rows, [asked[row] for row in filled]
 
     def _padded(self, rows: Sequence[list[int]], room: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        longest = self._model.decoder.positions - room
+        longest = self.positions - room
         return padded(rows, bucket(max(map(len, rows)), longest))
 
     def _tokens(self, text: str) -> list[int]:
@@ -161,10 +165,9 @@ class FewShot:
         """(tokens of the prompt, those of an output after it). A token over the seam counts to the output."""
         before, whole = self._tokens(prompt), self._tokens(prompt + self._format.continuation(output))
         shared = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(before))
-        shared = max(shared, len(self._model.begin))
         if shared >= len(whole):
             raise UserError(f"the answer {output!r}: the tokenizer makes no token of it.")
-        return whole[:shared], whole[shared:]
+        return whole[:shared] or [self._model.tokenizer.special.cls], whole[shared:]
 
     def right(self, answers: Answers) -> dict[str, np.ndarray]:
         """By figure, bool `[items]`: the right choice by each normalisation; `exact_match` of what was written."""

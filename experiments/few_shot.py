@@ -1,0 +1,169 @@
+"""Tasks told to a language model by examples in its prompt, without a gradient (Brown et al. 2020, arXiv:2005.14165).
+
+    python -m experiments.few_shot runs/gpt2-tiny --task antonyms.tsv --shots 0 1 8
+    python -m experiments.few_shot GPT2_FOLDER --task french.tsv --description "Translate English to French:"
+
+RUN is a run folder (RUN@STEP for another checkpoint than the newest) or a folder of imported weights. A task is a .tsv
+file with a header line and the columns `input` and `output`, or `tfds:name:split` with --input and --output naming its
+fields. A prompt is the description, examples drawn from the other items (or from --examples), and the query:
+
+    Translate English to French:
+    sea otter => loutre de mer
+    cheese =>
+
+Scored are the likeliest of the choices, if the task has any (its different outputs, or a column of them), and what the
+model writes greedily up to the end of the line. An item is never in its own prompt, nor is a row with the same input.
+GPT-3's few-shot figures need its size: a small model is at chance in most tasks, which the table shows as well.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from etils import epath
+
+from ssl_jax.cli import guarded
+from ssl_jax.data.few_shot import Examples, Format, Item, read_task
+from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.errors import UserError
+from ssl_jax.evals.few_shot import Answers, FewShot, Prompt
+from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, say_table
+from ssl_jax.language_models import open_language_model
+from ssl_jax.training.folder import write_json, writing
+
+WITHOUT_NEWLINE = " ; "
+"""Stands between examples where the tokenizer makes a space of a newline."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Zero-, one- and few-shot accuracy of a language model on a task."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """RUN, RUN@STEP, or a folder of imported weights."""
+    task: str
+    """A .tsv file, or tfds:name/config:split."""
+    examples: str = ""
+    """Another such source to draw the examples from; empty: the other items of the task."""
+    input: str = "input"
+    """Column of what is asked."""
+    output: str = "output"
+    """Column of the answer."""
+    choices: str = ""
+    """Column of the answers to choose from, with "|" between them; empty: the task's outputs, if 2 to 20 differ."""
+    description: str = ""
+    """First line of every prompt."""
+    format: str = "{input} => {output}"
+    """Of an example and, up to the answer, of the query."""
+    separator: str = ""
+    """Between examples, and where a written answer ends; empty: a newline, or " ; " if the tokenizer has none."""
+    shots: tuple[int, ...] = (0, 1, 4, 8)
+    """Numbers of examples."""
+    draws: int = 3
+    """How often the examples are drawn."""
+    items: int = 200
+    """Items that are evaluated, at most: a seeded choice of them."""
+    seed: int = 0
+    """Decides the examples and that choice."""
+    folder: str = ""
+    """Where figures and the plot go; empty: few_shot/ in the run folder."""
+
+    def __post_init__(self) -> None:
+        for name, values, least in (
+            ("shots", self.shots, 0),
+            ("draws", [self.draws], 1),
+            ("items", [self.items], 1),
+        ):
+            if not values or min(values) < least:
+                raise UserError(f"--{name}: expected numbers of at least {least}.")
+
+
+def evaluate(arguments: Arguments, say: Callable[[str], None]) -> dict[str, Any]:
+    """Prints the table; writes and returns the figures, by number of shots."""
+    columns = (arguments.input, arguments.output, arguments.choices)
+    items = read_task(arguments.task, *columns)
+    pool = read_task(arguments.examples, *columns) if arguments.examples else items
+    order = np.random.default_rng(arguments.seed).permutation(len(items))[: arguments.items]
+    items = [items[i] for i in sorted(order)]
+    model = open_language_model(arguments.run)
+    if model.decoder.reads_source:
+        raise UserError(
+            f"{arguments.run}: an encoder-decoder does not continue a prompt; few-shot tasks need a GPT."
+        )
+    separator = arguments.separator or _separator(model.tokenizer, say)
+    format = Format(arguments.format, arguments.description, separator)
+    task = FewShot(model, items, Examples(pool, arguments.seed), format)
+    floor = baselines(items)
+    figures, details = {}, {}
+    for shots in sorted(set(arguments.shots)):
+        figures[shots], details[shots] = _of_shots(task, items, shots, arguments.draws if shots else 1, say)
+    say(f"\n{arguments.task}: {len(items)} items, {arguments.run}")
+    say_table(figures, floor, say)
+    name = Path(arguments.task).stem.replace(":", "-")
+    output = epath.Path(
+        arguments.folder or epath.Path(arguments.run.partition("@")[0]) / "few_shot"
+    ).expanduser()
+    content = {
+        "arguments": dataclasses.asdict(arguments) | {"separator": separator},
+        "items": len(items),
+        **floor,
+        "shots": {n: {k: a._asdict() for k, a in figures[n].items()} | details[n] for n in figures},
+    }
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / f"{name}.json", content)
+        draw_accuracy(
+            figures, floor, f"{name}: accuracy against examples in the prompt", output / f"{name}.png"
+        )
+    say(f"figures and plot are in {output}")
+    return content
+
+
+def _of_shots(
+    task: FewShot, items: list[Item], shots: int, draws: int, say: Callable[[str], None]
+) -> tuple[dict[str, Accuracy], dict[str, Any]]:
+    """Accuracies, and for the file how many prompts were shortened and what was answered in the first draw."""
+    prompts: list[list[Prompt]] = [task.prompts(shots, draw) for draw in range(draws)]
+    answers = [task.answers(some) for some in prompts]
+    if short := [prompt.shots for some in prompts for prompt in some if prompt.shots < shots]:
+        few = f"{len(short)} of {draws * len(items)} prompts have fewer, at least {min(short)}"
+        say(f"{shots} shots: {few}; more do not fit the context of {task.positions} tokens")
+    _say_example(prompts[0][0], items[0], answers[0], say)
+    right = [task.right(some) for some in answers]
+    figures = {name: accuracy_of(np.stack([one[name] for one in right])) for name in right[0]}
+    said = [
+        {"input": item.input, "output": item.output, "written": answers[0].written[i]}
+        | {name: item.choices[numbers[i]] for name, numbers in answers[0].chosen.items()}
+        for i, item in enumerate(items)
+    ]
+    return figures, {"shortened_prompts": len(short), "answers": said}
+
+
+def _say_example(prompt: Prompt, item: Item, answers: Answers, say: Callable[[str], None]) -> None:
+    say(f"\n{prompt.asked} shots, the first prompt:")
+    for line in f"{prompt.text} ...".split("\n"):
+        say(f"  | {line}")
+    chosen = "".join(f"; {name}: {item.choices[numbers[0]]!r}" for name, numbers in answers.chosen.items())
+    say(f"  right: {item.output!r}; written: {answers.written[0]!r}{chosen}")
+
+
+def _separator(tokenizer: Tokenizer, say: Callable[[str], None]) -> str:
+    if "\n" in tokenizer.decode(tokenizer.encode("a\nb")):
+        return "\n"
+    say(f"this tokenizer has no newline: {WITHOUT_NEWLINE!r} stands between examples")
+    return WITHOUT_NEWLINE
+
+
+def main(arguments: list[str]) -> int:
+    """Evaluates what the command line names. Returns the exit code."""
+    module = "python -m experiments.few_shot"
+    evaluate(tyro.cli(Arguments, args=arguments, prog=module, description=__doc__), print)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

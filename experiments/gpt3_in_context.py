@@ -1,0 +1,161 @@
+"""In-context learning in small: a GPT that is told a function by examples (after Brown et al. 2020, arXiv:2005.14165).
+
+    python -m experiments.gpt3_in_context            # offline
+
+Every sequence is `x => f(x)` for several x, with an f of its own. It is evaluated with functions that training has
+never seen: what is right of f(x) was read in the context, as no parameter changes. GPT-3 does so with tasks in words;
+`python -m experiments.few_shot` measures that, on any language model. Here the tasks are functions of two families, of
+which it is known what their examples tell:
+
+- substitution, of the letters of one alphabet by those of another. What an example has shown can be looked up; of other
+  letters it tells next to nothing.
+- dialect: each word has a translation in every dialect, and f says which class of words is in which dialect. One
+  example tells f of all words of its class, also of those never shown.
+"""
+
+from dataclasses import dataclass, field
+
+import grain
+import numpy as np
+from etils import epath
+
+from ssl_jax.cli import main
+from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions
+from ssl_jax.errors import UserError
+from ssl_jax.evals.in_context import Point, accuracy_by_shots, as_table, draw_points, say_points
+from ssl_jax.methods.in_context import SHOTS, batch_shapes, in_context
+from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.models.gpt2 import Gpt2Config
+from ssl_jax.training.experiment import Data, Experiment, Phase, Report, TrainConfig
+from ssl_jax.training.folder import write_json, writing
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.sharding import MeshConfig
+
+HELDOUT_SEED = 0
+"""The held-out sequences are the same for every seed of a run, so that runs can be compared."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Functions learnt in context."""
+
+    letters: int = 8
+    """Of either alphabet of a substitution."""
+    classes: int = 4
+    """Of words, in dialects."""
+    words: int = 4
+    """Of a class."""
+    dialects: int = 4
+    """How many there are."""
+    pairs: int = 12
+    """x => f(x) in a sequence."""
+    validation_sequences: int = 1024
+    """Evaluated while training, with functions of their own; settings are chosen by these."""
+    test_sequences: int = 4096
+    """Evaluated once, at the end, with functions of their own."""
+    steps: int = 2500
+    """Length of training."""
+    model: Gpt2Config = field(
+        default_factory=lambda: Gpt2Config(
+            vocab_size=99,
+            positions=24,
+            layers=3,
+            width=64,
+            heads=4,
+            mlp_width=256,
+            dropout=0.0,
+            attention_dropout=0.0,
+            initializer_stddev=0.1,
+            position_stddev=0.1,
+        )
+    )
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(beta2=0.98))
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=3e-3, warmup_steps=200, decay="cosine")
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            batch_size=64, log_every=25, eval_every=250, save_every=500, keep_every=500
+        )
+    )
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+
+PRESETS = {"tiny": Config()}
+
+
+def build(config: Config) -> Experiment:
+    """Families and their sequences, the model, and a report on functions that nothing was chosen by."""
+    families = (Substitutions(config.letters), Dialects(config.classes, config.words, config.dialects))
+    training = FunctionSequences(families, config.pairs, "train")
+    if training.vocab_size > config.model.vocab_size:
+        raise UserError(
+            f"model.vocab_size {config.model.vocab_size}: these families have {training.vocab_size} tokens; give "
+            f"--model.vocab_size {training.vocab_size}."
+        )
+    names = [family.name for family in families]
+    learner = in_context(config.model, names)
+    schedule = make_schedule(config.schedule, config.steps)
+
+    def heldout(split: Split, count: int) -> grain.MapDataset:
+        sequences = FunctionSequences(families, config.pairs, split)
+        return (
+            grain.MapDataset.range(count).seed(HELDOUT_SEED).random_map(sequences).map(sequences.with_ideal)
+        )
+
+    def open_data(folder: epath.Path) -> Data:
+        rows = grain.MapDataset.range(config.train.batch_size * config.steps)
+        return Data(
+            train=(rows.seed(config.train.seed).random_map(training),),
+            heldout=({"validation": heldout("validation", config.validation_sequences)},),
+            identity={},
+        )
+
+    def report(report: Report) -> None:
+        splits: dict[str, list[Point]] = {}
+        for split in ("test", "train"):
+            dataset = heldout(split, config.test_sequences)
+            right = report.represent(learner.correct, report.variables, dataset)
+            shown, ideal = (np.stack([row[name] for row in dataset]) for name in ("shown", "ideal"))
+            splits[split] = accuracy_by_shots(names, right.features, right.labels, shown, ideal)
+        report.say("\naccuracy on functions that neither training nor the choice of settings has seen:")
+        say_points(splits["test"], SHOTS, report.say)
+        report.say("")
+        if report.writes:
+            write_json(report.folder / "in_context.json", as_table(splits))
+            with writing(report.folder / "plots"):
+                draw_points(
+                    splits["test"],
+                    "accuracy on functions never trained on",
+                    report.folder / "plots" / "in_context.png",
+                )
+
+    return Experiment(
+        method=learner.method,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        train=config.train,
+        mesh=config.mesh,
+        phases=(
+            Phase(
+                config.steps,
+                batch_shapes(config.train.batch_size, training.length),
+                work=("tokens", config.train.batch_size * training.length),
+            ),
+        ),
+        open_data=open_data,
+        evaluate=learner.evaluate,
+        rules=TRANSFORMER,
+        schedules={"learning_rate": schedule},
+        headline=(
+            "answer_loss",
+            "substitution_shown_8_shot_accuracy",
+            "dialect_new_1_shot_accuracy",
+            "dialect_new_8_shot_accuracy",
+        ),
+        report=report,
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
