@@ -1,8 +1,10 @@
-"""Settings for every test: eight CPU devices, strict shapes, no network, one cache of compiled steps."""
+"""Settings for every test: eight CPU devices, strict shapes, no network, one cache of compiled programs."""
 
 import os
+import shutil
+import tempfile
 
-from tests.processes import xla_flags
+from tests.processes import CACHE, CACHED_FROM, xla_flags
 
 os.environ["XLA_FLAGS"] = xla_flags(devices=8)
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -14,3 +16,15 @@ import jax
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True)
 hypothesis.settings.load_profile("suite")
+
+OWN_CACHE = CACHE not in os.environ
+"""Not if this process is a worker of another one, or if the user has named a folder that lasts."""
+if OWN_CACHE:
+    os.environ[CACHE] = tempfile.mkdtemp(prefix="ssl_jax_compiled_")
+jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_FROM)
+
+
+def pytest_unconfigure() -> None:
+    if OWN_CACHE:
+        shutil.rmtree(os.environ[CACHE], ignore_errors=True)

@@ -16,27 +16,37 @@ PATIENCE = 240.0
 
 
 def xla_flags(devices: int) -> str:
-    """So many CPU devices; and a third less of the compiler's time, which is most of the suite's."""
+    """So many CPU devices; and a third of the compiler's time, which is most of the suite's, for slower code."""
     return (
-        f"--xla_force_host_platform_device_count={devices}"
-        " --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+        " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
     )
 
 
-def environment(devices: int = 1) -> dict[str, str]:
-    """The caller's environment without what the tests have set for themselves."""
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+"""The folder of compiled programs that all processes of one run of the suite share."""
+CACHED_FROM = 0.1
+"""Seconds that a program must have taken the compiler."""
+
+
+def environment(devices: int = 1, *, cache: bool = True) -> dict[str, str]:
+    """The caller's environment without what the tests have set for themselves, but for the cache."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_"))}
     own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""}
+    if cache and CACHE in os.environ:
+        own |= {CACHE: os.environ[CACHE], "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(CACHED_FROM)}
     return inherited | own | {"XLA_FLAGS": xla_flags(devices)}
 
 
-def start(module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1) -> subprocess.Popen:
+def start(
+    module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1, cache: bool = True
+) -> subprocess.Popen:
     """`python -m module arguments --workdir folder`, in the background."""
     command = [sys.executable, "-m", module, *map(str, arguments), "--workdir", str(folder)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command,
-        env=environment(devices),
+        env=environment(devices, cache=cache),
         cwd=ROOT,
         stdout=pipe,
         stderr=pipe,
@@ -54,9 +64,11 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def run(module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1) -> tuple[int, str, str]:
+def run(
+    module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1, cache: bool = True
+) -> tuple[int, str, str]:
     """The same in the foreground."""
-    return finish(start(module, arguments, folder, devices=devices))
+    return finish(start(module, arguments, folder, devices=devices, cache=cache))
 
 
 def wait_until(process: subprocess.Popen, condition: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     """
     case = CASES[name]
     arguments, folder = case.arguments(tmp_path), tmp_path / "killed"
-    code, out, err = processes.run(case.module, arguments, tmp_path / "undisturbed", compiled=False)
+    code, out, err = processes.run(case.module, arguments, tmp_path / "undisturbed", cache=False)
     assert (code, err) == (0, ""), out
     wanted = processes.log(tmp_path / "undisturbed")
     assert [line["step"] for line in wanted if "split" not in line] == list(range(1, case.steps + 1))
