@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import logging
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -72,6 +74,21 @@ def _quiet() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
+def _reason(error: BaseException) -> str:
+    """Why the system refused to write, in its own words; if nothing tells, the end of what the library says.
+
+    The storage library keeps the system's error code in its text only, after a path of any length.
+    """
+    cause = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        if code := re.search(r"os_error_code='(\d+)'", str(cause)):
+            return os.strerror(int(code[1]))
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).strip() or type(error).__name__).splitlines()[-1][-300:]
+
+
 class Checkpoints:
     """The checkpoints/ folder of a run. Every process calls every method, with the same arguments."""
 
@@ -123,12 +140,12 @@ class Checkpoints:
             raise self._not_written(error) from error
 
     def _not_written(self, error: Exception) -> UserError:
-        last = str(error).strip().splitlines()[-1]
         sound = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
         return UserError(
-            f"{self.folder}: a checkpoint could not be written ({last[:300]}). "
-            f"Complete checkpoints kept: {', '.join(sorted(sound, key=int)) or 'none'}. Free some space or choose "
-            "another --workdir, then run the same command again: it continues from the newest one."
+            f"{self.folder}: a checkpoint could not be written ({_reason(error)}). "
+            f"Complete checkpoints kept: {', '.join(sorted(sound, key=int)) or 'none'}. Free some space or "
+            "give write permission, then run the same command again: it continues from the newest one; or choose "
+            "another --workdir."
         )
 
     def notes(self, step: int) -> dict[str, Any]:

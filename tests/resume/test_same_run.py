@@ -1,17 +1,23 @@
 """What may change between a run and its continuation, and what is refused with nothing lost."""
 
+import errno
 import json
+import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grain
 import numpy as np
 import pytest
+from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.compiling import Program
 from ssl_jax.training.folder import differences
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.training.sharding import MeshConfig, make_mesh
 from tests import processes
 from tests.training import toys
 
@@ -46,36 +52,96 @@ def test_another_configuration_is_refused_with_the_differences_listed(finished: 
     assert contents(finished) == before
 
 
-def test_a_full_disk_during_a_save_keeps_the_checkpoints_and_the_run_continues(tmp_path: Path) -> None:
-    """On a real file system of a few megabytes; a checkpoint of 2 x 1.5 MB of noise each fits it twice."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs to mount a file system: {mounted.stderr.decode().strip()}")
-    try:
-        arguments = [*STEPS, "--width", 2048, "--train.keep_latest", 4]
-        folder = disk / "run"
-        err = refusal([*arguments, "--train.save_every", 10], folder)
-        assert "No space left on device" in err
-        kept = {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()}
-        assert kept
-        assert all(step in err for step in kept)
-        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-        code, out, err = processes.run("experiments.minimal", [*arguments, "--train.save_every", 10], folder)
-        assert (code, err) == (0, "")
-        assert f"continuing at step {max(kept, key=int)} of 40" in out
-        assert (
-            processes.run("experiments.minimal", [*arguments, "--train.save_every", 10], tmp_path / "whole")[
-                0
-            ]
-            == 0
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a real file system of such a size, or gives it another one; its path is long, as errors quote it."""
+    folder = tmp_path / ("long" * 50) / "disk"
+    folder.mkdir(parents=True)
+    mounted = False
+
+    def disk(size: str) -> Path:
+        nonlocal mounted
+        options = f"remount,size={size}" if mounted else f"size={size}"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True
         )
-        assert processes.log(folder) == processes.log(tmp_path / "whole")
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+        if done.returncode:
+            pytest.skip(f"needs to mount a file system: {done.stderr.decode().strip()}")
+        mounted = True
+        return folder
+
+    yield disk
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_during_a_save_keeps_the_checkpoints_and_the_run_continues(
+    disk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A checkpoint of 3 x 1 MB of noise fits twice; no log is due before the failed save is told of."""
+    folder, whole = disk("8m") / "run", tmp_path / "whole"
+    rhythm = ["--steps", 50, "--train.save_every", 10, "--train.log_every", 50, "--train.eval_every", 50]
+    arguments = [*rhythm, "--width", 2048, "--train.keep_latest", 5]
+    err = refusal(arguments, folder)
+    assert (
+        "a checkpoint could not be written (No space left on device). Complete checkpoints kept: 10, 20. "
+        in err
+    )
+    assert {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()} == {"10", "20"}
+    disk("64m")
+    code, out, err = processes.run("experiments.minimal", arguments, folder)
+    assert (code, err) == (0, "")
+    assert "continuing at step 20 of 50" in out
+    assert processes.run("experiments.minimal", arguments, whole)[0] == 0
+    assert processes.log(folder) == processes.log(whole)
+    ours, theirs = (
+        Checkpoints(epath.Path(run) / "checkpoints").notes(50)["arrays"] for run in (folder, whole)
+    )
+    assert ours == theirs
+
+
+def test_a_full_disk_is_told_whichever_file_meets_it_first(disk: Callable[[str], Path]) -> None:
+    """Between no space for the first file of a draft and enough for all of them."""
+    folder = disk("2m")
+    state = Program(toys.experiment(), make_mesh(MeshConfig(data=8))).initial_state()
+    outcomes = set()
+    for kilobytes in range(0, 240, 12):
+        checkpoints = Checkpoints(epath.Path(folder) / str(kilobytes), keep_latest=1)
+        (folder / "filler").write_bytes(b"")
+        (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - 1024 * kilobytes))
+        try:
+            checkpoints.save(state, {})
+            checkpoints.wait()
+            outcomes.add("saved")
+        except UserError as error:
+            outcomes.add(str(error).split(": ", 1)[1].split(" Free some")[0])
+        (folder / "filler").unlink()
+        checkpoints.close()
+        shutil.rmtree(folder / str(kilobytes))
+    failed = "a checkpoint could not be written (No space left on device). Complete checkpoints kept: none."
+    assert outcomes == {"saved", failed}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "told"),
+    [
+        (ValueError("Saving failed"), OSError(errno.ENOSPC, "Full", "/file"), "No space left on device"),
+        (ValueError(f"PERMISSION_DENIED: {400 * 'x'} [os_error_code='13']"), None, "Permission denied"),
+        (ValueError(f"UNAVAILABLE: {400 * 'x'}\nAll attempts failed"), None, "All attempts failed"),
+    ],
+)
+def test_why_a_checkpoint_could_not_be_written(
+    error: Exception, cause: Exception | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise error from cause
+
+    checkpoints = Checkpoints(epath.Path(tmp_path), keep_latest=1)
+    monkeypatch.setattr(checkpoints._checkpointer, "save_checkpointables_async", fails)
+    state = Program(toys.experiment(), make_mesh(MeshConfig(data=8))).initial_state()
+    with pytest.raises(UserError, match=re.escape(f"could not be written ({told})")):
+        checkpoints.save(state, {})
+    checkpoints.close()
 
 
 def test_a_folder_that_cannot_be_written(finished: Path, tmp_path: Path) -> None:
