@@ -16,6 +16,7 @@ from ssl_jax.data.pairs import SegmentPairs
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.sources import Source, TextFormat, open_source
 from ssl_jax.data.tokenizers import (
+    SAVED_AS,
     SENTENCEPIECE,
     WORDPIECE,
     SpecialTokens,
@@ -135,7 +136,7 @@ def open_pretraining_text(
     make_heldout_rows: MakeRows | None = None,
     joined: bool = False,
 ) -> PretrainingText:
-    """Opens a corpus for pretraining, training its tokenizer into `folder` unless it is there.
+    """Opens a corpus for pretraining, with its tokenizer in `folder`: trained into it unless it is there, or copied.
 
     make_rows: what the examples are.
     vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
@@ -194,9 +195,12 @@ def open_pretraining_text(
 def _tokenizer(
     config: TextConfig, vocab_size: int, reserved: int, source: Source, folder: epath.Path
 ) -> Tokenizer:
-    trained = epath.Path(folder) / "tokenizer.model"
+    folder = epath.Path(folder)
+    trained = folder / "tokenizer.model"
     if config.tokenizer != "train":
         tokenizer = open_tokenizer(config.tokenizer, config.lowercase)
+        if not any((folder / name).exists() for name in SAVED_AS):
+            tokenizer.save(folder)  # so that the run can be used without the file that it came from
     elif trained.exists():
         tokenizer = open_tokenizer(trained, config.lowercase)
     else:

@@ -18,6 +18,9 @@ from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
 from ssl_jax.errors import UserError
 
+SAVED_AS = ("tokenizer.model", "tokenizer.json", "vocab.txt")
+"""Names of the files that `Tokenizer.save` writes."""
+
 TRAINING_THREADS = 8  # the sums of unigram training depend on this number, so it does not follow the machine
 ENCODING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

@@ -96,6 +96,10 @@ def test_from_imported_weights_to_figures_samples_and_plots(run, folder, tmp_pat
     assert written == ["\n\n".join(texts).rstrip("\n")]
     assert texts[0].startswith("Sentence")
     assert len(texts[0]) > len("Sentence")
+    assert (
+        open_tokenizer(tmp_path / "run" / "tokenizer.json").fingerprint
+        == open_tokenizer(tokenizer).fingerprint
+    )
     assert {file.name for file in (tmp_path / "run" / "plots").iterdir()} == {"loss.png", "bits_per_byte.png"}
 
 
