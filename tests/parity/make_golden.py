@@ -1,31 +1,33 @@
 """Writes the golden vectors: random weights, inputs, and what Hugging Face transformers computes from them.
 
-    tests/parity/run.sh python tests/parity/make_golden.py
+    tests/parity/run.sh python tests/parity/make_golden.py [CASE...]
 
 One npz a case, without pickles: `config` (its text), `weight/NAME` (float16, exact), `input/NAME`,
-`output/NAME`, and for one case `label/NAME`, `loss` and `gradient/NAME`.
+`output/NAME`, and for some cases `label/NAME`, `loss` and `gradient/NAME`. Without names, all cases.
 """
 
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
 import safetensors.numpy
 from parity_reference import (
     CASES,
+    WITH_GRADIENTS,
+    gradients,
     load_model,
     outputs,
-    pretraining_gradients,
     random_inputs,
+    random_labels,
     save_random_model,
 )
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-WITH_GRADIENTS = "pretraining"
 
 
-def golden(name: str, seed: int) -> dict[str, np.ndarray]:
-    case = CASES[name]
+def golden(name: str) -> dict[str, np.ndarray]:
+    case, seed = CASES[name], list(CASES).index(name)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         save_random_model(case, seed, folder)
@@ -37,25 +39,18 @@ def golden(name: str, seed: int) -> dict[str, np.ndarray]:
     arrays |= {f"weight/{key}": value.astype(np.float16) for key, value in weights.items()}
     arrays |= {f"input/{key}": value for key, value in inputs.items()}
     arrays |= {f"output/{key}": value for key, value in outputs(model, inputs).items()}
-    if name == WITH_GRADIENTS:
-        rng = np.random.default_rng(seed)
-        labels = {"pair": rng.integers(0, 2, case.batch, dtype=np.int32)}
-        # One row has a single label, so that uneven counts are compared too; token 0 is a label like any
-        # other.
-        labelled = rng.random((case.batch, case.length)) < 0.4
-        labelled[1] = np.arange(case.length) == 0
-        labels["tokens"] = np.where(labelled & (inputs["sequence"] > 0), inputs["tokens"][:, ::-1], -1)
-        labels["tokens"][1, 0] = 0
-        loss, gradients = pretraining_gradients(model, inputs, labels)
+    if name in WITH_GRADIENTS:
+        labels = random_labels(case, inputs, seed)
+        loss, theirs = gradients(model, inputs, labels)
         arrays |= {f"label/{key}": value for key, value in labels.items()} | {"loss": np.float32(loss)}
-        arrays |= {f"gradient/{key}": value for key, value in gradients.items()}
+        arrays |= {f"gradient/{key}": value for key, value in theirs.items()}
     return arrays
 
 
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
-    for seed, name in enumerate(CASES):
-        np.savez_compressed(GOLDEN / f"{name}.npz", **golden(name, seed))
+    for name in sys.argv[1:] or CASES:
+        np.savez_compressed(GOLDEN / f"{name}.npz", **golden(name))
 
 
 if __name__ == "__main__":
