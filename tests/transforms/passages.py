@@ -23,13 +23,10 @@ def row(sentences):
     """A row, `[length]` each, of sentences given as lists of words, and these as lists of tokens."""
     words = [(s, word) for s, sentence in enumerate(sentences) for word in sentence]
     text = [(token, w, s) for w, (s, word) in enumerate(words) for token in word]
-    columns = np.array([(BOS, -1, -1), *text, (EOS, -1, -1)], np.int32).T
-    padding = LENGTH - columns.shape[1]
-    tokens, words, sentences = (
-        np.pad(column, (0, padding), constant_values=fill)
-        for column, fill in zip(columns, (PAD, -1, -1), strict=True)
-    )
-    return Rows(tokens, np.arange(LENGTH) < columns.shape[1], words, sentences)
+    made = np.full((3, LENGTH), -1, np.int32)
+    made[0] = PAD
+    made[:, : len(text) + 2] = np.array([(BOS, -1, -1), *text, (EOS, -1, -1)]).T
+    return Rows(made[0], np.arange(LENGTH) < len(text) + 2, made[1], made[2])
 
 
 def numbered(*sizes):

@@ -67,6 +67,7 @@ def drawn(config, sentences, batches=8):
 # The recipe, on lists of sentences of words of tokens.
 
 
+@functools.cache
 def share(rate, count):
     return math.ceil(Fraction(str(rate)) * count)
 
