@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from experiments import bert, minimal
 from ssl_jax import cli
 from ssl_jax.errors import UserError
+from tests import processes
 
 
 def parse(*arguments):
@@ -92,3 +95,15 @@ def test_guarded_turns_a_mistake_into_one_paragraph(capsys):
 
     assert cli.guarded(mistake) == 2
     assert capsys.readouterr().err == "error: the sky: is falling; hold it up.\n"
+
+
+def test_what_is_slow_to_import_is_not_imported_at_the_start():
+    """Help and refusals come at once, and a killed run goes on the sooner."""
+    code = (
+        "import sys, experiments.bert, experiments.minimal;"
+        "print({'sklearn', 'scipy', 'matplotlib', 'tensorflow_datasets'} & sys.modules.keys())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=processes.environment(), cwd=processes.ROOT, capture_output=True
+    )
+    assert (found.stdout, found.stderr) == (b"set()\n", b"")

@@ -9,8 +9,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
@@ -223,6 +221,9 @@ def _palette(count: int) -> list:
 
 def _project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, tuple[str, str]]:
     """Places `[examples, 2]` and the names of the axes."""
+    from sklearn.decomposition import PCA  # takes a second that the start of a run need not wait for
+    from sklearn.manifold import TSNE
+
     components = min(2 if method == "pca" else TSNE_INPUTS, *features.shape)
     with threadpool_limits(1):
         pca = PCA(components, svd_solver="full", random_state=seed)

@@ -7,14 +7,15 @@ are read once, for the accuracy.
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from ssl_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 PENALTIES = tuple(np.logspace(-6, 1, 10).tolist())
 """Weights of half the squared norm of the classifier beside the mean cross entropy."""
@@ -228,11 +229,16 @@ def _choose_penalty(
 
 def _sweep(
     features: np.ndarray, labels: np.ndarray, penalties: Sequence[float]
-) -> Iterator[tuple[float, LogisticRegression]]:
+) -> Iterator[tuple[float, "LogisticRegression"]]:
     """One model, fitted with each penalty from where the one before ended: the strongest first is the fastest.
 
     On one thread: on several, L-BFGS's many short vector operations wait for each other, ten times as long.
     """
+    from sklearn.exceptions import (
+        ConvergenceWarning,
+    )  # takes a second that the start of a run need not wait for
+    from sklearn.linear_model import LogisticRegression
+
     features = features.astype(np.float64)  # in float32 the line search gives up early
     model = LogisticRegression(tol=TOLERANCE, max_iter=MOST_ITERATIONS, warm_start=True)
     for penalty in penalties:

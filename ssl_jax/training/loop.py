@@ -17,7 +17,6 @@ from etils import epath
 
 from ssl_jax.data.loading import training_batches
 from ssl_jax.errors import UserError
-from ssl_jax.evals.plots import draw_curves
 from ssl_jax.method import Mean
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
@@ -273,6 +272,10 @@ class Run:
 
     def _report(self) -> None:
         """Plots, the experiment's own report, and where everything is."""
+        from ssl_jax.evals.plots import (
+            draw_curves,
+        )  # matplotlib takes half a second, which no start need wait for
+
         self.display.say(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         if is_main():
             with run_folder.writing(self.folder / "plots"):
