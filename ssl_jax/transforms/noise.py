@@ -242,7 +242,7 @@ def _draw_spans(
     kept = (sizes > 0) | (empty & (jnp.cumsum(empty) <= room - jnp.sum(sizes > 0)))
     count = jnp.sum(kept)
     # The last span is what was left of the budget. A random turn makes it any of the spans of the text alike.
-    turned = (jnp.cumsum(kept) + turn_bits % 2**16) % jnp.maximum(count, 1)
+    turned = (jnp.cumsum(kept) + (turn_bits >> 8).astype(count.dtype)) % jnp.maximum(count, 1)
     return jnp.zeros_like(sizes).at[jnp.where(kept, turned, most)].set(sizes, mode="drop"), count
 
 
