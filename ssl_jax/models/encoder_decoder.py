@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, padding_mask
-from ssl_jax.models.layers import Activation, LayerNorm, Table, affine, dropout
+from ssl_jax.models.layers import Activation, LayerNorm, Table, dropout, tied_logits
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.placement import along_batch
 
@@ -269,8 +269,7 @@ class EncoderDecoder(nn.Module):
         """Predictions of the token at each position: `[..., width] -> float32 [..., vocab_size]`."""
         c = self.config
         table = (self.token if c.tied_head else self.head).embedding
-        bias = self.bias if c.biases else jnp.zeros(c.vocab_size)
-        return affine(along_batch(hidden), table.T, bias).astype(jnp.float32)
+        return tied_logits(along_batch(hidden), table, self.bias if c.biases else None)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         scale = math.sqrt(self.config.width) if self.config.scale_embeddings else 1.0

@@ -5,6 +5,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssl_jax.models.layers import Table
 
@@ -32,11 +33,18 @@ def relative_bucket(distance: jax.Array, buckets: int, farthest: int, both_sides
         distance = jnp.abs(distance)
     else:
         distance = jnp.maximum(-distance, 0)
-    exact = buckets // 2
-    ratio = jnp.maximum(distance, exact).astype(jnp.float32) / exact
-    share = jnp.log(ratio) / math.log(farthest / exact)
-    coarse = exact + (share * (buckets - exact)).astype(jnp.int32)
-    return first + jnp.where(distance < exact, distance, jnp.minimum(coarse, buckets - 1))
+    # Looked up, so that no logarithm of a device decides on which side of a border a distance lies.
+    return first + jnp.asarray(_one_side(buckets, farthest))[jnp.minimum(distance, farthest)]
+
+
+def _one_side(buckets: int, farthest: int) -> np.ndarray:
+    """The bucket of each distance from 0 to `farthest`."""
+    distance, exact = np.arange(farthest + 1), buckets // 2
+    share = np.log(np.maximum(distance, exact) / exact) / math.log(farthest / exact)
+    coarse = exact + (share * (buckets - exact) + 1e-9).astype(
+        np.int32
+    )  # a whole number is not to fall short
+    return np.where(distance < exact, distance, np.minimum(coarse, buckets - 1)).astype(np.int32)
 
 
 class RelativePositions(nn.Module):

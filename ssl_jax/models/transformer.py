@@ -73,6 +73,11 @@ class TransformerConfig:
             raise UserError(
                 f"a model of width {self.width} cannot have {self.heads} heads; their number must divide the width."
             )
+        if self.relative_buckets and not 4 <= self.relative_buckets < 2 * self.relative_distance:
+            raise UserError(
+                f"{self.relative_buckets} buckets up to a distance of {self.relative_distance} tokens: expected 4 or "
+                "more, and a distance of more than half of them."
+            )
 
     @property
     def out_stddev(self) -> float | None:
