@@ -61,7 +61,7 @@ def check(losses: np.ndarray, grads: list[np.ndarray], wanted: Curve) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * largest)
 
 
-@pytest.mark.parametrize(("name", "mesh"), [*PAIRS, ("bert", "all"), ("minimal", "tensor")])
+@pytest.mark.parametrize(("name", "mesh"), [*PAIRS, ("bert", "all"), ("gpt2", "all"), ("minimal", "tensor")])
 def test_eight_devices_give_the_curve_of_one(name: str, mesh: str, alone: dict[str, Curve]) -> None:
     curve = train(EXPERIMENTS[name](), MESHES[mesh])
     check(curve.losses, curve.grads, alone[name])

@@ -17,11 +17,15 @@ import optax
 
 from experiments import minimal, simclr
 from ssl_jax.data.loading import training_batches
+from ssl_jax.data.next_token import batch_shapes
+from ssl_jax.data.packing import lay_out
 from ssl_jax.data.tokenizers import SENTENCEPIECE
 from ssl_jax.image_pretraining import two
 from ssl_jax.methods.bert import pretraining
+from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
+from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
 from ssl_jax.training.compiling import Program
@@ -44,6 +48,7 @@ PAIRS = (
     ("bert", "data"),
     ("bert", "fsdp"),
     ("bert", "tensor"),
+    ("gpt2", "fsdp"),
     ("minimal", "data"),
     ("minimal", "fsdp"),
     ("simclr", "data"),
@@ -90,6 +95,42 @@ def bert() -> Experiment:
     )
 
 
+class Packed:
+    """Rows of next-token prediction with two or three documents and padding, a function of the index."""
+
+    def __len__(self) -> int:
+        return 500
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        chance = np.random.default_rng(index)
+        sequence, positions = lay_out(chance.integers(3, 11, chance.integers(2, 4)), 32)
+        text = np.where(sequence > 0, chance.integers(5, 256, 33)[1:] // chance.integers(1, 4), 0)
+        return {
+            "tokens": text.astype(np.int32),
+            "targets": np.roll(text, -1).astype(np.int32),
+            "sequence": sequence,
+            "positions": positions,
+            "weights": (sequence > 0).astype(np.float32),
+        }
+
+
+def gpt2() -> Experiment:
+    """Small, with dropout, on packed rows; the table of tokens is the head as well."""
+    config = Gpt2Config(vocab_size=256, positions=32, layers=2, width=64, heads=8, mlp_width=256)
+    tasks = next_token(config)
+    data = grain.MapDataset.source(Packed()).seed(0).shuffle().repeat()
+    return Experiment(
+        method=tasks.method,
+        optimizer=make_optimizer(OptimizerConfig(), lambda step: 1e-3),
+        train=TrainConfig(batch_size=16),
+        mesh=MeshConfig(),
+        phases=(Phase(STEPS, batch_shapes(16, 32), ("tokens", 1)),),
+        open_data=lambda folder: Data((data,), ({},), {}),
+        evaluate=tasks.evaluate,
+        rules=TRANSFORMER,
+    )
+
+
 def crops() -> Experiment:
     """SimCLR on digits: negatives and batch statistics are of the global batch."""
     config = simclr.PRESETS["digits"]
@@ -108,6 +149,7 @@ def crops() -> Experiment:
 
 EXPERIMENTS = {
     "bert": bert,
+    "gpt2": gpt2,
     "minimal": lambda: minimal.build(minimal.Config(steps=STEPS)),
     "simclr": crops,
 }
