@@ -12,6 +12,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True)
@@ -23,6 +24,21 @@ if OWN_CACHE:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="ssl_jax_compiled_")
 jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_FROM)
+
+LONGEST = (
+    "test_killed",
+    "test_topologies",
+    "test_same_run",
+    "test_linear_eval",
+    "test_bad_input",
+    "test_loop",
+)
+"""Files of tests that go first, so that none of them is left to one worker at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_unconfigure() -> None:

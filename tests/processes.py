@@ -77,7 +77,7 @@ def wait_until(process: subprocess.Popen, condition: Callable[[], bool]) -> None
     while not condition():
         assert process.poll() is None, f"ended with {process.returncode} before: {process.communicate()}"
         assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.0005)
+        time.sleep(0.002)  # a save takes longer
 
 
 def kill_while_saving(process: subprocess.Popen, folder: Path, *, after: int = 0) -> int:
@@ -102,15 +102,19 @@ def kill_while_saving(process: subprocess.Popen, folder: Path, *, after: int = 0
 
 def last_step(folder: Path) -> int:
     """The newest step in the log, 0 if there is none."""
-    return max((line["step"] for line in log(folder)), default=0)
+    lines = _complete_lines(folder)
+    return json.loads(lines[-1])["step"] if lines else 0
 
 
 def log(folder: Path) -> list[dict]:
     """The complete lines of metrics.jsonl, without what depends on the clock."""
-    file = folder / "metrics.jsonl"
-    text = file.read_text() if file.exists() else ""
-    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    lines = map(json.loads, _complete_lines(folder))
     return [{name: value for name, value in line.items() if name != "timing"} for line in lines]
+
+
+def _complete_lines(folder: Path) -> list[str]:
+    file = folder / "metrics.jsonl"
+    return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
 def free_port() -> int:
