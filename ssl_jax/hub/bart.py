@@ -124,6 +124,8 @@ def save_bart(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Ma
     Raises:
         UserError: when Hugging Face's layout has no such model, or the folder cannot be written.
     """
+    if config.relative_buckets or not (config.biases and config.tied_head) or config.gated:
+        raise UserError(f"{path}: a model with settings of T5 cannot be written as a BART")
     if config.norm_epsilon != _NORM_EPSILON:
         raise UserError(
             f"{path}: norm_epsilon is {config.norm_epsilon}, and transformers' BART knows {_NORM_EPSILON} only"

@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert, save_bert
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClassifier
+from tests.hub import folders
+from tests.hub.folders import FILES, assert_same_model, rewrite, tensors_of
 
 BERT = BertConfig(
     vocab_size=30, positions=9, layers=3, width=8, heads=2, mlp_width=12, activation="gelu_tanh"
@@ -22,9 +23,7 @@ TOKEN = jnp.zeros((1, 1), jnp.int32)
 
 def random_params(model, *parts):
     """Random parameters of the model, of these parts only if any are named."""
-    params = jax.eval_shape(model.init, jax.random.key(0), TOKEN, TOKEN, TOKEN)["params"]
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), params)
+    params = folders.random_params(model, TOKEN, TOKEN, TOKEN)
     return {name: value for name, value in params.items() if name in parts or not parts}
 
 
@@ -45,25 +44,17 @@ CASES = {
 def saved(tmp_path):
     """A folder with a BertForPreTraining, and its tensors."""
     save_bert(tmp_path, *CASES["BertForPreTraining"])
-    return tmp_path, safetensors.numpy.load_file(tmp_path / "model.safetensors")
-
-
-def rewrite(folder, tensors, **settings):
-    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
-    config = json.loads((folder / "config.json").read_text()) | settings
-    (folder / "config.json").write_text(json.dumps(config))
+    return tmp_path, tensors_of(tmp_path)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_export_then_import_is_bit_identical(name, tmp_path):
     config, params = CASES[name]
     save_bert(tmp_path / "a", config, params)
-    config_again, params_again = load_bert(tmp_path / "a")
-    assert config_again == config
-    assert jax.tree.structure(params_again) == jax.tree.structure(params)
-    jax.tree.map(np.testing.assert_array_equal, params_again, params)
-    save_bert(tmp_path / "b", config_again, params_again)
-    for file in ("model.safetensors", "config.json"):
+    again = load_bert(tmp_path / "a")
+    assert_same_model(again, (config, params))
+    save_bert(tmp_path / "b", *again)
+    for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
     settings = json.loads((tmp_path / "a" / "config.json").read_text())
     assert settings["architectures"] == [name.removesuffix(" without pooler")]
