@@ -15,7 +15,7 @@ import numpy as np
 
 from ssl_jax.errors import UserError
 from ssl_jax.transforms.denoising import Denoising
-from ssl_jax.transforms.selection import choose, places
+from ssl_jax.transforms.selection import choose, places, running_sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> 
         drawn = index < _share(share, length)[count]
         slots = jnp.sort(jnp.where(drawn, order, length), stable=False)
         order = index.at[slots].set(order, mode="drop")
-    follows = jnp.cumsum(sizes[order])
+    follows = running_sum(sizes[order])
     moves = 1 + follows - sizes[order] - begins[order]
     moves = jnp.zeros_like(moves).at[order].set(moves, mode="drop")
     return _moved(row, jnp.where(row.text, index + moves[sentences], index), row)
@@ -199,7 +199,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     length = row.tokens.shape[0]
     index = jnp.arange(length)
     text = row.text
-    ordinals = jnp.cumsum(text & (row.words != jnp.roll(row.words, 1))) - 1
+    ordinals = running_sum(text & (row.words != jnp.roll(row.words, 1))) - 1
     count = ordinals[-1] + 1
     budget = _share(config.infilling, length)[count]
     place_bits, size_bits, turn_bits = jnp.split(bits, [length, length + most_spans])
@@ -209,7 +209,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     # Items, in the order of the text: words that stay, and spans, which are the chosen ones.
     items = count - budget + spans
     chosen = choose(place_bits, index < items, spans)
-    spans_before = jnp.cumsum(chosen)
+    spans_before = running_sum(chosen)
     hidden_before = jnp.concatenate([jnp.zeros(1, sizes.dtype), jnp.cumsum(sizes)])[spans_before]
     word = index - spans_before + hidden_before
     stays = (index < items) & ~chosen
