@@ -1,5 +1,6 @@
 """Tiny models of random weights, and what they write without a cache: a whole forward pass for every token."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -9,12 +10,20 @@ import numpy as np
 import pytest
 
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, source_decoder
+from ssl_jax.decoding.prompts import padded
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 VOCAB, WIDTH, START = 23, 16, 3
 PROMPTS = [[5, 7, 2, 9, 11, 4], [6, 1], [8, 8, 3, 10]]
+TOKENS, LENGTHS = padded(PROMPTS, 6)
 NEW = 7
+
+
+BART = EncoderDecoderConfig(
+    vocab_size=VOCAB, positions=12, layers=1, decoder_layers=2, width=WIDTH, heads=2, mlp_width=24
+)
+T5 = dataclasses.replace(BART, norm="pre", biases=False, gated=True, relative_buckets=6, relative_distance=5)
 
 
 class Writer(NamedTuple):
@@ -74,9 +83,8 @@ def make_gpt2():
 
 
 @functools.cache
-def make_encoder_decoder():
-    sizes = {"layers": 1, "decoder_layers": 2, "width": WIDTH, "heads": 2, "mlp_width": 24}
-    model = EncoderDecoder(EncoderDecoderConfig(vocab_size=VOCAB, positions=12, **sizes))
+def make_encoder_decoder(config=BART):
+    model = EncoderDecoder(config)
     token = jnp.zeros((1, 2), jnp.int32)
     params = random_params(model, token, token, token)
 

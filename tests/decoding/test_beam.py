@@ -7,11 +7,9 @@ import pytest
 
 from ssl_jax.decoding.beam import BeamConfig, beam_search
 from ssl_jax.decoding.generate import generate
-from ssl_jax.decoding.prompts import padded
 from ssl_jax.errors import UserError
-from tests.decoding.conftest import PROMPTS, VOCAB, make_encoder_decoder, make_gpt2
+from tests.decoding.conftest import LENGTHS, PROMPTS, TOKENS, VOCAB, make_encoder_decoder, make_gpt2
 
-TOKENS, LENGTHS = padded(PROMPTS, 6)
 NEW = 4
 
 
@@ -61,7 +59,7 @@ def reference(writer, prompt, config, end, new):
         (make_gpt2, BeamConfig(beams=2, length_penalty=0.5, min_new_tokens=3, early_stopping="never")),
         (make_encoder_decoder, BeamConfig(beams=4, length_penalty=-1.0)),
     ],
-    ids=str,
+    ids=["plain", "early", "never", "short"],
 )
 def test_finds_what_a_search_by_hand_finds(make, config):
     writer = make()

@@ -5,16 +5,15 @@ import pytest
 from ssl_jax.decoding import generate as module
 from ssl_jax.decoding.decoder import prepare
 from ssl_jax.decoding.generate import generate, stream
-from ssl_jax.decoding.prompts import bucket, flush_left, padded
+from ssl_jax.decoding.prompts import bucket, flush_left
 from ssl_jax.decoding.sampling import SamplingConfig
 from ssl_jax.errors import UserError
-from tests.decoding.conftest import NEW, PROMPTS, VOCAB
+from tests.decoding.conftest import LENGTHS, NEW, PROMPTS, T5, TOKENS, VOCAB, make_encoder_decoder
 
-RIGHT, LENGTHS = padded(PROMPTS, 6)
 SAMPLED = SamplingConfig(temperature=1.5)
 
 
-def write(writer, prompts=RIGHT, lengths=LENGTHS, **options):
+def write(writer, prompts=TOKENS, lengths=LENGTHS, **options):
     options = {"max_new_tokens": NEW, "end": None} | options
     return generate(writer.decoder, writer.params, prompts, lengths, **options)
 
@@ -24,15 +23,22 @@ def test_with_a_cache_is_what_whole_passes_give(writer):
     assert len({tuple(row) for row in expected}) == 3, "rows that are all alike would show nothing"
     np.testing.assert_array_equal(write(writer).tokens, expected)
 
-    left = np.zeros_like(RIGHT)
+    left = np.zeros_like(TOKENS)
     for row, prompt in zip(left, PROMPTS, strict=True):
         row[len(row) - len(prompt) :] = prompt
     present = np.arange(6)[None] >= 6 - LENGTHS[:, None]
     np.testing.assert_array_equal(write(writer, *flush_left(left, present)).tokens, expected)
 
 
+def test_relative_positions_with_a_cache():
+    writer = make_encoder_decoder(T5)
+    expected = writer.greedy(PROMPTS, NEW)
+    assert len(np.unique(expected)) > 3
+    np.testing.assert_array_equal(write(writer).tokens, expected)
+
+
 def test_what_stands_in_the_padding_is_not_seen(writer):
-    rubbish = np.where(np.arange(6)[None] < LENGTHS[:, None], RIGHT, 13)
+    rubbish = np.where(np.arange(6)[None] < LENGTHS[:, None], TOKENS, 13)
     np.testing.assert_array_equal(write(writer, rubbish).tokens, write(writer).tokens)
 
 
@@ -46,7 +52,7 @@ def test_one_program_reads_and_one_writes_for_each_shape(writer):
 
 def test_prepared_parameters_give_the_same_and_are_kept(gpt2):
     prepared = prepare(gpt2.decoder, gpt2.params)
-    tokens = generate(gpt2.decoder, prepared, RIGHT, LENGTHS, max_new_tokens=NEW, end=None).tokens
+    tokens = generate(gpt2.decoder, prepared, TOKENS, LENGTHS, max_new_tokens=NEW, end=None).tokens
     np.testing.assert_array_equal(tokens, write(gpt2).tokens)
     again = prepare(gpt2.decoder, prepared)
     assert jax.tree.structure(again) == jax.tree.structure(prepared)
@@ -55,17 +61,17 @@ def test_prepared_parameters_give_the_same_and_are_kept(gpt2):
 def test_a_row_does_not_depend_on_its_neighbours(writer):
     key = jax.random.key(3)
     first = write(writer, sampling=SAMPLED, key=key)
-    others = RIGHT.copy()
+    others = TOKENS.copy()
     others[[0, 2]] = [[1, 2, 3, 4, 5, 6], [9, 9, 9, 9, 9, 9]]
     second = write(writer, others, np.array([3, 2, 6]), sampling=SAMPLED, key=key)
     np.testing.assert_array_equal(first.tokens[1], second.tokens[1])
     assert (first.tokens[0] != second.tokens[0]).any()
-    turned = write(writer, RIGHT[::-1], LENGTHS[::-1], sampling=SAMPLED, key=key, rows=[2, 1, 0])
+    turned = write(writer, TOKENS[::-1], LENGTHS[::-1], sampling=SAMPLED, key=key, rows=[2, 1, 0])
     np.testing.assert_array_equal(turned.tokens, first.tokens[::-1])
 
 
 def test_the_key_and_the_number_of_a_row_decide_its_choices(gpt2):
-    same = np.repeat(RIGHT[:1], 3, axis=0), np.repeat(LENGTHS[:1], 3)
+    same = np.repeat(TOKENS[:1], 3, axis=0), np.repeat(LENGTHS[:1], 3)
     texts = write(gpt2, *same, sampling=SAMPLED, key=jax.random.key(0)).tokens
     assert len({tuple(row) for row in texts}) == 3
     assert (texts != write(gpt2, *same, sampling=SAMPLED, key=jax.random.key(1)).tokens).any()
@@ -75,7 +81,7 @@ def test_a_row_ends_with_the_end_of_text_and_the_loop_with_the_last(writer):
     free = writer.greedy(PROMPTS, NEW)
     end = int(free[1, 2])
     options = {"max_new_tokens": NEW, "end": end}
-    written = generate(writer.decoder, writer.params, RIGHT, LENGTHS, **options)
+    written = generate(writer.decoder, writer.params, TOKENS, LENGTHS, **options)
     for row, count, expected in zip(written.tokens, written.lengths, free, strict=True):
         where = np.flatnonzero(expected == end)
         assert count == (where[0] if len(where) else NEW)
@@ -83,16 +89,16 @@ def test_a_row_ends_with_the_end_of_text_and_the_loop_with_the_last(writer):
         assert (row[count:] == end).all()
     assert written.lengths[1] <= 2
 
-    alone = RIGHT[[1, 1, 1]], LENGTHS[[1, 1, 1]]
+    alone = TOKENS[[1, 1, 1]], LENGTHS[[1, 1, 1]]
     chunks = list(stream(writer.decoder, writer.params, *alone, **options, chunk=NEW - 1))
     assert sum(chunk.shape[1] for chunk in chunks) == written.lengths[1] + 1, "it went on after all had ended"
 
 
 def test_a_stream_is_the_same_text_in_pieces(writer):
     options = {"max_new_tokens": NEW, "end": None, "sampling": SAMPLED, "key": jax.random.key(5)}
-    chunks = list(stream(writer.decoder, writer.params, RIGHT, LENGTHS, **options, chunk=4))
+    chunks = list(stream(writer.decoder, writer.params, TOKENS, LENGTHS, **options, chunk=4))
     assert [chunk.shape[1] for chunk in chunks] == [1, 4, 2]
-    whole = generate(writer.decoder, writer.params, RIGHT, LENGTHS, **options)
+    whole = generate(writer.decoder, writer.params, TOKENS, LENGTHS, **options)
     np.testing.assert_array_equal(np.concatenate(chunks, axis=1), whole.tokens)
 
 

@@ -2,15 +2,14 @@ import numpy as np
 
 from ssl_jax.decoding.prompts import padded
 from ssl_jax.decoding.scoring import continuation_log_likelihood
-from tests.decoding.conftest import PROMPTS
+from tests.decoding.conftest import LENGTHS, PROMPTS, TOKENS
 
 CONTINUATIONS = [[3, 1], [12, 5, 5], [7]]
 
 
 def test_log_likelihoods_are_those_of_whole_passes(writer):
-    tokens, lengths = padded(PROMPTS, 6)
     continuations, counts = padded(CONTINUATIONS, 4, pad=9)
-    found = continuation_log_likelihood(writer.decoder, writer.params, tokens, lengths, continuations, counts)
+    found = continuation_log_likelihood(writer.decoder, writer.params, TOKENS, LENGTHS, continuations, counts)
     assert found.shape == (3, 4)
     for i in range(4):
         for row, continuation in enumerate(CONTINUATIONS):
@@ -23,10 +22,9 @@ def test_log_likelihoods_are_those_of_whole_passes(writer):
 
 
 def test_one_token_and_no_padding(writer):
-    tokens, lengths = padded(PROMPTS, 6)
     continuations = np.array([[3], [12], [7]])
     found = continuation_log_likelihood(
-        writer.decoder, writer.params, tokens, lengths, continuations, np.ones(3, np.int32)
+        writer.decoder, writer.params, TOKENS, LENGTHS, continuations, np.ones(3, np.int32)
     )
     logits = writer.logits(PROMPTS, [[], [], []]).astype(np.float64)
     expected = logits[np.arange(3), continuations[:, 0]] - np.log(np.exp(logits).sum(-1))
