@@ -18,7 +18,7 @@ FLOORS = (
     ("ssl_jax.methods",),
     ("ssl_jax.evals",),
     ("ssl_jax.training",),
-    ("ssl_jax.image_report", "ssl_jax.denoising_report"),
+    ("ssl_jax.image_report", "ssl_jax.denoising_report", "ssl_jax.language_report"),
     ("ssl_jax.image_pretraining", "ssl_jax.denoising_pretraining"),
     ("ssl_jax.cli",),
     ("ssl_jax.runs",),

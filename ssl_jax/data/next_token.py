@@ -6,7 +6,7 @@ nothing is predicted from. Where a document goes on in another row, that row beg
 predicts: the least that can be known of what came before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +108,25 @@ class NextTokenWindows:
         pieces, contexts = zip(*self._rows[row], strict=True)
         made = _row(self.corpus, pieces, contexts, self._length, self._special)
         return {**made, "bytes": self._bytes[made["targets"]]}
+
+
+def training_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenRows:
+    """`NextTokenRows` as `open_pretraining_text` wants them."""
+    return NextTokenRows(corpus, length, tokenizer.special)
+
+
+def heldout_windows(
+    stride: int, most_rows: int
+) -> Callable[[TokenizedCorpus, int, Tokenizer], NextTokenWindows]:
+    """`NextTokenWindows` as `open_pretraining_text` wants them."""
+
+    def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenWindows:
+        bytes_of = token_bytes(tokenizer)
+        return NextTokenWindows(
+            corpus, length, tokenizer.special, bytes_of, stride=stride, most_rows=most_rows
+        )
+
+    return make
 
 
 def token_bytes(tokenizer: Tokenizer) -> np.ndarray:

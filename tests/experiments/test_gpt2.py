@@ -114,6 +114,7 @@ def test_from_imported_weights_to_figures_samples_and_plots(run, folder, tmp_pat
         (["--model.vocab_size=40", "--data.byte_fallback=True"], "vocabulary of 40 pieces cannot be trained"),
         (["--length=64"], "a sequence of 64 tokens is longer than the model's 24 positions"),
         (["--length=0"], "length of 0 is too short"),
+        (["--stride=0"], "stride of 0 must be at least 1"),
         (["--stride=25"], "stride of 25 must be at least 1 and at most the length of a window, 24"),
         (["--samples.new_tokens=24"], "more than the model's context of 24 tokens"),
         (["--samples.sampling.top_p=0"], "top_p 0.0 must be above 0"),
