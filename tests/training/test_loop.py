@@ -255,6 +255,14 @@ def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> N
         np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
 
 
+def test_derived_figures_are_of_the_means(tmp_path: Path) -> None:
+    """Every evaluation is of 21 examples in two batches; the root of the mean is no mean of roots."""
+    experiment = toys.experiment(steps=10)._replace(derive=lambda means: {"root": means["error"] ** 0.5})
+    toys.train(experiment, tmp_path)
+    [line] = [line for line in toys.log(tmp_path) if "split" in line]
+    assert line["root"] == line["error"] ** 0.5
+
+
 def test_failing_training_ends_with_its_error_and_no_noise(tmp_path: Path) -> None:
     """In a process of its own: threads that are still reading, and a save under way, must not add to stderr."""
     script = tmp_path / "broken.py"
