@@ -103,8 +103,8 @@ def compare(arguments: Arguments) -> int:
             "init_from": None,
             "config": dataclasses.asdict(config),
         }
-        # What each restores is in the table; the report of every single run would only take time.
-        experiment = bart.build(config)._replace(report=None)
+        # The table tells what each restores; samples and reports of every run would only take time.
+        experiment = bart.build(config)._replace(sample=None, report=None)
         code = loop.train(experiment, folder / name, settings)
         if code:
             return code

@@ -1,0 +1,149 @@
+"""BART, MASS and T5 as commands: what they print and leave behind, every preset by its shapes, bad input, and the
+comparison of noises."""
+
+import dataclasses
+import json
+import runpy
+import sys
+
+import jax
+import pytest
+
+from experiments import bart, bart_noises, mass, t5
+from ssl_jax.cli import restore_config
+from ssl_jax.data.tokenizers import open_tokenizer
+from ssl_jax.training.compiling import Program
+from tests.cases import corpus
+
+MODULES = {"bart": bart, "mass": mass, "t5": t5}
+PRESETS = [(name, preset) for name, module in MODULES.items() for preset in module.PRESETS]
+SIZES = {"positions": 32, "layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+SMALL = [
+    "--model.vocab_size=120",
+    *(f"--model.{name}={value}" for name, value in SIZES.items()),
+    "--steps=2",
+    "--length=32",
+    "--schedule.warmup_steps=1",
+    "--train.batch_size=8",
+    "--data.heldout_share=0.2",
+    "--data.heldout_rows=12",
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs `python -m experiments.NAME` with arguments; returns (exit code, stdout, stderr)."""
+
+    def run(name, *arguments):
+        command = [name, *SMALL, f"--workdir={tmp_path / 'run'}", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+        out, err = capsys.readouterr()
+        return exit.value.code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_run_reports_what_it_restores(run, tmp_path, name):
+    code, out, err = run(name, f"--data.source={corpus(tmp_path)}")
+    assert (code, err) == (0, "")
+    assert "12 held-out rows restored by greedy writing" in out
+    folder = tmp_path / "run"
+    figures = json.loads((folder / "restoration.json").read_text())
+    assert len(figures) == 3
+    for shares in figures.values():
+        assert all(0 <= share <= 1 for share in shares.values())
+    assert figures["the spoilt text without its blanks"]["hidden"] == 0
+    assert {file.name for file in (folder / "samples").iterdir()} == {"restored.txt", "step-0000002.txt"}
+    shown = (folder / "samples" / "restored.txt").read_text()
+    assert shown.count("--- row") == 12
+    assert out.count("--- row") == 5
+    assert ("<0>" if name == "t5" else "[MASK]") in shown
+    if name == "t5":
+        tokenizer = open_tokenizer(folder / "tokenizer.model")
+        assert tokenizer.vocab_size <= 120 - t5.SpanConfig().sentinels(36)
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_presets_have_sound_shapes_and_survive_json(name, preset):
+    config = MODULES[name].PRESETS[preset]
+    experiment = MODULES[name].build(config)
+    state = Program(experiment, jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"))).state
+    assert state.params["token"]["embedding"].shape == (config.model.vocab_size, config.model.width)
+    stored = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert restore_config(config, stored) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "named"),
+    [
+        ("bart", ["--noise.masking=1.5"], "noise.masking"),
+        ("mass", ["--noise.share=0"], "noise.share"),
+        ("t5", ["--noise.density=1"], "noise.density"),
+        ("bart", ["--length=64"], "model's 32 positions"),
+        ("bart", ["--length=2"], "length of 2"),
+        ("bart", ["--data.tokenizer=/nowhere/vocab.txt"], "/nowhere/vocab.txt"),
+        ("bart", ["--train.batch_size=2000"], "fewer than one batch"),
+    ],
+)
+def test_bad_settings_are_named(run, tmp_path, name, arguments, named):
+    code, _, error = run(name, f"--data.source={corpus(tmp_path)}", *arguments)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert named in error
+
+
+def test_a_vocabulary_without_room_for_the_sentinels_is_refused_with_the_size_to_give(run, tmp_path):
+    source = f"--data.source={corpus(tmp_path)}"
+    assert run("bart", source, f"--workdir={tmp_path / 'first'}")[0] == 0
+    model = tmp_path / "first" / "tokenizer.model"
+    pieces = open_tokenizer(model).vocab_size
+    code, _, error = run("t5", source, f"--data.tokenizer={model}", f"--model.vocab_size={pieces}")
+    assert code == 2
+    assert f"--model.vocab_size {pieces + t5.SpanConfig().sentinels(36)}" in error
+
+
+def test_noises_are_compared(tmp_path, monkeypatch, capsys):
+    tiny = bart.PRESETS["tiny"]
+    model = dataclasses.replace(tiny.model, vocab_size=120, **SIZES)
+    schedule = dataclasses.replace(tiny.schedule, warmup_steps=1)
+    monkeypatch.setitem(bart.PRESETS, "tiny", dataclasses.replace(tiny, model=model, schedule=schedule))
+    for table, names in (
+        ("NOISES", ("masking", "rotation")),
+        ("ASKED", ("masking", "rotation", "all hidden")),
+    ):
+        monkeypatch.setattr(bart_noises, table, {name: getattr(bart_noises, table)[name] for name in names})
+    folder = tmp_path / "noises"
+    settings = {
+        "steps": 2,
+        "length": 32,
+        "batch_size": 8,
+        "source": str(corpus(tmp_path)),
+        "workdir": str(folder),
+    }
+    arguments = bart_noises.Arguments(**settings)
+
+    assert bart_noises.compare(arguments) == 0
+    out = capsys.readouterr().out
+    matrix = json.loads((folder / "noises.json").read_text())
+    assert list(matrix) == ["masking", "rotation"]
+    for name, row in matrix.items():
+        logged = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        for figure, value in row[name].items():
+            assert value == pytest.approx(logged[-1][figure], rel=1e-4), (name, figure)
+    assert matrix["masking"]["rotation"] != matrix["rotation"]["rotation"]
+    assert (folder / "noises.txt").read_text().strip() in out
+    assert {file.name for file in (folder / "plots").iterdir()} == {"noises.png", "loss.png", "accuracy.png"}
+
+    before = (folder / "masking" / "metrics.jsonl").read_text()
+    assert bart_noises.compare(arguments) == 0
+    assert (folder / "masking" / "metrics.jsonl").read_text() == before
