@@ -60,7 +60,7 @@ def test_fresh_random_weights_both_ways(name, reference, tmp_path):
     assert again.keys() == theirs.keys()
     exact = not case.architecture.startswith("T5")  # whose weights are scaled, which rounds
     for key in theirs:
-        np.testing.assert_allclose(again[key], theirs[key], rtol=0, atol=0 if exact else 1e-6)
+        np.testing.assert_allclose(again[key], theirs[key], rtol=0, atol=0 if exact else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["pretraining-tanh", "gpt2-erf", "bart-tanh", "mbart"])
