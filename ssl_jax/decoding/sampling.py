@@ -43,16 +43,36 @@ GREEDY = SamplingConfig(temperature=0.0)
 def nucleus(logits: jax.Array, top_p: float) -> jax.Array:
     """Which tokens are in the nucleus (arXiv:1904.09751), the token with which the sum reaches `top_p` among them.
 
+    The probability of that token is found by bisection: on a CPU, sorting a vocabulary of 50,257 for eight rows takes
+    longer than GPT-2 small does for their next token.
+
     Args:
-        logits: `[..., vocab]`, in descending order.
+        logits: float32 `[..., vocab]`.
         top_p: above 0 and at most 1.
 
     Returns:
-        bool `[..., vocab]`, True for the first ones.
+        bool `[..., vocab]`. Of equal tokens that are not all needed, the first ones.
     """
     probabilities = jax.nn.softmax(logits, axis=-1)
-    before = jnp.cumsum(probabilities, axis=-1) - probabilities
-    return (before < top_p).at[..., 0].set(True)
+
+    def value(bits: jax.Array) -> jax.Array:
+        return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) // 2
+        mass = jnp.where(probabilities >= value(middle), probabilities, 0.0).sum(-1, keepdims=True)
+        return jnp.where(mass >= top_p, middle, low), jnp.where(mass >= top_p, high, middle)
+
+    # Positive floats are ordered as their bits are as integers: 30 halvings from 1.0 on reach the exact one.
+    most = probabilities.max(-1, keepdims=True)
+    above = jax.lax.bitcast_convert_type(most, jnp.int32) + 1
+    bits, _ = jax.lax.fori_loop(0, 30, halve, (jnp.zeros_like(above), above))
+    crossing = value(bits)
+    before = jnp.where(probabilities > crossing, probabilities, 0.0).sum(-1, keepdims=True)
+    equal = probabilities == crossing
+    needed = jnp.where(crossing > 0, jnp.maximum(jnp.ceil((top_p - before) / crossing), 1), jnp.inf)
+    return (probabilities > crossing) | (equal & (equal.cumsum(-1) <= needed))
 
 
 def sample(key: jax.Array, logits: jax.Array, config: SamplingConfig) -> jax.Array:
@@ -69,13 +89,12 @@ def sample(key: jax.Array, logits: jax.Array, config: SamplingConfig) -> jax.Arr
     if config.temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     keys = jax.random.split(key, logits.shape[0]) if key.ndim == 0 else key
-    logits = logits / config.temperature
-    draw = jax.vmap(jax.random.categorical)
-    if config.top_k == 0 and config.top_p == 1:
-        return draw(keys, logits).astype(jnp.int32)
-    vocabulary = logits.shape[-1]
-    kept, ids = jax.lax.top_k(logits, min(config.top_k or vocabulary, vocabulary))
+    logits, ids = logits / config.temperature, None
+    if 0 < config.top_k < logits.shape[-1]:
+        logits, ids = jax.lax.top_k(logits, config.top_k)
     if config.top_p < 1:
-        kept = jnp.where(nucleus(kept, config.top_p), kept, -jnp.inf)
-    chosen = draw(keys, kept)
-    return jnp.take_along_axis(ids, chosen[:, None], axis=-1)[:, 0].astype(jnp.int32)
+        logits = jnp.where(nucleus(logits, config.top_p), logits, -jnp.inf)
+    chosen = jax.vmap(jax.random.categorical)(keys, logits)
+    if ids is not None:
+        chosen = jnp.take_along_axis(ids, chosen[:, None], axis=-1)[:, 0]
+    return chosen.astype(jnp.int32)

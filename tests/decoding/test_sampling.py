@@ -65,8 +65,22 @@ def test_tokens_are_drawn_as_often_as_they_should(options):
 @pytest.mark.parametrize(("top_p", "size"), [(0.05, 1), (0.39, 1), (0.41, 2), (0.64, 2), (0.66, 3), (1.0, 6)])
 def test_the_nucleus_keeps_the_token_that_crosses(top_p, size):
     """In descending order the sums are 0.40, 0.65, 0.85, 0.93, 0.98 and 1."""
-    kept = nucleus(jnp.asarray(np.sort(LOGITS)[::-1].copy()), top_p)
-    assert kept.tolist() == [True] * size + [False] * (6 - size)
+    kept = nucleus(jnp.asarray(LOGITS), top_p)
+    assert set(np.flatnonzero(kept)) == set(np.argsort(-LOGITS)[:size])
+
+
+def test_the_nucleus_of_a_large_vocabulary_is_that_of_sorting():
+    logits = 3 * np.random.default_rng(0).standard_normal((4, 5000)).astype(np.float32)
+    logits[1] = np.round(logits[1])  # many equal ones
+    logits[2, 1:] = -np.inf
+    logits[3] -= 1e4 * (np.arange(5000) > 40)  # probabilities of zero
+    for top_p in (0.01, 0.5, 0.9, 0.999):
+        kept = np.asarray(nucleus(jnp.asarray(logits), top_p))
+        for row, mask in zip(logits.astype(np.float64), kept, strict=True):
+            order = np.argsort(-row, kind="stable")
+            mass = np.exp(row[order] - row.max()) / np.exp(row - row.max()).sum()
+            size = np.searchsorted(mass.cumsum(), top_p) + 1
+            assert set(np.flatnonzero(mask)) == set(order[:size])
 
 
 def test_of_equal_tokens_the_first_are_kept():

@@ -1,0 +1,72 @@
+"""MASS writes into the place of its masks: what a whole pass for every token would write, blind to the masks."""
+
+import jax
+import numpy as np
+import pytest
+
+from ssl_jax.decoding.fragment import fragment_decoder
+from ssl_jax.decoding.generate import generate
+from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from tests.decoding.conftest import random_params
+
+MASK, LENGTH = 4, 10
+ROWS = [
+    [2, MASK, MASK, MASK, 9, 11, 5, 3],  # the fragment begins the text
+    [2, 8, 7, 10, MASK, MASK, 12, 6, 5, 3],
+    [2, 6, 5, 7, MASK, MASK],  # and ends it
+    [2, 6, 5, 8],  # without masks the text is continued
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    sizes = {"layers": 1, "decoder_layers": 2, "width": 16, "heads": 2, "mlp_width": 24}
+    return EncoderDecoder(EncoderDecoderConfig(vocab_size=23, positions=LENGTH, norm="pre", **sizes))
+
+
+@pytest.fixture(scope="module")
+def params(model):
+    token = np.zeros((1, 2), np.int32)
+    return random_params(model, token, token, token)
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    tokens = np.zeros((len(ROWS), LENGTH), np.int32)
+    for row, values in zip(tokens, ROWS, strict=True):
+        row[: len(values)] = values
+    return tokens, np.array([len(row) for row in ROWS])
+
+
+def test_each_token_is_that_of_a_whole_pass_at_the_original_places(model, params, prompts):
+    tokens, lengths = prompts
+    new = 3
+    written = generate(
+        fragment_decoder(model, MASK), params, tokens, lengths, max_new_tokens=new, end=None
+    ).tokens
+
+    @jax.jit
+    def forward(source, present, inputs, positions, context_present):
+        return model.apply(
+            {"params": params}, source, present, inputs, positions, context_present=context_present
+        )
+
+    for row, source in enumerate(ROWS):
+        first = ([*source, MASK]).index(MASK) - 1
+        inputs = [source[first], *written[row, : new - 1]]
+        present = np.arange(LENGTH) < len(source)
+        logits = forward(
+            tokens[row][None],
+            present[None],
+            np.array(inputs)[None],
+            np.arange(first, first + new)[None],
+            (present & (tokens[row] != MASK))[None],
+        )
+        np.testing.assert_array_equal(np.argmax(logits[0], -1), written[row])
+
+
+def test_tokens_asked_for_beyond_the_last_position_are_numbers(model, params, prompts):
+    written = generate(fragment_decoder(model, MASK), params, *prompts, max_new_tokens=LENGTH, end=None)
+    assert (written.tokens >= 0).all()
+    assert (written.tokens < 23).all()
+    assert len(set(written.tokens[1].tolist())) > 1
