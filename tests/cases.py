@@ -68,9 +68,21 @@ def gpt2(folder: Path) -> list[object]:
     return [*model, *dropout, *data, *samples, *length, *rhythm(10)]
 
 
+def bart(folder: Path) -> list[object]:
+    """One layer of 16 a side with dropout; rows restored after each evaluation."""
+    sizes = {"vocab_size": 120, "positions": 32, "layers": 1, "decoder_layers": 1}
+    sizes |= {"width": 16, "heads": 2, "mlp_width": 32}
+    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
+    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
+    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 12]
+    length = ["--steps", 40, "--length", 32, "--train.batch_size", 8, "--schedule.warmup_steps", 5]
+    return [*model, *dropout, *data, *length, *rhythm(10)]
+
+
 CASES = {
     "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
     "bert": Case("experiments.bert", bert, 60),
     "gpt2": Case("experiments.gpt2", gpt2, 40, kills=0),
+    "bart": Case("experiments.bart", bart, 40, kills=0),
     "byol": Case("experiments.byol", byol, 40, kills=0),
 }

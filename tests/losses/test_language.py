@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ssl_jax.losses import classification, joint_embedding, language, metrics
 from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
-from ssl_jax.losses.metrics import accuracy
+from ssl_jax.losses.metrics import accuracy, all_right
 
 
 def cross_entropy(logits, labels):
@@ -75,7 +75,7 @@ def test_sums_of_parts_give_the_mean_of_the_whole():
     np.testing.assert_allclose(np.sum(parts, axis=0), whole, rtol=1e-6)
 
 
-@pytest.mark.parametrize("figure", [masked_language_model, accuracy])
+@pytest.mark.parametrize("figure", [masked_language_model, accuracy, all_right])
 def test_nothing_predicted_gives_zero_of_zero(figure):
     logits, labels, weights = example((2, 3), 50)
     total, weight = figure(logits, labels, 0 * weights)
@@ -129,3 +129,14 @@ def test_accuracy_is_that_of_argmax_also_for_equal_logits():
     labels = np.random.default_rng(1).integers(0, 5, 2000)
     correct, _ = accuracy(logits, labels, np.ones(2000, np.float32))
     assert correct == np.sum(logits.argmax(-1) == labels)
+
+
+def test_all_right_is_a_share_of_rows_that_predict_something():
+    logits = np.random.default_rng(0).integers(0, 3, (500, 2, 4)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 4, (500, 2))
+    weights = np.random.default_rng(2).integers(0, 3, (500, 2)).astype(np.float32)
+    hits = logits.argmax(-1) == labels
+    rows = [hit[weight > 0] for hit, weight in zip(hits, weights, strict=True) if weight.any()]
+    assert len(rows) < 500
+    right, counted = all_right(logits, labels, weights)
+    assert (right, counted) == (sum(row.all() for row in rows), len(rows))
