@@ -34,7 +34,7 @@ def choose(bits: jax.Array, candidates: jax.Array, count: jax.Array) -> jax.Arra
     """A uniformly random subset of `count` candidates, or all of them if there are fewer.
 
     Each candidate gets a random key, and the `count` smallest are taken. The largest of these is found bit by bit, by
-    counting: on a CPU that takes a quarter of the time of sorting the keys, on any device it is a few reductions.
+    counting: on a CPU a good deal faster than sorting the keys, and on any device a few reductions.
 
     Args:
       bits: [length] uint32, random.
