@@ -69,10 +69,8 @@ class EncoderDecoderConfig:
 
     @property
     def encoder(self) -> TransformerConfig:
-        """The encoder's layers: every field that `TransformerConfig` has too."""
-        names = {field.name for field in dataclasses.fields(TransformerConfig)}
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return TransformerConfig(**{name: value for name, value in own.items() if name in names})
+        """The encoder's layers."""
+        return TransformerConfig.of(self)
 
     @property
     def decoder(self) -> TransformerConfig:

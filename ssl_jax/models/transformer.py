@@ -79,6 +79,13 @@ class TransformerConfig:
                 "more, and a distance of more than half of them."
             )
 
+    @classmethod
+    def of(cls, model: Any) -> "TransformerConfig":
+        """That of a model's configuration, a dataclass: every field of it that layers have too."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        own = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+        return cls(**{name: value for name, value in own.items() if name in names})
+
     @property
     def out_stddev(self) -> float | None:
         """Of the kernels whose output is added to the residual stream."""

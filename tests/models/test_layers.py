@@ -5,7 +5,17 @@ import pytest
 import scipy.stats
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ssl_jax.models.layers import ACTIVATIONS, Dense, LayerNorm, Mlp, affine, dropout, random_words
+from ssl_jax.models.layers import (
+    ACTIVATIONS,
+    Dense,
+    LayerNorm,
+    Mlp,
+    RmsNorm,
+    Table,
+    affine,
+    dropout,
+    random_words,
+)
 
 
 def normal(seed, *shape):
@@ -57,6 +67,22 @@ def test_layer_norm_and_its_gradients():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_rms_norm_and_its_gradients():
+    x, scale = 3 + 2 * normal(0, 4, 5, 16), normal(1, 16)
+
+    def ours(x, scale):
+        return RmsNorm(1e-2).apply({"params": {"scale": scale}}, x)
+
+    def plain(x, scale):  # arXiv:1910.07467, equation 4
+        return x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-2) * scale[None, None]
+
+    np.testing.assert_allclose(ours(x, scale), plain(x, scale), rtol=1e-5, atol=1e-5)
+    cotangent = normal(3, 4, 5, 16)
+    gradients = [jax.vjp(f, x, scale)[1](cotangent) for f in (ours, plain)]
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_layer_norm_of_a_large_mean_loses_nothing():
     x = 1000 + normal(0, 2, 64)
     y = LayerNorm(1e-12).apply({"params": {"scale": jnp.ones(64), "bias": jnp.zeros(64)}}, x)
@@ -88,6 +114,43 @@ def test_mlp_backward_equals_that_of_plain_autodiff():
     gradients = [jax.grad(lambda p, f=f: (f(p, x) ** 2).sum())(params) for f in (mlp.apply, plain)]
     for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_gated_mlp_without_biases_and_its_gradients():
+    x = normal(0, 3, 8)
+    mlp = Mlp(16, "gelu_tanh", bias=False, gated=True)
+    params = mlp.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, params["params"]) == {
+        "up": {"kernel": (8, 16)},
+        "gate": {"kernel": (8, 16)},
+        "down": {"kernel": (16, 8)},
+    }
+
+    def plain(params, x):  # GEGLU of arXiv:2002.05202
+        kernels = {name: part["kernel"] for name, part in params["params"].items()}
+        return (jax.nn.gelu(x @ kernels["gate"]) * (x @ kernels["up"])) @ kernels["down"]
+
+    gradients = [
+        jax.grad(lambda p, x, f=f: (f(p, x) ** 2).sum(), (0, 1))(params, x) for f in (mlp.apply, plain)
+    ]
+    for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs"),
+    [
+        (Dense((4, 64), None), (1, 256)),
+        (Dense((64,), None, axes=2), (1, 4, 64)),
+        (Table(128, 256, None), jnp.zeros(1, int)),
+    ],
+)
+def test_kernels_drawn_by_their_inputs(module, inputs):
+    """256 inputs in each case: a standard deviation of 1/16, after the normal distribution is cut off."""
+    x = jnp.ones(inputs) if isinstance(inputs, tuple) else inputs
+    kernel = next(iter(module.init(jax.random.key(0), x)["params"].values()))
+    assert abs(kernel.std() * 16 - 1) < 0.02
+    assert np.abs(kernel).max() * 16 < 2.3  # twice the deviation before the cut
 
 
 def test_kernels_start_as_a_truncated_normal():
