@@ -19,6 +19,10 @@ HELDOUT_SHARE = 0.15
 """Of a family's functions, for validation; as many again are for the test."""
 
 
+ENOUGH_DRAWS = 1000
+"""A split without a function among so many draws of a family is taken to have none."""
+
+
 class Family(Protocol):
     """A set of functions from symbols to other symbols.
 
@@ -115,12 +119,18 @@ class FunctionSequences:
     newlines: they would stand where they always do.
 
     Raises:
-      UserError: fewer than two pairs.
+      UserError: fewer than two pairs, or a family so small that the split has none of its functions.
     """
 
     def __init__(self, families: tuple[Family, ...], pairs: int, split: Split):
         if pairs < 2:
             raise UserError(f"sequences of {pairs} examples: there must be at least 2.")
+        for family in families:
+            draws = (family.draw(np.random.default_rng(i)) for i in range(ENOUGH_DRAWS))
+            if all(split_of(family, function) != split for function in draws):
+                raise UserError(
+                    f"{family.name}: so small a family has no function for {split}; make it larger."
+                )
         self.families, self.pairs, self._split = families, pairs, split
         sizes = [family.inputs + family.outputs for family in families]
         self._first = 1 + len(families) + np.cumsum([0, *sizes])

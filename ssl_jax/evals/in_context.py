@@ -59,21 +59,28 @@ def accuracy_by_shots(
     return points
 
 
-def say_points(points: Iterable[Point], shots: Iterable[int], say: Callable[[str], None]) -> None:
-    """Prints the points at these numbers of examples as a table for each curve."""
+def say_points(
+    points: Iterable[Point], trained: Iterable[Point], shots: Iterable[int], say: Callable[[str], None]
+) -> None:
+    """Prints the points at these numbers of examples, a table for each curve.
+
+    points: on functions never trained on. trained: on new sequences of functions that were.
+    """
     points, shots = list(points), list(shots)
+    on_trained = {(point.curve, point.shots): point for point in trained}
     for curve in dict.fromkeys(point.curve for point in points):
-        own = {point.shots: point for point in points if point.curve == curve and point.shots in shots}
+        own = [point for point in points if point.curve == curve and point.shots in shots]
+        seen = [on_trained.get((curve, point.shots)) for point in own]
         rows = {
-            "examples": [f"{number}" for number in own],
-            "model": [f"{point.accuracy:.1%}" for point in own.values()],
-            "standard error": [f"{point.error:.1%}" for point in own.values()],
-            "ideal learner": [f"{point.ideal:.1%}" for point in own.values()],
+            "examples": [f"{point.shots}" for point in own],
+            "model": [f"{point.accuracy:.1%}" for point in own],
+            "standard error": [f"{point.error:.1%}" for point in own],
+            "ideal learner": [f"{point.ideal:.1%}" for point in own],
+            "model, training f": [f"{point.accuracy:.1%}" if point else "-" for point in seen],
         }
-        chance = next(iter(own.values())).chance
-        say(f"\n{curve} (chance {chance:.1%})")
+        say(f"\n{curve} (chance {own[0].chance:.1%})")
         for name, cells in rows.items():
-            say(f"  {name:<16}" + "".join(f"{cell:>9}" for cell in cells))
+            say(f"  {name:<18}" + "".join(f"{cell:>9}" for cell in cells))
 
 
 def draw_points(points: Iterable[Point], title: str, file: epath.Path) -> None:

@@ -40,7 +40,7 @@ def test_points_by_hand(points):
 
 def test_the_table(points):
     lines = []
-    say_points(points, (0, 1), lines.append)
+    say_points(points, points[:1], (0, 1), lines.append)
     text = "\n".join(lines)
     assert text.count("ideal learner") == 3
     assert "letters, new queries (chance 25.0%)" in text
@@ -50,6 +50,7 @@ def test_the_table(points):
         ["33.3%", "0.0%"],
         ["27.2%", "0.0%"],
         ["25.0%", "33.3%"],
+        ["33.3%", "-"],
     ]
     assert as_table({"test": points})["test"][0]["accuracy"] == pytest.approx(1 / 3)
 

@@ -1,0 +1,80 @@
+"""A small run from its command to its report, and what its configuration may get wrong."""
+
+import json
+from dataclasses import asdict, replace
+
+import matplotlib.image
+import pytest
+from etils import epath
+
+from experiments import gpt3_in_context
+from ssl_jax.data.functions import split_of
+from ssl_jax.errors import UserError
+from ssl_jax.training import loop, metrics
+from ssl_jax.training.schedules import ScheduleConfig
+
+TINY = gpt3_in_context.PRESETS["tiny"]
+SMALL = replace(
+    TINY,
+    letters=4,
+    classes=3,
+    words=1,
+    dialects=3,
+    pairs=5,
+    steps=4,
+    validation_sequences=50,
+    test_sequences=90,
+    model=replace(TINY.model, vocab_size=23, positions=11, layers=1, width=8, heads=1, mlp_width=8),
+    schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=1),
+    train=replace(TINY.train, batch_size=16, log_every=2, eval_every=2, save_every=4),
+)
+
+
+def test_a_small_run(tmp_path, capsys):
+    folder = epath.Path(tmp_path / "run")
+    settings = {"experiment": "experiments.gpt3_in_context", "preset": "tiny", "init_from": None}
+    assert loop.train(gpt3_in_context.build(SMALL), folder, settings | {"config": asdict(SMALL)}) == 0
+    said = capsys.readouterr().out
+    for curve in (
+        "substitution, new queries (chance 25.0%)",
+        "substitution, queries shown before (chance 25.0%)",
+        "dialect, new queries (chance 33.3%)",
+        "dialect, queries shown before (chance 33.3%)",
+    ):
+        assert curve in said
+    found = json.loads((folder / "in_context.json").read_text())
+    assert found.keys() == {"test", "train"}
+    for points in found.values():
+        of_shots = [sum(p["queries"] for p in points if p["shots"] == shots) for shots in range(5)]
+        assert of_shots == [90] * 5
+        assert all(p["ideal"] == 1 for p in points if p["shown"])
+    assert min(matplotlib.image.imread(folder / "plots" / "in_context.png").shape[:2]) > 300
+    evaluations = [line for line in metrics.read(folder) if "split" in line]
+    assert [(line["step"], line["split"]) for line in evaluations] == [(2, "validation"), (4, "validation")]
+    for line in evaluations:
+        assert {"dialect_new_1_shot_accuracy", "substitution_shown_4_shot_accuracy"} <= line.keys()
+
+
+def test_training_and_evaluation_have_functions_of_their_own(tmp_path):
+    data = gpt3_in_context.build(SMALL).open_data(epath.Path(tmp_path))
+    sequences = gpt3_in_context.make_sequences(SMALL, "train")
+    rows = {"train": data.train[0][:60], "validation": data.heldout[0]["validation"]}
+    for split, dataset in rows.items():
+        for row in dataset:
+            family, queries, answers = sequences.read(row)
+            values = dict(zip(queries.tolist(), answers.tolist(), strict=True))
+            if len(values) == family.inputs:  # the sequence shows all of its function
+                assert split_of(family, [values[x] for x in range(family.inputs)]) == split
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"letters": 40}, "model.vocab_size 23: these families have 95 tokens; give --model.vocab_size 95"),
+        ({"pairs": 1}, "sequences of 1 examples"),
+        ({"dialects": 1}, "dialect: so small a family has no function for"),
+    ],
+)
+def test_configurations_that_do_not_fit(changes, named):
+    with pytest.raises(UserError, match=named):
+        gpt3_in_context.build(replace(SMALL, **changes))
