@@ -21,6 +21,7 @@ from ssl_jax.decoding.decoder import source_decoder
 from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
 from ssl_jax.denoising_report import Restoration
 from ssl_jax.evals.restoration import filled_spans
+from ssl_jax.hub.t5 import load_t5
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import T5_SIZES, EncoderDecoder
 from ssl_jax.training.experiment import Experiment, TrainConfig
@@ -94,7 +95,8 @@ def build(config: Config) -> Experiment:
         join=filled_spans,
         names={last - number: f"<{number}>" for number in range(sentinels)},
     )
-    return wire(config, noise, restoration, length=length, reserved=sentinels)
+    wired = wire(config, noise, restoration, length=length, reserved=sentinels)
+    return wired._replace(import_weights=lambda path: load_t5(path)[1])
 
 
 if __name__ == "__main__":
