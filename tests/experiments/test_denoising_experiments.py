@@ -1,5 +1,5 @@
-"""BART, MASS and T5 as commands: what they print and leave behind, every preset by its shapes, bad input, and the
-comparison of noises."""
+"""BART, MASS and T5 as commands: what they print and leave behind, presets for pods by their shapes, bad input, and
+the comparison of noises."""
 
 import dataclasses
 import json
@@ -18,7 +18,11 @@ from ssl_jax.transforms.noise import noise_batch
 from tests.cases import corpus
 
 MODULES = {"bart": bart, "mass": mass, "t5": t5}
-PRESETS = [(name, preset) for name, module in MODULES.items() for preset in module.PRESETS]
+PRESETS = [
+    ("bart", "large"),
+    ("mass", "base"),
+    ("t5", "base"),
+]  # the others are run, or differ in numbers only
 SIZES = {"positions": 32, "layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
 SMALL = [
     "--model.vocab_size=120",
@@ -53,7 +57,7 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ["mass", "t5"])  # BART's is run by the tests of resuming
 def test_a_run_reports_what_it_restores(run, tmp_path, name):
     code, out, err = run(name, f"--data.source={corpus(tmp_path)}")
     assert (code, err) == (0, "")
