@@ -36,8 +36,9 @@ NOISES = {
     "infilling": dataclasses.replace(NO_NOISE, infilling=0.3),
     "permutation": dataclasses.replace(NO_NOISE, permutation=1.0),
     "rotation": dataclasses.replace(NO_NOISE, rotation=1.0),
-    "infilling+permutation": NoiseConfig(),
+    "bart": NoiseConfig(),
 }
+"""`bart` is infilling and permutation together, what the paper chose."""
 ASKED = NOISES | {"nothing": NO_NOISE, "all hidden": NoiseConfig(permutation=0, infilling=1, mean_span=100)}
 """What every model is asked to undo. Where all is hidden, one mask stands for the whole text."""
 
@@ -156,7 +157,7 @@ def draw(matrix: Matrix, folder: epath.Path) -> None:
         folder / "plots" / "noises.png",
         rows=list(matrix),
         columns=list(ASKED),
-        title="share of tokens restored",
+        title="token accuracy on held-out text",
         labels=("noise to undo", "noise trained on"),
     )
     curves = {name: metrics.read(folder / name) for name in matrix}
