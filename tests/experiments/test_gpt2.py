@@ -1,5 +1,6 @@
 """GPT-2's experiment from the command line: what users get, and what they may get wrong."""
 
+import dataclasses
 import json
 import runpy
 import sys
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import tokenizers
 
-from experiments.gpt2 import PRESETS
+from experiments.gpt2 import PRESETS, build
+from ssl_jax.cli import restore_config
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals.text_samples import write_samples
 from ssl_jax.hub.gpt2 import load_gpt2, save_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
+from ssl_jax.training.step import metric_names
 
 MODEL = {"vocab_size": 300, "positions": 24, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
 SMALL = [
@@ -101,6 +104,17 @@ def test_from_imported_weights_to_figures_samples_and_plots(run, folder, tmp_pat
         == open_tokenizer(tokenizer).fingerprint
     )
     assert {file.name for file in (tmp_path / "run" / "plots").iterdir()} == {"loss.png", "bits_per_byte.png"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_by_their_shapes_and_through_their_files(name):
+    config = PRESETS[name]
+    experiment = build(config)
+    [phase] = experiment.phases
+    assert metric_names(experiment.method, phase.batch) == ("loss", "grad_norm", "next_token_loss")
+    assert config.length <= config.model.positions
+    written = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert restore_config(config, written) == config
 
 
 @pytest.mark.parametrize(
