@@ -120,7 +120,8 @@ T5_SIZES = {  # arXiv:1910.10683, section 2.3 and 3.7; 1.1 as in its released co
     "large-1.1": _t5(24, 1024, 2816, **_T5_1_1),
 }
 """T5 scales the head by 1/sqrt(width) and not the embeddings, and draws queries for logits that are not scaled. Here
-the weights hold these factors: the same functions, and the same distribution of them at the start."""
+the weights hold these factors: the same functions, and the same distribution of them at the start. Dropout is where our
+other models have it, not also within the MLP and after the last normalisation as in T5."""
 
 
 class _Side(nn.Module):
