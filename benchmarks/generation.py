@@ -107,15 +107,18 @@ def ours(prompt, new):
     import jax
     import jax.numpy as jnp
 
-    from ssl_jax.decoding.decoder import causal_decoder
+    from ssl_jax.decoding.decoder import causal_decoder, prepare
     from ssl_jax.decoding.generate import generate
     from ssl_jax.models.gpt2 import SIZES, Gpt2
 
     model = Gpt2(SIZES["small"])
     decoder = causal_decoder(model)
     token = jnp.zeros((1, 1), jnp.int32)
-    init = jax.jit(lambda key: decoder.prepare(model.init(key, token)["params"]))
-    params, tokens, lengths = init(jax.random.key(0)), prompts(prompt), np.full(BATCH, prompt)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), token)["params"]
+    chance = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: 0.02 * chance.standard_normal(x.shape, np.float32), shapes)
+    params = prepare(decoder, params)
+    tokens, lengths = prompts(prompt), np.full(BATCH, prompt)
 
     def write():
         generate(decoder, params, tokens, lengths, max_new_tokens=new, end=None)

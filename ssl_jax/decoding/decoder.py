@@ -58,9 +58,16 @@ class Decoder(NamedTuple):
         return logits[:, 0], memory
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def prepare(decoder: Decoder, params: Tree) -> Tree:
     """`decoder.prepare(params)`, for callers that write more than once with the same parameters."""
+    prepared = jax.eval_shape(decoder.prepare, params)
+    if jax.tree.structure(prepared) == jax.tree.structure(params):
+        return params  # a compiled program would copy them
+    return _prepare(decoder, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _prepare(decoder: Decoder, params: Tree) -> Tree:
     return decoder.prepare(params)
 
 
