@@ -1,7 +1,18 @@
 """GPT-2: predict the next token (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
 
-python -m experiments.gpt2                              # offline, on 2 CPU cores
-python -m experiments.gpt2 small --workdir gs://...     # 124M parameters, for a TPU pod
+    python -m experiments.gpt2                              # offline, minutes on 2 CPU cores: 1.63 bits per byte
+    python -m experiments.gpt2 small --workdir gs://...     # 124M parameters, for a TPU pod; medium, large, xl
+
+The default preset trains on the documentation inside the installed Python packages. Bits per byte of its held-out
+documents, seed 0: single tokens 2.57, lzma 2.31, 2-grams 1.84, this model 1.63, 3-grams 1.50, 5-grams 1.34
+(interpolated Kneser-Ney; much of this documentation repeats itself word for word, which long n-grams remember).
+
+The others want `tfds:c4/webtextlike` prepared as ArrayRecord, or OpenWebText as files (`--data.source 'DIR/*.txt'
+--data.format raw --data.heldout_source ''`), and the paper's vocabulary (`--data.tokenizer DIR/tokenizer.json`).
+Batches of 512 x 1,024 tokens are the paper's, the schedule nanoGPT's (which has batches of 480). Expected after
+600,000 steps of small on OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights have 3.12 there. Memory
+and time on v5e:4x4, by `python -m ssl_jax.plan`: small 7.8 GiB a chip and 215 ms a step at the chips' peak, xl 5.2 GiB
+and 2.7 s; expect two to three times that. None of them has been trained.
 """
 
 from dataclasses import dataclass, field, replace

@@ -49,7 +49,9 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
     def predict(params: Tree, batch: Batch, rng: jax.Array | None) -> jax.Array:
         """Logits of the answers `[batch, pairs, vocab]`, each predicted where its query is read."""
         dropout = {"deterministic": rng is None, "rngs": None if rng is None else {"dropout": rng}}
-        hidden, _ = model.apply({"params": params}, batch["tokens"][:, :-1], **dropout)
+        tokens = batch["tokens"][:, :-1]
+        pairs = jnp.broadcast_to((jnp.arange(tokens.shape[1]) + 1) // 2, tokens.shape)
+        hidden, _ = model.apply({"params": params}, tokens, positions=pairs, **dropout)
         return model.apply({"params": params}, hidden[:, 1::2], method="logits")
 
     def answers(batch: Batch) -> tuple[jax.Array, jax.Array]:

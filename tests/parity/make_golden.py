@@ -1,6 +1,6 @@
 """Writes the golden vectors: random weights, inputs, and what Hugging Face transformers computes from them.
 
-    tests/parity/run.sh python tests/parity/make_golden.py [CASE...]
+    tests/parity/run.sh python -m tests.parity.make_golden [CASE...]
 
 One npz a case, without pickles: `config` (its text), `weight/NAME` (float16, exact), `input/NAME`,
 `output/NAME`, and for some cases `label/NAME`, `loss` and `gradient/NAME`. Without names, all cases.
@@ -12,7 +12,8 @@ import tempfile
 
 import numpy as np
 import safetensors.numpy
-from parity_reference import (
+
+from tests.parity.parity_reference import (
     CASES,
     WITH_GRADIENTS,
     gradients,

@@ -3,9 +3,10 @@
 import pathlib
 
 import numpy as np
-import parity_ours
 import pytest
 import safetensors.numpy
+
+from tests.parity import parity_ours
 
 GOLDEN = sorted((pathlib.Path(__file__).parent / "golden").glob("*.npz"))
 

@@ -9,7 +9,6 @@ import pathlib
 
 import jax
 import numpy as np
-import parity_ours
 import pytest
 
 from ssl_jax.data.tokenizers import open_tokenizer
@@ -17,6 +16,7 @@ from ssl_jax.hub.bert import load_bert, save_bert
 from ssl_jax.models import encoder_decoder
 from ssl_jax.models.bert import SIZES, BertPretraining
 from tests.data.test_tokenizers import train_byte_level_bpe
+from tests.parity import parity_ours
 
 pytest.importorskip("torch", reason="no PyTorch here; tests/parity/run.sh makes an environment with it")
 pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's warnings are not ours to make errors of
@@ -32,8 +32,9 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def reference():
-    import parity_reference
     import transformers
+
+    from tests.parity import parity_reference
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
