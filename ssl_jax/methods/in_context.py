@@ -39,6 +39,9 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
     The queries are drawn at random: a loss on them teaches nothing that the answers need, and its noise is in the way.
     What the model reads is not affected.
 
+    A query and its answer have one position, that of their pair. Which value belongs to which query then need not be
+    found out from neighbouring positions first.
+
     families: names in the order of a batch's `label`.
     """
     model = Gpt2(config)

@@ -40,7 +40,8 @@ def predicted(setting):
     """Log-probabilities `[batch, length, vocab]` of the token after each."""
     _, params, batch = setting
     model = Gpt2(CONFIG)
-    hidden, _ = model.apply({"params": params}, batch["tokens"])
+    pairs = np.tile([0, *np.repeat(np.arange(1, SEQUENCES.pairs + 1), 2)], (ROWS, 1))
+    hidden, _ = model.apply({"params": params}, batch["tokens"], positions=jnp.asarray(pairs))
     return np.asarray(jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits")))
 
 

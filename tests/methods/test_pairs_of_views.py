@@ -153,9 +153,14 @@ def test_labels_move_the_probe_and_nothing_else():
     assert (unlabelled["probe"]["kernel"] == 0).all()
 
 
-@pytest.mark.parametrize("make_method", [make_simclr, make_byol], ids=["simclr", "byol"])
-def test_eight_devices_give_loss_gradient_and_statistics_of_one(make_method):
-    """Batch normalisation and negatives are over the global batch, whoever holds its images."""
+@pytest.mark.parametrize(
+    ("make_method", "rounding"), [(make_simclr, 1e-6), (make_byol, 4e-6)], ids=["simclr", "byol"]
+)
+def test_eight_devices_give_loss_gradient_and_statistics_of_one(make_method, rounding):
+    """Batch normalisation and negatives are over the global batch, whoever holds its images.
+
+    rounding: of gradients; BYOL's pass one more network with batch normalisation, which divides by small deviations.
+    """
     made = make_method()
     params, extras = init(made)
 
@@ -174,7 +179,7 @@ def test_eight_devices_give_loss_gradient_and_statistics_of_one(make_method):
         whole = jax.device_put((params, extras), NamedSharding(mesh, PartitionSpec()))
         spread = step(*whole, jax.device_put(batch(), along))
     assert float(spread[0][0]) == pytest.approx(float(alone[0][0]), rel=1e-6)
-    for part, scale in ((1, 1e-6), (0, 1e-6)):
+    for part, scale in ((1, rounding), (0, 1e-6)):
         wanted = jax.tree.leaves(alone[part])
         largest = max(float(jnp.abs(leaf).max()) for leaf in wanted)
         for ours, leaf in zip(jax.tree.leaves(spread[part]), wanted, strict=True):

@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_whichever_file_meets_it_first(disk: Callable[[str],
             outcomes.add(str(error).split(": ", 1)[1].split(" Free some")[0])
         (folder / "filler").unlink()
         checkpoints.close()
-        shutil.rmtree(folder / str(kilobytes))
+        shutil.rmtree(folder / str(kilobytes), ignore_errors=True)  # threads of a failed save may still write
     failed = "a checkpoint could not be written (No space left on device). Complete checkpoints kept: none."
     assert outcomes == {"saved", failed}
 
