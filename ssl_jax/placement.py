@@ -24,5 +24,11 @@ def whole(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec()) if _on_a_mesh() else x
 
 
+def batch_parts() -> int:
+    """Over how many devices examples are spread; 1 where no mesh is set."""
+    shape = jax.sharding.get_abstract_mesh().shape
+    return shape[BATCH_AXES[0]] * shape[BATCH_AXES[1]] if _on_a_mesh() else 1
+
+
 def _on_a_mesh() -> bool:
     return set(BATCH_AXES) <= set(jax.sharding.get_abstract_mesh().axis_names)

@@ -1,0 +1,319 @@
+"""Vector quantisation: each vector becomes the nearest of a codebook (VQ-VAE, arXiv:1711.00937).
+
+The codebook is `[codes, width]`, of any vectors `[..., width]`. It is learnt in one of two ways:
+
+- by the gradient of `ssl_jax.losses.quantization.codebook_loss`: it is then a parameter like others;
+- as a moving average of the vectors that choose each code (the paper's appendix A.1): it is then a `Codebook` in the
+  extras of a method. The loss notes with `observe` which codes the batch has chosen, and `after_update` moves the
+  codebook once with `ema_update`. Between the two it does not move, so that a step gives the same codebook however its
+  batch is cut into micro-batches. An evaluation calls neither of them.
+
+    def loss(params, extras, batch, rng):
+        x = encoder(params, batch["image"])
+        codebook = start(config, extras["codebook"], rng, x)
+        codes = nearest(codebook.vectors, x)
+        codebook = observe(config, codebook, rng, x, codes)
+        restored = decoder(params, straight_through(look_up(codebook.vectors, codes), x))
+        ...
+
+    def after_update(params, extras, step):
+        return {**extras, "codebook": ema_update(config, extras["codebook"])}
+
+Vectors and codes are those of the global batch, as one array; so are all counts.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.errors import UserError
+from ssl_jax.models.quantizers import check_width
+from ssl_jax.placement import along_batch, batch_parts, whole
+
+DISTANCES = 2**22
+"""Distances of vectors to codes that a device holds at a time: 16 MiB, instead of 8 GiB for 262,144 vectors and 8,192
+codes. More is slower on a CPU, which then finds the least of them outside of its caches."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CodebookConfig:
+    """A codebook, and how it moves; the defaults are those of VQ-VAE's released code, but for the two ways to use all
+    codes."""
+
+    codes: int = 512
+    """Vectors in the codebook."""
+    width: int = 64
+    """Channels of each."""
+    decay: float = 0.99
+    """Share of the moving averages that a step leaves."""
+    smoothing: float = 1e-5
+    """Laplace smoothing: added to the count of each code before its vectors' sum is divided by it."""
+    kmeans: int = 10
+    """Rounds of k-means on the first batch, which the codebook starts from; 0 starts from random vectors."""
+    restart_below: float = 0.03
+    """A code chosen by less than this share of the average code's vectors is dead, and starts again as a random vector
+    of the batch; 0 for never."""
+
+    def __post_init__(self) -> None:
+        if self.codes < 2 or self.width < 1:
+            raise UserError(
+                f"codebook.codes {self.codes} of codebook.width {self.width}: a codebook needs at least 2 codes, "
+                "or every image has the same, and at least 1 channel."
+            )
+        if not 0 <= self.decay < 1:
+            raise UserError(
+                f"codebook.decay {self.decay} must be at least 0 and below 1; 1 would never move the codebook."
+            )
+        if not self.smoothing > 0:
+            raise UserError(f"codebook.smoothing {self.smoothing} must be above 0, such as 1e-5.")
+        if self.kmeans < 0:
+            raise UserError(f"codebook.kmeans {self.kmeans} must be 0 or more rounds.")
+        if not 0 <= self.restart_below < 1:
+            raise UserError(
+                f"codebook.restart_below {self.restart_below} must be at least 0 and below 1, the share of an "
+                "average code."
+            )
+
+
+class Seen(NamedTuple):
+    """What an optimiser step has seen so far.
+
+    counts: `[codes]`, vectors that chose each code. sums: `[codes, width]`, of these vectors. candidates: `[codes,
+    width]`, random vectors of the batch.
+    """
+
+    counts: jax.Array
+    sums: jax.Array
+    candidates: jax.Array
+
+
+class Codebook(NamedTuple):
+    """A codebook that follows its vectors; all float32 but `started`.
+
+    vectors: `[codes, width]`. counts: `[codes]`, moving average of the vectors a step that chose each code. sums:
+    `[codes, width]`, moving average of their sums. seen: what `ema_update` will add to the averages. started: bool,
+    whether k-means has been or is not wanted.
+    """
+
+    vectors: jax.Array
+    counts: jax.Array
+    sums: jax.Array
+    seen: Seen
+    started: jax.Array
+
+
+def random_vectors(rng: jax.Array, codes: int, width: int) -> jax.Array:
+    """float32 `[codes, width]`, uniform between -1 / codes and 1 / codes: a codebook without a batch to start from."""
+    return jax.random.uniform(rng, (codes, width), minval=-1 / codes, maxval=1 / codes)
+
+
+def init_codebook(rng: jax.Array, config: CodebookConfig) -> Codebook:
+    """A codebook before its first batch, each vector as if seen once."""
+    vectors = random_vectors(rng, config.codes, config.width)
+    return Codebook(
+        vectors, jnp.ones(config.codes), vectors, _nothing(vectors), jnp.array(config.kmeans == 0)
+    )
+
+
+def _nothing(vectors: jax.Array) -> Seen:
+    return Seen(jnp.zeros(vectors.shape[0]), jnp.zeros_like(vectors), jnp.zeros_like(vectors))
+
+
+def nearest(codebook: jax.Array, x: jax.Array) -> jax.Array:
+    """The number of the vector of the codebook that is nearest to each of `x`; the first of equally near ones.
+
+    Distances are computed for so many vectors at a time that `DISTANCES` of them are in memory. They have no gradient.
+
+    Args:
+        codebook: `[codes, width]`.
+        x: `[..., width]`, any float type; computed in float32.
+
+    Returns:
+        int32 `[...]`.
+
+    Raises:
+        UserError: the widths differ.
+    """
+    codes, width = codebook.shape
+    check_width("a codebook", x, width, "codebook.width")
+    codebook = whole(jax.lax.stop_gradient(codebook.astype(jnp.float32)))
+    rows = jax.lax.stop_gradient(x.astype(jnp.float32)).reshape(-1, width)
+    # |x - e|^2 / 2 without |x|^2 / 2, which is the same for all codes.
+    halves = jnp.sum(jnp.square(codebook), axis=-1) / 2
+
+    def choose(rows: jax.Array) -> jax.Array:
+        # In full precision: bfloat16 would often choose another code than the nearest.
+        products = jnp.matmul(along_batch(rows), codebook.T, precision=jax.lax.Precision.HIGHEST)
+        distances = halves[None] - products
+        least = distances.min(-1, keepdims=True)
+        # By comparisons: XLA does not vectorise argmin on CPUs. NaN, which equals nothing, is given the last code.
+        number = jax.lax.broadcasted_iota(jnp.int32, distances.shape, 1)
+        return jnp.min(jnp.where(distances == least, number, codes - 1), axis=-1)
+
+    devices = batch_parts()
+    parts = -(-rows.shape[0] // (devices * max(1, DISTANCES // codes)))
+    # Every device has the same number of rows of each part, its own: part p takes every `parts`-th row.
+    each = devices * -(-rows.shape[0] // (parts * devices))
+    padded = jnp.pad(rows, ((0, each * parts - rows.shape[0]), (0, 0)))
+    chosen = jax.lax.map(choose, padded.reshape(each, parts, width).swapaxes(0, 1))
+    return chosen.swapaxes(0, 1).reshape(-1)[: rows.shape[0]].reshape(x.shape[:-1])
+
+
+def look_up(codebook: jax.Array, codes: jax.Array) -> jax.Array:
+    """`[..., width]`, the vectors of `codes [...]`, with a gradient into the codebook."""
+    return whole(codebook)[codes]
+
+
+def tally(
+    x: jax.Array, codes: jax.Array, size: int, weights: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Counts `[size]` and sums `[size, width]` of the vectors of each code, float32, over the global batch.
+
+    Args:
+        x: `[..., width]`. codes: int32 `[...]`, below `size`. weights: `[...]`, 0 for what does not count.
+    """
+    weights = jnp.ones(codes.shape) if weights is None else weights.astype(jnp.float32)
+    counted = weights.reshape(-1)
+    rows = x.astype(jnp.float32).reshape(-1, x.shape[-1]) * counted[:, None]
+    flat = codes.reshape(-1)
+    return (
+        jax.ops.segment_sum(counted, flat, num_segments=size),
+        jax.ops.segment_sum(rows, flat, num_segments=size),
+    )
+
+
+def draw(rng: jax.Array, x: jax.Array, number: int, weights: jax.Array | None = None) -> jax.Array:
+    """float32 `[number, width]`, random ones of the vectors `x [..., width]`.
+
+    One is drawn from each of `number` stretches of the batch, so that none is drawn twice if there are enough and all
+    of them count.
+
+    Args:
+        weights: `[...]`, 0 for vectors that are not drawn.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    start_rng, within_rng = jax.random.split(rng)
+    total = rows.shape[0]
+    # Bounds of the stretches as integers, in NumPy's 64 bits: total * number may not fit into 32.
+    bounds = (np.arange(number + 1, dtype=np.int64) * total // number).astype(np.int32)
+    low, high = bounds[:-1], np.maximum(bounds[1:], bounds[:-1] + 1)
+    place = jax.random.randint(within_rng, (number,), low, high)
+    place = (place + jax.random.randint(start_rng, (), 0, total)) % total
+    if weights is not None:
+        # Of those that count: the rank `place * count / total` among them.
+        ranks = jnp.cumsum(weights.reshape(-1) > 0)
+        share = place.astype(jnp.float32) / total
+        rank = jnp.minimum((share * ranks[-1]).astype(jnp.int32), ranks[-1] - 1)
+        place = jnp.searchsorted(ranks, rank, side="right").clip(0, total - 1)
+    return rows[place].astype(jnp.float32)
+
+
+def kmeans(
+    rng: jax.Array, x: jax.Array, number: int, rounds: int, weights: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Lloyd's algorithm from random vectors of the batch. A centre that no vector is nearest to stays where it is.
+
+    Args:
+        x: `[..., width]`. number: of centres. rounds: of the algorithm. weights: `[...]`, 0 for what does not count.
+
+    Returns:
+        Centres `[number, width]`, and counts `[number]` of the vectors nearest to each; float32.
+
+    Raises:
+        UserError: fewer vectors than centres.
+    """
+    vectors = x.size // x.shape[-1]
+    if vectors < number:
+        raise UserError(
+            f"codebook: k-means of {number} codes on the {vectors} vectors of a batch, which must be as many at least; "
+            "use a larger batch (per micro-batch), fewer codes, or --codebook.kmeans 0."
+        )
+    x = jax.lax.stop_gradient(x)
+
+    def improve(_: int, centres: jax.Array) -> jax.Array:
+        counts, sums = tally(x, nearest(centres, x), number, weights)
+        return jnp.where(counts[:, None] > 0, sums / jnp.where(counts > 0, counts, 1)[:, None], centres)
+
+    centres = jax.lax.fori_loop(0, rounds, improve, draw(rng, x, number, weights))
+    return centres, tally(x, nearest(centres, x), number, weights)[0]
+
+
+def start(
+    config: CodebookConfig,
+    codebook: Codebook,
+    rng: jax.Array,
+    x: jax.Array,
+    weights: jax.Array | None = None,
+) -> Codebook:
+    """The codebook, by k-means of `x [..., width]` if this is its first batch (or micro-batch) and k-means is wanted.
+
+    The averages are then as if they had seen this batch before, and each code at least once.
+    """
+    if not config.kmeans:
+        return codebook
+
+    def from_batch() -> Codebook:
+        centres, counts = kmeans(rng, x, config.codes, config.kmeans, weights)
+        counts = jnp.maximum(counts, 1)
+        return codebook._replace(
+            vectors=centres, counts=counts, sums=centres * counts[:, None], started=jnp.array(True)
+        )
+
+    return jax.lax.cond(codebook.started, lambda: codebook, from_batch)
+
+
+def observe(
+    config: CodebookConfig,
+    codebook: Codebook,
+    rng: jax.Array,
+    x: jax.Array,
+    codes: jax.Array,
+    weights: jax.Array | None = None,
+) -> Codebook:
+    """Notes which vectors chose which codes, and draws some of them for dead codes. The codebook does not move.
+
+    Args:
+        x: `[..., width]`. codes: int32 `[...]`, `nearest(codebook.vectors, x)`. weights: `[...]`, 0 for what does not
+            count, such as padding.
+    """
+    x = jax.lax.stop_gradient(x)
+    seen = codebook.seen
+    counts, sums = tally(x, codes, config.codes, weights)
+    candidates = seen.candidates
+    if config.restart_below:
+        draw_rng, take_rng = jax.random.split(rng)
+        # Every vector of the step with the same chance, whichever micro-batch it is in.
+        here = counts.sum()
+        take = jax.random.uniform(take_rng, (config.codes, 1)) * (seen.counts.sum() + here) < here
+        candidates = jnp.where(take, draw(draw_rng, x, config.codes, weights), candidates)
+    return codebook._replace(seen=Seen(seen.counts + counts, seen.sums + sums, candidates))
+
+
+def ema_update(config: CodebookConfig, codebook: Codebook) -> Codebook:
+    """The codebook after an optimiser step: each code the average of its vectors (arXiv:1711.00937, equations 6 to 8).
+
+    Counts are smoothed as in the authors' code: (N + e) / (n + K e) n for a count N of K codes with n in all. A code
+    that falls below `config.restart_below` starts again as one of the batch's vectors, and its averages as those of an
+    average code there, so that nothing pulls it back, and it has time to find vectors before it can fall again.
+    A step that has observed nothing changes nothing.
+    """
+    seen = codebook.seen
+
+    def average(old: jax.Array, new: jax.Array) -> jax.Array:
+        return config.decay * old + (1 - config.decay) * new
+
+    counts, sums = average(codebook.counts, seen.counts), average(codebook.sums, seen.sums)
+    total = counts.sum()
+    smoothed = (counts + config.smoothing) / (total + config.codes * config.smoothing) * total
+    vectors = sums / smoothed[:, None]
+    if config.restart_below:
+        even = total / config.codes
+        dead = counts < config.restart_below * even
+        vectors = jnp.where(dead[:, None], seen.candidates, vectors)
+        sums = jnp.where(dead[:, None], even * seen.candidates, sums)
+        counts = jnp.where(dead, even, counts)
+    moved = Codebook(vectors, counts, sums, _nothing(vectors), codebook.started)
+    return jax.tree.map(lambda new, old: jnp.where(seen.counts.sum() > 0, new, old), moved, codebook)
