@@ -53,7 +53,7 @@ def counted(book, x):
 
 @pytest.mark.parametrize(
     ("shape", "distances"),
-    [((), 1), ((37,), 1), ((37,), 8 * CODES), ((5, 7), 8 * CODES), ((2, 3, 4), 2**22)],
+    [((), 1), ((37,), 1), ((37,), 8 * CODES), ((5, 7), 8 * CODES), ((2, 3, 4), 2**21)],
 )
 def test_nearest_whatever_the_shape_and_the_chunk(shape, distances, monkeypatch):
     monkeypatch.setattr(codebooks, "DISTANCES", distances)
