@@ -1,4 +1,4 @@
-"""Convolutions of images with derivatives that are fast in loops too.
+"""Convolutions of images and sequences with derivatives that are fast in loops too.
 
 JAX states the gradients of a convolution by axes out of their usual order. XLA for CPUs has fast code for the usual
 order alone, and restores it only outside of loops: in the body of one (layers under `nn.scan`, micro-batches) those
@@ -7,30 +7,34 @@ XLA makes of the two for TPUs is the same.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-_AXES = ("NHWC", "HWIO", "NHWC")
+_AXES = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
+"""By the number of axes between batch and channels."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """A convolution in the dtype of `x`, padded by `size // 2` on all sides: only the stride shrinks the image.
+    """A convolution in the dtype of `x`, padded so that only the stride shrinks the image.
 
     Args:
-        x: `[batch, height, width, channels]`.
-        kernel: float32 `[size, size, channels, features]`, `size` odd.
-        stride: of both axes.
+        x: `[batch, height, width, channels]` or `[batch, length, channels]`.
+        kernel: float32 `[size, size, channels, features]` or `[size, channels, features]`. Of odd size, it is padded by
+            `size // 2` on all sides. Of even size, for a stride that divides the image, by `size - stride` in all: as
+            the 4x4 kernels of stride 2 of VQ-VAE.
+        stride: of all axes.
 
     Returns:
-        `[batch, ceil(height / stride), ceil(width / stride), features]`. The gradient of the kernel is summed in
-        float32 whatever the dtype.
+        `[batch, ceil(height / stride), ceil(width / stride), features]`, or the same of the length. The gradient of the
+        kernel is summed in float32 whatever the dtype.
     """
-    pad = kernel.shape[0] // 2
-    return jax.lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (stride, stride), [(pad, pad)] * 2, dimension_numbers=_AXES
-    )
+    axes = x.ndim - 2
+    padding = [_padding(kernel.shape[0], stride)] * axes
+    return _convolve(x, kernel.astype(x.dtype), padding, window_strides=(stride,) * axes)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple]:
@@ -39,28 +43,79 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, t
 
 def _backward(stride: int, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    pad = kernel.shape[0] // 2
-    # Rows and columns at the end of the image on which no stride lands.
-    rest = [n - 1 - (m - 1) * stride for n, m in zip(x.shape[1:3], g.shape[1:3], strict=True)]
-    turned = jnp.flip(kernel.astype(x.dtype), (0, 1)).swapaxes(2, 3)
-    dx = jax.lax.conv_general_dilated(
-        g,
-        turned,
-        (1, 1),
-        [(pad, pad + r) for r in rest],
-        lhs_dilation=(stride, stride),
-        dimension_numbers=_AXES,
-    )
-    dkernel = jax.lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        g.transpose(1, 2, 0, 3),
-        (1, 1),
-        [(pad, pad - r) for r in rest],
-        rhs_dilation=(stride, stride),
-        dimension_numbers=_AXES,
-        preferred_element_type=jnp.float32,
-    )
-    return dx, dkernel.transpose(1, 2, 0, 3)
+    return _to_input(g, kernel, stride, x.shape[1:-1]), _to_kernel(x, g, kernel.shape[0], stride)
 
 
 convolve.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve_transposed(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The transpose of `convolve`, which enlarges by the stride.
+
+    Args:
+        x: `[batch, height, width, features]` or `[batch, length, features]`.
+        kernel: float32 `[size, size, channels, features]` or `[size, channels, features]`: that of the convolution
+            whose transpose this is.
+        stride: of all axes. If it divides the size of the kernel, every output is a sum of as many products, without
+            the checkerboard that uneven overlaps leave (https://distill.pub/2016/deconv-checkerboard).
+
+    Returns:
+        `[batch, height * stride, width * stride, channels]`, or the same of the length.
+    """
+    return _to_input(x, kernel, stride, [n * stride for n in x.shape[1:-1]])
+
+
+def _forward_transposed(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple]:
+    return convolve_transposed(x, kernel, stride), (x, kernel)
+
+
+def _backward_transposed(stride: int, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    return convolve(g, kernel, stride), _to_kernel(g, x, kernel.shape[0], stride)
+
+
+convolve_transposed.defvjp(_forward_transposed, _backward_transposed)
+
+
+def _to_input(g: jax.Array, kernel: jax.Array, stride: int, sizes: Sequence[int]) -> jax.Array:
+    """What a convolution of an image of these `sizes` hands back to it of `g`, of the shape of its output."""
+    axes, size = g.ndim - 2, kernel.shape[0]
+    low, high = _padding(size, stride)
+    rests = _rests(size, stride, sizes, g.shape[1:-1])
+    turned = jnp.flip(kernel.astype(g.dtype), range(axes)).swapaxes(-1, -2)
+    padding = [(size - 1 - low, size - 1 - high + rest) for rest in rests]
+    return _convolve(g, turned, padding, lhs_dilation=(stride,) * axes)
+
+
+def _to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int) -> jax.Array:
+    """Gradient of a convolution's kernel, from its input and the gradient of its output."""
+    axes = x.ndim - 2
+    low, high = _padding(size, stride)
+    dkernel = _convolve(
+        x.swapaxes(0, -1),
+        jnp.moveaxis(g, 0, -2),
+        [(low, high - rest) for rest in _rests(size, stride, x.shape[1:-1], g.shape[1:-1])],
+        rhs_dilation=(stride,) * axes,
+        preferred_element_type=jnp.float32,
+    )
+    return jnp.moveaxis(dkernel, 0, -2)
+
+
+def _padding(size: int, stride: int) -> tuple[int, int]:
+    if size % 2:
+        return size // 2, size // 2
+    low = (size - stride) // 2
+    return low, size - stride - low
+
+
+def _rests(size: int, stride: int, inputs: Sequence[int], outputs: Sequence[int]) -> list[int]:
+    """Rows and columns at the end of the image on which no stride lands."""
+    padded = sum(_padding(size, stride))
+    return [n + padded - size - (m - 1) * stride for n, m in zip(inputs, outputs, strict=True)]
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, padding: list[tuple[int, int]], **options: Any) -> jax.Array:
+    axes = x.ndim - 2
+    options = {"window_strides": (1,) * axes, "dimension_numbers": _AXES[axes], **options}
+    return jax.lax.conv_general_dilated(x, kernel, padding=padding, **options)
