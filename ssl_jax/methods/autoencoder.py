@@ -1,0 +1,140 @@
+"""Autoencoders with a bottleneck, plain and denoising: an image is rebuilt from its code.
+
+Several are trained side by side: of the same images, by the sum of their losses. None learns of the others, and each
+begins and is updated as if it were alone, so that what sets them apart is the code's size, or the noise, and nothing
+else. The optimiser must treat parameters one by one or layer by layer; a clipped global norm would tie them together.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
+from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from ssl_jax.transforms.corruption import Corruption, corrupt
+from ssl_jax.transforms.filters import mean_filter, median_filter
+from ssl_jax.transforms.images import plain_view
+
+Objective = Literal["squared_error", "cross_entropy"]
+Restore = Callable[[Tree, jax.Array], jax.Array]
+"""`(params, images) -> images`, float32 [batch, size, size, channels] in [0, 1]."""
+
+
+class Member(NamedTuple):
+    """One autoencoder: the size of its code, and the noise that it is to take off, if any."""
+
+    code_size: int
+    corruption: Corruption | None = None
+
+
+class Family(NamedTuple):
+    """Autoencoders on batches of `ssl_jax.data.images.batch_shapes`.
+
+    The parameters of each lie below its name. Figures: `NAME_error`, the mean squared error of a pixel in [0, 1], of
+    what is made of the image, or of the noisy image; `NAME_cross_entropy` where that is minimised.
+
+    see: `(batch) -> images`, as the autoencoders are shown them. encode: by name, `(params, extras, batch) -> [batch,
+    code_size]` of the images without noise. rebuild: by name.
+    """
+
+    method: Method
+    evaluate: Evaluate
+    see: Callable[[Batch], jax.Array]
+    encode: Mapping[str, Represent]
+    rebuild: Mapping[str, Restore]
+
+
+def autoencoders(
+    members: Mapping[str, Member],
+    network: AutoencoderConfig,
+    *,
+    size: int,
+    channels: int,
+    centre: float = 1.0,
+    objective: Objective = "squared_error",
+) -> Family:
+    """The family of all members, which have a network of the same shape.
+
+    Args:
+      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      objective: what is minimised.
+    """
+    networks = {
+        name: Autoencoder(network, member.code_size, (size, size, channels))
+        for name, member in members.items()
+    }
+
+    def see(batch: Batch) -> jax.Array:
+        return plain_view(batch["image"], batch["extent"], size, centre)
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        blank = jnp.zeros((1, size, size, channels))
+        return {"params": {name: made.init(rng, blank)["params"] for name, made in networks.items()}}
+
+    def figures(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        """(what is minimised, what is watched)."""
+        images, weights = see(batch), example_weights(batch)
+        errors, entropies = {}, {}
+        for name, member in members.items():
+            shown = corrupt(rng, images, member.corruption) if member.corruption else images
+            logits = networks[name].apply({"params": params[name]}, shown)
+            errors[f"{name}_error"] = squared_error(jax.nn.sigmoid(logits), images, weights)
+            entropies[f"{name}_cross_entropy"] = pixel_cross_entropy(logits, images, weights)
+        return (errors, {}) if objective == "squared_error" else (entropies, errors)
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        losses, metrics = figures(params, batch, rng)
+        return losses, Aux(metrics, extras)
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, metrics = figures(params, batch, rng)
+        return losses | metrics
+
+    def encoder(name: str) -> Represent:
+        def encode(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+            return networks[name].apply({"params": params[name]}, see(batch), method="encode")
+
+        return encode
+
+    def rebuilder(name: str) -> Restore:
+        return lambda params, images: jax.nn.sigmoid(networks[name].apply({"params": params[name]}, images))
+
+    return Family(
+        Method(init, loss),
+        evaluate,
+        see,
+        {name: encoder(name) for name in members},
+        {name: rebuilder(name) for name in members},
+    )
+
+
+def restoration(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
+    """An evaluation that shows every noise to every autoencoder, beside filters and beside doing nothing.
+
+    Figures: those of `family.evaluate`, and `WHO_on_NOISE_error`, the mean squared error of a pixel, where WHO is an
+    autoencoder, "nothing", "median" or "mean" (of the 3 x 3 neighbourhood).
+    """
+    restorers: dict[str, Restore] = {
+        "nothing": lambda params, images: images,
+        "median": lambda params, images: median_filter(images),
+        "mean": lambda params, images: mean_filter(images),
+        **family.rebuild,
+    }
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images, weights = family.see(batch), example_weights(batch)
+        found = dict(family.evaluate(params, extras, batch, rng))
+        for noise, corruption in noises.items():
+            noisy = corrupt(rng, images, corruption)
+            for name, restore in restorers.items():
+                restored = jnp.clip(restore(params, noisy), 0, 1)
+                found[f"{name}_on_{noise}_error"] = squared_error(restored, images, weights)
+        return found
+
+    return evaluate
