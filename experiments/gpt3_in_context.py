@@ -54,7 +54,7 @@ class Config:
     """Evaluated while training, with functions of their own; settings are chosen by these."""
     test_sequences: int = 4096
     """Evaluated once, at the end, with functions of their own."""
-    steps: int = 8000
+    steps: int = 16_000
     """Length of training."""
     model: Gpt2Config = field(
         default_factory=lambda: Gpt2Config(
@@ -85,16 +85,16 @@ class Config:
 PRESETS = {"tiny": Config()}
 
 
-def make_sequences(config: Config, split: Split) -> FunctionSequences:
+def make_sequences(config: Config, split: Split, *, few_inputs: bool = False) -> FunctionSequences:
     """Sequences of both families with functions of a split."""
     families = (Substitutions(config.letters), Dialects(config.classes, config.words, config.dialects))
-    return FunctionSequences(families, config.pairs, split)
+    return FunctionSequences(families, config.pairs, split, few_inputs=few_inputs)
 
 
 def build(config: Config) -> Experiment:
     """Families and their sequences, the model, and a report on functions that nothing was chosen by."""
     sequences = {split: make_sequences(config, split) for split in ("train", "validation", "test")}
-    training = sequences["train"]
+    training = make_sequences(config, "train", few_inputs=True)
     if training.vocab_size > config.model.vocab_size:
         raise UserError(
             f"model.vocab_size {config.model.vocab_size}: these families have {training.vocab_size} tokens; give "

@@ -89,12 +89,17 @@ def shown_before(queries: np.ndarray) -> np.ndarray:
     return np.tril(queries[:, None] == queries[None], -1).any(-1)
 
 
-def draw_queries(inputs: int, pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Queries of one sequence, int `[pairs]`: half of them new, half shown before, as far as there are such."""
-    order = rng.permutation(inputs)  # as they turn up
+def draw_queries(
+    inputs: int, pairs: int, rng: np.random.Generator, distinct: int | None = None
+) -> np.ndarray:
+    """Queries of one sequence, int `[pairs]`: half of them new, half shown before, as far as there are such.
+
+    distinct: how many of the inputs turn up at most; None for all.
+    """
+    order = rng.permutation(inputs)[:distinct]  # as they turn up
     queries, seen = [], 0
     for again in rng.random(pairs) < 0.5:
-        if seen and (again or seen == inputs):
+        if seen and (again or seen == len(order)):
             queries.append(order[rng.integers(seen)])
         else:
             queries.append(order[seen])
@@ -118,11 +123,14 @@ class FunctionSequences:
     description does with a task; the symbols of a family are tokens of its own. There are no tokens for arrows and
     newlines: they would stand where they always do.
 
+    few_inputs: each sequence keeps to some of the inputs, from two to all of them. To look a query up among few examples
+    is soon better than to guess one of the answers shown; learnt there, it extends to many. For training.
+
     Raises:
       UserError: fewer than two pairs, or a family so small that the split has none of its functions.
     """
 
-    def __init__(self, families: tuple[Family, ...], pairs: int, split: Split):
+    def __init__(self, families: tuple[Family, ...], pairs: int, split: Split, *, few_inputs: bool = False):
         if pairs < 2:
             raise UserError(f"sequences of {pairs} examples: there must be at least 2.")
         for family in families:
@@ -131,7 +139,7 @@ class FunctionSequences:
                 raise UserError(
                     f"{family.name}: so small a family has no function for {split}; make it larger."
                 )
-        self.families, self.pairs, self._split = families, pairs, split
+        self.families, self.pairs, self._split, self._few = families, pairs, split, few_inputs
         sizes = [family.inputs + family.outputs for family in families]
         self._first = 1 + len(families) + np.cumsum([0, *sizes])
 
@@ -152,7 +160,8 @@ class FunctionSequences:
         function = family.draw(rng)
         while split_of(family, function) != self._split:
             function = family.draw(rng)
-        queries = draw_queries(family.inputs, self.pairs, rng)
+        distinct = int(rng.integers(2, family.inputs + 1)) if self._few else None
+        queries = draw_queries(family.inputs, self.pairs, rng, distinct)
         pairs = np.stack([first + queries, first + family.inputs + function[queries]], axis=1)
         tokens = np.concatenate([[1 + number], pairs.ravel()])
         return {"tokens": tokens.astype(np.int32), "label": np.int32(number)}

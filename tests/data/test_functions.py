@@ -118,6 +118,14 @@ def test_half_of_the_queries_were_shown():
     assert ((~small).sum(1) == 5).all()  # every symbol is new once
 
 
+def test_training_sequences_keep_to_some_of_the_inputs():
+    make = FunctionSequences((Substitutions(6),), 40, "train", few_inputs=True)
+    rng = np.random.default_rng(0)
+    counts = Counter(len(set(make.read(make(i, rng))[1])) for i in range(600))
+    assert sorted(counts) == [2, 3, 4, 5, 6]
+    assert all(90 < count < 150 for count in counts.values())  # 120 of each, within three deviations
+
+
 @pytest.mark.parametrize("family", [LETTERS, Substitutions(3), WORDS], ids=["five", "three", "words"])
 def test_the_ideal_learner_by_enumeration(family):
     """The largest posterior probability of an answer, when all functions are equally likely before."""
