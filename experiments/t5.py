@@ -5,11 +5,15 @@
 
 15 % of the tokens are cut out in spans of 3 on average, a sentinel in the place of each; the decoder writes every span
 after its sentinel. Sentinels are the last ids of the vocabulary: `model.vocab_size` counts them with the tokenizer's
-pieces. The model has relative positions, no biases and T5's initialisation. The small preset trains on the
-documentation inside the installed Python packages, the other on `tfds:wikipedia/20230601.en` (README.md, "Your own
-data"), where the paper has C4. Its optimiser is Adam at a rate that falls as the paper's does, in place of Adafactor.
-Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE average 83.28, SQuAD 80.88 exact, CNN/DailyMail
-ROUGE-2 19.24 (table 9, first row).
+pieces. The model has relative positions, no biases and T5's initialisation. Of the default preset, seed 0, on held-out
+documents: 51.5 % of the tokens to write, sentinels among them, are right given the true ones before them (the commonest
+after the one before: 9.6 %); written freely, 18.6 % of what was cut out comes back (the commonest between its
+neighbours: 15.0 %).
+
+The small preset trains on the documentation inside the installed Python packages, the other on
+`tfds:wikipedia/20230601.en` (README.md, "Your own data"), where the paper has C4. Its optimiser is Adam at a rate that
+falls as the paper's does, in place of Adafactor. Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE
+average 83.28, SQuAD 80.88 exact, CNN/DailyMail ROUGE-2 19.24 (table 9, first row).
 """
 
 from dataclasses import dataclass, field, replace
