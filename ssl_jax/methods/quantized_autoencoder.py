@@ -1,0 +1,125 @@
+"""VQ-VAE (arXiv:1711.00937) with any quantiser: an image becomes a grid of codes, and is rebuilt from it."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses.quantization import perplexity
+from ssl_jax.losses.reconstruction import squared_error
+from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.methods.quantizing import Extras, Quantizing, scaled
+from ssl_jax.models.codebook import tally
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.grid_autoencoder import GridAutoencoder
+from ssl_jax.transforms.images import plain_view
+
+MIDDLE = 0.5
+"""Pixels are shown to the encoder from -0.5 to 0.5, as in the authors' code."""
+
+
+class QuantizedAutoencoder(NamedTuple):
+    """On batches of `ssl_jax.data.images.batch_shapes`.
+
+    Figures: `error`, the mean squared error of a pixel in [0, 1]; `perplexity` of the codes of a whole batch.
+
+    codes: how many different ones there are.
+    see: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
+    encode: `(params, extras, images) -> codes`, int32 [batch, rows, columns].
+    decode: `(params, extras, codes) -> images`.
+    represent: the vectors of an image's codes, flat.
+    """
+
+    codes: int
+    method: Method
+    evaluate: Evaluate
+    see: Callable[[Batch], jax.Array]
+    encode: Callable[[Tree, Extras, jax.Array], jax.Array]
+    decode: Callable[[Tree, Extras, jax.Array], jax.Array]
+    represent: Represent
+
+
+def quantized_autoencoder(
+    config: ConvConfig,
+    quantizing: Quantizing,
+    *,
+    size: int,
+    channels: int,
+    centre: float = 1.0,
+    variance: float = 1.0,
+    dtype: str = "float32",
+) -> QuantizedAutoencoder:
+    """The method.
+
+    Args:
+      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      variance: of the data's pixels, which the squared error is divided by in the loss, as in the authors' code: the
+        commitment then has the same weight beside it for dim and for bright images.
+    """
+    network = GridAutoencoder(config, quantizing.width, channels, dtype)
+
+    def see(batch: Batch) -> jax.Array:
+        return plain_view(batch["image"], batch["extent"], size, centre)
+
+    def to_grid(params: Tree, images: jax.Array) -> jax.Array:
+        return network.apply({"params": params["network"]}, images - MIDDLE, method="encode")
+
+    def from_grid(params: Tree, grid: jax.Array) -> jax.Array:
+        return network.apply({"params": params["network"]}, grid, method="decode") + MIDDLE
+
+    def places(grid: jax.Array, weights: jax.Array) -> jax.Array:
+        """The weight of every place of every grid is that of its image: [batch, rows, columns]."""
+        return jnp.broadcast_to(weights[:, None, None], grid.shape[:-1])
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        network_rng, quantizer_rng = jax.random.split(rng)
+        params = network.init(network_rng, jnp.zeros((1, size, size, channels)))["params"]
+        quantizer_params, extras = quantizing.init(quantizer_rng)
+        return {"params": {"network": params, **quantizer_params}, **extras}
+
+    def figures(
+        params: Tree, extras: Extras, images: jax.Array, grid: jax.Array, weights: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
+        """(what is minimised, what is watched, codes)."""
+        quantized, losses = quantizing.quantize(params, extras, grid, places(grid, weights))
+        error = squared_error(from_grid(params, quantized.vectors), images, weights)
+        counts, _ = tally(grid, quantized.codes, quantizing.codes, places(grid, weights))
+        images_seen = weights.sum()
+        watched = {"error": error, "perplexity": (perplexity(counts) * images_seen, images_seen)}
+        return {"reconstruction_loss": scaled(1 / variance, error), **losses}, watched, quantized.codes
+
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        begin_rng, observe_rng = jax.random.split(rng)
+        images, weights = see(batch), example_weights(batch)
+        grid = to_grid(params, images)
+        counted = places(grid, weights)
+        extras = {**extras, **quantizing.begin(extras, begin_rng, grid, counted)}
+        losses, watched, codes = figures(params, extras, images, grid, weights)
+        return losses, Aux(
+            watched, {**extras, **quantizing.observe(extras, observe_rng, grid, codes, counted)}
+        )
+
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
+        return {**extras, **quantizing.after_update(extras)}
+
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images = see(batch)
+        losses, watched, _ = figures(params, extras, images, to_grid(params, images), example_weights(batch))
+        return losses | watched
+
+    def encode(params: Tree, extras: Extras, images: jax.Array) -> jax.Array:
+        grid = to_grid(params, images)
+        return quantizing.quantize(params, extras, grid, jnp.ones(grid.shape[:-1]))[0].codes
+
+    def decode(params: Tree, extras: Extras, codes: jax.Array) -> jax.Array:
+        return jnp.clip(from_grid(params, quantizing.look_up(params, extras, codes)), 0, 1)
+
+    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        vectors = quantizing.look_up(params, extras, encode(params, extras, see(batch)))
+        return vectors.reshape(vectors.shape[0], -1)
+
+    return QuantizedAutoencoder(
+        quantizing.codes, Method(init, loss, after_update), evaluate, see, encode, decode, represent
+    )

@@ -1,0 +1,174 @@
+"""VQ-VAE with every quantiser: what it minimises, what it leaves alone, and that it learns."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ssl_jax.errors import UserError
+from ssl_jax.methods.quantized_autoencoder import quantized_autoencoder
+from ssl_jax.methods.quantizing import LookupFreeConfig, ema_codebook, fsq, gradient_codebook, signs
+from ssl_jax.models.codebook import CodebookConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.grid_autoencoder import GridAutoencoder
+from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.training.step import make_initial_state, make_train_step, objective
+
+BATCH, SIZE, STEPS = 16, 8, 60
+NETWORK = ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4)
+CODEBOOK = CodebookConfig(codes=8, width=4, kmeans=2)
+QUANTIZERS = {
+    "ema": ema_codebook(CODEBOOK, 0.25),
+    "gradient": gradient_codebook(CODEBOOK, 0.25),
+    "fsq": fsq(FsqConfig((3, 3))),
+    "lookup_free": signs(LookupFreeConfig(bits=3)),
+}
+
+
+def images(seed=0):
+    """Bars of two brightnesses."""
+    rng = np.random.default_rng(seed)
+    canvas = np.zeros((BATCH, SIZE, SIZE, 1), np.uint8)
+    for image in canvas:
+        start, bright = rng.integers(0, SIZE - 2), rng.choice([120, 250])
+        image[start : start + 2] = bright
+    return {
+        "image": jnp.asarray(canvas),
+        "extent": jnp.full((BATCH, 2), SIZE, jnp.int32),
+        "label": jnp.zeros(BATCH, jnp.int32),
+    }
+
+
+@functools.cache
+def trained(name):
+    """(the method, its state after some steps, losses of the first and of the last)."""
+    made = quantized_autoencoder(NETWORK, QUANTIZERS[name], size=SIZE, channels=1, variance=0.1)
+    optimizer = optax.adam(3e-3)
+    state = jax.jit(make_initial_state(made.method, optimizer, batch=images(), seed=0))()
+    step = jax.jit(make_train_step(made.method, optimizer, seed=0))
+    errors = [0.0]
+    for number in range(STEPS):
+        state, bad = step(state, images(number))
+        errors.append(float(state.metrics["error"][0] / BATCH))
+        assert not int(bad)
+    return made, state, np.diff(errors)
+
+
+def pieces(state):
+    return state.params, state.extras
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_it_learns_to_rebuild(name):
+    _, _, errors = trained(name)
+    assert errors[-10:].mean() < 0.6 * errors[:5].mean()
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_figures_are_those_of_the_codes(name):
+    """The error of an evaluation is of what `decode` makes of the codes of `encode`, within the range of pixels."""
+    made, state, _ = trained(name)
+    batch = images(100)
+
+    @jax.jit
+    def both(params, extras):
+        seen = made.see(batch)
+        codes = made.encode(params, extras, seen)
+        return (
+            made.evaluate(params, extras, batch, jax.random.key(0)),
+            codes,
+            made.decode(params, extras, codes),
+            seen,
+        )
+
+    figures, codes, rebuilt, seen = both(*pieces(state))
+    assert codes.shape == (BATCH, SIZE // 2, SIZE // 2)
+    assert codes.dtype == jnp.int32
+    assert 0 <= int(codes.min()) <= int(codes.max()) < made.codes
+    assert rebuilt.shape == seen.shape
+    error = float(figures["error"][0] / figures["error"][1])
+    assert float(jnp.square(rebuilt - seen).mean()) <= error * (1 + 1e-5)
+    assert float(figures["reconstruction_loss"][0] / BATCH) == pytest.approx(10 * error, rel=1e-5)
+    counts = np.bincount(np.asarray(codes).ravel(), minlength=made.codes)
+    shares = counts[counts > 0] / counts.sum()
+    wanted = np.prod(shares**-shares)
+    assert float(figures["perplexity"][0] / BATCH) == pytest.approx(wanted, rel=1e-4)
+    assert jax.eval_shape(made.represent, *pieces(state), batch).shape == (BATCH, 16 * QUANTIZERS[name].width)
+
+
+def test_an_evaluation_touches_no_state(monkeypatch):
+    made, state, _ = trained("ema")
+
+    def never(*arguments):
+        raise AssertionError("an evaluation has changed the codebook")
+
+    for changing in ("start", "observe", "ema_update"):
+        monkeypatch.setattr(f"ssl_jax.methods.quantizing.{changing}", never)
+    assert "error" in jax.eval_shape(made.evaluate, *pieces(state), images(), jax.random.key(0))
+    with pytest.raises(AssertionError):
+        jax.eval_shape(made.method.loss, *pieces(state), images(), jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_images_without_weight_count_for_nothing(name):
+    made, state, _ = trained(name)
+    batch = images(100)
+    kept = jnp.arange(BATCH) < 11
+    evaluate = jax.jit(made.evaluate)
+    one, other = (
+        evaluate(*pieces(state), {**batch, "image": image, "example_weight": kept * 1.0}, jax.random.key(0))
+        for image in (batch["image"], jnp.where(kept[:, None, None, None], batch["image"], 77))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), one, other)
+    assert {float(weight) for _, weight in one.values()} <= {11.0, 11.0 * 16}
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_the_gradient_reaches_the_encoder_through_the_codes(name):
+    """Also of the reconstruction alone."""
+    made, state, _ = trained(name)
+
+    @jax.jit
+    @jax.grad
+    def slope(params):
+        losses, _ = made.method.loss(params, state.extras, images(), jax.random.key(0))
+        return objective({"reconstruction_loss": losses["reconstruction_loss"]})
+
+    found = slope(state.params)
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(found["network"]))
+    if name == "gradient":
+        assert np.abs(found["codebook"]).max() == 0  # which its own loss moves
+
+
+def test_the_codebook_is_state_or_a_parameter():
+    kinds = {name: {*trained(name)[1].extras, *trained(name)[1].params} for name in QUANTIZERS}
+    assert kinds == {
+        "ema": {"network", "codebook"},
+        "gradient": {"network", "codebook"},
+        "fsq": {"network"},
+        "lookup_free": {"network"},
+    }
+    assert "codebook" in trained("ema")[1].extras
+    assert "codebook" in trained("gradient")[1].params
+
+
+def test_sequences_have_grids_of_one_axis():
+    network = GridAutoencoder(NETWORK, 4, 3)
+    clip = jax.ShapeDtypeStruct((2, 12, 3), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), clip)
+    assert jax.eval_shape(network.apply, variables, clip).shape == (2, 12, 3)
+    encode = functools.partial(network.apply, method="encode")
+    assert jax.eval_shape(encode, variables, clip).shape == (2, 6, 4)
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(UserError, match=r"lookup_free.bits.* of 0 channels"):
+        LookupFreeConfig(bits=0)
+    with pytest.raises(UserError, match=r"lookup_free.temperature 0"):
+        LookupFreeConfig(temperature=0)
+    made = quantized_autoencoder(NETWORK, QUANTIZERS["ema"], size=9, channels=1)
+    with pytest.raises(UserError, match="size 9 is not divisible"):
+        jax.eval_shape(made.method.init, jax.random.key(0), images())
