@@ -97,7 +97,7 @@ def draw_map(
     classes: Sequence[str],
     file: epath.Path,
     *,
-    method: Literal["pca", "tsne"] = "pca",
+    method: Literal["pca", "tsne", "plane"] = "pca",
     points: int = 2000,
     seed: int = 0,
     title: str = "",
@@ -108,7 +108,8 @@ def draw_map(
       features: float32 `[examples, width]`, drawn as they are, not standardised.
       labels: int `[examples]`, -1 for unlabelled.
       classes: names by label; without them the numbers stand for themselves.
-      method: the plane of the greatest variance, or t-SNE (van der Maaten and Hinton 2008), which shows what is near.
+      method: the plane of the greatest variance; t-SNE (van der Maaten and Hinton 2008), which shows what is near; or,
+        of features of width 2 or 1, the plane that they are.
       points: how many examples are drawn at most, a seeded choice.
     """
     rng = np.random.default_rng(seed)
@@ -221,11 +222,17 @@ def _palette(count: int) -> list:
 
 def _project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, tuple[str, str]]:
     """Places `[examples, 2]` and the names of the axes."""
+    if method == "plane":
+        places = np.pad(features, ((0, 0), (0, max(0, 2 - features.shape[1]))))
+        return places, ("first number", "second number")
     from sklearn.decomposition import PCA  # takes a second that the start of a run need not wait for
     from sklearn.manifold import TSNE
 
+    if min(features.shape) <= 2 or not np.ptp(features, axis=0).any():
+        method = "pca"  # nothing to unfold; scikit-learn's t-SNE crashes where nothing varies
     components = min(2 if method == "pca" else TSNE_INPUTS, *features.shape)
-    with threadpool_limits(1):
+    # Shares of the variance are 0 / 0 where nothing varies.
+    with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
         pca = PCA(components, svd_solver="full", random_state=seed)
         places = pca.fit_transform(features.astype(np.float64))
         if method == "tsne":
@@ -233,7 +240,7 @@ def _project(features: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, 
             places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(places)
             return places, ("t-SNE", "")
     places = np.pad(places, ((0, 0), (0, 2 - components)))
-    shares = np.pad(pca.explained_variance_ratio_, (0, 2 - components))
+    shares = np.pad(np.nan_to_num(pca.explained_variance_ratio_), (0, 2 - components))
     return places, tuple(
         f"principal component {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)
     )

@@ -105,3 +105,10 @@ def test_bars_are_as_high_as_their_figures(tmp_path):
     tall, short = (share(pixels, colour) for colour in pictures.COLOURS[:2])
     assert tall == pytest.approx(3 * short, rel=0.1)
     assert share(pixels, "#333333") > 1e-5
+
+
+@pytest.mark.parametrize("features", [np.ones((1, 4)), np.ones((5, 4)), np.arange(5.0)[:, None], np.eye(2)])
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_map_of_features_that_are_few_or_all_the_same(tmp_path, features, method):
+    draw_map(features, np.zeros(len(features), int), ["one"], tmp_path / "map.png", method=method)
+    assert read(tmp_path / "map.png").std() > 0.01
