@@ -37,12 +37,14 @@ class Family(NamedTuple):
     The parameters of each lie below its name. Figures: `NAME_error`, the mean squared error of a pixel in [0, 1], of
     what is made of the image, or of the noisy image; `NAME_cross_entropy` where that is minimised.
 
-    see: `(batch) -> images`, as the autoencoders are shown them. encode: by name, `(params, extras, batch) -> [batch,
-    code_size]` of the images without noise. rebuild: by name.
+    shape: of an image as the autoencoders see it, `(height, width, channels)`. see: `(batch) -> images`, as they see
+    them. encode: by name, `(params, extras, batch) -> [batch, code_size]` of the images without noise.
+    rebuild: by name.
     """
 
     method: Method
     evaluate: Evaluate
+    shape: tuple[int, int, int]
     see: Callable[[Batch], jax.Array]
     encode: Mapping[str, Represent]
     rebuild: Mapping[str, Restore]
@@ -63,16 +65,14 @@ def autoencoders(
       size: height and width that images are brought to. centre: the share of the shorter side that is seen.
       objective: what is minimised.
     """
-    networks = {
-        name: Autoencoder(network, member.code_size, (size, size, channels))
-        for name, member in members.items()
-    }
+    shape = (size, size, channels)
+    networks = {name: Autoencoder(network, member.code_size, shape) for name, member in members.items()}
 
     def see(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        blank = jnp.zeros((1, size, size, channels))
+        blank = jnp.zeros((1, *shape))
         return {"params": {name: made.init(rng, blank)["params"] for name, made in networks.items()}}
 
     def figures(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
@@ -108,6 +108,7 @@ def autoencoders(
     return Family(
         Method(init, loss),
         evaluate,
+        shape,
         see,
         {name: encoder(name) for name in members},
         {name: rebuilder(name) for name in members},

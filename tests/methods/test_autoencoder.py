@@ -11,6 +11,7 @@ from scipy import ndimage
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
 from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.step import objective
 from ssl_jax.transforms.corruption import corrupt, gaussian
 
@@ -118,3 +119,22 @@ def test_codes_are_of_images_without_noise_and_the_middle_is_what_is_seen():
     np.testing.assert_allclose(encode(params, {}, {**digits(), "image": image}), code, atol=1e-6)
     image[:, 3:5] = 0
     assert np.abs(encode(params, {}, {**digits(), "image": image}) - code).max() > 0.01
+
+
+def test_losses_gradients_and_noise_are_the_same_on_eight_devices():
+    made = family({"plain": Member(4), "noisy": Member(4, NOISE)})
+    params = jax.jit(made.method.init)(jax.random.key(0), digits())["params"]
+
+    def step(params, batch):
+        losses, _ = made.method.loss(params, {}, batch, RNG)
+        return objective(losses)
+
+    found = []
+    for devices in (1, 8):
+        mesh = make_mesh(MeshConfig(), jax.devices()[:devices])
+        with jax.set_mesh(mesh):
+            batch = jax.device_put(digits(), batch_sharding(mesh))
+            on_mesh = jax.device_put(params, replicated(mesh))
+            found.append(jax.device_get(jax.jit(jax.value_and_grad(step))(on_mesh, batch)))
+    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
