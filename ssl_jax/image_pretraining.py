@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import grain
 import jax
-from etils import epath
 
 from ssl_jax.data.images import ImageConfig, batch_shapes, open_images
 from ssl_jax.errors import UserError
@@ -187,25 +186,6 @@ def wire(config: ImagePretraining, made: ImageMethod, *, headline: tuple[str, ..
                 "images of one size."
             )
 
-    def open_data(folder: epath.Path) -> Data:
-        images = open_images(config.data)
-        if 0 < config.classes < len(images.classes):
-            raise UserError(
-                f"classes {config.classes}: {images.probe.name} has {len(images.classes)} labels; give "
-                f"--classes {len(images.classes)}, or 0 for no online probe."
-            )
-        heldout = grain.MapDataset.source(images.heldout)
-        labelled = (
-            {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if images.classes else {}
-        )
-        return Data(
-            train=(grain.MapDataset.source(images.train).seed(config.train.seed).shuffle().repeat(),),
-            heldout=({"heldout": heldout},),
-            identity=images.identity,
-            details=images,
-            labelled=labelled,
-        )
-
     batch_size = config.train.batch_size
     return Experiment(
         method=made.method,
@@ -213,7 +193,7 @@ def wire(config: ImagePretraining, made: ImageMethod, *, headline: tuple[str, ..
         train=config.train,
         mesh=config.mesh,
         phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
-        open_data=open_data,
+        open_data=lambda folder: image_data(config.data, classes=config.classes, seed=config.train.seed),
         evaluate=made.evaluate,
         represent=made.represent,
         schedules={"learning_rate": schedule},
@@ -221,4 +201,23 @@ def wire(config: ImagePretraining, made: ImageMethod, *, headline: tuple[str, ..
         report=lambda report: report_images(
             report, made.represent, config.views, probe_examples=config.probe_examples, seed=config.train.seed
         ),
+    )
+
+
+def image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
+    """The images of a run, in the order of its seed. UserError if they have more labels than `classes`, unless 0."""
+    images = open_images(config)
+    if 0 < classes < len(images.classes):
+        raise UserError(
+            f"classes {classes}: {images.probe.name} has {len(images.classes)} labels; give "
+            f"--classes {len(images.classes)}, or 0 for no online probe."
+        )
+    heldout = grain.MapDataset.source(images.heldout)
+    labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if images.classes else {}
+    return Data(
+        train=(grain.MapDataset.source(images.train).seed(seed).shuffle().repeat(),),
+        heldout=({"heldout": heldout},),
+        identity=images.identity,
+        details=images,
+        labelled=labelled,
     )

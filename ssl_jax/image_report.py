@@ -46,13 +46,10 @@ def report_images(
     if report.writes:
         with writing(plots):
             draw_views(report.data.heldout[-1]["heldout"], views, plots / "views.png", seed)
-    if not report.data.labelled:
-        report.say("no probes: these images have no labels; --data.probe_source names others that have")
+    probed = probed_images(report, probe_examples, seed)
+    if probed is None:
         return
-    train, test = (
-        dataset.shuffle(seed=seed)[:probe_examples] if len(dataset) > probe_examples else dataset
-        for dataset in (report.data.labelled["train"], report.data.labelled["heldout"])
-    )
+    train, test = probed
     sides = {
         "trained": (represent, report.variables),
         "random encoder": (represent, report.initial_variables()),
@@ -77,6 +74,23 @@ def report_images(
             title="held-out images by what the encoder makes of them",
         )
         draw_found(train, test, fitted, scored, plots / "neighbours.png")
+
+
+def probed_images(
+    report: Report, examples: int, seed: int
+) -> tuple[grain.MapDataset, grain.MapDataset] | None:
+    """The labelled images to fit probes to and to score them with, at most so many of either: a seeded choice.
+
+    None, with a word about it, where there are no labels.
+    """
+    if not report.data.labelled:
+        report.say("no probes: these images have no labels; --data.probe_source names others that have")
+        return None
+    train, test = (
+        dataset.shuffle(seed=seed)[:examples] if len(dataset) > examples else dataset
+        for dataset in (report.data.labelled["train"], report.data.labelled["heldout"])
+    )
+    return train, test
 
 
 def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Figures:

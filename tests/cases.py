@@ -79,10 +79,17 @@ def bart(folder: Path) -> list[object]:
     return [*model, *dropout, *data, *length, *rhythm(10)]
 
 
+def denoising_autoencoder(folder: Path) -> list[object]:
+    """Digits with noise of every kind in codes of eight."""
+    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
+    return ["--code_size", 8, *length, *rhythm(10)]
+
+
 CASES = {
     "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
     "bert": Case("experiments.bert", bert, 60),
     "gpt2": Case("experiments.gpt2", gpt2, 40, kills=0),
     "bart": Case("experiments.bart", bart, 40, kills=0),
     "byol": Case("experiments.byol", byol, 40, kills=0),
+    "denoising_autoencoder": Case("experiments.denoising_autoencoder", denoising_autoencoder, 40, kills=0),
 }

@@ -1,9 +1,7 @@
 """What a user may get wrong with images: one paragraph on stderr that names it, exit code 2; and what just works."""
 
 import math
-import runpy
 import struct
-import sys
 
 import numpy as np
 import pytest
@@ -20,35 +18,6 @@ SMALL = [
     "--train.batch_size=16",
 ]
 COLOURS = {"jitter": 0.8, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "grayscale": 0.2}
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs `python -m experiments.NAME` with arguments; returns (exit code, stdout, stderr)."""
-
-    def command(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)  # runpy imports it itself
-        with pytest.raises(SystemExit) as exit:
-            runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
-        return (exit.value.code, *capsys.readouterr())
-
-    return command
-
-
-@pytest.fixture
-def refused(command, tmp_path):
-    """Runs an experiment that is refused; returns what it says."""
-
-    def refused(name, *arguments):
-        code, _, error = command(name, *arguments)
-        assert code == 2
-        assert "Traceback" not in error
-        assert error.startswith("error: ")
-        assert error.count("\n") == 1
-        return error
-
-    return refused
 
 
 @pytest.fixture

@@ -1,0 +1,131 @@
+"""Denoising autoencoders: an image is restored from a noisy one (Vincent et al. 2008, doi:10.1145/1390156.1390294).
+
+    python -m experiments.denoising_autoencoder                            # offline, a minute of a laptop's CPU
+    python -m experiments.denoising_autoencoder mnist --data.source DIR    # a folder of idx files
+    python -m experiments.denoising_autoencoder tfds_mnist                 # 2,000 units, 200 epochs
+    python -m experiments.denoising_autoencoder cifar10                    # convolutional; also celeb_a
+    python -m experiments.denoising_autoencoder --noise.gaussian 0.5 --noise.masking 0 --noise.salt_and_pepper 0
+
+One is trained for each noise, and a plain one beside them, alike in all else. The report shows each noise to each of
+them, beside filters of 3x3 pixels and beside doing nothing; noisy, restored and original images; what their first
+layers look for; and how much labels profit from their codes. Mean squared errors of a pixel of held-out digits:
+
+    noise, undone by    nothing   median   mean    plain   gaussian   masking   salt and pepper
+    gaussian            0.051     0.064    0.059   0.027   0.019      0.035     0.020
+    masking             0.094     0.155    0.093   0.062   0.043      0.029     0.040
+    salt and pepper     0.088     0.070    0.072   0.038   0.025      0.047     0.025
+
+Ten labels a class make 90 % of each denoising code, 89 % of the plain and of the untrained one, and 89 % of raw pixels,
+give or take 2: on 8x8 pixels there is no difference to be seen. The paper has units of this kind, with tied weights;
+it stacks three layers and fine-tunes them, which is not done here.
+"""
+
+from dataclasses import dataclass, field
+
+from ssl_jax.autoencoding import (
+    CELEB_A,
+    CIFAR10,
+    DIGITS,
+    LONG_MNIST,
+    MNIST,
+    ImageAutoencoding,
+    check_code_size,
+    wire,
+)
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.image_pretraining import adapt
+from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.restoration_report import report_restoration
+from ssl_jax.training.experiment import Experiment
+from ssl_jax.transforms.corruption import Corruption, gaussian, masking, salt_and_pepper
+
+NOISES = {"gaussian": gaussian, "masking": masking, "salt_and_pepper": salt_and_pepper}
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """How much there is of each noise; for each above 0 an autoencoder is trained."""
+
+    gaussian: float = 0.3
+    """Standard deviation; pixels are in [0, 1]."""
+    masking: float = 0.4
+    """Share of the pixels that are set to 0."""
+    salt_and_pepper: float = 0.2
+    """Share of the pixels that are set to 0 or 1."""
+
+    def __post_init__(self) -> None:
+        for name, most in {"gaussian": 10, "masking": 1, "salt_and_pepper": 1}.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(
+                    f"noise.{name} {getattr(self, name)} must be 0 (none) or above, and at most {most}."
+                )
+        if not self.corruptions():
+            raise UserError("noise: every noise is 0; give at least one, such as --noise.gaussian 0.3.")
+
+    def corruptions(self) -> dict[str, Corruption]:
+        """The noises that there are, by name."""
+        levels = {name: getattr(self, name) for name in NOISES}
+        return {
+            name: lambda rng, image, name=name, level=level: NOISES[name](rng, image, level)
+            for name, level in levels.items()
+            if level
+        }
+
+
+@dataclass(frozen=True)
+class Config(ImageAutoencoding):
+    """Denoising autoencoders, one for each noise, and a plain one beside them."""
+
+    code_size: int = 256
+    """Units of the code; there may be more than pixels, which the noise keeps from being copied."""
+    noise: NoiseLevels = field(default_factory=NoiseLevels)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_code_size(self.code_size)
+
+
+ONE_LAYER = AutoencoderConfig(hidden=(), code="sigmoid")
+"""The paper's: a code of logistic units, and a decoder of one layer."""
+
+PRESETS = {
+    "digits": adapt(Config, DIGITS, network=ONE_LAYER, objective="cross_entropy"),
+    "mnist": adapt(Config, MNIST, network=ONE_LAYER, objective="cross_entropy", code_size=1000),
+    "tfds_mnist": adapt(Config, LONG_MNIST, network=ONE_LAYER, objective="cross_entropy", code_size=2000),
+    "cifar10": adapt(Config, CIFAR10, code_size=512),
+    "celeb_a": adapt(Config, CELEB_A, code_size=512),
+}
+
+
+def build(config: Config) -> Experiment:
+    """An autoencoder for each noise and a plain one, and everything that experiments with autoencoders share."""
+    noises = config.noise.corruptions()
+    members = {name: Member(config.code_size, corruption) for name, corruption in noises.items()}
+    family = autoencoders(
+        {"plain": Member(config.code_size), **members},
+        config.network,
+        size=config.size,
+        channels=config.data.channels,
+        centre=config.centre,
+        objective=config.objective,
+    )
+    return wire(
+        config,
+        family,
+        represented=next(iter(noises)),
+        headline=("loss", *(f"{name}_error" for name in noises)),
+        evaluate=restoration(family, noises),
+        report=lambda report: report_restoration(
+            report,
+            family,
+            noises,
+            probe_examples=config.probe_examples,
+            seed=config.train.seed,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
