@@ -79,6 +79,14 @@ def bart(folder: Path) -> list[object]:
     return [*model, *dropout, *data, *length, *rhythm(10)]
 
 
+def vqvae(folder: Path) -> list[object]:
+    """Digits in eight codes that start by k-means and move by their averages."""
+    network = ["--network.width", 8, "--network.residual_width", 4]
+    codes = ["--codebook.codes", 8, "--codebook.width", 4, "--codebook.kmeans", 2]
+    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
+    return [*network, *codes, *length, *rhythm(10)]
+
+
 def denoising_autoencoder(folder: Path) -> list[object]:
     """Digits with noise of every kind in codes of eight."""
     length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
@@ -91,5 +99,6 @@ CASES = {
     "gpt2": Case("experiments.gpt2", gpt2, 40, kills=0),
     "bart": Case("experiments.bart", bart, 40, kills=0),
     "byol": Case("experiments.byol", byol, 40, kills=0),
+    "vqvae": Case("experiments.vqvae", vqvae, 40, kills=0),
     "denoising_autoencoder": Case("experiments.denoising_autoencoder", denoising_autoencoder, 40, kills=0),
 }

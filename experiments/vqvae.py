@@ -1,0 +1,182 @@
+"""VQ-VAE: an image as a grid of discrete codes (van den Oord, Vinyals & Kavukcuoglu 2017, arXiv:1711.00937).
+
+    python -m experiments.vqvae                              # offline, a minute: all 64 codes in use, perplexity 60
+    python -m experiments.vqvae --quantizer fsq              # or gradient, or lookup_free
+    python -m experiments.vqvae mnist --data.source DIR      # idx files, 5 minutes: 128 of 128 codes, perplexity 113
+    python -m experiments.vqvae cifar10                      # the paper's settings
+    python -m experiments.vqvae imagenet --workdir gs://...  # 128x128 images in 32x32 codes, as in the paper
+
+The report at the end says how many codes held-out images use, and draws what is rebuilt from them.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ssl_jax.cli import main
+from ssl_jax.codes_report import report_codes
+from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.errors import UserError
+from ssl_jax.image_pretraining import image_data
+from ssl_jax.methods.quantized_autoencoder import quantized_autoencoder
+from ssl_jax.methods.quantizing import (
+    LookupFreeConfig,
+    Quantizing,
+    ema_codebook,
+    fsq,
+    gradient_codebook,
+    signs,
+)
+from ssl_jax.models.codebook import CodebookConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.training.experiment import Experiment, Phase, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.sharding import MeshConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """VQ-VAE, its first stage: the codes."""
+
+    steps: int = 2000
+    """Length of training."""
+    size: int = 8
+    """Height and width that images are brought to."""
+    centre: float = 1.0
+    """Share of the shorter side that is seen, in the middle."""
+    variance: float = 0.141
+    """Of the data's pixels in [0, 1]; the squared error is divided by it."""
+    quantizer: Literal["ema", "gradient", "fsq", "lookup_free"] = "ema"
+    """A codebook of moving averages or one moved by the gradient, finite scalars (arXiv:2309.15505), or signs
+    (arXiv:2310.05737)."""
+    codebook: CodebookConfig = field(default_factory=lambda: CodebookConfig(codes=64, width=16))
+    """Of ema; gradient has its size only."""
+    commitment: float = 0.25
+    """Weight of the distance of the encoder's vectors to their codes, the paper's beta; of ema and gradient."""
+    fsq: FsqConfig = field(default_factory=lambda: FsqConfig((4, 4, 4)))
+    lookup_free: LookupFreeConfig = field(default_factory=lambda: LookupFreeConfig(bits=6))
+    network: ConvConfig = field(
+        default_factory=lambda: ConvConfig(width=32, strides=(2,), residual_blocks=1, residual_width=16)
+    )
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's computation."""
+    probe_examples: int = 10_000
+    """Labelled images that the probes at the end of the run are fitted to, at most."""
+    data: ImageConfig = field(default_factory=ImageConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=1e-3, warmup_steps=100, decay="cosine")
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
+    )
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not 0 < self.centre <= 1:
+            raise UserError(f"size {self.size} must be at least 1, and centre {self.centre} from 0 to 1.")
+        if not self.variance > 0 or self.commitment < 0:
+            raise UserError(
+                f"variance {self.variance} must be above 0 (1 leaves the error as it is), and commitment "
+                f"{self.commitment} at least 0."
+            )
+        self.network.coarse((self.size, self.size))
+
+
+MNIST = Config(
+    size=28,
+    variance=0.0949,
+    codebook=CodebookConfig(codes=128, width=32),
+    fsq=FsqConfig((5, 5, 5)),
+    lookup_free=LookupFreeConfig(bits=7),
+    network=ConvConfig(width=64, residual_blocks=1, residual_width=32),
+    probe_examples=2_000,  # of 49 x 32 numbers
+    data=ImageConfig(source="mnist", canvas=28),
+)
+
+CIFAR10 = Config(
+    steps=250_000,
+    size=32,
+    variance=0.0632,
+    codebook=CodebookConfig(),
+    fsq=FsqConfig((8, 8, 8)),
+    lookup_free=LookupFreeConfig(bits=9),
+    network=ConvConfig(width=256, residual_width=256),
+    dtype="bfloat16",
+    data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
+    schedule=ScheduleConfig(learning_rate=2e-4, warmup_steps=0, decay="constant"),
+    train=TrainConfig(batch_size=128, log_every=100, eval_every=5_000, save_every=5_000, keep_every=25_000),
+)
+"""The paper's section 4: strides 2 2, two residual blocks of 256, 512 codes of 64; Adam 2e-4, 250,000 steps of 128."""
+
+PRESETS = {
+    "digits": Config(),
+    "mnist": MNIST,
+    "tfds_mnist": replace(MNIST, data=ImageConfig(source="tfds:mnist", canvas=28), steps=20_000),
+    "cifar10": CIFAR10,
+    "celeb_a": replace(
+        CIFAR10,
+        size=64,
+        centre=0.8,
+        variance=0.09,
+        data=ImageConfig(source="tfds:celeb_a", canvas=218, channels=3),
+    ),
+    "imagenet": replace(
+        CIFAR10,
+        size=128,
+        centre=0.875,
+        variance=0.075,
+        data=ImageConfig(source="tfds:imagenet2012", canvas=160, channels=3),
+    ),
+}
+
+
+def make_quantizer(config: Config) -> Quantizing:
+    """The one that was chosen."""
+    match config.quantizer:
+        case "ema":
+            return ema_codebook(config.codebook, config.commitment)
+        case "gradient":
+            return gradient_codebook(config.codebook, config.commitment)
+        case "fsq":
+            return fsq(config.fsq)
+        case "lookup_free":
+            return signs(config.lookup_free)
+
+
+def build(config: Config) -> Experiment:
+    """Network, quantiser, data and optimiser, wired."""
+    quantizer = make_quantizer(config)
+    made = quantized_autoencoder(
+        config.network,
+        quantizer,
+        size=config.size,
+        channels=config.data.channels,
+        centre=config.centre,
+        variance=config.variance,
+        dtype=config.dtype,
+    )
+    schedule = make_schedule(config.schedule, config.steps)
+    batch_size = config.train.batch_size
+    return Experiment(
+        method=made.method,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        train=config.train,
+        mesh=config.mesh,
+        phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
+        open_data=lambda folder: image_data(config.data, classes=0, seed=config.train.seed),
+        evaluate=made.evaluate,
+        represent=made.represent,
+        schedules={"learning_rate": schedule},
+        headline=("loss", "error", "perplexity"),
+        report=lambda report: report_codes(
+            report, made, probe_examples=config.probe_examples, seed=config.train.seed
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)

@@ -1,0 +1,74 @@
+"""What an experiment with quantised images shows at its end: the codes in use, images rebuilt from them, and probes."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.evals.codes import code_use, draw_use
+from ssl_jax.evals.pictures import draw_grid
+from ssl_jax.evals.representation_report import write
+from ssl_jax.image_report import SHOWN, compare_seen, probed_images, raw_pixels
+from ssl_jax.method import Batch, Tree
+from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
+from ssl_jax.training.experiment import Report
+from ssl_jax.training.folder import write_json, writing
+
+
+def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: int, seed: int) -> None:
+    """Of held-out images; probes of the codes' vectors stand beside those of an untrained encoder and of raw pixels.
+
+    probe_examples: labelled images that probes are fitted to, at most; a seeded choice.
+    """
+    heldout = report.data.heldout[-1]["heldout"]
+
+    def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        found = made.encode(params, extras, made.see(batch))
+        # Numbers of up to 2^31 - 1, of which a float32 holds 24 bits.
+        halves = jnp.stack([found >> 16, found & 0xFFFF], -1)
+        return halves.reshape(halves.shape[0], -1)
+
+    shapes = {}
+
+    def pictures(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        seen = made.see(batch)
+        rebuilt = made.decode(params, extras, made.encode(params, extras, seen))
+        shapes["pair"] = (2, *seen.shape[1:])
+        return jnp.stack([seen, rebuilt], 1).reshape(seen.shape[0], -1)
+
+    halves = report.represent(codes, report.variables, heldout).features.astype(np.int64)
+    chosen = (halves[:, 0::2] << 16) + halves[:, 1::2]
+    use, places = code_use(chosen, made.codes), chosen.shape[1]
+    error = report.figures["heldout"]["error"]
+    psnr = -10 * np.log10(error) if error > 0 else float("inf")
+    report.say(
+        f"held-out images: squared error of a pixel {error:.5f} (PSNR {psnr:.1f} dB) from {places} codes, "
+        f"{places * np.log2(made.codes):.0f} bits; {use.used} of {made.codes} codes in use, "
+        f"perplexity {use.perplexity:.1f}"
+    )
+    pairs = report.represent(pictures, report.variables, heldout[: min(SHOWN, len(heldout))]).features
+    if report.writes:
+        plots = report.folder / "plots"
+        figures = {"error": error, "perplexity": use.perplexity, "used": use.used}
+        write_json(report.folder / "codes.json", {**figures, "codes": made.codes, "places": places})
+        with writing(plots):
+            draw_use(use, plots / "code_use.png", title="codes of the held-out images")
+            draw_grid(
+                list(zip(*(pair.reshape(shapes["pair"]) for pair in pairs), strict=True)),
+                plots / "rebuilt.png",
+                title=f"held-out images, and below them what is rebuilt from {places} codes each",
+            )
+    probed = probed_images(report, probe_examples, seed)
+    if probed is None:
+        return
+    sides = {
+        "codes": (made.represent, report.variables),
+        "untrained": (made.represent, report.initial_variables()),
+        "raw pixels": (raw_pixels, {"params": {}}),
+    }
+    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
+    if report.writes:
+        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
+        with writing(report.folder):
+            write(found, report.folder)
