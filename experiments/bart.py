@@ -50,7 +50,7 @@ BASE = Config(
 )
 
 PRESETS = {
-    "tiny": Config(),
+    "tiny": Config(steps=2400, train=TrainConfig(batch_size=16)),
     "base": BASE,
     "large": replace(
         BASE,
@@ -82,7 +82,7 @@ def build(config: Config) -> Experiment:
 
     restoration = Restoration(
         noise=noise,
-        decoder=source_decoder(EncoderDecoder(config.model), special.sep),
+        decoder=source_decoder(EncoderDecoder(config.model), special.sep, (special.mask,)),
         join=whole_text,
         names={special.mask: "[MASK]"},
     )

@@ -84,7 +84,7 @@ def build(config: Config) -> Experiment:
 
     restoration = Restoration(
         noise=hide(replace(config.noise, mask_prob=1.0, random_prob=0.0)),
-        decoder=fragment_decoder(EncoderDecoder(config.model), special.mask),
+        decoder=fragment_decoder(EncoderDecoder(config.model), special.mask, special.sep),
         join=filled_fragment,
         names={special.mask: "[MASK]"},
     )

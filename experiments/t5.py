@@ -77,7 +77,7 @@ def build(config: Config) -> Experiment:
     """Spans of the configuration. Sentinels are the last ids of the vocabulary, counted down from its end."""
     special, last = config.data.special, config.model.vocab_size - 1
     length = row_length(config.noise, config.length)
-    sentinels = config.noise.sentinels(length)
+    sentinels = tuple(last - number for number in range(config.noise.sentinels(length)))
 
     def noise(rng: jax.Array, batch: Batch) -> Denoising:
         return corrupt_spans_batch(
@@ -87,7 +87,7 @@ def build(config: Config) -> Experiment:
             batch["words"],
             config=config.noise,
             first_sentinel=last,
-            sentinels=sentinels,
+            sentinels=len(sentinels),
             eos_id=special.sep,
             pad_id=special.pad,
             start_id=special.pad,
@@ -95,11 +95,11 @@ def build(config: Config) -> Experiment:
 
     restoration = Restoration(
         noise=noise,
-        decoder=source_decoder(EncoderDecoder(config.model), special.pad),
+        decoder=source_decoder(EncoderDecoder(config.model), special.pad, sentinels),
         join=filled_spans,
-        names={last - number: f"<{number}>" for number in range(sentinels)},
+        names={token: f"<{number}>" for number, token in enumerate(sentinels)},
     )
-    wired = wire(config, noise, restoration, length=length, reserved=sentinels)
+    wired = wire(config, noise, restoration, length=length, reserved=len(sentinels))
     return wired._replace(import_weights=lambda path: load_t5(path)[1])
 
 

@@ -13,7 +13,7 @@ mass, t5) writes what it makes of it. The same command writes the same text.
 
 import codecs
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TextIO
 
@@ -69,15 +69,21 @@ class TextStream:
     """Tokens as text while they come, a character that spans tokens when it is whole.
 
     before: the text that they continue, "" for none; a space that begins a word is left out where it ends with one.
+    blanks: of the decoder; those that the tokenizer does not know are written as " <n>".
     """
 
-    def __init__(self, tokenizer: Tokenizer, before: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, before: str, blanks: Sequence[int] = ()) -> None:
         self._tokenizer, self._decoder = tokenizer, codecs.getincrementaldecoder("utf-8")(errors="replace")
+        known = range(tokenizer.vocab_size)
+        self._names = {token: f" <{n}>".encode() for n, token in enumerate(blanks) if token not in known}
         self._drop_space = not before or before[-1].isspace()
 
     def __call__(self, tokens: Iterable[int], *, last: bool = False) -> str:
         """The text that these tokens add. last: no more will come, a broken character is shown as �."""
-        text = self._decoder.decode(b"".join(self._tokenizer.piece_bytes(list(tokens))), final=last)
+        tokens = list(tokens)
+        pieces = iter(self._tokenizer.piece_bytes([token for token in tokens if token not in self._names]))
+        joined = b"".join(self._names[token] if token in self._names else next(pieces) for token in tokens)
+        text = self._decoder.decode(joined, final=last)
         if text and self._drop_space:
             text, self._drop_space = text.removeprefix(" "), False
         return text
@@ -127,7 +133,7 @@ def write(model: LanguageModel, arguments: Arguments, prompts: list[str], out: T
 def _show(model: LanguageModel, prompt: str, chunks: Iterable[np.ndarray], out: TextIO) -> None:
     before = "" if model.decoder.reads_source else prompt
     out.write(before)
-    text = TextStream(model.tokenizer, before)
+    text = TextStream(model.tokenizer, before, model.decoder.blanks)
     for ids in chunks:
         ended = np.flatnonzero(ids == model.end)
         out.write(text(ids[: ended[0]] if len(ended) else ids))

@@ -1,5 +1,6 @@
 """Language models opened for writing: those of run folders, and imported weights."""
 
+import itertools
 import re
 
 from etils import epath
@@ -52,7 +53,7 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
     """A prompt as the model reads it.
 
     A model that continues text reads what its texts begin with, then the prompt; at least [BOS]. A source text stands
-    between [BOS] and [EOS], and "[MASK]" in it is the token for what is missing.
+    between [BOS] and [EOS], and each "[MASK]" in it is a token for what is missing (`Decoder.blanks`).
 
     Raises:
         UserError: a source text is empty.
@@ -66,7 +67,8 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
             "stands for what is missing."
         )
     first, *rest = (encode(part) for part in text.split(MASK))
-    masked = [token for part in rest for token in (special.mask, *part)]
+    blanks = itertools.chain(model.decoder.blanks, itertools.repeat(model.decoder.blanks[-1]))
+    masked = [token for blank, part in zip(blanks, rest, strict=False) for token in (blank, *part)]
     return [*model.begin, *first, *masked, model.end]
 
 
@@ -105,7 +107,11 @@ def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, in
         config, params = load_bart(folder)
         start = settings.get("decoder_start_token_id")
         start = tokenizer.special.sep if start is None else start
-        return source_decoder(EncoderDecoder(config), start), params, config.vocab_size
+        return (
+            source_decoder(EncoderDecoder(config), start, (tokenizer.special.mask,)),
+            params,
+            config.vocab_size,
+        )
     raise UserError(
         f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart or mbart."
     )

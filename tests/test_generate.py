@@ -10,7 +10,7 @@ import pytest
 import tokenizers
 from etils import epath
 
-from experiments import gpt2, minimal
+from experiments import gpt2, mass, minimal, t5
 from ssl_jax import generate
 from ssl_jax.cli import guarded
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
@@ -29,24 +29,29 @@ SIZES = {"layers": 1, "width": 16, "heads": 2, "mlp_width": 16, "positions": 48}
 SENTENCES = ["the cat sat on the mat.", "a dog ate the cake!", "é is not e, and 日本 is far."] * 30
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of experiments.gpt2 as its first and a later checkpoint leave it, without the training."""
-    folder = epath.Path(tmp_path_factory.mktemp("run"))
-    tokenizer = train_sentencepiece(SENTENCES, 60)
+def run_folder(folder, experiment, tokenizer, config, steps):
+    """A run as it is left by its checkpoints at these steps, without the training."""
     tokenizer.save(folder)
-    config = dataclasses.replace(
-        gpt2.PRESETS["tiny"], model=Gpt2Config(vocab_size=tokenizer.vocab_size, **SIZES), length=48
-    )
-    settings = {"experiment": "experiments.gpt2", "preset": "tiny", "config": dataclasses.asdict(config)}
+    settings = {"experiment": experiment.__name__, "preset": "tiny", "config": dataclasses.asdict(config)}
     (folder / "config.json").write_text(json.dumps(settings))
-    state = Program(gpt2.build(config), make_mesh(MeshConfig())).initial_state()
+    state = Program(experiment.build(config), make_mesh(MeshConfig())).initial_state()
     checkpoints = Checkpoints(folder / "checkpoints", keep_latest=2)
-    for step in (10, 20):
+    for step in steps:
         params = jax.tree.map(lambda x, step=step: np.roll(10 * x, step, -1), state.params)
         checkpoints.save(state._replace(step=state.step + step, params=params), {})
     checkpoints.close()
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Of experiments.gpt2, with a first and a later checkpoint."""
+    tokenizer = train_sentencepiece(SENTENCES, 60)
+    config = dataclasses.replace(
+        gpt2.PRESETS["tiny"], model=Gpt2Config(vocab_size=tokenizer.vocab_size, **SIZES), length=48
+    )
+    folder = epath.Path(tmp_path_factory.mktemp("run"))
+    return run_folder(folder, gpt2, tokenizer, config, (10, 20))
 
 
 def byte_level(folder, *special):
@@ -214,3 +219,36 @@ def test_mistakes_are_explained(
     words = [str(folder), *arguments]
     assert guarded(lambda: generate.main(words, io.StringIO(), io.StringIO())) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def restorer(folder, experiment, sentinels):
+    """A run of an encoder-decoder, opened, and its tokenizer."""
+    tokenizer, tiny = train_sentencepiece(SENTENCES, 60), experiment.PRESETS["tiny"]
+    vocab_size = tokenizer.vocab_size + sentinels
+    model = dataclasses.replace(tiny.model, vocab_size=vocab_size, decoder_layers=1, **SIZES)
+    run_folder(folder, experiment, tokenizer, dataclasses.replace(tiny, model=model, length=48), (0,))
+    return open_language_model(str(folder)), tokenizer
+
+
+def test_gaps_of_t5_are_sentinels_that_the_tokenizer_does_not_know(tmp_path):
+    opened, tokenizer = restorer(epath.Path(tmp_path), t5, sentinels=9)
+    first, second = (tokenizer.vocab_size + 9 - n for n in (1, 2))
+    tokens = encode_prompt(opened, "the [MASK] sat [MASK] mat")
+    assert [token for token in tokens if token >= tokenizer.vocab_size] == [first, second]
+    text = generate.TextStream(tokenizer, "", opened.decoder.blanks)
+    assert text([first, *tokenizer.encode("cat"), second], last=True) == "<0> cat <1>"
+
+
+def test_mass_writes_a_token_for_each_mask(tmp_path):
+    opened, tokenizer = restorer(epath.Path(tmp_path), mass, sentinels=0)
+    prompt = encode_prompt(opened, "the [MASK] [MASK] mat")
+    assert prompt.count(tokenizer.special.mask) == 2
+    written = write_tokens(
+        opened.decoder,
+        opened.params,
+        np.array([prompt]),
+        np.array([len(prompt)]),
+        max_new_tokens=9,
+        end=opened.end,
+    )
+    assert written.lengths.tolist() == [2]

@@ -123,8 +123,8 @@ class FunctionSequences:
     description does with a task; the symbols of a family are tokens of its own. There are no tokens for arrows and
     newlines: they would stand where they always do.
 
-    few_inputs: each sequence keeps to some of the inputs, from two to all of them. To look a query up among few examples
-    is soon better than to guess one of the answers shown; learnt there, it extends to many. For training.
+    few_inputs: each sequence keeps to some of the inputs, from two to all of them. To look a query up among few
+    examples is soon better than to guess one of the answers shown; learnt there, it extends to many. For training.
 
     Raises:
       UserError: fewer than two pairs, or a family so small that the split has none of its functions.

@@ -44,6 +44,8 @@ class Decoder(NamedTuple):
         positions: the most tokens of a text; with a source, of either of the two.
         reads_source: the prompt is a source text, and what is written stands by itself (an encoder-decoder).
             Otherwise what is written continues the prompt.
+        blanks: tokens that stand in a source text for something missing: the n-th for the n-th gap, the last for all
+            that follow.
     """
 
     prepare: Callable[[Tree], Tree]
@@ -51,6 +53,7 @@ class Decoder(NamedTuple):
     extend: Callable[[Tree, jax.Array, Memory], tuple[jax.Array, Memory]]
     positions: int
     reads_source: bool
+    blanks: tuple[int, ...] = ()
 
     def step(self, params: Tree, tokens: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
         """Reads one token a row, `[batch]`: logits `[batch, vocab]` of the next one, and the memory."""
@@ -100,7 +103,7 @@ def causal_decoder(model: Gpt2) -> Decoder:
 
 
 @functools.cache
-def source_decoder(model: EncoderDecoder, start_token: int) -> Decoder:
+def source_decoder(model: EncoderDecoder, start_token: int, blanks: tuple[int, ...] = ()) -> Decoder:
     """An encoder-decoder writes anew what it makes of its prompt; the first token that its decoder reads is
     `start_token`."""
 
@@ -132,4 +135,4 @@ def source_decoder(model: EncoderDecoder, start_token: int) -> Decoder:
         logits = model.apply({"params": params}, hidden, method="logits")
         return logits, memory._replace(cache=cache)
 
-    return Decoder(ready, start, _extend, model.config.positions, reads_source=True)
+    return Decoder(ready, start, _extend, model.config.positions, reads_source=True, blanks=blanks)

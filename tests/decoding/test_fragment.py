@@ -9,7 +9,7 @@ from ssl_jax.decoding.generate import generate
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from tests.decoding.conftest import random_params
 
-MASK, LENGTH = 4, 10
+END, MASK, LENGTH = 3, 4, 10
 ROWS = [
     [2, MASK, MASK, MASK, 9, 11, 5, 3],  # the fragment begins the text
     [2, 8, 7, 10, MASK, MASK, 12, 6, 5, 3],
@@ -42,7 +42,7 @@ def test_each_token_is_that_of_a_whole_pass_at_the_original_places(model, params
     tokens, lengths = prompts
     new = 3
     written = generate(
-        fragment_decoder(model, MASK), params, tokens, lengths, max_new_tokens=new, end=None
+        fragment_decoder(model, MASK, END), params, tokens, lengths, max_new_tokens=new, end=None
     ).tokens
 
     @jax.jit
@@ -55,6 +55,7 @@ def test_each_token_is_that_of_a_whole_pass_at_the_original_places(model, params
         first = ([*source, MASK]).index(MASK) - 1
         inputs = [source[first], *written[row, : new - 1]]
         present = np.arange(LENGTH) < len(source)
+        size = source.count(MASK) or LENGTH - len(source)
         logits = forward(
             tokens[row][None],
             present[None],
@@ -62,11 +63,11 @@ def test_each_token_is_that_of_a_whole_pass_at_the_original_places(model, params
             np.arange(first, first + new)[None],
             (present & (tokens[row] != MASK))[None],
         )
-        np.testing.assert_array_equal(np.argmax(logits[0], -1), written[row])
+        np.testing.assert_array_equal(np.argmax(logits[0], -1)[:size], written[row, :size])
+        assert (written[row, size:] == END).all()
 
 
-def test_tokens_asked_for_beyond_the_last_position_are_numbers(model, params, prompts):
-    written = generate(fragment_decoder(model, MASK), params, *prompts, max_new_tokens=LENGTH, end=None)
-    assert (written.tokens >= 0).all()
-    assert (written.tokens < 23).all()
-    assert len(set(written.tokens[1].tolist())) > 1
+def test_a_text_ends_with_its_fragment(model, params, prompts):
+    decoder = fragment_decoder(model, MASK, END)
+    written = generate(decoder, params, *prompts, max_new_tokens=LENGTH, end=END)
+    assert written.lengths.tolist() == [3, 2, 2, 6]
