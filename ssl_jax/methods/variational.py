@@ -1,0 +1,217 @@
+"""Variational autoencoders (Kingma & Welling 2014, arXiv:1312.6114) as a method, and the bounds of their likelihood.
+
+A likelihood is one of data of its own kind, and the grey pixels of an image are neither coins nor real numbers:
+
+- bernoulli: each pixel is drawn, white with the probability that is its grey, anew at every step, as in
+  arXiv:1509.00519. Evaluation draws once, by its key. Nats and bits are of these black and white images, to be compared
+  with what is published for MNIST binarised at random. Greys taken for probabilities, without a draw, would train as
+  well, but what they give is no likelihood of anything.
+- gaussian: 8-bit pixels with noise of one level's width ("dequantisation", arXiv:1511.01844), in [0, 1]; their mean is
+  a logistic function, as in the paper's appendix C.2; one learned variance for all pixels (arXiv:2006.13202), since one
+  for each pixel is unbounded where pixels never change. Bits are a bound of those of the 8-bit images.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.errors import UserError
+from ssl_jax.losses.reconstruction import squared_error
+from ssl_jax.losses.variational import (
+    bernoulli_log_likelihood,
+    bits_per_dim,
+    elbo,
+    gaussian_kl,
+    gaussian_log_likelihood,
+    importance_weighted_bound,
+    kl_weight,
+    log_importance_weights,
+    negative_elbo,
+    sample_gaussian,
+)
+from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from ssl_jax.transforms.images import plain_view
+
+Likelihood = Literal["bernoulli", "gaussian"]
+
+FIRST_LOG_VARIANCE = -3.0
+"""Of the Gaussian likelihood before training: about that of images in [0, 1]."""
+
+LEVELS = {"bernoulli": 1, "gaussian": 256}
+"""By which the data was divided before its density was taken; see `bits_per_dim`."""
+
+
+@dataclass(frozen=True)
+class KlConfig:
+    """The divergence of the code from its prior, as it is minimised. Figures are of the plain bound whatever it is."""
+
+    beta: float = 1.0
+    """Its weight: 1 for the ELBO, more for a code nearer to the prior (beta-VAE, Higgins et al. 2017)."""
+    warmup_steps: int = 0
+    """Steps over which its weight rises from 0 (arXiv:1602.02282)."""
+    free_nats: float = 0.0
+    """Nats of each number of the code that cost nothing ("free bits", arXiv:1606.04934)."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "warmup_steps", "free_nats"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"kl.{name} {getattr(self, name)} must be 0 or more.")
+
+
+class Variational(NamedTuple):
+    """On batches of `ssl_jax.data.images.batch_shapes`; the weight of the divergence is in the extras as `kl_weight`.
+
+    Figures: what is minimised, `reconstruction_loss` and `kl_loss`, in nats an image; `negative_elbo` and `kl`, in
+    nats an image, without weights and free nats; `bits_per_dim` of the bound; `error`, the mean squared error of a
+    pixel in [0, 1] of what is made of the most likely code.
+
+    shape: of an image as the autoencoder sees it, `(height, width, channels)`.
+    see: `(batch) -> images`, float32 [batch, *shape] in [0, 1].
+    draw: `(rng, images) -> data`, what the likelihood is of.
+    encode: the mean of the code, [batch, code_size].
+    posterior: `(params, data) -> (mean, log_variance)`, each [batch, code_size].
+    decode: `(params, code) -> images`, the mean of the pixels.
+    bounds: `(params, batch, rng, samples) -> [batch, 2]`, nats: the evidence lower bound, and the importance-weighted
+        one (arXiv:1509.00519), of the same draws.
+    """
+
+    method: Method
+    evaluate: Evaluate
+    shape: tuple[int, int, int]
+    see: Callable[[Batch], jax.Array]
+    draw: Callable[[jax.Array, jax.Array], jax.Array]
+    encode: Represent
+    posterior: Callable[[Tree, jax.Array], tuple[jax.Array, jax.Array]]
+    decode: Callable[[Tree, jax.Array], jax.Array]
+    bounds: Callable[[Tree, Batch, jax.Array, int], jax.Array]
+
+
+def draw_data(rng: jax.Array, images: jax.Array, likelihood: Likelihood) -> jax.Array:
+    """The data that a likelihood is of: black and white pixels, or continuous ones in [0, 1]; float32."""
+    if likelihood == "bernoulli":
+        return jax.random.bernoulli(rng, images).astype(jnp.float32)
+    # Rounded, as an image that was resized is no longer of 8 bits.
+    return (jnp.round(images * 255) + jax.random.uniform(rng, images.shape)) / 256
+
+
+def variational_autoencoder(
+    network: AutoencoderConfig,
+    *,
+    code_size: int,
+    size: int,
+    channels: int,
+    centre: float = 1.0,
+    likelihood: Likelihood = "bernoulli",
+    kl: KlConfig,
+) -> Variational:
+    """The method.
+
+    Args:
+      network: of the encoder, which gives a mean and a log-variance for each number of the code, and the decoder.
+      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+    """
+    shape = (size, size, channels)
+    dims = size * size * channels
+    made = Autoencoder(network, 2 * code_size, shape)
+
+    def see(batch: Batch) -> jax.Array:
+        return plain_view(batch["image"], batch["extent"], size, centre)
+
+    def draw(rng: jax.Array, images: jax.Array) -> jax.Array:
+        return draw_data(rng, images, likelihood)
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        def both(network: nn.Module, images: jax.Array) -> jax.Array:
+            return network.decode(network.encode(images)[:, :code_size])
+
+        params = {"network": made.init(rng, jnp.zeros((1, *shape)), method=both)["params"]}
+        if likelihood == "gaussian":
+            params["log_variance"] = {"bias": jnp.float32(FIRST_LOG_VARIANCE)}
+        return {"params": params, "kl_weight": weight_of(jnp.int32(1))}
+
+    def weight_of(step: jax.Array) -> jax.Array:
+        return kl_weight(step, beta=kl.beta, warmup_steps=kl.warmup_steps)
+
+    def posterior(params: Tree, data: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = made.apply({"params": params["network"]}, data, method="encode")
+        return found[:, :code_size], found[:, code_size:]
+
+    def logits_of(params: Tree, code: jax.Array) -> jax.Array:
+        return made.apply({"params": params["network"]}, code, method="decode")
+
+    def decode(params: Tree, code: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(logits_of(params, code))
+
+    def log_likelihood(params: Tree, data: jax.Array, code: jax.Array) -> jax.Array:
+        """[batch], nats."""
+        logits = logits_of(params, code)
+        if likelihood == "bernoulli":
+            pixels = bernoulli_log_likelihood(data, logits)
+        else:
+            log_variance = jnp.full(data.shape, params["log_variance"]["bias"])
+            pixels = gaussian_log_likelihood(data, jax.nn.sigmoid(logits), log_variance)
+        return pixels.reshape(pixels.shape[0], -1).sum(-1)
+
+    def figures(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
+        """(what is minimised, what is watched, mean of the code)."""
+        data_rng, code_rng = jax.random.split(rng)
+        data, weights = draw(data_rng, see(batch)), example_weights(batch)
+        mean, log_variance = posterior(params, data)
+        likelihoods = log_likelihood(params, data, sample_gaussian(code_rng, mean, log_variance))
+        divergence = gaussian_kl(mean, log_variance)
+        losses = negative_elbo(
+            likelihoods, divergence, weights, beta=extras["kl_weight"], free_nats=kl.free_nats
+        )
+        negative = -elbo(likelihoods, divergence)
+        watched = {
+            "negative_elbo": negative,
+            "kl": divergence.sum(-1),
+            "bits_per_dim": bits_per_dim(negative, dims, levels=LEVELS[likelihood]),
+        }
+        total = weights.sum()
+        return losses, {name: ((value * weights).sum(), total) for name, value in watched.items()}, mean
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        losses, watched, _ = figures(params, extras, batch, rng)
+        return losses, Aux(watched, extras)
+
+    def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
+        return {**extras, "kl_weight": weight_of(step + 1)}
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, watched, mean = figures(params, extras, batch, rng)
+        error = squared_error(decode(params, mean), see(batch), example_weights(batch))
+        return losses | watched | {"error": error}
+
+    def encode(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        # Of the greys themselves, which are the mean of what is drawn: a frozen encoder has no randomness.
+        return posterior(params, see(batch))[0]
+
+    def bounds(params: Tree, batch: Batch, rng: jax.Array, samples: int) -> jax.Array:
+        data_rng, codes_rng = jax.random.split(rng)
+        data = draw(data_rng, see(batch))
+        mean, log_variance = posterior(params, data)
+
+        def one(rng: jax.Array) -> tuple[jax.Array, jax.Array]:
+            code = sample_gaussian(rng, mean, log_variance)
+            found = log_likelihood(params, data, code)
+            return found, log_importance_weights(found[None], code[None], mean, log_variance)[0]
+
+        # One after another: all codes of a batch at once would be as large as so many batches.
+        likelihoods, log_weights = jax.lax.map(one, jax.random.split(codes_rng, samples))
+        plain = elbo(likelihoods.mean(0), gaussian_kl(mean, log_variance))
+        return jnp.stack([plain, importance_weighted_bound(log_weights)], -1)
+
+    return Variational(
+        Method(init, loss, after_update), evaluate, shape, see, draw, encode, posterior, decode, bounds
+    )
