@@ -1,0 +1,204 @@
+"""Autoencoders whose code is a real vector, bits, or one of a few classes, trained side by side on the same images.
+
+- real: the encoder's output.
+- binary: each bit is drawn with the probability that the encoder gives it, and passes the gradient of the probability
+  (arXiv:1308.3432); a trained encoder gives the likelier value.
+- one_hot: a class is drawn by Gumbel-softmax (arXiv:1611.01144), one-hot on the way to the decoder, with the gradient
+  of the soft draw, whose temperature falls from step to step; a trained encoder gives the likeliest class. What keeps
+  all classes in use is a reward for classes that are even over a batch (regularised information maximisation, Krause,
+  Perona & Gomes 2010).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.errors import UserError
+from ssl_jax.losses.quantization import entropy, perplexity
+from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
+from ssl_jax.method import Aux, Batch, Mean, Method, Represent, Tree
+from ssl_jax.methods.autoencoder import Family, Objective, Restore
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.methods.quantizing import scaled
+from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from ssl_jax.models.quantizers import bernoulli_bits, gumbel_softmax
+from ssl_jax.transforms.images import plain_view
+
+KINDS = ("real", "binary", "one_hot")
+
+
+@dataclass(frozen=True)
+class GumbelConfig:
+    """The draws of a one-hot code."""
+
+    first_temperature: float = 1.0
+    """Of the first step; draws are soft, and their gradient is steady."""
+    last_temperature: float = 0.5
+    """Of the last step, reached by equal factors; the gradient is nearer to that of the draw itself, and noisier."""
+    balance: float = 0.1
+    """Weight of the entropy, in nats, that the mean probabilities of a batch lack of an even use of all classes."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.last_temperature <= self.first_temperature:
+            raise UserError(
+                f"gumbel.last_temperature {self.last_temperature} must be above 0 and at most "
+                f"gumbel.first_temperature {self.first_temperature}."
+            )
+        if not self.balance >= 0:
+            raise UserError(f"gumbel.balance {self.balance} must be 0 (off) or more.")
+
+
+def temperature_at(step: jax.Array | int, config: GumbelConfig, steps: int) -> jax.Array:
+    """Of step `step`, which counts from 1, of so many: geometric from the first temperature to the last.
+
+    Example:
+      >>> config = GumbelConfig(first_temperature=4.0, last_temperature=1.0)
+      >>> print([float(temperature_at(step, config, 3)) for step in (1, 2, 3, 9)])
+      [4.0, 2.0, 1.0, 1.0]
+    """
+    done = jnp.clip((jnp.asarray(step, jnp.float32) - 1) / max(steps - 1, 1), 0, 1)
+    return config.first_temperature * (config.last_temperature / config.first_temperature) ** done
+
+
+class DiscreteFamily(NamedTuple):
+    """A `Family` of the kinds of code that there are, by their names in `KINDS`, and what their codes come from.
+
+    Figures: those of the family, `KIND_error`; `one_hot_perplexity`, how many classes of a batch are in use if all
+    were used alike. Codes are 0 and 1 where they are not real. The temperature is in the extras as `temperature`.
+
+    logits: by kind, `(params, extras, batch) -> [batch, size]`, before bits or classes are chosen.
+    decode: by kind, `(params, code) -> images` in [0, 1].
+    """
+
+    family: Family
+    logits: Mapping[str, Represent]
+    decode: Mapping[str, Restore]
+
+
+def discrete_autoencoders(
+    sizes: Mapping[str, int],
+    network: AutoencoderConfig,
+    *,
+    size: int,
+    channels: int,
+    steps: int,
+    gumbel: GumbelConfig,
+    centre: float = 1.0,
+    objective: Objective = "squared_error",
+) -> DiscreteFamily:
+    """An autoencoder for each kind of `sizes`, all with a network of the same shape; none learns of the others.
+
+    Args:
+      sizes: by kind, the numbers, bits or classes of the code.
+      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      steps: over which the temperature falls. objective: what is minimised.
+    """
+    shape = (size, size, channels)
+    networks = {kind: Autoencoder(network, width, shape) for kind, width in sizes.items()}
+
+    def see(batch: Batch) -> jax.Array:
+        return plain_view(batch["image"], batch["extent"], size, centre)
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        blank = jnp.zeros((1, *shape))
+        params = {kind: made.init(rng, blank)["params"] for kind, made in networks.items()}
+        return {"params": params, "temperature": temperature_at(jnp.int32(1), gumbel, steps)}
+
+    def logits_of(kind: str, params: Tree, images: jax.Array) -> jax.Array:
+        return networks[kind].apply({"params": params[kind]}, images, method="encode")
+
+    def pixels_of(kind: str, params: Tree, code: jax.Array) -> jax.Array:
+        return networks[kind].apply({"params": params[kind]}, code, method="decode")
+
+    def figures(
+        params: Tree, images: jax.Array, codes: Mapping[str, jax.Array], weights: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        """(what is minimised, what is watched) of codes."""
+        errors, entropies, use = {}, {}, {}
+        for kind, code in codes.items():
+            pixels = pixels_of(kind, params, code)
+            errors[f"{kind}_error"] = squared_error(jax.nn.sigmoid(pixels), images, weights)
+            entropies[f"{kind}_cross_entropy"] = pixel_cross_entropy(pixels, images, weights)
+            if kind == "one_hot":
+                total = weights.sum()
+                use["one_hot_perplexity"] = perplexity((code * weights[:, None]).sum(0)) * total, total
+        return (errors, use) if objective == "squared_error" else (entropies, errors | use)
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        images, weights = see(batch), example_weights(batch)
+        codes, balance = {}, {}
+        for kind in sizes:
+            logits = logits_of(kind, params, images)
+            # One key for all: each is drawn as if it were alone.
+            match kind:
+                case "real":
+                    codes[kind] = logits
+                case "binary":
+                    codes[kind] = bernoulli_bits(logits, rng)
+                case "one_hot":
+                    codes[kind] = gumbel_softmax(rng, logits, extras["temperature"], hard=True)
+                    balance["balance_loss"] = scaled(gumbel.balance, imbalance(logits, weights))
+        losses, watched = figures(params, images, codes, weights)
+        return losses | balance, Aux(watched, extras)
+
+    def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
+        return {**extras, "temperature": temperature_at(step + 1, gumbel, steps)}
+
+    def code_of(kind: str, params: Tree, images: jax.Array) -> jax.Array:
+        logits = logits_of(kind, params, images)
+        match kind:
+            case "binary":
+                return bernoulli_bits(logits)
+            case "one_hot":
+                return jax.nn.one_hot(jnp.argmax(logits, -1), sizes[kind])
+        return logits
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images = see(batch)
+        codes = {kind: code_of(kind, params, images) for kind in sizes}
+        losses, watched = figures(params, images, codes, example_weights(batch))
+        return losses | watched
+
+    def decoder(kind: str) -> Restore:
+        return lambda params, code: jax.nn.sigmoid(pixels_of(kind, params, code))
+
+    decode = {kind: decoder(kind) for kind in sizes}
+    family = Family(
+        Method(init, loss, after_update),
+        evaluate,
+        shape,
+        see,
+        encode={
+            kind: lambda params, extras, batch, kind=kind: code_of(kind, params, see(batch)) for kind in sizes
+        },
+        rebuild={
+            kind: lambda params, images, kind=kind: decode[kind](params, code_of(kind, params, images))
+            for kind in sizes
+        },
+    )
+    logits = {
+        kind: lambda params, extras, batch, kind=kind: logits_of(kind, params, see(batch)) for kind in sizes
+    }
+    return DiscreteFamily(family, logits, decode)
+
+
+def imbalance(logits: jax.Array, weights: jax.Array) -> Mean:
+    """log K minus the entropy of the mean probabilities of a batch, nats: 0 if all classes are likely alike.
+
+    Args:
+      logits: [batch, classes]. weights: [batch], 0 for what does not count.
+
+    Example:
+      >>> total, weight = imbalance(jnp.array([[9.0, 0.0], [0.0, 9.0]]), jnp.ones(2))
+      >>> print(round(float(total / weight), 4))
+      0.0
+    """
+    total = weights.sum()
+    mean = (jax.nn.softmax(logits, -1) * weights[:, None]).sum(0) / jnp.where(total > 0, total, 1)
+    return (np.log(logits.shape[-1]) - entropy(mean)) * total, total
