@@ -1,0 +1,144 @@
+"""Detectors of anomalies: autoencoders of normal images, which rebuild others badly, several side by side.
+
+A detector is a plain autoencoder, whose error and whose code tell of an anomaly (arXiv:1812.02765), and a variational
+one, whose bound of the likelihood does (An & Cho 2015). The likelihood is Gaussian with one learnt variance for all
+pixels (arXiv:2006.13202), so that nothing has to be chosen. Detectors have no parameter in common: the parameters of
+all are stacked along a first axis.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses.variational import elbo, gaussian_kl, gaussian_log_likelihood, sample_gaussian
+from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
+from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
+from ssl_jax.transforms.images import plain_view
+
+LEAST_LOG_SCALE = -math.log(510)
+"""Half a level of an 8-bit pixel: what is rebuilt better is rebuilt."""
+FIRST_LOG_SCALE = math.log(0.2)
+"""About the deviation of pixels before anything is learnt."""
+
+
+class Detectors(NamedTuple):
+    """Detectors on batches of a normal image for each: `image [batch, detectors, canvas, canvas, channels]` and so on.
+
+    Figures of training: `error`, the mean squared error of a pixel, and `vae_loss`, minus the evidence lower bound in
+    nats a pixel, means over detectors. evaluate: on batches of `images [batch, ...]` with `normal [batch, detectors]`:
+    `normal_error`, `anomalous_error`, `normal_vae_loss`, `anomalous_vae_loss`.
+
+    shape: of an image as the detectors see it. see: `(batch) -> images`, as they see them.
+    examine: `(params of one detector, extras, batch) -> [batch, 2 + code_size]`: the plain autoencoder's error, minus
+    the bound of the variational one at its code's mean in nats, and the code.
+    rebuild: `(params of one detector, images) -> images`.
+    """
+
+    method: Method
+    evaluate: Evaluate
+    shape: tuple[int, int, int]
+    see: Callable[[Batch], jax.Array]
+    examine: Represent
+    rebuild: Callable[[Tree, jax.Array], jax.Array]
+
+
+def detectors(
+    count: int,
+    network: AutoencoderConfig,
+    *,
+    code_size: int,
+    size: int,
+    channels: int,
+    centre: float = 1.0,
+) -> Detectors:
+    """So many detectors, all of this shape.
+
+    Args:
+      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+    """
+    shape = (size, size, channels)
+    plain = Autoencoder(network, code_size, shape)
+    variational = Autoencoder(
+        network, 2 * code_size, shape
+    )  # means and log-variances; it decodes half as many
+
+    def see(batch: Batch) -> jax.Array:
+        return plain_view(batch["image"], batch["extent"], size, centre)
+
+    def halves(module: nn.Module, images: jax.Array) -> jax.Array:
+        return module.decode(module.encode(images)[:, :code_size])
+
+    def init_one(rng: jax.Array) -> Tree:
+        first, second = jax.random.split(rng)
+        blank = jnp.zeros((1, *shape))
+        return {
+            "plain": plain.init(first, blank)["params"],
+            "variational": variational.init(second, blank, method=halves)["params"],
+            "log_scale": jnp.float32(FIRST_LOG_SCALE),
+        }
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        return {"params": jax.vmap(init_one)(jax.random.split(rng, count))}
+
+    def rebuild(params: Tree, images: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(plain.apply({"params": params["plain"]}, images))
+
+    def errors(params: Tree, images: jax.Array) -> jax.Array:
+        return _over_pixels(jnp.square(rebuild(params, images) - images)).mean(-1)
+
+    def bounds(params: Tree, images: jax.Array, rng: jax.Array | None) -> jax.Array:
+        """[batch] evidence lower bounds, nats; of a draw of the code, or without a key of its mean."""
+        weights = {"params": params["variational"]}
+        mean, log_variance = jnp.split(variational.apply(weights, images, method="encode"), 2, -1)
+        code = mean if rng is None else sample_gaussian(rng, mean, log_variance)
+        rebuilt = jax.nn.sigmoid(variational.apply(weights, code, method="decode"))
+        spread = jnp.full(rebuilt.shape, 2 * jnp.maximum(params["log_scale"], LEAST_LOG_SCALE))
+        likelihood = _over_pixels(gaussian_log_likelihood(images, rebuilt, spread)).sum(-1)
+        return elbo(likelihood, gaussian_kl(mean, log_variance))
+
+    def loss(
+        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        def one(
+            params: Tree, image: jax.Array, extent: jax.Array, rng: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            images = see({"image": image, "extent": extent})
+            return errors(params, images), -bounds(params, images, rng) / math.prod(shape)
+
+        each = jax.vmap(one, in_axes=(0, 1, 1, 0))
+        found = each(params, batch["image"], batch["extent"], jax.random.split(rng, count))
+        weight = jnp.float32(found[0].size)
+        return {
+            name: (values.sum(), weight) for name, values in zip(("error", "vae_loss"), found, strict=True)
+        }, Aux({}, extras)
+
+    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images, real = see(batch), example_weights(batch)
+
+        def one(params: Tree) -> tuple[jax.Array, jax.Array]:
+            return errors(params, images), -bounds(params, images, None) / math.prod(shape)
+
+        found = jax.vmap(one)(params)
+        figures = {}
+        for kind, normal in (("normal", batch["normal"]), ("anomalous", 1 - batch["normal"])):
+            weights = normal.T * real[None]
+            for name, values in zip(("error", "vae_loss"), found, strict=True):
+                figures[f"{kind}_{name}"] = ((values * weights).sum(), weights.sum())
+        return figures
+
+    def examine(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        images = see(batch)
+        code = plain.apply({"params": params["plain"]}, images, method="encode")
+        found = jnp.stack([errors(params, images), -bounds(params, images, None)], -1)
+        return jnp.concatenate([found, code], -1)
+
+    return Detectors(Method(init, loss), evaluate, shape, see, examine, rebuild)
+
+
+def _over_pixels(values: jax.Array) -> jax.Array:
+    return values.reshape(values.shape[0], -1)
