@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ssl_jax.data.images import ImageConfig, batch_shapes
 from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import image_data
-from ssl_jax.method import Evaluate
+from ssl_jax.method import Evaluate, Method, Represent
 from ssl_jax.methods.autoencoder import Family, Objective
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
@@ -19,8 +19,8 @@ LARGEST_CODE = 2**16
 
 
 @dataclass(frozen=True)
-class ImageAutoencoding:
-    """An autoencoder of images; the defaults are those of the embedded digits."""
+class ImageCoding:
+    """What becomes a code and an image again; the defaults are those of the embedded digits."""
 
     steps: int = 2000
     """Length of training."""
@@ -28,9 +28,6 @@ class ImageAutoencoding:
     """Height and width that images are brought to."""
     centre: float = 1.0
     """Share of the shorter side that is seen, in the middle."""
-    objective: Objective = "squared_error"
-    """What is minimised: the squared error of pixels, or their cross-entropy, as Hinton & Salakhutdinov 2006 and
-    Vincent et al. 2008 do. Errors are reported as squares either way."""
     probe_examples: int = 10_000
     """Labelled images that the probes at the end of the run are fitted to, at most."""
     data: ImageConfig = field(default_factory=ImageConfig)
@@ -53,10 +50,19 @@ class ImageAutoencoding:
         return self.size, self.size, self.data.channels
 
 
+@dataclass(frozen=True)
+class ImageAutoencoding(ImageCoding):
+    """An autoencoder of images that minimises an error of pixels."""
+
+    objective: Objective = "squared_error"
+    """What is minimised: the squared error of pixels, or their cross-entropy, as Hinton & Salakhutdinov 2006 and
+    Vincent et al. 2008 do. Errors are reported as squares either way."""
+
+
 ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
 """Gradients of a mean over pixels are small, and so must be what is added to their size."""
 
-DIGITS = ImageAutoencoding(
+DIGITS = ImageCoding(
     network=AutoencoderConfig(hidden=(512,)),
     optimizer=replace(ADAM, weight_decay=0.3),
     schedule=ScheduleConfig(learning_rate=4e-3, warmup_steps=100, decay="cosine"),
@@ -87,7 +93,7 @@ LONG_MNIST = replace(
 )
 """200 epochs of MNIST's 60,000 images."""
 
-CIFAR10 = ImageAutoencoding(
+CIFAR10 = ImageCoding(
     steps=97_500,
     size=32,
     data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
@@ -135,17 +141,37 @@ def wire(
             f"optimizer.clip_norm {config.optimizer.clip_norm} would clip the gradients of {len(family.encode)} "
             "autoencoders together, and each would depend on the others; set it to 0, or train one at a time."
         )
+    return wire_images(
+        config,
+        family.method,
+        evaluate=evaluate or family.evaluate,
+        represent=family.encode[represented],
+        headline=headline,
+        report=report,
+    )
+
+
+def wire_images(
+    config: ImageCoding,
+    method: Method,
+    *,
+    evaluate: Evaluate,
+    represent: Represent,
+    headline: tuple[str, ...],
+    report: Callable[[Report], None],
+) -> Experiment:
+    """The experiment of any method that codes images: data, optimiser and phase."""
     schedule = make_schedule(config.schedule, config.steps)
     batch_size, seed = config.train.batch_size, config.train.seed
     return Experiment(
-        method=family.method,
+        method=method,
         optimizer=make_optimizer(config.optimizer, schedule),
         train=config.train,
         mesh=config.mesh,
         phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
         open_data=lambda folder: image_data(config.data, classes=0, seed=seed),
-        evaluate=evaluate or family.evaluate,
-        represent=family.encode[represented],
+        evaluate=evaluate,
+        represent=represent,
         schedules={"learning_rate": schedule},
         headline=headline,
         report=report,

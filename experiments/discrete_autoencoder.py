@@ -1,0 +1,93 @@
+"""Autoencoders with real, binary and one-hot codes side by side (arXiv:1308.3432, arXiv:1611.01144).
+
+python -m experiments.discrete_autoencoder                            # offline
+python -m experiments.discrete_autoencoder --classes 20 --numbers 0   # more classes, no real code
+python -m experiments.discrete_autoencoder mnist --data.source DIR    # a folder of idx files
+python -m experiments.discrete_autoencoder tfds_mnist                 # long training
+python -m experiments.discrete_autoencoder cifar10                    # convolutional; also celeb_a
+"""
+
+from dataclasses import dataclass, field
+
+from ssl_jax.autoencoding import (
+    CELEB_A,
+    CIFAR10,
+    DIGITS,
+    LONG_MNIST,
+    MNIST,
+    ImageAutoencoding,
+    check_code_size,
+    wire,
+)
+from ssl_jax.cli import main
+from ssl_jax.discrete_report import report_discrete
+from ssl_jax.errors import UserError
+from ssl_jax.image_pretraining import adapt
+from ssl_jax.methods.discrete_autoencoder import GumbelConfig, discrete_autoencoders
+from ssl_jax.training.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Config(ImageAutoencoding):
+    """An autoencoder for each kind of code, trained side by side."""
+
+    numbers: int = 16
+    """In the real code; 0 for none."""
+    bits: int = 16
+    """In the binary code; 0 for none."""
+    classes: int = 10
+    """Of the one-hot code; 0 for none."""
+    gumbel: GumbelConfig = field(default_factory=GumbelConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sizes:
+            raise UserError(
+                "numbers, bits and classes are all 0; give at least one kind of code, such as --classes 10."
+            )
+        for size in self.sizes.values():
+            check_code_size(size)
+        if self.classes == 1:
+            raise UserError("classes 1: a code of one class tells nothing; give 2 or more, or 0 for none.")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of the code of each kind that there is."""
+        sizes = {"real": self.numbers, "binary": self.bits, "one_hot": self.classes}
+        return {kind: size for kind, size in sizes.items() if size}
+
+
+PRESETS = {
+    "digits": adapt(Config, DIGITS),
+    "mnist": adapt(Config, MNIST, numbers=32, bits=32),
+    "tfds_mnist": adapt(Config, LONG_MNIST, numbers=32, bits=64),
+    "cifar10": adapt(Config, CIFAR10, numbers=128, bits=128),
+    "celeb_a": adapt(Config, CELEB_A, numbers=128, bits=128, classes=16),
+}
+
+
+def build(config: Config) -> Experiment:
+    """An autoencoder for each kind of code, and everything that experiments with autoencoders share."""
+    made = discrete_autoencoders(
+        config.sizes,
+        config.network,
+        size=config.size,
+        channels=config.data.channels,
+        steps=config.steps,
+        gumbel=config.gumbel,
+        centre=config.centre,
+        objective=config.objective,
+    )
+    return wire(
+        config,
+        made.family,
+        represented=list(config.sizes)[-1],
+        headline=("loss", *(f"{kind}_error" for kind in config.sizes)),
+        report=lambda report: report_discrete(
+            report, made, config.sizes, probe_examples=config.probe_examples, seed=config.train.seed
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)

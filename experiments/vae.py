@@ -1,0 +1,100 @@
+"""Variational autoencoder: images as draws from a code with a known prior (Kingma & Welling 2014, arXiv:1312.6114).
+
+python -m experiments.vae                            # offline
+python -m experiments.vae --code_size 2              # its latent grid is the whole plane of codes
+python -m experiments.vae --likelihood gaussian      # of 8-bit greys, in bits per dimension
+python -m experiments.vae mnist --data.source DIR    # a folder of idx files
+python -m experiments.vae tfds_mnist                 # long training
+python -m experiments.vae cifar10                    # convolutional and Gaussian; also celeb_a
+"""
+
+from dataclasses import dataclass, field
+
+from ssl_jax.autoencoding import (
+    CELEB_A,
+    CIFAR10,
+    DIGITS,
+    LONG_MNIST,
+    MNIST,
+    ImageCoding,
+    check_code_size,
+    wire_images,
+)
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.image_pretraining import adapt
+from ssl_jax.methods.variational import KlConfig, Likelihood, variational_autoencoder
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.training.experiment import Experiment
+from ssl_jax.variational_report import report_variational
+
+
+@dataclass(frozen=True)
+class Config(ImageCoding):
+    """A variational autoencoder."""
+
+    code_size: int = 10
+    """Numbers in the code."""
+    likelihood: Likelihood = "bernoulli"
+    """Of black and white pixels, which are drawn from the greys at every step, or Gaussian, of 8-bit pixels."""
+    kl: KlConfig = field(default_factory=KlConfig)
+    importance_samples: int = 100
+    """Draws of a code for the importance-weighted estimate of an image's likelihood, at the end of the run."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_code_size(self.code_size)
+        if self.network.code != "linear":
+            raise UserError(
+                f"network.code {self.network.code}: means and variances are any numbers; use linear."
+            )
+        if self.importance_samples < 1:
+            raise UserError(f"importance_samples {self.importance_samples} must be at least 1, such as 100.")
+
+
+PRESETS = {
+    "digits": adapt(Config, DIGITS),
+    "mnist": adapt(Config, MNIST, network=AutoencoderConfig(hidden=(500,)), code_size=20),
+    "tfds_mnist": adapt(
+        Config,
+        LONG_MNIST,
+        network=AutoencoderConfig(hidden=(200, 200)),
+        code_size=50,
+        importance_samples=5000,
+    ),
+    "cifar10": adapt(Config, CIFAR10, code_size=128, likelihood="gaussian", importance_samples=1000),
+    "celeb_a": adapt(Config, CELEB_A, code_size=128, likelihood="gaussian", importance_samples=1000),
+}
+
+
+def build(config: Config) -> Experiment:
+    """The autoencoder, and everything that experiments with codes of images share."""
+    made = variational_autoencoder(
+        config.network,
+        code_size=config.code_size,
+        size=config.size,
+        channels=config.data.channels,
+        centre=config.centre,
+        likelihood=config.likelihood,
+        kl=config.kl,
+    )
+    return wire_images(
+        config,
+        made.method,
+        evaluate=made.evaluate,
+        represent=made.encode,
+        headline=("loss", "negative_elbo", "kl"),
+        report=lambda report: report_variational(
+            report,
+            made,
+            code_size=config.code_size,
+            likelihood=config.likelihood,
+            samples=config.importance_samples,
+            probe_examples=config.probe_examples,
+            seed=config.train.seed,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
