@@ -17,7 +17,7 @@ from ssl_jax.codes_report import report_codes
 from ssl_jax.data.images import ImageConfig, batch_shapes
 from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import image_data
-from ssl_jax.methods.quantized_autoencoder import quantized_autoencoder
+from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
 from ssl_jax.methods.quantizing import (
     LookupFreeConfig,
     Quantizing,
@@ -147,18 +147,22 @@ def make_quantizer(config: Config) -> Quantizing:
             return signs(config.lookup_free)
 
 
-def build(config: Config) -> Experiment:
-    """Network, quantiser, data and optimiser, wired."""
-    quantizer = make_quantizer(config)
-    made = quantized_autoencoder(
+def make_autoencoder(config: Config) -> QuantizedAutoencoder:
+    """Network and quantiser."""
+    return quantized_autoencoder(
         config.network,
-        quantizer,
+        make_quantizer(config),
         size=config.size,
         channels=config.data.channels,
         centre=config.centre,
         variance=config.variance,
         dtype=config.dtype,
     )
+
+
+def build(config: Config) -> Experiment:
+    """Method, data and optimiser, wired."""
+    made = make_autoencoder(config)
     schedule = make_schedule(config.schedule, config.steps)
     batch_size = config.train.batch_size
     return Experiment(

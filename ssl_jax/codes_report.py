@@ -1,7 +1,8 @@
 """What an experiment with quantised images shows at its end: the codes in use, images rebuilt from them, and probes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,31 @@ from ssl_jax.evals.codes import code_use, draw_use
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.evals.representation_report import write
 from ssl_jax.image_report import SHOWN, compare_seen, probed_images, raw_pixels
-from ssl_jax.method import Batch, Tree
+from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
-from ssl_jax.training.experiment import Report
+from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import write_json, writing
+
+
+def find_codes(
+    represent: Callable[[Represent, Mapping[str, Tree], grain.MapDataset], Represented],
+    variables: Mapping[str, Tree],
+    encode: Represent,
+    images: grain.MapDataset,
+) -> np.ndarray:
+    """int64 [images, places], the codes of every image.
+
+    represent: of a report. encode: `(params, extras, batch) -> codes`, int32 [batch, ...].
+    """
+
+    def halves(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        found = encode(params, extras, batch)
+        # Numbers of up to 2^31 - 1, of which a float32 holds 24 bits.
+        both = jnp.stack([found >> 16, found & 0xFFFF], -1)
+        return both.reshape(both.shape[0], -1)
+
+    seen = represent(halves, variables, images).features.astype(np.int64)
+    return (seen[:, 0::2] << 16) + seen[:, 1::2]
 
 
 def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: int, seed: int) -> None:
@@ -23,12 +45,6 @@ def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: 
     """
     heldout = report.data.heldout[-1]["heldout"]
 
-    def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        found = made.encode(params, extras, made.see(batch))
-        # Numbers of up to 2^31 - 1, of which a float32 holds 24 bits.
-        halves = jnp.stack([found >> 16, found & 0xFFFF], -1)
-        return halves.reshape(halves.shape[0], -1)
-
     shapes = {}
 
     def pictures(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
@@ -37,8 +53,10 @@ def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: 
         shapes["pair"] = (2, *seen.shape[1:])
         return jnp.stack([seen, rebuilt], 1).reshape(seen.shape[0], -1)
 
-    halves = report.represent(codes, report.variables, heldout).features.astype(np.int64)
-    chosen = (halves[:, 0::2] << 16) + halves[:, 1::2]
+    def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+        return made.encode(params, extras, made.see(batch))
+
+    chosen = find_codes(report.represent, report.variables, codes, heldout)
     use, places = code_use(chosen, made.codes), chosen.shape[1]
     error = report.figures["heldout"]["error"]
     psnr = -10 * np.log10(error) if error > 0 else float("inf")

@@ -125,6 +125,9 @@ class Experiment(NamedTuple):
     report: called once at the end of a run, to print and draw what only this experiment can.
     decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
     import_weights: `(path) -> params` from another library's files, for `--init_from`.
+    frozen: `(run folder) -> extras` that another run has learnt, such as the VQ-VAE under its prior. Called by every
+        process where a run begins; later they come from its checkpoints. They have the shapes that `method.init` gives
+        them.
     """
 
     method: Method
@@ -143,6 +146,7 @@ class Experiment(NamedTuple):
     report: Callable[[Report], None] | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
+    frozen: Callable[[epath.Path], Mapping[str, Tree]] | None = None
 
     @property
     def steps(self) -> int:

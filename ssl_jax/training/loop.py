@@ -17,7 +17,7 @@ from etils import epath
 
 from ssl_jax.data.loading import training_batches
 from ssl_jax.errors import UserError
-from ssl_jax.method import Mean
+from ssl_jax.method import Mean, Tree
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.checkpoints import Checkpoints
@@ -134,7 +134,18 @@ class Run:
                 say=self.display.say,
             )
             state = state._replace(params=extras.pop("params"), extras=extras)
+        if self.experiment.frozen:
+            state = state._replace(extras={**state.extras, **self._frozen(state.extras)})
         return state
+
+    def _frozen(self, extras: Mapping[str, Tree]) -> dict[str, Tree]:
+        """What the experiment takes from another run, where `extras` have it."""
+        return {
+            name: jax.tree.map(
+                lambda x, own: jax.device_put(x.astype(own.dtype), own.sharding), tree, extras[name]
+            )
+            for name, tree in self.experiment.frozen(self.folder).items()
+        }
 
     def train(self) -> int:
         """Trains to the last step and reports. Returns the exit code: 0, or 128 + the signal that ended it early."""

@@ -1,0 +1,111 @@
+"""A VQ-VAE and its prior, trained one after the other, and a prior over the codes of a finished run."""
+
+import dataclasses
+import json
+from dataclasses import replace
+
+import jax
+import matplotlib.image
+import numpy as np
+import pytest
+from etils import epath
+
+from experiments import vqvae
+from experiments.vqvae_prior import PRESETS, Config, build
+from ssl_jax.cli import restore_config
+from ssl_jax.errors import UserError
+from ssl_jax.methods.code_prior import PriorConfig
+from ssl_jax.models.codebook import CodebookConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.prior_report import place_shares
+from ssl_jax.training import loop, metrics
+from ssl_jax.training.schedules import ScheduleConfig
+
+RATE = ScheduleConfig(learning_rate=1e-3, warmup_steps=0, decay="constant")
+
+
+def tiny():
+    every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 2)
+    train = replace(Config().train, batch_size=64, **every)
+    first = vqvae.Config(
+        steps=2,
+        codebook=CodebookConfig(codes=8, width=4, kmeans=1),
+        network=ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4),
+        probe_examples=40,
+        schedule=RATE,
+        train=train,
+    )
+    return Config(
+        steps=2, prior=PriorConfig(layers=1, width=16, heads=2), vqvae=first, schedule=RATE, train=train
+    )
+
+
+def settings(config):
+    values = dataclasses.asdict(config)
+    return {"experiment": "experiments.vqvae_prior", "preset": "digits", "init_from": None, "config": values}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run that began with its own VQ-VAE."""
+    folder = epath.Path(tmp_path_factory.mktemp("prior") / "run")
+    assert loop.train(build(tiny()), folder, settings(tiny())) == 0
+    return folder
+
+
+def test_shows_samples_and_figures(trained):
+    assert (trained / "vqvae" / "checkpoints" / "2").exists()
+    for name in ("samples/step-2.png", "plots/samples.png", "plots/code_use_samples.png"):
+        assert matplotlib.image.imread(trained / name)[..., :3].std() > 0.05
+    last = metrics.read(trained)[-1]
+    assert last["bits_per_dim"] == pytest.approx(last["prior_bits_per_dim"] + last["decoder_bits_per_dim"])
+    assert 0 < last["code_loss"] < 1.2 * np.log(8)
+    written = json.loads((trained / "prior.json").read_text())
+    assert written["nats_per_code"]["this prior"] == last["code_loss"]
+    assert 0 < written["deviation"] < 1
+    assert written["used"]["samples"] <= 8
+
+
+def test_takes_the_autoencoder_of_a_run(trained, tmp_path):
+    config = replace(tiny(), run=f"{trained / 'vqvae'}@2", vqvae=PRESETS["mnist"].vqvae)
+    first = loop.Run(build(tiny()), trained, settings(tiny()))
+    second = loop.Run(build(config), epath.Path(tmp_path / "second"), settings(config))
+    for run in (first, second):
+        run.checkpoints.close()
+    # One has them from its checkpoint after training, the other from the run before any.
+    assert (first.step, second.step) == (2, 0)
+    jax.tree.map(np.testing.assert_array_equal, dict(first.state.extras), dict(second.state.extras))
+    assert not (tmp_path / "second" / "vqvae").exists()
+
+
+def test_runs_that_cannot_be(trained, tmp_path):
+    with pytest.raises(UserError, match="not a run folder"):
+        build(Config(run=str(tmp_path)))
+    with pytest.raises(
+        UserError, match=r"is one of experiments\.vqvae_prior; expected one of experiments\.vqvae"
+    ):
+        build(Config(run=str(trained)))
+    experiment = build(Config(run=f"{trained / 'vqvae'}@7"))
+    with pytest.raises(UserError, match=r"@7: has no such checkpoint; there are \[2\]"):
+        experiment.frozen(epath.Path(tmp_path))
+
+
+@pytest.mark.parametrize("preset", ["digits", "cifar10", "imagenet"])
+def test_presets(preset):
+    """Their shapes, and that they come back from their JSON."""
+    config = PRESETS[preset]
+    assert restore_config(config, json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    experiment = build(config)
+    (phase,) = experiment.phases
+    extras = dict(jax.eval_shape(experiment.method.init, jax.random.key(0), phase.batch))
+    params = extras.pop("params")
+    losses, aux = jax.eval_shape(experiment.method.loss, params, extras, phase.batch, jax.random.key(0))
+    assert set(losses) == {"code_loss"}
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), dict(aux.extras)) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), extras
+    )
+
+
+def test_frequencies_at_each_place():
+    shares = place_shares(np.array([[0, 2], [0, 1], [1, 2]]), 3)
+    np.testing.assert_allclose(shares, np.array([[3, 2, 1], [1, 2, 3]]) / 6)
