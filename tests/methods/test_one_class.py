@@ -7,6 +7,7 @@ import pytest
 
 from ssl_jax.methods.one_class import detectors
 from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 
 COUNT, SIZE, CODE, BATCH = 3, 4, 2, 5
 
@@ -129,3 +130,14 @@ def test_convolutional_detectors(made):
     shown["extent"] = jax.ShapeDtypeStruct((4, 2), jnp.int32)
     own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
     assert jax.eval_shape(convolutional.examine, own, {}, shown).shape == (4, 5)
+
+
+def test_eight_devices_as_one(params, gradient):
+    shown = batch(8, COUNT)
+    mesh = make_mesh(MeshConfig())
+    spread = jax.device_put(shown, batch_sharding(mesh))
+    (value, _), slopes = gradient(params, shown)
+    with jax.set_mesh(mesh):
+        (other, _), spread_slopes = gradient(jax.device_put(params, replicated(mesh)), spread)
+    assert float(other) == pytest.approx(float(value), rel=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), slopes, spread_slopes)

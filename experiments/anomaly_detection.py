@@ -1,0 +1,160 @@
+"""Anomaly detection: autoencoders that have seen normal images only, and what they make of others.
+
+    python -m experiments.anomaly_detection                              # offline: each digit in turn is the normal one
+    python -m experiments.anomaly_detection --normal 0                   # one detector, to which zeros are normal
+    python -m experiments.anomaly_detection --normal 0 1 --false_alarm_rate 0.1
+    python -m experiments.anomaly_detection mnist --data.source DIR      # a folder of idx files
+    python -m experiments.anomaly_detection tfds_mnist                   # long training
+    python -m experiments.anomaly_detection cifar10                      # convolutional
+
+An image is scored by the squared error of what an autoencoder rebuilds of it, by the Mahalanobis distance of its code
+from those of normal images, by both (arXiv:1812.02765), and by the likelihood bound of a variational autoencoder (An &
+Cho 2015). The threshold is set on normal images kept aside, for a rate of false alarms; held-out images show what it is
+worth. PCA, k-NN on pixels, scikit-learn's isolation forest and its one-class SVM stand beside, fitted to the same
+images. anomalies.json has the area under the ROC curve and the average precision for each detector and each class of
+anomalies; plots/ has ROC curves, histograms of scores, and the best and worst examples.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import jax
+import numpy as np
+
+from ssl_jax.anomaly_report import report_anomalies
+from ssl_jax.autoencoding import CIFAR10, DIGITS, LONG_MNIST, MNIST, ImageCoding, check_code_size
+from ssl_jax.cli import main
+from ssl_jax.data.images import batch_shapes, open_images
+from ssl_jax.data.one_class import heldout_images, split_one_class, training_images
+from ssl_jax.errors import UserError
+from ssl_jax.image_pretraining import adapt
+from ssl_jax.methods.one_class import detectors
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.training.experiment import Data, Experiment, Phase
+from ssl_jax.training.optimizers import make_optimizer
+from ssl_jax.training.schedules import make_schedule
+
+
+@dataclass(frozen=True)
+class Config(ImageCoding):
+    """Detectors of anomalies, each of a normal set of classes."""
+
+    normal: tuple[str, ...] = ()
+    """Classes that are normal, together; all others are anomalies. Empty: each class in turn, a detector for each."""
+    classes: int = 10
+    """How many classes there are, where each is normal in turn."""
+    code_size: int = 16
+    """Numbers in the code."""
+    validation_share: float = 0.2
+    """Of the normal training images, kept aside to set the threshold with."""
+    false_alarm_rate: float = 0.05
+    """Share of the normal images that may be taken for anomalies."""
+    score: Literal["reconstruction", "code_distance", "both", "likelihood"] = "both"
+    """What the histograms and the examples are drawn of; every score is reported."""
+    probe_examples: int = 2000
+    """Normal images that distances of codes, k-NN, PCA and the others are fitted to, at most, for each detector."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_code_size(self.code_size)
+        for name in ("validation_share", "false_alarm_rate"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)} must be above 0 and below 1.")
+        if not self.normal and self.classes < 2:
+            raise UserError(f"classes {self.classes} must be at least 2, or no class is an anomaly.")
+        if len(set(self.normal)) < len(self.normal):
+            raise UserError(f"normal {' '.join(self.normal)}: name each class once.")
+        if self.detectors > 1 and self.optimizer.clip_norm:
+            raise UserError(
+                f"optimizer.clip_norm {self.optimizer.clip_norm} would clip the gradients of {self.detectors} "
+                "detectors together, and each would depend on the others; set it to 0, or name one with --normal."
+            )
+
+    @property
+    def detectors(self) -> int:
+        """One for all normal classes together, or one for each."""
+        return 1 if self.normal else self.classes
+
+
+PRESETS = {
+    "digits": adapt(
+        Config,
+        DIGITS,
+        steps=1000,
+        network=AutoencoderConfig(hidden=(256,)),
+        optimizer=replace(DIGITS.optimizer, weight_decay=0.0),
+        train=replace(DIGITS.train, batch_size=32),
+        probe_examples=2000,
+    ),
+    "mnist": adapt(
+        Config,
+        MNIST,
+        steps=1000,
+        code_size=32,
+        train=replace(MNIST.train, batch_size=64),
+        network=AutoencoderConfig(hidden=(256, 128)),
+        probe_examples=2000,
+    ),
+    "tfds_mnist": adapt(Config, LONG_MNIST, steps=10_000, code_size=32, probe_examples=6000),
+    "cifar10": adapt(Config, CIFAR10, steps=20_000, code_size=128, probe_examples=5000),
+}
+
+
+def open_data(config: Config) -> Data:
+    """Normal images to train on; all kinds, held out."""
+    splits = split_one_class(
+        open_images(config.data),
+        config.normal,
+        detectors=config.detectors,
+        validation_share=config.validation_share,
+        false_alarm_rate=config.false_alarm_rate,
+        seed=config.train.seed,
+    )
+    return Data(
+        train=(training_images(splits, config.train.seed),),
+        heldout=({"heldout": heldout_images(splits)},),
+        identity=splits.identity,
+        details=splits,
+    )
+
+
+def build(config: Config) -> Experiment:
+    """All detectors side by side; an example is one normal image for each."""
+    made = detectors(
+        config.detectors,
+        config.network,
+        code_size=config.code_size,
+        size=config.size,
+        channels=config.data.channels,
+        centre=config.centre,
+    )
+    schedule = make_schedule(config.schedule, config.steps)
+    batch_size, count = config.train.batch_size, config.detectors
+    batch = {
+        name: jax.ShapeDtypeStruct((batch_size, count, *array.shape[1:]), np.dtype(array.dtype))
+        for name, array in batch_shapes(config.data, batch_size).items()
+    }
+    return Experiment(
+        method=made.method,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        train=config.train,
+        mesh=config.mesh,
+        phases=(Phase(config.steps, batch, work=("images", batch_size * count)),),
+        open_data=lambda folder: open_data(config),
+        evaluate=made.evaluate,
+        schedules={"learning_rate": schedule},
+        headline=("loss", "normal_error", "anomalous_error"),
+        report=lambda report: report_anomalies(
+            report,
+            made,
+            code_size=config.code_size,
+            main=config.score,
+            false_alarm_rate=config.false_alarm_rate,
+            examples=config.probe_examples,
+            seed=config.train.seed,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
