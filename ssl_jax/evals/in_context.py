@@ -87,9 +87,11 @@ def draw_points(points: Iterable[Point], title: str, file: epath.Path) -> None:
     """Accuracy against the number of examples; dashed, the ideal learner's."""
     points = list(points)
     figure, axes = new_axes(title=title)
-    for curve, colour in zip(dict.fromkeys(point.curve for point in points), COLOURS, strict=False):
+    curves = dict.fromkeys(point.curve for point in points)
+    for number, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False)):
         own = [point for point in points if point.curve == curve]
-        shots, accuracy = [point.shots for point in own], [point.accuracy for point in own]
+        shots = [point.shots + 0.04 * number for point in own]  # curves that coincide can all be seen
+        accuracy = [point.accuracy for point in own]
         error = [2 * point.error for point in own]
         axes.errorbar(shots, accuracy, error, marker="o", markersize=3.5, color=colour, label=curve, zorder=3)
         axes.plot(shots, [point.ideal for point in own], color=colour, linewidth=1.2, linestyle="--")

@@ -108,7 +108,8 @@ def draw_curves(
         if group == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=8)
+        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(axes.lines) > 8 else {}
+        axes.legend(frameon=False, fontsize=8, **place)
         files.append(epath.Path(folder) / f"{group}.png")
         save_figure(figure, files[-1])
     return files
