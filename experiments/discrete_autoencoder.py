@@ -1,10 +1,23 @@
 """Autoencoders with real, binary and one-hot codes side by side (arXiv:1308.3432, arXiv:1611.01144).
 
-python -m experiments.discrete_autoencoder                            # offline
-python -m experiments.discrete_autoencoder --classes 20 --numbers 0   # more classes, no real code
-python -m experiments.discrete_autoencoder mnist --data.source DIR    # a folder of idx files
-python -m experiments.discrete_autoencoder tfds_mnist                 # long training
-python -m experiments.discrete_autoencoder cifar10                    # convolutional; also celeb_a
+    python -m experiments.discrete_autoencoder                            # offline, a minute of a laptop's CPU
+    python -m experiments.discrete_autoencoder --classes 20 --numbers 0   # more classes, no real code
+    python -m experiments.discrete_autoencoder mnist --data.source DIR    # a folder of idx files
+    python -m experiments.discrete_autoencoder tfds_mnist                 # 200 epochs
+    python -m experiments.discrete_autoencoder cifar10                    # convolutional; also celeb_a
+
+The report has the errors of all codes beside PCA's and k-means'; the one-hot code as a classification without labels,
+beside k-means of the pixels; which images switch which bit; and probes of all codes. Held-out digits:
+
+    code                   error of a pixel   bits at most   accuracy of clusters   mutual information
+    real, 16 numbers       0.0045             512
+    PCA, 16 numbers        0.0101             512
+    binary, 16 bits        0.0183             16
+    one-hot, 10 classes    0.0400             3.3            78 %                   0.73
+    k-means, 10 centres    0.0394             3.3            81 %                   0.78
+
+A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre, and
+no better. Without gumbel.balance four of ten classes are left in use, and 44 % are right.
 """
 
 from dataclasses import dataclass, field

@@ -232,10 +232,12 @@ def _draw_bits(report: Report, made: DiscreteFamily, images: grain.MapDataset, p
     for bit in order[:MOST_ROWS]:
         on = logits[:, bit] > 0
         means = [pixels[side].mean(0) if side.any() else np.full(pixels.shape[1], 0.5) for side in (~on, on)]
+        change = means[1] - means[0]
+        change = 0.5 + change / (2 * max(np.abs(change).max(), 1e-6))
         rising = np.argsort(logits[:, bit], kind="stable")
         shown = [
             *means,
-            0.5 + (means[1] - means[0]) / 2,
+            change,
             *pixels[rising[:EXAMPLES]],
             *pixels[rising[::-1][:EXAMPLES]],
         ]

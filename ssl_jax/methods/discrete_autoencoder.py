@@ -39,7 +39,7 @@ class GumbelConfig:
     """Of the first step; draws are soft, and their gradient is steady."""
     last_temperature: float = 0.5
     """Of the last step, reached by equal factors; the gradient is nearer to that of the draw itself, and noisier."""
-    balance: float = 0.1
+    balance: float = 0.01
     """Weight of the entropy, in nats, that the mean probabilities of a batch lack of an even use of all classes."""
 
     def __post_init__(self) -> None:
