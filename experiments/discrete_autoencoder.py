@@ -16,8 +16,8 @@ beside k-means of the pixels; which images switch which bit; and probes of all c
     one-hot, 10 classes    0.0400             3.3            78 %                   0.73
     k-means, 10 centres    0.0394             3.3            81 %                   0.78
 
-A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre, and
-no better. Without gumbel.balance four of ten classes are left in use, and 44 % are right.
+A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre,
+and no better. Without gumbel.balance four of ten classes are left in use, and 44 % are right.
 """
 
 from dataclasses import dataclass, field

@@ -1,11 +1,22 @@
 """Variational autoencoder: images as draws from a code with a known prior (Kingma & Welling 2014, arXiv:1312.6114).
 
-python -m experiments.vae                            # offline
-python -m experiments.vae --code_size 2              # its latent grid is the whole plane of codes
-python -m experiments.vae --likelihood gaussian      # of 8-bit greys, in bits per dimension
-python -m experiments.vae mnist --data.source DIR    # a folder of idx files
-python -m experiments.vae tfds_mnist                 # long training
-python -m experiments.vae cifar10                    # convolutional and Gaussian; also celeb_a
+    python -m experiments.vae                            # offline, a minute of a laptop's CPU
+    python -m experiments.vae --code_size 2              # its latent grid is the whole plane of codes
+    python -m experiments.vae --likelihood gaussian      # of 8-bit greys, in bits per dimension
+    python -m experiments.vae --kl.beta 4 --kl.warmup_steps 500 --kl.free_nats 0.1
+    python -m experiments.vae mnist --data.source DIR    # a folder of idx files
+    python -m experiments.vae tfds_mnist                 # 784-200-200-50 as in arXiv:1509.00519, 200 epochs
+    python -m experiments.vae cifar10                    # convolutional and Gaussian; also celeb_a
+
+The report has the evidence lower bound beside the importance-weighted estimate of the same images' likelihood, and that
+of a model without a network; samples from the prior, interpolations, a plane of codes, what is rebuilt, a map, and
+probes of the codes. What each likelihood is of is told in ssl_jax/methods/variational.py. Held-out digits, black and
+white, drawn from the greys:
+
+                                              nats an image    bits a pixel
+    evidence lower bound                      -22.96 +- 0.21   0.518
+    importance-weighted bound, 100 samples    -22.69 +- 0.20   0.511
+    every pixel by itself                     -27.11 +- 0.20   0.611
 """
 
 from dataclasses import dataclass, field
