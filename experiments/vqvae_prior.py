@@ -72,7 +72,11 @@ CIFAR10 = Config(
 )
 
 PRESETS = {
-    "digits": Config(),
+    "digits": Config(
+        steps=600,  # 1,497 images are learnt by heart after that
+        prior=PriorConfig(dropout=0.2),
+        train=TrainConfig(batch_size=128, eval_every=200, save_every=200, keep_every=200),
+    ),
     "mnist": MNIST,
     "tfds_mnist": replace(MNIST, steps=20_000, vqvae=first_stage.PRESETS["tfds_mnist"]),
     "cifar10": CIFAR10,

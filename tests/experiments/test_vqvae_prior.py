@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import vqvae
+from experiments import compression, vqvae
 from experiments.vqvae_prior import PRESETS, Config, build
 from ssl_jax.cli import restore_config
 from ssl_jax.errors import UserError
@@ -88,6 +88,29 @@ def test_runs_that_cannot_be(trained, tmp_path):
     experiment = build(Config(run=f"{trained / 'vqvae'}@7"))
     with pytest.raises(UserError, match=r"@7: has no such checkpoint; there are \[2\]"):
         experiment.frozen(epath.Path(tmp_path))
+
+
+def test_images_as_files_of_codes(trained, capsys):
+    assert compression.main([str(trained), "--images", "20"]) == 0
+    assert "20 images of 16 of 8 codes" in capsys.readouterr().out
+    folder = trained / "compression"
+    rates = json.loads((folder / "rates.json").read_text())
+    (together,), (alone,) = rates["codes, one file"], rates["codes, a file each"]
+    assert together["bits"] == 8 * (folder / "codes.sjc").stat().length / (20 * 64)
+    sizes = [(folder / f"image-{i}.sjc").stat().length for i in range(compression.ALONE)]
+    assert alone["bits"] == 8 * sum(sizes) / (compression.ALONE * 64)
+    assert len(rates["JPEG"]) == len(rates["WebP"])
+    for name in ("psnr", "ssim", "rebuilt"):
+        assert matplotlib.image.imread(folder / "plots" / f"{name}.png")[..., :3].std() > 0.03
+
+
+def test_what_cannot_be_compressed(trained):
+    with pytest.raises(UserError, match="no run: name at least one"):
+        compression.main([])
+    with pytest.raises(
+        UserError, match=r"run of experiments\.vqvae; expected one of experiments\.vqvae_prior"
+    ):
+        compression.main([str(trained / "vqvae")])
 
 
 @pytest.mark.parametrize("preset", ["digits", "cifar10", "imagenet"])
