@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from ssl_jax.autoencoding_report import PCA_NUMBERS, draw_columns, fit_training_pca, pixels_of
+from ssl_jax.autoencoding_report import draw_columns, fit_training_pca, pixels_of
 from ssl_jax.evals.clusters import Agreement, agreement, fit_kmeans, nearest_centre
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.evals.plots import draw_matrix
@@ -29,7 +29,7 @@ MOST_ROWS = 16
 """Classes or bits in a picture."""
 
 EXAMINED = 10_000
-"""Held-out images that clusters are scored on, and examples are chosen from."""
+"""Training images that k-means is fitted to, and held-out ones that clusters are scored on, at most."""
 
 
 def report_discrete(
@@ -80,11 +80,11 @@ def bits_of(kind: str, size: int) -> float:
 
 
 def _training_centres(report: Report, made: DiscreteFamily, classes: int, seed: int) -> np.ndarray:
-    """k-means of the pixels of the images that are trained on, or of some where there are many."""
+    """k-means of the pixels of the images that are trained on, or of some where there are many: it says so."""
     images = grain.MapDataset.source(report.data.details.train)
-    most = max(1, PCA_NUMBERS // int(np.prod(made.family.shape)))
-    if len(images) > most:
-        images = images.shuffle(seed=seed)[:most]
+    if len(images) > EXAMINED:
+        report.say(f"k-means is fitted to {EXAMINED} of the {len(images)} training images")
+        images = images.shuffle(seed=seed)[:EXAMINED]
     features = report.represent(pixels_of(made.family), {"params": {}}, images).features
     return fit_kmeans(features, classes, seed=seed).astype(np.float32)
 
