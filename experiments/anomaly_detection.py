@@ -1,9 +1,9 @@
 """Anomaly detection: autoencoders that have seen normal images only, and what they make of others.
 
-    python -m experiments.anomaly_detection                              # offline: each digit in turn is the normal one
+    python -m experiments.anomaly_detection                              # offline, a minute: each digit in turn
     python -m experiments.anomaly_detection --normal 0                   # one detector, to which zeros are normal
     python -m experiments.anomaly_detection --normal 0 1 --false_alarm_rate 0.1
-    python -m experiments.anomaly_detection mnist --data.source DIR      # a folder of idx files
+    python -m experiments.anomaly_detection mnist --data.source DIR      # a folder of idx files, 5 minutes
     python -m experiments.anomaly_detection tfds_mnist                   # long training
     python -m experiments.anomaly_detection cifar10                      # convolutional
 
@@ -11,8 +11,22 @@ An image is scored by the squared error of what an autoencoder rebuilds of it, b
 from those of normal images, by both (arXiv:1812.02765), and by the likelihood bound of a variational autoencoder (An &
 Cho 2015). The threshold is set on normal images kept aside, for a rate of false alarms; held-out images show what it is
 worth. PCA, k-NN on pixels, scikit-learn's isolation forest and its one-class SVM stand beside, fitted to the same
-images. anomalies.json has the area under the ROC curve and the average precision for each detector and each class of
-anomalies; plots/ has ROC curves, histograms of scores, and the best and worst examples.
+normal images, or to 2,000 of them. Means over ten detectors of the area under the ROC curve (AUROC), and of the shares
+of held-out images that are false alarms and that are anomalies detected, where 5 % false alarms were asked for:
+
+                        digits                            mnist
+                        AUROC    false alarms  detected   AUROC    false alarms  detected
+    reconstruction      0.9933   0.019         0.955      0.9633   0.047         0.832
+    code distance       0.9684   0.054         0.750      0.8807   0.048         0.514
+    both                0.9933   0.023         0.963      0.9617   0.046         0.814
+    likelihood          0.9961   0.027         0.945      0.9626   0.046         0.824
+    PCA                 0.9956   0.039         0.937      0.9550   0.046         0.794
+    k-NN                0.9948   0.043         0.942      0.9437   0.047         0.743
+    isolation forest    0.9801   0.027         0.806      0.8530   0.045         0.449
+    one-class SVM       0.9865   0.033         0.901      0.9268   0.049         0.678
+
+On 8x8 digits, of which a detector sees 120, there is nothing to be gained over PCA. anomalies.json has the figures of
+each detector and each class of anomalies; plots/ has ROC curves, histograms of scores, and the best and worst examples.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +63,7 @@ class Config(ImageCoding):
     """Of the normal training images, kept aside to set the threshold with."""
     false_alarm_rate: float = 0.05
     """Share of the normal images that may be taken for anomalies."""
-    score: Literal["reconstruction", "code_distance", "both", "likelihood"] = "both"
+    score: Literal["reconstruction", "code_distance", "both", "likelihood"] = "reconstruction"
     """What the histograms and the examples are drawn of; every score is reported."""
     probe_examples: int = 2000
     """Normal images that distances of codes, k-NN, PCA and the others are fitted to, at most, for each detector."""
@@ -80,10 +94,10 @@ PRESETS = {
     "digits": adapt(
         Config,
         DIGITS,
-        steps=1000,
+        steps=300,
         network=AutoencoderConfig(hidden=(256,)),
         optimizer=replace(DIGITS.optimizer, weight_decay=0.0),
-        train=replace(DIGITS.train, batch_size=32),
+        train=replace(DIGITS.train, batch_size=32, eval_every=100, save_every=100, keep_every=100),
         probe_examples=2000,
     ),
     "mnist": adapt(
@@ -91,7 +105,7 @@ PRESETS = {
         MNIST,
         steps=1000,
         code_size=32,
-        train=replace(MNIST.train, batch_size=64),
+        train=replace(MNIST.train, batch_size=64, eval_every=1000),
         network=AutoencoderConfig(hidden=(256, 128)),
         probe_examples=2000,
     ),
