@@ -12,7 +12,7 @@ true ones before them (the commonest after the one before: 15.2 %); written free
 small preset trains on the documentation inside the installed Python packages, the other on
 `tfds:wikipedia/20230601.en` (README.md, "Your own data"), where the paper has WMT's News Crawl, a language a side, and
 single sentences. Expected of the paper's model after fine-tuning: 37.5 BLEU on unsupervised translation from English to
-French (newstest2014).
+French (newstest2014). By `python -m ssl_jax.plan`, v5e:4x4: 7.1 GiB a chip, 21 ms a step at the chips' peak.
 """
 
 from dataclasses import dataclass, field, replace

@@ -13,7 +13,8 @@ neighbours: 15.0 %).
 The small preset trains on the documentation inside the installed Python packages, the other on
 `tfds:wikipedia/20230601.en` (README.md, "Your own data"), where the paper has C4. Its optimiser is Adam at a rate that
 falls as the paper's does, in place of Adafactor. Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE
-average 83.28, SQuAD 80.88 exact, CNN/DailyMail ROUGE-2 19.24 (table 9, first row).
+average 83.28, SQuAD 80.88 exact, CNN/DailyMail ROUGE-2 19.24 (table 9, first row). By `python -m ssl_jax.plan`,
+v5e:4x4: 8.6 GiB a chip, 17 ms a step at the chips' peak.
 """
 
 from dataclasses import dataclass, field, replace
