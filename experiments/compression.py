@@ -11,6 +11,10 @@ Pillow's, a file for each image. Of such a file of a small image most is its hea
 without headers: the scan of a JPEG (whose tables are then for free), a WebP after the header of its frame, and our
 files after theirs. What our decoder has to know, the two networks, is counted nowhere, and they were trained on images
 like these.
+
+300 held-out digits of 8x8 pixels, seed 0, bits a pixel and PSNR, all images in one file: 8 codes 0.43 and 17.6 dB, 64
+codes 0.73 and 19.6 dB; a file each, 3.6 and 4.0 bits. JPEG without headers 0.53 and 14.2 dB, 1.76 and 18.9 dB, with
+them 21 bits and more; WebP at its least 8.0 (4.2 without) and 20.1 dB. Beyond 20 dB only JPEG and WebP go on.
 """
 
 import sys
