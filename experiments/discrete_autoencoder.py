@@ -17,7 +17,8 @@ beside k-means of the pixels; which images switch which bit; and probes of all c
     k-means, 10 centres    0.0394             3.3            81 %                   0.78
 
 A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre,
-and no better. Without gumbel.balance four of ten classes are left in use, and 44 % are right.
+and no better: on MNIST, after 800 steps, 44 % of the images are right, and 51 % by k-means. Without gumbel.balance four
+of ten classes are left in use for the digits, and 44 % are right.
 """
 
 from dataclasses import dataclass, field
