@@ -20,7 +20,12 @@ FLOORS = (
     ("ssl_jax.training",),
     ("ssl_jax.image_report", "ssl_jax.denoising_report", "ssl_jax.language_report"),
     ("ssl_jax.autoencoding_report", "ssl_jax.codes_report"),
-    ("ssl_jax.restoration_report", "ssl_jax.anomaly_report", "ssl_jax.variational_report", "ssl_jax.discrete_report"),
+    (
+        "ssl_jax.restoration_report",
+        "ssl_jax.anomaly_report",
+        "ssl_jax.variational_report",
+        "ssl_jax.discrete_report",
+    ),
     ("ssl_jax.prior_report",),
     ("ssl_jax.image_pretraining", "ssl_jax.denoising_pretraining"),
     ("ssl_jax.autoencoding",),
