@@ -99,8 +99,8 @@ def compare(ours, theirs):
         f"first call: {agree:.3%} of the codes agree, codebooks within {apart:.1e}, "
         f"losses {losses[0]:.6f} and {losses[1]:.6f}"
     )
-    # A few codes may differ: in some processes on an Intel CPU, PyTorch's products are less exact than float32, enough to
-    # tell distances wrong that differ by 0.03. Those codes' vectors differ then.
+    # A few codes may differ: in some processes on an Intel CPU, PyTorch's products are less exact than float32; that
+    # tells distances wrong that differ by 0.03. Those codes' vectors differ then.
     vectors_differ = agree == 1 and apart > 1e-3
     if agree < 0.999 or vectors_differ or abs(losses[0] - losses[1]) > TOLERANCE * losses[1]:
         raise SystemExit("the sides do not compute the same; their times would mean nothing")
