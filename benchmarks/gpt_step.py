@@ -9,13 +9,11 @@ one linear map for queries, keys and values, `scaled_dot_product_attention`, exa
 Each side is a process of its own, with large pages, so that its peak of memory is its own. They take turns.
 """
 
-import argparse
 import math
-import statistics
 
 import numpy as np
 
-from benchmarks.turns import Side, ratio, serve, take_turns, timed
+from benchmarks.turns import compare_steps
 
 BATCH, LENGTH, VOCAB, THREADS = 12, 64, 65, 2
 LAYERS, WIDTH, HEADS = 4, 128, 4
@@ -23,29 +21,15 @@ STEPS = 20
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        step = {"ssl_jax": ours, "PyTorch": peer}[arguments.serve]()
-        serve({"step": lambda: timed(step, STEPS)})
-        return
-    names = ("ssl_jax", "PyTorch")
-    sides = {name: Side("benchmarks.gpt_step", "--serve", name) for name in names}
-    seconds = take_turns(
-        {name: lambda side=side: side.ask("step") for name, side in sides.items()}, arguments.rounds
-    )
-    print(f"GPT, {LAYERS} x {WIDTH}, {BATCH} x {LENGTH} characters, float32, {THREADS} threads")
-    for name, side in sides.items():
-        middle = statistics.median(seconds[name])
-        print(
-            f"  {name:8} {middle * 1e3:6.1f} ms  {BATCH * LENGTH / middle:8,.0f} tokens/s  "
-            f"{flops() / middle / 1e9:4.0f} GFLOP/s  {side.ask('memory'):5.0f} MiB at most"
-        )
-        side.close()
-    print(
-        f"  ssl_jax is {ratio(seconds['PyTorch'], seconds['ssl_jax']):.2f} times as fast (median of {arguments.rounds})"
+    compare_steps(
+        "benchmarks.gpt_step",
+        __doc__.split("\n")[0],
+        (ours, peer),
+        calls=STEPS,
+        title=f"GPT, {LAYERS} x {WIDTH}, {BATCH} x {LENGTH} characters, float32, {THREADS} threads",
+        items=BATCH * LENGTH,
+        unit="tokens",
+        operations=flops(),
     )
 
 

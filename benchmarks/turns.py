@@ -1,5 +1,6 @@
 """Sides of a comparison that take turns, in this process or each in one of its own."""
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -57,6 +58,38 @@ class Side:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def compare_steps(module, description, makers, *, calls, title, items, unit, operations):
+    """The main of a benchmark of a training step beside PyTorch's: both take turns, and what they reach is printed.
+
+    module: whose main this is. makers: `ours, peer`, functions that make a `many` of `timed`. items: of a step, counted
+    in `unit`. operations: of floating point, in its matrix products.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    names = ("ssl_jax", "PyTorch")
+    if arguments.serve:
+        step = dict(zip(names, makers, strict=True))[arguments.serve]()
+        serve({"step": lambda: timed(step, calls)})
+        return
+    sides = {name: Side(module, "--serve", name) for name in names}
+    seconds = take_turns(
+        {name: lambda side=side: side.ask("step") for name, side in sides.items()}, arguments.rounds
+    )
+    print(title)
+    for name, side in sides.items():
+        middle = statistics.median(seconds[name])
+        print(
+            f"  {name:8} {middle * 1e3:6.2f} ms  {items / middle:8,.0f} {unit}/s  "
+            f"{operations / middle / 1e9:4.0f} GFLOP/s  {side.ask('memory'):5.0f} MiB at most"
+        )
+        side.close()
+    print(
+        f"  ssl_jax is {ratio(seconds['PyTorch'], seconds['ssl_jax']):.2f} times as fast (median of {arguments.rounds})"
+    )
 
 
 def serve(answers):

@@ -9,41 +9,24 @@ size from memory. Each side is a process of its own, with large pages, so that i
 turns.
 """
 
-import argparse
-import statistics
-
 import numpy as np
 
-from benchmarks.turns import Side, ratio, serve, take_turns, timed
+from benchmarks.turns import compare_steps
 
 BATCH, PIXELS, HIDDEN, CODE, THREADS = 128, 784, 400, 20, 2
 STEPS = 200
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        step = {"ssl_jax": ours, "PyTorch": peer}[arguments.serve]()
-        serve({"step": lambda: timed(step, STEPS)})
-        return
-    names = ("ssl_jax", "PyTorch")
-    sides = {name: Side("benchmarks.vae_step", "--serve", name) for name in names}
-    seconds = take_turns(
-        {name: lambda side=side: side.ask("step") for name, side in sides.items()}, arguments.rounds
-    )
-    print(f"VAE, {PIXELS}-{HIDDEN}-{CODE}, {BATCH} images, float32, {THREADS} threads")
-    for name, side in sides.items():
-        middle = statistics.median(seconds[name])
-        print(
-            f"  {name:8} {middle * 1e3:6.2f} ms  {BATCH / middle:8,.0f} images/s  "
-            f"{flops() / middle / 1e9:4.0f} GFLOP/s  {side.ask('memory'):5.0f} MiB at most"
-        )
-        side.close()
-    print(
-        f"  ssl_jax is {ratio(seconds['PyTorch'], seconds['ssl_jax']):.2f} times as fast (median of {arguments.rounds})"
+    compare_steps(
+        "benchmarks.vae_step",
+        __doc__.split("\n")[0],
+        (ours, peer),
+        calls=STEPS,
+        title=f"VAE, {PIXELS}-{HIDDEN}-{CODE}, {BATCH} images, float32, {THREADS} threads",
+        items=BATCH,
+        unit="images",
+        operations=flops(),
     )
 
 

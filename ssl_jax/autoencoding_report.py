@@ -18,7 +18,7 @@ from ssl_jax.evals.reconstruction import (
     size_table,
 )
 from ssl_jax.evals.representation_report import DEVIATION, compare, write
-from ssl_jax.image_report import SHOWN, probed_images
+from ssl_jax.image_report import SHOWN, probed_images, some
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.methods.autoencoder import Family
 from ssl_jax.training.experiment import Report
@@ -169,7 +169,7 @@ def _draw_maps(
     if not wide:
         return
     size, name = min(wide)
-    rows = images.shuffle(seed=seed)[:MAPPED] if len(images) > MAPPED else images
+    rows = some(images, MAPPED, seed)
     codes = report.represent(family.encode[name], report.variables, rows)
     seen = report.represent(pixels, {"params": {}}, rows)
     if not report.writes:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ssl_jax.evals.codes import code_use, draw_use
 from ssl_jax.evals.pictures import draw_grid
-from ssl_jax.evals.representation_report import write
-from ssl_jax.image_report import SHOWN, compare_seen, probed_images, raw_pixels
+from ssl_jax.image_report import SHOWN, report_probes
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
 from ssl_jax.training.experiment import Report, Represented
@@ -77,16 +76,10 @@ def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: 
                 plots / "rebuilt.png",
                 title=f"held-out images, and below them what is rebuilt from {places} codes each",
             )
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    sides = {
-        "codes": (made.represent, report.variables),
-        "untrained": (made.represent, report.initial_variables()),
-        "raw pixels": (raw_pixels, {"params": {}}),
-    }
-    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
-    if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
-        with writing(report.folder):
-            write(found, report.folder)
+    report_probes(
+        report,
+        {"codes": made.represent},
+        untrained=made.represent,
+        probe_examples=probe_examples,
+        seed=seed,
+    )

@@ -13,9 +13,8 @@ from ssl_jax.evals.clusters import Agreement, agreement, fit_kmeans, nearest_cen
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.evals.plots import draw_matrix
 from ssl_jax.evals.reconstruction import Pca, pca_rebuild
-from ssl_jax.evals.representation_report import write
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import compare_seen, probed_images
+from ssl_jax.image_report import report_probes, some
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.discrete_autoencoder import DiscreteFamily
 from ssl_jax.training.experiment import Report, Represented
@@ -41,7 +40,7 @@ def report_discrete(
     """
     family = made.family
     heldout = report.data.heldout[-1]["heldout"]
-    images = heldout.shuffle(seed=seed)[:EXAMINED] if len(heldout) > EXAMINED else heldout
+    images = some(heldout, EXAMINED, seed)
     pixels = report.represent(pixels_of(family), {"params": {}}, images)
     centres = _training_centres(report, made, sizes["one_hot"], seed) if "one_hot" in sizes else None
     _report_errors(report, made, sizes, heldout, centres, seed)
@@ -62,16 +61,13 @@ def report_discrete(
         _report_classes(report, made, sizes["one_hot"], images, pixels, centres)
     if "binary" in sizes:
         _draw_bits(report, made, images, pixels.features)
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    sides = {f"{title(kind)} code": (family.encode[kind], report.variables) for kind in sizes}
-    sides["raw pixels"] = (pixels_of(family), {"params": {}})
-    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
-    if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
-        with writing(report.folder):
-            write(found, report.folder)
+    report_probes(
+        report,
+        {f"{title(kind)} code": family.encode[kind] for kind in sizes},
+        pixels=pixels_of(family),
+        probe_examples=probe_examples,
+        seed=seed,
+    )
 
 
 def bits_of(kind: str, size: int) -> float:

@@ -86,11 +86,41 @@ def probed_images(
     if not report.data.labelled:
         report.say("no probes: these images have no labels; --data.probe_source names others that have")
         return None
-    train, test = (
-        dataset.shuffle(seed=seed)[:examples] if len(dataset) > examples else dataset
-        for dataset in (report.data.labelled["train"], report.data.labelled["heldout"])
-    )
+    train, test = (some(report.data.labelled[side], examples, seed) for side in ("train", "heldout"))
     return train, test
+
+
+def some(images: grain.MapDataset, most: int, seed: int) -> grain.MapDataset:
+    """All the images, or a seeded choice of `most` where there are more."""
+    return images.shuffle(seed=seed)[:most] if len(images) > most else images
+
+
+def report_probes(
+    report: Report,
+    trained: Mapping[str, Represent],
+    *,
+    untrained: Represent | None = None,
+    pixels: Represent = raw_pixels,
+    probe_examples: int,
+    seed: int,
+) -> None:
+    """Probes of what was learnt beside those of raw pixels, said and written; a word instead if there are no labels.
+
+    trained: by name. untrained: of a network as it was before training, to stand beside them; None for none. pixels: of
+    the images themselves. probe_examples: labelled images that probes are fitted to, at most; a seeded choice.
+    """
+    probed = probed_images(report, probe_examples, seed)
+    if probed is None:
+        return
+    sides = {name: (represent, report.variables) for name, represent in trained.items()}
+    if untrained:
+        sides["untrained"] = (untrained, report.initial_variables())
+    sides["raw pixels"] = (pixels, {"params": {}})
+    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
+    if report.writes:
+        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
+        with writing(report.folder):
+            write(found, report.folder)
 
 
 def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Figures:

@@ -9,9 +9,8 @@ from etils import epath
 
 from ssl_jax.autoencoding_report import draw_columns, pixels_of
 from ssl_jax.evals.first_layer import draw_first_layers
-from ssl_jax.evals.representation_report import write
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import compare_seen, probed_images
+from ssl_jax.image_report import report_probes
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.autoencoder import Family
 from ssl_jax.training.experiment import Report
@@ -50,22 +49,14 @@ def report_restoration(
         write_json(report.folder / "restoration.json", left)
     _draw_restored(report, family, noises, heldout, plots / "restored.png", seed)
     _draw_first_layers(report, family, plots / "first_layer.png")
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    sides = {name: (encode, report.variables) for name, encode in family.encode.items()}
-    sides |= {
-        "untrained": (next(iter(family.encode.values())), report.initial_variables()),  # they begin alike
-        "raw pixels": (pixels_of(family), {"params": {}}),
-    }
-    seen = {
-        name: [report.represent(function, variables, rows) for rows in probed]
-        for name, (function, variables) in sides.items()
-    }
-    if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
-        with writing(report.folder):
-            write(found, report.folder)
+    report_probes(
+        report,
+        family.encode,
+        untrained=next(iter(family.encode.values())),  # they begin alike
+        pixels=pixels_of(family),
+        probe_examples=probe_examples,
+        seed=seed,
+    )
 
 
 def _draw_restored(

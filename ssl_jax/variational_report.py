@@ -11,9 +11,8 @@ from scipy.stats import norm
 from ssl_jax.autoencoding_report import MAPPED, PCA_NUMBERS, draw_columns
 from ssl_jax.evals.likelihood import independent_pixels, probabilistic_pca
 from ssl_jax.evals.pictures import draw_grid, draw_map
-from ssl_jax.evals.representation_report import write
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import SHOWN, compare_seen, probed_images, raw_pixels
+from ssl_jax.image_report import SHOWN, report_probes, some
 from ssl_jax.losses.variational import bits_per_dim, gaussian_kl
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.variational import LEVELS, Likelihood, Variational
@@ -50,19 +49,9 @@ def report_variational(
     codes = _report_use(report, made, heldout, code_size, seed)
     _draw_codes(report, made, *codes, seed)
     _draw_rebuilt(report, made, heldout, seed)
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    sides = {
-        "code": (made.encode, report.variables),
-        "untrained": (made.encode, report.initial_variables()),
-        "raw pixels": (raw_pixels, {"params": {}}),
-    }
-    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
-    if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
-        with writing(report.folder):
-            write(found, report.folder)
+    report_probes(
+        report, {"code": made.encode}, untrained=made.encode, probe_examples=probe_examples, seed=seed
+    )
 
 
 def _report_likelihoods(
@@ -75,7 +64,7 @@ def _report_likelihoods(
     seed: int,
 ) -> None:
     """Of the same draw of the same images: the model's two bounds, and the figure of a model without a network."""
-    images = heldout.shuffle(seed=seed)[:ESTIMATED] if len(heldout) > ESTIMATED else heldout
+    images = some(heldout, ESTIMATED, seed)
     rng = jax.random.key(seed)
 
     def bounds(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
@@ -94,9 +83,7 @@ def _report_likelihoods(
     test = report.represent(data, {"params": {}}, images).features
     train = grain.MapDataset.source(report.data.details.train)
     most = max(2, PCA_NUMBERS // test.shape[1])
-    fitted = report.represent(
-        pixels, {"params": {}}, train.shuffle(seed=seed)[:most] if len(train) > most else train
-    ).features
+    fitted = report.represent(pixels, {"params": {}}, some(train, most, seed)).features
     if not report.writes:
         return
     rows = {
@@ -127,7 +114,7 @@ def _report_use(
 
     Returns (means of the codes [images, code_size], the numbers of the code, the most telling first).
     """
-    images = heldout.shuffle(seed=seed)[:MAPPED] if len(heldout) > MAPPED else heldout
+    images = some(heldout, MAPPED, seed)
 
     def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
         mean, log_variance = made.posterior(params, made.see(batch))
