@@ -112,7 +112,8 @@ def ours(x, book):
     import jax.numpy as jnp
 
     from ssl_jax.losses.quantization import commitment_loss
-    from ssl_jax.models.codebook import CodebookConfig, ema_update, init_codebook, look_up, nearest, observe
+    from ssl_jax.models.codebook import CodebookConfig, look_up, nearest
+    from ssl_jax.models.codebook_state import ema_update, init_codebook, observe
     from ssl_jax.models.quantizers import straight_through
 
     config = CodebookConfig(len(book), WIDTH, decay=DECAY, smoothing=SMOOTHING, kmeans=0, restart_below=0.0)

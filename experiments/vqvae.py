@@ -51,7 +51,7 @@ class Config:
     """A codebook of moving averages or one moved by the gradient, finite scalars (arXiv:2309.15505), or signs
     (arXiv:2310.05737)."""
     codebook: CodebookConfig = field(default_factory=lambda: CodebookConfig(codes=64, width=16))
-    """Of ema; gradient has its size only."""
+    """Of ema and gradient."""
     commitment: float = 0.25
     """Weight of the distance of the encoder's vectors to their codes, the paper's beta; of ema and gradient."""
     fsq: FsqConfig = field(default_factory=lambda: FsqConfig((4, 4, 4)))

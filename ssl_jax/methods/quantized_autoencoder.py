@@ -102,7 +102,7 @@ def quantized_autoencoder(
         )
 
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
-        return {**extras, **quantizing.after_update(extras)}
+        return {**extras, **quantizing.after_update(params, extras)}
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         images = see(batch)

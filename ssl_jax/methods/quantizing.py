@@ -5,20 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.losses.quantization import codebook_loss, commitment_loss, entropy_penalty
 from ssl_jax.method import Mean, Tree
-from ssl_jax.models.codebook import (
-    CodebookConfig,
-    ema_update,
-    init_codebook,
-    look_up,
-    nearest,
-    observe,
-    random_vectors,
-    start,
-)
+from ssl_jax.models.codebook import CodebookConfig, look_up, nearest
+from ssl_jax.models.codebook_state import ema_update, init_codebook, observe, restart_update, start
 from ssl_jax.models.quantizers import (
     FsqConfig,
     Quantized,
@@ -46,7 +39,7 @@ class Quantizing(NamedTuple):
     look_up: `(params, extras, codes [...]) -> [..., width]`.
     begin: `(extras, rng, x, weights) -> extras`, before the first batch is quantised.
     observe: `(extras, rng, x, codes, weights) -> extras`.
-    after_update: `(extras) -> extras`.
+    after_update: `(params, extras) -> extras`.
     """
 
     width: int
@@ -58,7 +51,7 @@ class Quantizing(NamedTuple):
     observe: Callable[[Extras, jax.Array, jax.Array, jax.Array, jax.Array], Extras] = (
         lambda extras, rng, x, codes, weights: {}
     )
-    after_update: Callable[[Extras], Extras] = lambda extras: {}
+    after_update: Callable[[Tree, Extras], Extras] = lambda params, extras: {}
 
 
 def ema_codebook(config: CodebookConfig, commitment: float) -> Quantizing:
@@ -76,42 +69,63 @@ def ema_codebook(config: CodebookConfig, commitment: float) -> Quantizing:
         losses = {"commitment_loss": scaled(commitment, commitment_loss(x, chosen, weights))}
         return Quantized(straight_through(chosen, x), codes), losses
 
-    return Quantizing(
-        config.width,
-        config.codes,
+    return _with_state(
+        config,
         init=lambda rng: ({}, {"codebook": init_codebook(rng, config)}),
         quantize=quantize,
         look_up=lambda params, extras, codes: look_up(extras["codebook"].vectors, codes),
-        begin=lambda extras, rng, x, weights: {
-            "codebook": start(config, extras["codebook"], rng, x, weights)
-        },
-        observe=lambda extras, rng, x, codes, weights: {
-            "codebook": observe(config, extras["codebook"], rng, x, codes, weights)
-        },
-        after_update=lambda extras: {"codebook": ema_update(config, extras["codebook"])},
+        after_update=lambda params, extras: {"codebook": ema_update(config, extras["codebook"])},
     )
 
 
 def gradient_codebook(config: CodebookConfig, commitment: float) -> Quantizing:
-    """A codebook that is a parameter, `codebook`, moved by its loss (arXiv:1711.00937, equation 3)."""
+    """A codebook moved by its loss (arXiv:1711.00937, equation 3).
+
+    It is the sum of a state in the extras and of a parameter, both named `codebook`; see
+    ssl_jax/models/codebook_state.py.
+    """
+
+    def vectors(params: Tree, extras: Extras) -> jax.Array:
+        return extras["codebook"].vectors + params["codebook"]
 
     def quantize(
         params: Tree, extras: Extras, x: jax.Array, weights: jax.Array
     ) -> tuple[Quantized, dict[str, Mean]]:
-        codes = nearest(params["codebook"], x)
-        chosen = look_up(params["codebook"], codes)
+        codes = nearest(vectors(params, extras), x)
+        chosen = look_up(vectors(params, extras), codes)
         losses = {
             "codebook_loss": codebook_loss(x, chosen, weights),
             "commitment_loss": scaled(commitment, commitment_loss(x, chosen, weights)),
         }
         return Quantized(straight_through(chosen, x), codes), losses
 
+    def init(rng: jax.Array) -> tuple[dict[str, Tree], dict[str, Tree]]:
+        state = init_codebook(rng, config)
+        return {"codebook": jnp.zeros_like(state.vectors)}, {"codebook": state}
+
+    return _with_state(
+        config,
+        init=init,
+        quantize=quantize,
+        look_up=lambda params, extras, codes: look_up(vectors(params, extras), codes),
+        after_update=lambda params, extras: {
+            "codebook": restart_update(config, extras["codebook"], params["codebook"])
+        },
+    )
+
+
+def _with_state(config: CodebookConfig, **own: Callable) -> Quantizing:
+    """The quantiser of a codebook with a state in the extras; `own` is what the ways to learn it do not share."""
     return Quantizing(
         config.width,
         config.codes,
-        init=lambda rng: ({"codebook": random_vectors(rng, config.codes, config.width)}, {}),
-        quantize=quantize,
-        look_up=lambda params, extras, codes: look_up(params["codebook"], codes),
+        begin=lambda extras, rng, x, weights: {
+            "codebook": start(config, extras["codebook"], rng, x, weights)
+        },
+        observe=lambda extras, rng, x, codes, weights: {
+            "codebook": observe(config, extras["codebook"], rng, x, codes, weights)
+        },
+        **own,
     )
 
 

@@ -1,29 +1,10 @@
 """Vector quantisation: each vector becomes the nearest of a codebook (VQ-VAE, arXiv:1711.00937).
 
-The codebook is `[codes, width]`, of any vectors `[..., width]`. It is learnt in one of two ways:
-
-- by the gradient of `ssl_jax.losses.quantization.codebook_loss`: it is then a parameter like others;
-- as a moving average of the vectors that choose each code (the paper's appendix A.1): it is then a `Codebook` in the
-  extras of a method. The loss notes with `observe` which codes the batch has chosen, and `after_update` moves the
-  codebook once with `ema_update`. Between the two it does not move, so that a step gives the same codebook however its
-  batch is cut into micro-batches. An evaluation calls neither of them.
-
-    def loss(params, extras, batch, rng):
-        x = encoder(params, batch["image"])
-        codebook = start(config, extras["codebook"], rng, x)
-        codes = nearest(codebook.vectors, x)
-        codebook = observe(config, codebook, rng, x, codes)
-        restored = decoder(params, straight_through(look_up(codebook.vectors, codes), x))
-        ...
-
-    def after_update(params, extras, step):
-        return {**extras, "codebook": ema_update(config, extras["codebook"])}
-
-Vectors and codes are those of the global batch, as one array; so are all counts.
+The codebook is `[codes, width]`, of any vectors `[..., width]`; how it is learnt is told in
+ssl_jax/models/codebook_state.py. Vectors and codes are those of the global batch, as one array; so are all counts.
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,9 +29,10 @@ class CodebookConfig:
     width: int = 64
     """Channels of each."""
     decay: float = 0.99
-    """Share of the moving averages that a step leaves."""
+    """Share of the moving averages that a step leaves; of a codebook moved by gradients, of its counts."""
     smoothing: float = 1e-5
-    """Laplace smoothing: added to the count of each code before its vectors' sum is divided by it."""
+    """Laplace smoothing of the moving averages: added to the count of each code before its vectors' sum is divided by
+    it."""
     kmeans: int = 10
     """Rounds of k-means on the first batch, which the codebook starts from; 0 starts from random vectors."""
     restart_below: float = 0.03
@@ -78,48 +60,9 @@ class CodebookConfig:
             )
 
 
-class Seen(NamedTuple):
-    """What an optimiser step has seen so far.
-
-    counts: `[codes]`, vectors that chose each code. sums: `[codes, width]`, of these vectors. candidates: `[codes,
-    width]`, random vectors of the batch.
-    """
-
-    counts: jax.Array
-    sums: jax.Array
-    candidates: jax.Array
-
-
-class Codebook(NamedTuple):
-    """A codebook that follows its vectors; all float32 but `started`.
-
-    vectors: `[codes, width]`. counts: `[codes]`, moving average of the vectors a step that chose each code. sums:
-    `[codes, width]`, moving average of their sums. seen: what `ema_update` will add to the averages. started: bool,
-    whether k-means has been or is not wanted.
-    """
-
-    vectors: jax.Array
-    counts: jax.Array
-    sums: jax.Array
-    seen: Seen
-    started: jax.Array
-
-
 def random_vectors(rng: jax.Array, codes: int, width: int) -> jax.Array:
     """float32 `[codes, width]`, uniform between -1 / codes and 1 / codes: a codebook without a batch to start from."""
     return jax.random.uniform(rng, (codes, width), minval=-1 / codes, maxval=1 / codes)
-
-
-def init_codebook(rng: jax.Array, config: CodebookConfig) -> Codebook:
-    """A codebook before its first batch, each vector as if seen once."""
-    vectors = random_vectors(rng, config.codes, config.width)
-    return Codebook(
-        vectors, jnp.ones(config.codes), vectors, _nothing(vectors), jnp.array(config.kmeans == 0)
-    )
-
-
-def _nothing(vectors: jax.Array) -> Seen:
-    return Seen(jnp.zeros(vectors.shape[0]), jnp.zeros_like(vectors), jnp.zeros_like(vectors))
 
 
 def nearest(codebook: jax.Array, x: jax.Array) -> jax.Array:
@@ -239,81 +182,3 @@ def kmeans(
 
     centres = jax.lax.fori_loop(0, rounds, improve, draw(rng, x, number, weights))
     return centres, tally(x, nearest(centres, x), number, weights)[0]
-
-
-def start(
-    config: CodebookConfig,
-    codebook: Codebook,
-    rng: jax.Array,
-    x: jax.Array,
-    weights: jax.Array | None = None,
-) -> Codebook:
-    """The codebook, by k-means of `x [..., width]` if this is its first batch (or micro-batch) and k-means is wanted.
-
-    The averages are then as if they had seen this batch before, and each code at least once.
-    """
-    if not config.kmeans:
-        return codebook
-
-    def from_batch() -> Codebook:
-        centres, counts = kmeans(rng, x, config.codes, config.kmeans, weights)
-        counts = jnp.maximum(counts, 1)
-        return codebook._replace(
-            vectors=centres, counts=counts, sums=centres * counts[:, None], started=jnp.array(True)
-        )
-
-    return jax.lax.cond(codebook.started, lambda: codebook, from_batch)
-
-
-def observe(
-    config: CodebookConfig,
-    codebook: Codebook,
-    rng: jax.Array,
-    x: jax.Array,
-    codes: jax.Array,
-    weights: jax.Array | None = None,
-) -> Codebook:
-    """Notes which vectors chose which codes, and draws some of them for dead codes. The codebook does not move.
-
-    Args:
-        x: `[..., width]`. codes: int32 `[...]`, `nearest(codebook.vectors, x)`. weights: `[...]`, 0 for what does not
-            count, such as padding.
-    """
-    x = jax.lax.stop_gradient(x)
-    seen = codebook.seen
-    counts, sums = tally(x, codes, config.codes, weights)
-    candidates = seen.candidates
-    if config.restart_below:
-        draw_rng, take_rng = jax.random.split(rng)
-        # Every vector of the step with the same chance, whichever micro-batch it is in.
-        here = counts.sum()
-        take = jax.random.uniform(take_rng, (config.codes, 1)) * (seen.counts.sum() + here) < here
-        candidates = jnp.where(take, draw(draw_rng, x, config.codes, weights), candidates)
-    return codebook._replace(seen=Seen(seen.counts + counts, seen.sums + sums, candidates))
-
-
-def ema_update(config: CodebookConfig, codebook: Codebook) -> Codebook:
-    """The codebook after an optimiser step: each code the average of its vectors (arXiv:1711.00937, equations 6 to 8).
-
-    Counts are smoothed as in the authors' code: (N + e) / (n + K e) n for a count N of K codes with n in all. A code
-    that falls below `config.restart_below` starts again as one of the batch's vectors, and its averages as those of an
-    average code there, so that nothing pulls it back, and it has time to find vectors before it can fall again.
-    A step that has observed nothing changes nothing.
-    """
-    seen = codebook.seen
-
-    def average(old: jax.Array, new: jax.Array) -> jax.Array:
-        return config.decay * old + (1 - config.decay) * new
-
-    counts, sums = average(codebook.counts, seen.counts), average(codebook.sums, seen.sums)
-    total = counts.sum()
-    smoothed = (counts + config.smoothing) / (total + config.codes * config.smoothing) * total
-    vectors = sums / smoothed[:, None]
-    if config.restart_below:
-        even = total / config.codes
-        dead = counts < config.restart_below * even
-        vectors = jnp.where(dead[:, None], seen.candidates, vectors)
-        sums = jnp.where(dead[:, None], even * seen.candidates, sums)
-        counts = jnp.where(dead, even, counts)
-    moved = Codebook(vectors, counts, sums, _nothing(vectors), codebook.started)
-    return jax.tree.map(lambda new, old: jnp.where(seen.counts.sum() > 0, new, old), moved, codebook)

@@ -99,13 +99,14 @@ def test_figures_are_those_of_the_codes(name):
     assert jax.eval_shape(made.represent, *pieces(state), batch).shape == (BATCH, 16 * QUANTIZERS[name].width)
 
 
-def test_an_evaluation_touches_no_state(monkeypatch):
-    made, state, _ = trained("ema")
+@pytest.mark.parametrize("name", ["ema", "gradient"])
+def test_an_evaluation_touches_no_state(name, monkeypatch):
+    made, state, _ = trained(name)
 
     def never(*arguments):
         raise AssertionError("an evaluation has changed the codebook")
 
-    for changing in ("start", "observe", "ema_update"):
+    for changing in ("start", "observe", "ema_update", "restart_update"):
         monkeypatch.setattr(f"ssl_jax.methods.quantizing.{changing}", never)
     assert "error" in jax.eval_shape(made.evaluate, *pieces(state), images(), jax.random.key(0))
     with pytest.raises(AssertionError):
@@ -151,7 +152,7 @@ def test_the_codebook_is_state_or_a_parameter():
         "fsq": {"network"},
         "lookup_free": {"network"},
     }
-    assert "codebook" in trained("ema")[1].extras
+    assert "codebook" not in trained("ema")[1].params
     assert "codebook" in trained("gradient")[1].params
 
 
