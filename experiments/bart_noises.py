@@ -19,7 +19,7 @@ import tyro
 from etils import epath
 
 from experiments import bart
-from ssl_jax.cli import guarded
+from ssl_jax.cli import guarded, run_settings
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import draw_curves, draw_matrix
 from ssl_jax.evals.tables import aligned
@@ -98,15 +98,9 @@ def compare(arguments: Arguments) -> int:
     for number, (name, noise) in enumerate(NOISES.items(), 1):
         print(f"\n{number} of {len(NOISES)}: {name}", flush=True)
         config = settle(arguments, noise)
-        settings = {
-            "experiment": bart.__name__,
-            "preset": "tiny",
-            "init_from": None,
-            "config": dataclasses.asdict(config),
-        }
         # The table tells what each restores; samples and reports of every run would only take time.
         experiment = bart.build(config)._replace(sample=None, report=None)
-        code = loop.train(experiment, folder / name, settings)
+        code = loop.train(experiment, folder / name, run_settings(bart.__name__, "tiny", config))
         if code:
             return code
     matrix = evaluate(arguments, folder)

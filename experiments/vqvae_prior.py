@@ -12,7 +12,6 @@ Held-out digits of the default, seed 0: 1.98 nats a code, and 3.01 by how freque
 a dimension, of which 0.71 are the codes. The pixels have 17 of the 256 values that are paid for.
 """
 
-import dataclasses
 import re
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 from etils import epath
 
 from experiments import vqvae as first_stage
-from ssl_jax.cli import main, restore_config
+from ssl_jax.cli import main, restore_config, run_settings
 from ssl_jax.data.images import batch_shapes
 from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import image_data
@@ -105,21 +104,16 @@ def vqvae_config(config: Config) -> first_stage.Config:
         return config.vqvae
     folder, _ = of_run(config.run)
     settings = read_json(folder / CONFIG)
-    if settings["experiment"] != "experiments.vqvae":
+    if settings["experiment"] != first_stage.__name__:
         raise UserError(
-            f"run {folder}: is one of {settings['experiment']}; expected one of experiments.vqvae."
+            f"run {folder}: is one of {settings['experiment']}; expected one of {first_stage.__name__}."
         )
     return restore_config(first_stage.PRESETS[settings["preset"]], settings["config"])
 
 
 def train_vqvae(config: first_stage.Config, folder: epath.Path) -> None:
     """Trains the first stage to its end, from wherever it stands."""
-    settings = {
-        "experiment": "experiments.vqvae",
-        "preset": next(iter(first_stage.PRESETS)),
-        "init_from": None,
-        "config": dataclasses.asdict(config),
-    }
+    settings = run_settings(first_stage.__name__, next(iter(first_stage.PRESETS)), config)
     stopped = loop.train(first_stage.build(config), folder, settings)
     if stopped:
         raise SystemExit(stopped)

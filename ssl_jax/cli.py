@@ -100,15 +100,20 @@ def main(presets: Presets, build: Build) -> NoReturn:
     def command() -> int:
         asked = parse(sys.argv[1:], presets, module, (running.__doc__ or "").strip())
         distributed.join(asked.hosts)
-        settings = {
-            "experiment": module,
-            "preset": asked.preset,
-            "init_from": asked.init_from,
-            "config": dataclasses.asdict(asked.config),
-        }
+        settings = run_settings(module, asked.preset, asked.config, asked.init_from)
         return loop.train(build(asked.config), asked.workdir, settings, init_from=asked.init_from)
 
     sys.exit(guarded(command))
+
+
+def run_settings(module: str, preset: str, config: Config, init_from: str | None = None) -> dict[str, Any]:
+    """What a run folder says of its run, for `loop.train`."""
+    return {
+        "experiment": module,
+        "preset": preset,
+        "init_from": init_from,
+        "config": dataclasses.asdict(config),
+    }
 
 
 def restore_config(default: Config, values: Mapping[str, Any]) -> Config:

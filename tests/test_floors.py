@@ -31,7 +31,7 @@ FLOORS = (
     ("ssl_jax.autoencoding",),
     ("ssl_jax.cli",),
     ("ssl_jax.runs",),
-    ("ssl_jax.language_models",),
+    ("ssl_jax.image_coding", "ssl_jax.language_models"),
     ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate"),
     ("experiments",),
 )

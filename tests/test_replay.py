@@ -8,6 +8,7 @@ from etils import epath
 
 from experiments import minimal
 from ssl_jax import replay
+from ssl_jax.cli import run_settings
 from ssl_jax.errors import UserError
 from ssl_jax.training import loop
 from ssl_jax.training.experiment import TrainConfig
@@ -19,12 +20,7 @@ def run(tmp_path_factory):
     folder = epath.Path(tmp_path_factory.mktemp("replay") / "run")
     rhythm = TrainConfig(batch_size=64, log_every=10, eval_every=20, save_every=20, keep_every=20)
     config = dataclasses.replace(minimal.PRESETS["digits"], steps=60, train=rhythm)
-    settings = {
-        "experiment": "experiments.minimal",
-        "preset": "digits",
-        "init_from": None,
-        "config": dataclasses.asdict(config),
-    }
+    settings = run_settings("experiments.minimal", "digits", config)
     assert loop.train(minimal.build(config), folder, settings) == 0
     return folder
 

@@ -1,13 +1,14 @@
 """A small run from its command to its report, and what its configuration may get wrong."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import matplotlib.image
 import pytest
 from etils import epath
 
 from experiments import gpt3_in_context
+from ssl_jax.cli import run_settings
 from ssl_jax.data.functions import split_of
 from ssl_jax.errors import UserError
 from ssl_jax.training import loop, metrics
@@ -32,8 +33,8 @@ SMALL = replace(
 
 def test_a_small_run(tmp_path, capsys):
     folder = epath.Path(tmp_path / "run")
-    settings = {"experiment": "experiments.gpt3_in_context", "preset": "tiny", "init_from": None}
-    assert loop.train(gpt3_in_context.build(SMALL), folder, settings | {"config": asdict(SMALL)}) == 0
+    settings = run_settings("experiments.gpt3_in_context", "tiny", SMALL)
+    assert loop.train(gpt3_in_context.build(SMALL), folder, settings) == 0
     said = capsys.readouterr().out
     for curve in (
         "substitution, new queries (chance 25.0%)",

@@ -1,7 +1,7 @@
 """Probes on a finished run, over its checkpoints, and fine-tuning that starts from it."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import jax
 import matplotlib.image
@@ -10,6 +10,7 @@ import pytest
 from etils import epath
 
 from experiments import image_classifier, linear_eval, simclr
+from ssl_jax.cli import run_settings
 from ssl_jax.errors import UserError
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
@@ -42,12 +43,7 @@ def run(tmp_path_factory):
     config = tiny(simclr.PRESETS["digits"], 4)
     views = tuple(replace(view, rotate=0.0, jitter=0.0) for view in config.views)
     config = replace(config, views=views, projector=MlpConfig(hidden=(16,), features=8))
-    settings = {
-        "experiment": "experiments.simclr",
-        "preset": "digits",
-        "init_from": None,
-        "config": asdict(config),
-    }
+    settings = run_settings("experiments.simclr", "digits", config)
     assert loop.train(simclr.build(config), epath.Path(folder), settings) == 0
     return folder
 

@@ -12,8 +12,9 @@ from etils import epath
 
 from experiments import compression, vqvae
 from experiments.vqvae_prior import PRESETS, Config, build
-from ssl_jax.cli import restore_config
+from ssl_jax.cli import restore_config, run_settings
 from ssl_jax.errors import UserError
+from ssl_jax.image_coding import ALONE
 from ssl_jax.methods.code_prior import PriorConfig
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
@@ -41,8 +42,7 @@ def tiny():
 
 
 def settings(config):
-    values = dataclasses.asdict(config)
-    return {"experiment": "experiments.vqvae_prior", "preset": "digits", "init_from": None, "config": values}
+    return run_settings("experiments.vqvae_prior", "digits", config)
 
 
 @pytest.fixture(scope="module")
@@ -90,27 +90,41 @@ def test_runs_that_cannot_be(trained, tmp_path):
         experiment.frozen(epath.Path(tmp_path))
 
 
-def test_images_as_files_of_codes(trained, capsys):
-    assert compression.main([str(trained), "--images", "20"]) == 0
-    assert "20 images of 16 of 8 codes" in capsys.readouterr().out
-    folder = trained / "compression"
-    rates = json.loads((folder / "rates.json").read_text())
+def test_images_as_files_of_codes(trained, command, tmp_path):
+    code, out, error = command("compression", trained, "--images=20", f"--workdir={tmp_path}")
+    assert (code, error) == (0, "")
+    assert "20 images of 16 of 8 codes" in out
+    rates = json.loads((tmp_path / "rates.json").read_text())
     (together,), (alone,) = rates["codes, one file"], rates["codes, a file each"]
-    assert together["bits"] == 8 * (folder / "codes.sjc").stat().length / (20 * 64)
-    sizes = [(folder / f"image-{i}.sjc").stat().length for i in range(compression.ALONE)]
-    assert alone["bits"] == 8 * sum(sizes) / (compression.ALONE * 64)
+    assert together["bits"] == 8 * (tmp_path / "files-1" / "codes.sjc").stat().st_size / (20 * 64)
+    sizes = [(tmp_path / "files-1" / f"image-{i}.sjc").stat().st_size for i in range(ALONE)]
+    assert alone["bits"] == 8 * sum(sizes) / (ALONE * 64)
     assert len(rates["JPEG"]) == len(rates["WebP"])
     for name in ("psnr", "ssim", "rebuilt"):
-        assert matplotlib.image.imread(folder / "plots" / f"{name}.png")[..., :3].std() > 0.03
+        assert matplotlib.image.imread(tmp_path / "plots" / f"{name}.png")[..., :3].std() > 0.03
 
 
-def test_what_cannot_be_compressed(trained):
-    with pytest.raises(UserError, match="no run: name at least one"):
-        compression.main([])
-    with pytest.raises(
-        UserError, match=r"run of experiments\.vqvae; expected one of experiments\.vqvae_prior"
-    ):
-        compression.main([str(trained / "vqvae")])
+def test_compression_trains_its_own_runs(monkeypatch, tmp_path):
+    """One for each number of codes, once; the same command again trains nothing."""
+    monkeypatch.setitem(PRESETS, "digits", tiny())
+    arguments = compression.Arguments(codes=(4, 8), images=20, workdir=str(tmp_path))
+    times = []
+    for _ in range(2):
+        assert compression.compress(arguments) == 0
+        times.append({file: file.stat().st_mtime_ns for file in tmp_path.glob("run-*/checkpoints/2")})
+    assert {file.parts[-3] for file in times[0]} == {"run-4", "run-8"}
+    assert times[0] == times[1]
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    assert len(rates["codes, one file"]) == 2
+
+
+def test_what_cannot_be_compressed(trained, refused, tmp_path):
+    where = f"--workdir={tmp_path}"
+    assert "no run: name at least one" in refused("compression", "--codes", where)
+    assert "unknown preset 'minst'. Did you mean mnist?" in refused("compression", "--preset=minst", where)
+    named = "run of experiments.vqvae; expected one of experiments.vqvae_prior"
+    assert named in refused("compression", trained / "vqvae", where)
+    assert "not a run folder" in refused("compression", tmp_path / "absent", where)
 
 
 @pytest.mark.parametrize("preset", ["digits", "cifar10", "imagenet"])
