@@ -14,12 +14,14 @@ class Case(NamedTuple):
     steps: int
     kills: int = 1
     """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
+    stage: str = ""
+    """Folder, within the run's, of what is trained first; the random kills are then in there."""
 
 
-def rhythm(every: int) -> list[object]:
+def rhythm(every: int, section: str = "train") -> list[object]:
     """Logs all steps, evaluates and saves on the given interval."""
     names = ("eval_every", "save_every", "keep_every")
-    return ["--train.log_every", 1, *(word for name in names for word in (f"--train.{name}", every))]
+    return [f"--{section}.log_every", 1, *(word for name in names for word in (f"--{section}.{name}", every))]
 
 
 def corpus(folder: Path) -> Path:
@@ -87,10 +89,21 @@ def vqvae(folder: Path) -> list[object]:
     return [*network, *codes, *length, *rhythm(10)]
 
 
-def denoising_autoencoder(folder: Path) -> list[object]:
-    """Digits with noise of every kind in codes of eight."""
+def coding(folder: Path) -> list[object]:
+    """Digits in small autoencoders, with small probes at the end."""
     length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
-    return ["--code_size", 8, *length, *rhythm(10)]
+    return ["--network.hidden", 16, *length, *rhythm(10)]
+
+
+def vqvae_prior(folder: Path) -> list[object]:
+    """A prior of one layer with dropout, over the codes of a VQ-VAE that is trained first; images drawn of it."""
+    network = ["--vqvae.network.width", 8, "--vqvae.network.residual_width", 4]
+    codes = ["--vqvae.codebook.codes", 8, "--vqvae.codebook.width", 4, "--vqvae.codebook.kmeans", 2]
+    first = ["--vqvae.steps", 40, "--vqvae.schedule.warmup_steps", 5, "--vqvae.train.batch_size", 32]
+    first += ["--vqvae.probe_examples", 60]
+    prior = ["--prior.layers", 1, "--prior.width", 16, "--prior.heads", 2]
+    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32]
+    return [*network, *codes, *first, *prior, *length, *rhythm(10), *rhythm(10, "vqvae.train")]
 
 
 CASES = {
@@ -100,5 +113,11 @@ CASES = {
     "bart": Case("experiments.bart", bart, 40, kills=0),
     "byol": Case("experiments.byol", byol, 40, kills=0),
     "vqvae": Case("experiments.vqvae", vqvae, 40, kills=0),
-    "denoising_autoencoder": Case("experiments.denoising_autoencoder", denoising_autoencoder, 40, kills=0),
+    "vqvae_prior": Case("experiments.vqvae_prior", vqvae_prior, 40, stage="vqvae"),
+    "denoising_autoencoder": Case("experiments.denoising_autoencoder", coding, 40, kills=0),
+    "vae": Case("experiments.vae", coding, 40, kills=0),
+    "discrete_autoencoder": Case("experiments.discrete_autoencoder", coding, 40, kills=0),
+    "anomaly_detection": Case(
+        "experiments.anomaly_detection", lambda folder: [*coding(folder), "--normal", 0], 40, kills=0
+    ),
 }

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import minimal, simclr
+from experiments import minimal, simclr, vae, vqvae
 from ssl_jax.data.loading import training_batches
 from ssl_jax.data.next_token import batch_shapes
 from ssl_jax.data.packing import lay_out
@@ -24,7 +24,10 @@ from ssl_jax.image_pretraining import two
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.models.bert import BertConfig
+from ssl_jax.models.codebook import CodebookConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
@@ -52,6 +55,8 @@ PAIRS = (
     ("minimal", "data"),
     ("minimal", "fsdp"),
     ("simclr", "data"),
+    ("vae", "data"),
+    ("vqvae", "data"),
 )
 
 
@@ -147,11 +152,42 @@ def crops() -> Experiment:
     )
 
 
+def codes_of_digits() -> Experiment:
+    """A VQ-VAE: k-means on the first global batch, averages of codes over every one after it, and restarts."""
+    config = vqvae.PRESETS["digits"]
+    return vqvae.build(
+        dataclasses.replace(
+            config,
+            steps=STEPS,
+            codebook=CodebookConfig(codes=16, width=4, kmeans=3, restart_below=0.3),
+            network=ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4),
+            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
+            train=TrainConfig(batch_size=32),
+        )
+    )
+
+
+def drawn_digits() -> Experiment:
+    """A VAE: draws of pixels and of codes, the same wherever an image is."""
+    config = vae.PRESETS["digits"]
+    return vae.build(
+        dataclasses.replace(
+            config,
+            steps=STEPS,
+            network=AutoencoderConfig(hidden=(32,)),
+            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
+            train=TrainConfig(batch_size=32),
+        )
+    )
+
+
 EXPERIMENTS = {
     "bert": bert,
     "gpt2": gpt2,
     "minimal": lambda: minimal.build(minimal.Config(steps=STEPS)),
     "simclr": crops,
+    "vae": drawn_digits,
+    "vqvae": codes_of_digits,
 }
 
 

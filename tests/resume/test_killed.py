@@ -36,7 +36,7 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     chance = random.Random(name)
     for step in sorted(chance.sample(range(1, case.steps // 2), case.kills)):
         process = start()
-        processes.wait_until(process, lambda step=step: processes.last_step(folder) >= step)
+        processes.wait_until(process, lambda step=step: processes.last_step(folder / case.stage) >= step)
         process.kill()
         assert processes.finish(process)[0] == -signal.SIGKILL
 
@@ -64,4 +64,5 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert f"continuing at step {stopped} " in out
     assert processes.log(folder) == wanted
     assert samples(folder) == samples(tmp_path / "undisturbed")
+    assert processes.log(folder / case.stage) == processes.log(tmp_path / "undisturbed" / case.stage)
     assert not list((folder / "checkpoints").glob("*tmp*"))
