@@ -17,7 +17,7 @@ beside k-means of the pixels; which images switch which bit; and probes of all c
     k-means, 10 centres    0.0394             3.3            81 %                   0.78
 
 A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre,
-and no better: on MNIST, after 800 steps, 44 % of the images are right, and 51 % by k-means. Without gumbel.balance four
+and no better: on MNIST, after 800 steps, 44 % of the images are right, and 51 % by k-means. Without --balance four
 of ten classes are left in use for the digits, and 44 % are right.
 """
 
@@ -52,6 +52,9 @@ class Config(ImageAutoencoding):
     classes: int = 10
     """Of the one-hot code; 0 for none."""
     gumbel: GumbelConfig = field(default_factory=GumbelConfig)
+    balance: float = 0.01
+    """Weight of what keeps all classes and both values of each bit in use: the nats that their mean probabilities over
+    a batch lack of an even use. 0: off."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +64,8 @@ class Config(ImageAutoencoding):
             )
         for size in self.sizes.values():
             check_code_size(size)
+        if not self.balance >= 0:
+            raise UserError(f"balance {self.balance} must be 0 (off) or more.")
         if self.classes == 1:
             raise UserError("classes 1: a code of one class tells nothing; give 2 or more, or 0 for none.")
 
@@ -89,6 +94,7 @@ def build(config: Config) -> Experiment:
         channels=config.data.channels,
         steps=config.steps,
         gumbel=config.gumbel,
+        balance=config.balance,
         centre=config.centre,
         objective=config.objective,
     )

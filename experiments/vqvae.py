@@ -12,11 +12,11 @@ The report at the end says how many codes held-out images use, and draws what is
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ssl_jax.autoencoding import ImageTask, wire_images
 from ssl_jax.cli import main
 from ssl_jax.codes_report import report_codes
-from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.data.images import ImageConfig
 from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import image_data
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
 from ssl_jax.methods.quantizing import (
     LookupFreeConfig,
@@ -29,22 +29,14 @@ from ssl_jax.methods.quantizing import (
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantizers import FsqConfig
-from ssl_jax.training.experiment import Experiment, Phase, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.schedules import ScheduleConfig
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ImageTask):
     """VQ-VAE, its first stage: the codes."""
 
-    steps: int = 2000
-    """Length of training."""
-    size: int = 8
-    """Height and width that images are brought to."""
-    centre: float = 1.0
-    """Share of the shorter side that is seen, in the middle."""
     variance: float = 0.141
     """Of the data's pixels in [0, 1]; the squared error is divided by it."""
     quantizer: Literal["ema", "gradient", "fsq", "lookup_free"] = "ema"
@@ -61,23 +53,9 @@ class Config:
     )
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the network's computation."""
-    probe_examples: int = 10_000
-    """Labelled images that the probes at the end of the run are fitted to, at most."""
-    data: ImageConfig = field(default_factory=ImageConfig)
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
-    )
-    schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(learning_rate=1e-3, warmup_steps=100, decay="cosine")
-    )
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
-    )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
     def __post_init__(self) -> None:
-        if self.size < 1 or not 0 < self.centre <= 1:
-            raise UserError(f"size {self.size} must be at least 1, and centre {self.centre} from 0 to 1.")
+        super().__post_init__()
         if not self.variance > 0 or self.commitment < 0:
             raise UserError(
                 f"variance {self.variance} must be above 0 (1 leaves the error as it is), and commitment "
@@ -163,18 +141,11 @@ def make_autoencoder(config: Config) -> QuantizedAutoencoder:
 def build(config: Config) -> Experiment:
     """Method, data and optimiser, wired."""
     made = make_autoencoder(config)
-    schedule = make_schedule(config.schedule, config.steps)
-    batch_size = config.train.batch_size
-    return Experiment(
-        method=made.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(Phase(config.steps, batch_shapes(config.data, batch_size), work=("images", batch_size)),),
-        open_data=lambda folder: image_data(config.data, classes=0, seed=config.train.seed),
+    return wire_images(
+        config,
+        made.method,
         evaluate=made.evaluate,
         represent=made.represent,
-        schedules={"learning_rate": schedule},
         headline=("loss", "error", "perplexity"),
         report=lambda report: report_codes(
             report, made, probe_examples=config.probe_examples, seed=config.train.seed

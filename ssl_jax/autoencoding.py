@@ -17,10 +17,13 @@ from ssl_jax.training.sharding import MeshConfig
 
 LARGEST_CODE = 2**16
 
+ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+"""Gradients of a mean over pixels are small, and so must be what is added to their size."""
+
 
 @dataclass(frozen=True)
-class ImageCoding:
-    """What becomes a code and an image again; the defaults are those of the embedded digits."""
+class ImageTask:
+    """Images of one size, and how long and how something is learnt of them; the defaults are those of the digits."""
 
     steps: int = 2000
     """Length of training."""
@@ -31,10 +34,13 @@ class ImageCoding:
     probe_examples: int = 10_000
     """Labelled images that the probes at the end of the run are fitted to, at most."""
     data: ImageConfig = field(default_factory=ImageConfig)
-    network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: ADAM)
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=1e-3, warmup_steps=100, decay="cosine")
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
+    )
     mesh: MeshConfig = field(default_factory=MeshConfig)
 
     def __post_init__(self) -> None:
@@ -42,12 +48,22 @@ class ImageCoding:
             raise UserError(f"size {self.size} must be at least 1 pixel; MNIST has 28.")
         if not 0 < self.centre <= 1:
             raise UserError(f"centre {self.centre} must be above 0 and at most 1, the whole shorter side.")
-        self.network.check(self.shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of an image as the autoencoder sees it: height, width, channels."""
+        """Of an image as it is seen: height, width, channels."""
         return self.size, self.size, self.data.channels
+
+
+@dataclass(frozen=True)
+class ImageCoding(ImageTask):
+    """What becomes a code and an image again."""
+
+    network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.network.check(self.shape)
 
 
 @dataclass(frozen=True)
@@ -59,14 +75,10 @@ class ImageAutoencoding(ImageCoding):
     Vincent et al. 2008 do. Errors are reported as squares either way."""
 
 
-ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
-"""Gradients of a mean over pixels are small, and so must be what is added to their size."""
-
 DIGITS = ImageCoding(
     network=AutoencoderConfig(hidden=(512,)),
     optimizer=replace(ADAM, weight_decay=0.3),
     schedule=ScheduleConfig(learning_rate=4e-3, warmup_steps=100, decay="cosine"),
-    train=TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500),
 )
 """scikit-learn's 1,797 digits of 8x8 pixels: offline, minutes. So few images want a strong weight decay."""
 
@@ -152,7 +164,7 @@ def wire(
 
 
 def wire_images(
-    config: ImageCoding,
+    config: ImageTask,
     method: Method,
     *,
     evaluate: Evaluate,
@@ -160,7 +172,7 @@ def wire_images(
     headline: tuple[str, ...],
     report: Callable[[Report], None],
 ) -> Experiment:
-    """The experiment of any method that codes images: data, optimiser and phase."""
+    """The experiment of any method on images as they are: data, optimiser and phase."""
     schedule = make_schedule(config.schedule, config.steps)
     batch_size, seed = config.train.batch_size, config.train.seed
     return Experiment(

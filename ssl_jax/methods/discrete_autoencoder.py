@@ -4,9 +4,10 @@
 - binary: each bit is drawn with the probability that the encoder gives it, and passes the gradient of the probability
   (arXiv:1308.3432); a trained encoder gives the likelier value.
 - one_hot: a class is drawn by Gumbel-softmax (arXiv:1611.01144), one-hot on the way to the decoder, with the gradient
-  of the soft draw, whose temperature falls from step to step; a trained encoder gives the likeliest class. What keeps
-  all classes in use is a reward for classes that are even over a batch (regularised information maximisation, Krause,
-  Perona & Gomes 2010).
+  of the soft draw, whose temperature falls from step to step; a trained encoder gives the likeliest class.
+
+What keeps all classes and both values of each bit in use is a reward for those that are even over a batch (regularised
+information maximisation, Krause, Perona & Gomes 2010).
 """
 
 from collections.abc import Mapping
@@ -39,8 +40,6 @@ class GumbelConfig:
     """Of the first step; draws are soft, and their gradient is steady."""
     last_temperature: float = 0.5
     """Of the last step, reached by equal factors; the gradient is nearer to that of the draw itself, and noisier."""
-    balance: float = 0.01
-    """Weight of the entropy, in nats, that the mean probabilities of a batch lack of an even use of all classes."""
 
     def __post_init__(self) -> None:
         if not 0 < self.last_temperature <= self.first_temperature:
@@ -48,8 +47,6 @@ class GumbelConfig:
                 f"gumbel.last_temperature {self.last_temperature} must be above 0 and at most "
                 f"gumbel.first_temperature {self.first_temperature}."
             )
-        if not self.balance >= 0:
-            raise UserError(f"gumbel.balance {self.balance} must be 0 (off) or more.")
 
 
 def temperature_at(step: jax.Array | int, config: GumbelConfig, steps: int) -> jax.Array:
@@ -87,6 +84,7 @@ def discrete_autoencoders(
     channels: int,
     steps: int,
     gumbel: GumbelConfig,
+    balance: float,
     centre: float = 1.0,
     objective: Objective = "squared_error",
 ) -> DiscreteFamily:
@@ -96,6 +94,8 @@ def discrete_autoencoders(
       sizes: by kind, the numbers, bits or classes of the code.
       size: height and width that images are brought to. centre: the share of the shorter side that is seen.
       steps: over which the temperature falls. objective: what is minimised.
+      balance: weight of the entropy, in nats, that the mean probabilities of a batch lack of an even use of all
+        classes, and of both values of a bit.
     """
     shape = (size, size, channels)
     networks = {kind: Autoencoder(network, width, shape) for kind, width in sizes.items()}
@@ -132,7 +132,7 @@ def discrete_autoencoders(
         params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
     ) -> tuple[dict[str, Mean], Aux]:
         images, weights = see(batch), example_weights(batch)
-        codes, balance = {}, {}
+        codes, uneven = {}, {}
         for kind in sizes:
             logits = logits_of(kind, params, images)
             # One key for all: each is drawn as if it were alone.
@@ -141,11 +141,14 @@ def discrete_autoencoders(
                     codes[kind] = logits
                 case "binary":
                     codes[kind] = bernoulli_bits(logits, rng)
+                    uneven[kind] = jax.nn.sigmoid(jnp.stack([-logits, logits], -1))
                 case "one_hot":
                     codes[kind] = gumbel_softmax(rng, logits, extras["temperature"], hard=True)
-                    balance["balance_loss"] = scaled(gumbel.balance, imbalance(logits, weights))
+                    uneven[kind] = jax.nn.softmax(logits, -1)
         losses, watched = figures(params, images, codes, weights)
-        return losses | balance, Aux(watched, extras)
+        for kind, probabilities in uneven.items():
+            losses[f"{kind}_balance_loss"] = scaled(balance, imbalance(probabilities, weights))
+        return losses, Aux(watched, extras)
 
     def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
         return {**extras, "temperature": temperature_at(step + 1, gumbel, steps)}
@@ -188,17 +191,17 @@ def discrete_autoencoders(
     return DiscreteFamily(family, logits, decode)
 
 
-def imbalance(logits: jax.Array, weights: jax.Array) -> Mean:
-    """log K minus the entropy of the mean probabilities of a batch, nats: 0 if all classes are likely alike.
+def imbalance(probabilities: jax.Array, weights: jax.Array) -> Mean:
+    """log K minus the entropy of the mean probabilities of a batch, nats: 0 if all K outcomes are likely alike.
 
     Args:
-      logits: [batch, classes]. weights: [batch], 0 for what does not count.
+      probabilities: [batch, ..., K]; the mean over the axes between. weights: [batch], 0 for what does not count.
 
     Example:
-      >>> total, weight = imbalance(jnp.array([[9.0, 0.0], [0.0, 9.0]]), jnp.ones(2))
+      >>> total, weight = imbalance(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.ones(2))
       >>> print(round(float(total / weight), 4))
       0.0
     """
     total = weights.sum()
-    mean = (jax.nn.softmax(logits, -1) * weights[:, None]).sum(0) / jnp.where(total > 0, total, 1)
-    return (np.log(logits.shape[-1]) - entropy(mean)) * total, total
+    mean = jnp.tensordot(weights, probabilities, 1) / jnp.where(total > 0, total, 1)
+    return (np.log(mean.shape[-1]) - entropy(mean)).mean() * total, total

@@ -128,6 +128,7 @@ def test_a_plane_of_codes_has_the_quantiles_of_the_prior():
         (vae, {"importance_samples": 0}, "importance_samples 0 must be at least 1"),
         (vae, {"network": vae.AutoencoderConfig(code="sigmoid")}, "network.code sigmoid"),
         (discrete_autoencoder, {"classes": 1}, "classes 1: a code of one class"),
+        (discrete_autoencoder, {"balance": -1.0}, "balance -1.0 must be 0"),
         (discrete_autoencoder, {"bits": -1}, "a code of size -1"),
         (discrete_autoencoder, {"numbers": 0, "bits": 0, "classes": 0}, "are all 0; give at least one"),
     ],

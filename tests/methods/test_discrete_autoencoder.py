@@ -22,7 +22,7 @@ from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, rep
 from ssl_jax.training.step import objective
 
 SIZES = {"real": 3, "binary": 5, "one_hot": 4}
-GUMBEL = GumbelConfig(first_temperature=2.0, last_temperature=0.5, balance=0.3)
+GUMBEL = GumbelConfig(first_temperature=2.0, last_temperature=0.5)
 RNG = jax.random.key(3)
 MADE = discrete_autoencoders(
     SIZES,
@@ -31,6 +31,7 @@ MADE = discrete_autoencoders(
     channels=1,
     steps=5,
     gumbel=GUMBEL,
+    balance=0.3,
     objective="cross_entropy",
 )
 
@@ -132,9 +133,13 @@ def test_training_is_of_drawn_bits_and_classes():
     values = wanted(params, codes)
     odds = np.exp(np.float64(logits["one_hot"][:24]))
     mean = (odds / odds.sum(-1, keepdims=True)).mean(0)
-    values["balance_loss"] = 0.3 * 24 * (np.log(4) + (mean * np.log(mean)).sum())
+    values["one_hot_balance_loss"] = 0.3 * 24 * (np.log(4) + (mean * np.log(mean)).sum())
+    ones = (1 / (1 + np.exp(-np.float64(logits["binary"][:24])))).mean(0)
+    lack = np.log(2) + ones * np.log(ones) + (1 - ones) * np.log(1 - ones)
+    values["binary_balance_loss"] = 0.3 * 24 * lack.mean()
     assert (losses | metrics).keys() == values.keys()
-    assert losses.keys() == {"balance_loss", *(f"{kind}_cross_entropy" for kind in SIZES)}
+    balances = {"one_hot_balance_loss", "binary_balance_loss"}
+    assert losses.keys() == balances | {f"{kind}_cross_entropy" for kind in SIZES}
     for name, value in values.items():
         assert float((losses | metrics)[name][0]) == pytest.approx(value, rel=1e-4), name
 
@@ -168,12 +173,12 @@ def test_temperature_falls_from_first_to_last():
 
 
 def test_balance_is_zero_for_even_classes_and_largest_for_one():
-    ones = jnp.ones(4)
-    assert float(imbalance(jnp.zeros((4, 3)), ones)[0]) == pytest.approx(0, abs=1e-6)
-    assert float(imbalance(jnp.tile(jnp.array([[50.0, 0, 0]]), (4, 1)), ones)[0] / 4) == pytest.approx(
-        np.log(3)
-    )
-    assert np.isfinite(imbalance(jnp.ones((4, 3)), jnp.zeros(4))[0])
+    ones = jnp.ones(3)
+    assert float(imbalance(jnp.eye(3), ones)[0]) == pytest.approx(0, abs=1e-6)
+    always = jnp.tile(jnp.array([1.0, 0, 0]), (3, 1))
+    assert float(imbalance(always, ones)[0] / 3) == pytest.approx(np.log(3))
+    assert float(imbalance(jnp.stack([jnp.eye(3), always], 1), ones)[0] / 3) == pytest.approx(np.log(3) / 2)
+    assert np.isfinite(imbalance(always, jnp.zeros(3))[0])
 
 
 def test_examples_in_docstrings():
@@ -187,5 +192,3 @@ def test_settings_that_cannot_be():
         GumbelConfig(last_temperature=2.0)
     with pytest.raises(UserError, match=r"gumbel.last_temperature 0"):
         GumbelConfig(last_temperature=0)
-    with pytest.raises(UserError, match=r"gumbel.balance -1"):
-        GumbelConfig(balance=-1)
