@@ -72,10 +72,14 @@ class Canvas:
         image = _flatten(image, self.mode)
         if (size := self.shrunk(image.size)) != image.size:
             image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
-        pixels = np.zeros((self.size, self.size, self.channels), np.uint8)
-        pixels[: image.height, : image.width] = np.asarray(image).reshape(image.height, image.width, -1)
-        extent = np.array([image.height, image.width], np.int32)
-        return {"image": pixels, "extent": extent, "label": np.int32(label)}
+        return self.place(np.asarray(image).reshape(image.height, image.width, -1), label)
+
+    def place(self, pixels: np.ndarray, label: int = UNLABELLED) -> Example:
+        """The example of uint8 pixels `[height, width, channels]` that fit as they are."""
+        height, width, _ = pixels.shape
+        image = np.zeros((self.size, self.size, self.channels), np.uint8)
+        image[:height, :width] = pixels
+        return {"image": image, "extent": np.array([height, width], np.int32), "label": np.int32(label)}
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
@@ -103,8 +107,9 @@ class ImageArrays:
         self, name: str, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], canvas: Canvas
     ) -> None:
         self.name, self.classes = name, classes
-        self._images = images[..., 0] if images.shape[-1] == 1 else images
-        self._labels, self._canvas = labels, canvas
+        self._images, self._labels, self._canvas = images, labels, canvas
+        # Small pictures are asked for faster than Pillow makes them.
+        self._fit_as_they_are = max(images.shape[1:3]) <= canvas.size and images.shape[-1] == canvas.channels
         digest = hashlib.sha256(repr((images.shape, classes)).encode())
         for array in (images, labels.astype(np.int32)):
             digest.update(np.ascontiguousarray(array))
@@ -114,7 +119,10 @@ class ImageArrays:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Example:
-        return self._canvas.fit(Image.fromarray(self._images[index]), self._labels[index])
+        pixels, label = self._images[index], self._labels[index]
+        if self._fit_as_they_are:
+            return self._canvas.place(pixels, label)
+        return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
 
     def split(self, share: float) -> tuple[ImageSource, ImageSource]:
         """Holds out a random share, since arrays are often sorted by label."""

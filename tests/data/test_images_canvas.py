@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from ssl_jax.data.encoded_images import decode
-from ssl_jax.data.image_source import Canvas
+from ssl_jax.data.image_source import Canvas, ImageArrays
 
 RNG = np.random.default_rng(0)
 LUMA = [0.299, 0.587, 0.114]  # ITU-R 601
@@ -153,3 +153,16 @@ def test_pictures_stand_upright(format, orientation):
     small = picture(decode(data, Canvas(12, 3), 0))
     reference = np.asarray(upright.resize((12, 8) if orientation < 5 else (8, 12), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(small.astype(int), reference, atol=6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("canvas", [Canvas(9, 1), Canvas(12, 3), Canvas(4, 1), Canvas(4, 3)])
+def test_pictures_in_memory_are_like_those_of_pillow(canvas, channels):
+    """Whether they fit the canvas as they are or have to be converted."""
+    pixels = scene(5, 9, channels)
+    source = ImageArrays("scenes", pixels[None], np.array([4]), ("a",) * 5, canvas)
+    wanted = canvas.fit(Image.fromarray(pixels[..., 0] if channels == 1 else pixels), 4)
+    assert source[0].keys() == wanted.keys()
+    for name, values in source[0].items():
+        np.testing.assert_array_equal(values, wanted[name])
+        assert values.dtype == wanted[name].dtype
