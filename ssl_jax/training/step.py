@@ -108,8 +108,8 @@ def make_train_step(
 ) -> TrainStep:
     """The pure function `(state, batch) -> (state, bad_step)`, to be compiled by the caller.
 
-    A step whose loss, gradient or update is not finite changes neither parameters nor optimiser nor extras; it records
-    itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. `bad_step` is
+    A step whose loss, gradient or new parameters are not finite changes neither parameters nor optimiser nor extras; it
+    records itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. `bad_step` is
     returned a second time, so that it can be looked at when the state has been donated to the next step.
     """
 
@@ -122,7 +122,8 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         extras = method.after_update(params, extras, step)
 
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
+        # The parameters tell of their updates, which then need not be in memory.
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(params))
         sound = finite & (state.bad_step == 0)
         one = jnp.ones(())
         metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}
