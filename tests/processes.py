@@ -39,10 +39,11 @@ def environment(devices: int = 1, *, cache: bool = True) -> dict[str, str]:
 
 
 def start(
-    module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1, cache: bool = True
+    module: str, arguments: Sequence[object], folder: Path | None, *, devices: int = 1, cache: bool = True
 ) -> subprocess.Popen:
-    """`python -m module arguments --workdir folder`, in the background."""
-    command = [sys.executable, "-m", module, *map(str, arguments), "--workdir", str(folder)]
+    """`python -m module arguments --workdir folder`, in the background; a tool has no such folder."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    command += ["--workdir", str(folder)] if folder else []
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command,
@@ -65,7 +66,12 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 
 def run(
-    module: str, arguments: Sequence[object], folder: Path, *, devices: int = 1, cache: bool = True
+    module: str,
+    arguments: Sequence[object],
+    folder: Path | None = None,
+    *,
+    devices: int = 1,
+    cache: bool = True,
 ) -> tuple[int, str, str]:
     """The same in the foreground."""
     return finish(start(module, arguments, folder, devices=devices, cache=cache))

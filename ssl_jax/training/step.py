@@ -109,8 +109,8 @@ def make_train_step(
     """The pure function `(state, batch) -> (state, bad_step)`, to be compiled by the caller.
 
     A step whose loss, gradient or new parameters are not finite changes neither parameters nor optimiser nor extras; it
-    records itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. `bad_step` is
-    returned a second time, so that it can be looked at when the state has been donated to the next step.
+    records itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it.
+    `bad_step` is returned a second time, so that it can be looked at when the state has been donated to the next step.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:

@@ -1,6 +1,10 @@
-"""A run that is killed, at any moment, and started again has the log and the samples of a run that was not."""
+"""A run that is killed, at any moment, and started again has the log and the samples of a run that was not.
+
+Its checkpoints give its curves again.
+"""
 
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -66,3 +70,10 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert samples(folder) == samples(tmp_path / "undisturbed")
     assert processes.log(folder / case.stage) == processes.log(tmp_path / "undisturbed" / case.stage)
     assert not list((folder / "checkpoints").glob("*tmp*"))
+
+    code, out, err = processes.run("ssl_jax.replay", [folder])
+    assert (code, err) == (0, ""), out
+    evaluations = [line for line in wanted if "split" in line]
+    equal, of = re.search(r"(\d+) of (\d+) figures equal", out).groups()
+    assert equal == of
+    assert int(of) >= len(evaluations)
