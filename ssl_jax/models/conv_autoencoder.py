@@ -65,26 +65,34 @@ class ConvConfig:
 
 
 class Convolution(nn.Module):
-    """A convolution with a bias, or the transpose of one, whose kernel starts with variance 2 / fan-in."""
+    """A convolution with a bias, or the transpose of one.
+
+    The kernel starts with variance 2 / fan-in, or `blank`, with zeros.
+    """
 
     features: int
     size: int
     stride: int = 1
     transposed: bool = False
+    blank: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         axes = x.ndim - 2
         window = (self.size,) * axes
-        he = nn.initializers.variance_scaling
+
+        def he(factor: float = 1.0, **axes: int) -> nn.initializers.Initializer:
+            if self.blank:
+                return nn.initializers.zeros
+            return nn.initializers.variance_scaling(2.0 * factor, "fan_in", "truncated_normal", **axes)
+
         if self.transposed:
             # Of the kernel's size ** axes products, an output is the sum of one in stride ** axes.
-            init = he(2.0 * self.stride**axes, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2)
+            init = he(self.stride**axes, in_axis=-1, out_axis=-2)
             kernel = self.param("kernel", init, (*window, self.features, x.shape[-1]), jnp.float32)
             y = convolve_transposed(x, kernel, self.stride)
         else:
-            init = he(2.0, "fan_in", "truncated_normal")
-            kernel = self.param("kernel", init, (*window, x.shape[-1], self.features), jnp.float32)
+            kernel = self.param("kernel", he(), (*window, x.shape[-1], self.features), jnp.float32)
             y = convolve(x, kernel, self.stride)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return along_batch(y + bias.astype(y.dtype).reshape((1,) * (y.ndim - 1) + bias.shape))
@@ -146,7 +154,11 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The mirror image of `ConvEncoder`, from a grid of any number of channels to float32 images of `channels`."""
+    """The mirror image of `ConvEncoder`, from a grid of any number of channels to float32 images of `channels`.
+
+    The first images are blank. If they are large and left to chance, a quantiser settles on codes before these mean
+    anything: VQ-VAE's error of the digits is then twice as large to the end, and more if codes are signs.
+    """
 
     config: ConvConfig
     channels: int
@@ -158,7 +170,8 @@ class ConvDecoder(nn.Module):
         x = Convolution(c.width, 3, name="convolution")(x.astype(self.dtype))
         x = ResidualStack(c, name="residual")(x)
         for layer, stride in reversed(list(enumerate(c.strides, 1))):
-            width = c.width // 2 if layer > 1 else self.channels
-            x = Convolution(width, 2 * stride, stride, transposed=True, name=f"up{layer}")(x)
-            x = nn.relu(x) if layer > 1 else x
+            last = layer == 1
+            width = self.channels if last else c.width // 2
+            x = Convolution(width, 2 * stride, stride, transposed=True, blank=last, name=f"up{layer}")(x)
+            x = x if last else nn.relu(x)
         return x.astype(jnp.float32)
