@@ -46,7 +46,7 @@ class Arguments:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ()
     """Runs of experiments.vqvae_prior, on the same data; of each, its newest checkpoint. Without any, one is trained
     for each of `codes`, or continued."""
-    codes: tuple[int, ...] = (8, 64)
+    codes: tuple[int, ...] = (8, 32, 128)
     """In the codebooks of the runs that are trained."""
     preset: str = "digits"
     """Of experiments.vqvae_prior, for the runs that are trained."""

@@ -16,8 +16,9 @@ layers look for; and how much labels profit from their codes. Mean squared error
     salt and pepper     0.088     0.070    0.072   0.038   0.025      0.047     0.025
 
 Ten labels a class make 90 % of each denoising code, 89 % of the plain and of the untrained one, and 89 % of raw pixels,
-give or take 2: on 8x8 pixels there is no difference to be seen. The paper has units of this kind, with tied weights;
-it stacks three layers and fine-tunes them, which is not done here.
+give or take 2: on 8x8 pixels there is no difference to be seen. On MNIST there is: a linear probe of all labels finds
+92.3 % in the plain code, 92.8 to 94.4 % in the denoising ones (masking most), and 90.8 % in an untrained one. The paper
+has units of this kind, with tied weights; it stacks three layers and fine-tunes them, which is not done here.
 """
 
 from dataclasses import dataclass, field

@@ -12,13 +12,14 @@ beside k-means of the pixels; which images switch which bit; and probes of all c
     code                   error of a pixel   bits at most   accuracy of clusters   mutual information
     real, 16 numbers       0.0045             512
     PCA, 16 numbers        0.0101             512
-    binary, 16 bits        0.0183             16
+    binary, 16 bits        0.0182             16
     one-hot, 10 classes    0.0400             3.3            78 %                   0.73
     k-means, 10 centres    0.0394             3.3            81 %                   0.78
 
 A one-hot code that is to rebuild its image is k-means with an encoder in place of the search for the nearest centre,
-and no better: on MNIST, after 800 steps, 44 % of the images are right, and 51 % by k-means. Without --balance four
-of ten classes are left in use for the digits, and 44 % are right.
+and no better: on MNIST 52 % of the images are right, and 51 % by k-means, whose mutual information is higher, 0.50
+against 0.46. With --balance 0 four of ten classes are left in use for the digits, and 44 % are right; of 32 bits on
+MNIST 28 are, and the error is a twelfth larger.
 """
 
 from dataclasses import dataclass, field

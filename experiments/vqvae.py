@@ -1,12 +1,14 @@
 """VQ-VAE: an image as a grid of discrete codes (van den Oord, Vinyals & Kavukcuoglu 2017, arXiv:1711.00937).
 
-    python -m experiments.vqvae                              # offline, a minute: all 64 codes in use, perplexity 60
+    python -m experiments.vqvae                              # offline, a minute: all 64 codes in use, 22.7 dB
     python -m experiments.vqvae --quantizer fsq              # or gradient, or lookup_free
     python -m experiments.vqvae mnist --data.source DIR      # idx files, 5 minutes: 128 of 128 codes, perplexity 113
     python -m experiments.vqvae cifar10                      # the paper's settings
     python -m experiments.vqvae imagenet --workdir gs://...  # 128x128 images in 32x32 codes, as in the paper
 
-The report at the end says how many codes held-out images use, and draws what is rebuilt from them.
+The report at the end says how many codes held-out images use, and draws what is rebuilt from them. Held-out digits, 16
+codes of 64 an image, squared error of a pixel and perplexity: ema .0053 and 57, gradient .0069 and 53, fsq .0060 and 46,
+lookup_free .0112 and 57.
 """
 
 from dataclasses import dataclass, field, replace
