@@ -35,7 +35,6 @@ from typing import Literal
 import jax
 import numpy as np
 
-from ssl_jax.anomaly_report import report_anomalies
 from ssl_jax.autoencoding import CIFAR10, DIGITS, LONG_MNIST, MNIST, ImageCoding, check_code_size
 from ssl_jax.cli import main
 from ssl_jax.data.images import batch_shapes, open_images
@@ -44,6 +43,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.one_class import detectors
 from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.reports.anomalies import report_anomalies
 from ssl_jax.training.experiment import Data, Experiment, Phase
 from ssl_jax.training.optimizers import make_optimizer
 from ssl_jax.training.schedules import make_schedule

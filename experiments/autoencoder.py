@@ -33,11 +33,11 @@ from ssl_jax.autoencoding import (
     check_code_size,
     wire,
 )
-from ssl_jax.autoencoding_report import report_code_sizes
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.autoencoder import Member, autoencoders
+from ssl_jax.reports.autoencoding import report_code_sizes
 from ssl_jax.training.experiment import Experiment
 
 

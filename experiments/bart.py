@@ -25,11 +25,11 @@ import jax
 from ssl_jax.cli import main
 from ssl_jax.decoding.decoder import source_decoder
 from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
-from ssl_jax.denoising_report import Restoration
 from ssl_jax.evals.restoration import whole_text
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
+from ssl_jax.reports.denoising import Restoration
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig

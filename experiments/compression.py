@@ -33,7 +33,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import draw_rates, pillow_rates, rate_table
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.image_coding import Coded, code_images
-from ssl_jax.image_report import SHOWN
+from ssl_jax.reports.images import SHOWN
 from ssl_jax.runs import open_run
 from ssl_jax.training import loop
 from ssl_jax.training.folder import CONFIG, read_json, write_json, writing

@@ -38,7 +38,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
 from ssl_jax.models.autoencoder import AutoencoderConfig
-from ssl_jax.restoration_report import report_restoration
+from ssl_jax.reports.restoration import report_restoration
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.transforms.corruption import Corruption, gaussian, masking, salt_and_pepper
 

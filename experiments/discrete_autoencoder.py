@@ -35,10 +35,10 @@ from ssl_jax.autoencoding import (
     wire,
 )
 from ssl_jax.cli import main
-from ssl_jax.discrete_report import report_discrete
 from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.discrete_autoencoder import GumbelConfig, discrete_autoencoders
+from ssl_jax.reports.discrete import report_discrete
 from ssl_jax.training.experiment import Experiment
 
 

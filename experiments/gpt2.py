@@ -24,10 +24,10 @@ from ssl_jax.data.next_token import batch_shapes, heldout_windows, training_rows
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text
 from ssl_jax.evals.text_samples import SamplesConfig, check_samples
 from ssl_jax.hub.gpt2 import load_gpt2
-from ssl_jax.language_report import LanguageReport
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
+from ssl_jax.reports.language import LanguageReport
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule

@@ -23,7 +23,7 @@ from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
 from ssl_jax.evals.representation_report import Figures, write
-from ssl_jax.image_report import compare_seen, raw_pixels
+from ssl_jax.reports.images import compare_seen, raw_pixels
 from ssl_jax.runs import OpenedRun, open_run
 from ssl_jax.training.folder import writing
 from ssl_jax.training.representations import representations

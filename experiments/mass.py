@@ -22,11 +22,11 @@ import jax
 from ssl_jax.cli import main
 from ssl_jax.decoding.fragment import fragment_decoder
 from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
-from ssl_jax.denoising_report import Restoration
 from ssl_jax.evals.restoration import filled_fragment
 from ssl_jax.method import Batch
 from ssl_jax.methods.denoising import Noise
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
+from ssl_jax.reports.denoising import Restoration
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig

@@ -37,8 +37,8 @@ from ssl_jax.errors import UserError
 from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.variational import KlConfig, Likelihood, variational_autoencoder
 from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.reports.variational import report_variational
 from ssl_jax.training.experiment import Experiment
-from ssl_jax.variational_report import report_variational
 
 
 @dataclass(frozen=True)

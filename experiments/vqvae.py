@@ -7,8 +7,8 @@
     python -m experiments.vqvae imagenet --workdir gs://...  # 128x128 images in 32x32 codes, as in the paper
 
 The report at the end says how many codes held-out images use, and draws what is rebuilt from them. Held-out digits, 16
-codes of 64 an image, squared error of a pixel and perplexity: ema .0053 and 57, gradient .0069 and 53, fsq .0060 and 46,
-lookup_free .0112 and 57.
+codes of 64 an image, squared error of a pixel and perplexity: ema .0053 and 57, gradient .0069 and 53, fsq .0060 and
+46, lookup_free .0112 and 57.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,6 @@ from typing import Literal
 
 from ssl_jax.autoencoding import ImageTask, wire_images
 from ssl_jax.cli import main
-from ssl_jax.codes_report import report_codes
 from ssl_jax.data.images import ImageConfig
 from ssl_jax.errors import UserError
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
@@ -31,6 +30,7 @@ from ssl_jax.methods.quantizing import (
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.reports.codes import report_codes
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.schedules import ScheduleConfig
 

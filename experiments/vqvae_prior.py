@@ -26,7 +26,7 @@ from ssl_jax.image_pretraining import image_data
 from ssl_jax.method import Tree
 from ssl_jax.methods.code_prior import CodePrior, PriorConfig, code_prior
 from ssl_jax.methods.partition import TRANSFORMER
-from ssl_jax.prior_report import report_prior, sample_images
+from ssl_jax.reports.prior import report_prior, sample_images
 from ssl_jax.runs import open_run
 from ssl_jax.training import loop
 from ssl_jax.training.experiment import Experiment, Phase, TrainConfig

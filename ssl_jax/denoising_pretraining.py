@@ -6,10 +6,10 @@ from etils import epath
 
 from ssl_jax.data.passages import batch_shapes
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text, passage_rows
-from ssl_jax.denoising_report import Restoration, report_restoration, write_samples
 from ssl_jax.methods.denoising import Noise, denoising
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
+from ssl_jax.reports.denoising import Restoration, report_restoration, write_samples
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from etils import epath
 
-from ssl_jax.codes_report import find_codes
 from ssl_jax.decoding.entropy_coding import HEADER, compress, decompress, fingerprint
 from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import Rate, rate
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.code_prior import CodePrior
+from ssl_jax.reports.codes import find_codes
 from ssl_jax.runs import OpenedRun
 from ssl_jax.training.folder import writing
 from ssl_jax.training.representations import representations

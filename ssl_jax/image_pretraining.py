@@ -13,11 +13,11 @@ import jax
 from ssl_jax.data.images import ImageConfig, batch_shapes, open_images
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_figures, uniformity
-from ssl_jax.image_report import report_images
 from ssl_jax.method import Mean
 from ssl_jax.methods.image_method import ImageMethod
 from ssl_jax.methods.joint_embedding import Embedding, Network, PairLoss, TargetConfig, joint_embedding
 from ssl_jax.models.resnet import SIZES, ResNetConfig
+from ssl_jax.reports.images import report_images
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule

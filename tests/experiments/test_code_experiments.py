@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from experiments import discrete_autoencoder, vae
 from ssl_jax.evals import representation_report
-from ssl_jax.variational_report import latent_plane
+from ssl_jax.reports.variational import latent_plane
 
 MODULES = {"vae": vae, "discrete_autoencoder": discrete_autoencoder}
 PRESETS = [(name, preset) for name, module in MODULES.items() for preset in module.PRESETS]

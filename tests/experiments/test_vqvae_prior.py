@@ -18,7 +18,7 @@ from ssl_jax.image_coding import ALONE
 from ssl_jax.methods.code_prior import PriorConfig
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
-from ssl_jax.prior_report import place_shares
+from ssl_jax.reports.prior import place_shares
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 

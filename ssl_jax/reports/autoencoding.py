@@ -18,9 +18,9 @@ from ssl_jax.evals.reconstruction import (
     size_table,
 )
 from ssl_jax.evals.representation_report import DEVIATION, compare, write
-from ssl_jax.image_report import SHOWN, probed_images, some
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.methods.autoencoder import Family
+from ssl_jax.reports.images import SHOWN, probed_images, some
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.folder import write_json, writing
 

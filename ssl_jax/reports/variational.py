@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm
 
-from ssl_jax.autoencoding_report import MAPPED, PCA_NUMBERS, draw_columns
 from ssl_jax.evals.likelihood import independent_pixels, probabilistic_pca
 from ssl_jax.evals.pictures import draw_grid, draw_map
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import SHOWN, report_probes, some
 from ssl_jax.losses.variational import bits_per_dim, gaussian_kl
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.variational import LEVELS, Likelihood, Variational
+from ssl_jax.reports.autoencoding import MAPPED, PCA_NUMBERS, draw_columns
+from ssl_jax.reports.images import SHOWN, report_probes, some
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.folder import write_json, writing
 from ssl_jax.training.sharding import replicated

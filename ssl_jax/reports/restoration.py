@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from ssl_jax.autoencoding_report import draw_columns, pixels_of
 from ssl_jax.evals.first_layer import draw_first_layers
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import report_probes
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.autoencoder import Family
+from ssl_jax.reports.autoencoding import draw_columns, pixels_of
+from ssl_jax.reports.images import report_probes
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.folder import write_json, writing
 from ssl_jax.training.sharding import replicated

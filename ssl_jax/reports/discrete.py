@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from ssl_jax.autoencoding_report import draw_columns, fit_training_pca, pixels_of
 from ssl_jax.evals.clusters import Agreement, agreement, fit_kmeans, nearest_centre
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.evals.plots import draw_matrix
 from ssl_jax.evals.reconstruction import Pca, pca_rebuild
 from ssl_jax.evals.tables import aligned
-from ssl_jax.image_report import report_probes, some
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.discrete_autoencoder import DiscreteFamily
+from ssl_jax.reports.autoencoding import draw_columns, fit_training_pca, pixels_of
+from ssl_jax.reports.images import report_probes, some
 from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import write_json, writing
 from ssl_jax.training.sharding import replicated

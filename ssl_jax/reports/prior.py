@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.codes_report import find_codes
 from ssl_jax.evals.codes import code_use, draw_use
 from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.evals.tables import aligned
 from ssl_jax.methods.code_prior import CodePrior
+from ssl_jax.reports.codes import find_codes
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.folder import write_json, writing
 

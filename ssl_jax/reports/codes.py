@@ -9,9 +9,9 @@ import numpy as np
 
 from ssl_jax.evals.codes import code_use, draw_use
 from ssl_jax.evals.pictures import draw_grid
-from ssl_jax.image_report import SHOWN, report_probes
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
+from ssl_jax.reports.images import SHOWN, report_probes
 from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import write_json, writing
 
