@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import jax
@@ -136,49 +136,44 @@ def gpt2() -> Experiment:
     )
 
 
+def brief(config: Any, **changes: object) -> Any:
+    """The first steps of a preset, on small batches."""
+    return dataclasses.replace(
+        config,
+        steps=STEPS,
+        schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
+        train=TrainConfig(batch_size=32),
+        **changes,
+    )
+
+
 def crops() -> Experiment:
     """SimCLR on digits: negatives and batch statistics are of the global batch."""
     config = simclr.PRESETS["digits"]
     return simclr.build(
-        dataclasses.replace(
+        brief(
             config,
-            steps=STEPS,
             views=two(dataclasses.replace(config.views[0], rotate=0.0, jitter=0.0)),
             encoder=ResNetConfig(blocks=(1,), bottleneck=False, width=8, stem="small"),
             projector=MlpConfig(hidden=(16,), features=8),
-            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
-            train=TrainConfig(batch_size=32),
         )
     )
 
 
 def codes_of_digits() -> Experiment:
     """A VQ-VAE: k-means on the first global batch, averages of codes over every one after it, and restarts."""
-    config = vqvae.PRESETS["digits"]
     return vqvae.build(
-        dataclasses.replace(
-            config,
-            steps=STEPS,
+        brief(
+            vqvae.PRESETS["digits"],
             codebook=CodebookConfig(codes=16, width=4, kmeans=3, restart_below=0.3),
             network=ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4),
-            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
-            train=TrainConfig(batch_size=32),
         )
     )
 
 
 def drawn_digits() -> Experiment:
     """A VAE: draws of pixels and of codes, the same wherever an image is."""
-    config = vae.PRESETS["digits"]
-    return vae.build(
-        dataclasses.replace(
-            config,
-            steps=STEPS,
-            network=AutoencoderConfig(hidden=(32,)),
-            schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=0),
-            train=TrainConfig(batch_size=32),
-        )
-    )
+    return vae.build(brief(vae.PRESETS["digits"], network=AutoencoderConfig(hidden=(32,))))
 
 
 EXPERIMENTS = {
