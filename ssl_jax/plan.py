@@ -119,9 +119,10 @@ def _bytes_per_chip(x: jax.ShapeDtypeStruct) -> int:
 
 
 def product_flops(jaxpr: Jaxpr) -> int:
-    """Operations of all matrix products in a traced program; a loop's body counts once per turn.
+    """Operations of all matrix products and convolutions in a traced program; a loop's body counts once per turn.
 
-    The compiler's own count takes the loop over layers for a single turn.
+    The compiler's own count takes the loop over layers for a single turn. Products with what pads an image count, those
+    with the zeros between the pixels of a dilated one do not.
     """
     flops = 0
     for equation in jaxpr.eqns:
@@ -129,6 +130,11 @@ def product_flops(jaxpr: Jaxpr) -> int:
             (contracted, _), _ = equation.params["dimension_numbers"]
             depth = math.prod(equation.invars[0].aval.shape[i] for i in contracted)
             flops += 2 * equation.outvars[0].aval.size * depth
+        if equation.primitive.name == "conv_general_dilated":
+            kernel = equation.invars[1].aval
+            features = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+            dilation = math.prod(equation.params["lhs_dilation"])
+            flops += 2 * equation.outvars[0].aval.size * (kernel.size // features) // dilation
         turns = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         flops += turns * sum(product_flops(inner) for inner in jaxprs_in_params(equation.params))
     return flops

@@ -9,6 +9,7 @@ import pytest
 from experiments import bert
 from ssl_jax import plan
 from ssl_jax.errors import UserError
+from ssl_jax.models.convolution import convolve, convolve_transposed
 from ssl_jax.training.sharding import MeshConfig
 
 
@@ -21,6 +22,22 @@ def test_product_flops_counts_every_turn_of_a_loop():
     backward = jax.make_jaxpr(jax.grad(layers, argnums=(0, 1)))(x, weights).jaxpr
     assert plan.product_flops(forward) == 5 * 2 * 3 * 8 * 8
     assert plan.product_flops(backward) == 3 * plan.product_flops(forward)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_product_flops_counts_convolutions(transposed):
+    """Of stride 2: the fine image is dilated on the way to or from it, and nobody multiplies with its zeros."""
+    convolution = convolve_transposed if transposed else convolve
+    x, kernel = jnp.ones((6, 16, 16, 3)), jnp.ones((4, 4, 5 if transposed else 3, 3 if transposed else 5))
+
+    def total(x, kernel):
+        return convolution(x, kernel, 2).sum()
+
+    forward = plan.product_flops(jax.make_jaxpr(total)(x, kernel).jaxpr)
+    backward = plan.product_flops(jax.make_jaxpr(jax.grad(total, argnums=(0, 1)))(x, kernel).jaxpr)
+    coarse = 16 * 16 if transposed else 8 * 8
+    assert forward == 2 * 6 * coarse * 4 * 4 * 3 * 5
+    assert backward == 3 * forward
 
 
 def test_count_collectives_reads_asynchronous_ones_once():
