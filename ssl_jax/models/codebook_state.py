@@ -42,11 +42,12 @@ class Seen(NamedTuple):
 
 
 class Codebook(NamedTuple):
-    """A codebook that follows its vectors; all float32 but `started`.
+    """A codebook's state; all float32 but `started`.
 
-    vectors: `[codes, width]`. counts: `[codes]`, moving average of the vectors a step that chose each code. sums:
-    `[codes, width]`, moving average of their sums. seen: what `ema_update` will add to the averages. started: bool,
-    whether k-means has been or is not wanted.
+    vectors: `[codes, width]`, to which a parameter is added if gradients move the codebook. counts: `[codes]`, moving
+    average of the vectors a step that chose each code. sums: `[codes, width]`, moving average of their sums, for
+    `ema_update`. seen: what the update will add to the averages. started: bool, whether k-means has been or is not
+    wanted.
     """
 
     vectors: jax.Array
