@@ -9,7 +9,8 @@ found on the fly, and the prior, a GPT, reads them row by row (the paper's is a 
 images are in samples/. Bits per dimension are of the whole, codes and 8-bit pixels; see `methods/code_prior.py`.
 
 Held-out digits of the default, seed 0: 2.47 nats a code, and 3.28 by how frequent every code is at its place; 4.67 bits
-a dimension, of which 0.89 are the codes. The pixels have 17 of the 256 values that are paid for.
+a dimension, of which 0.89 are the codes. The pixels have 17 of the 256 values that are paid for. On MNIST, 1.55 nats
+(2.93) and 2.81 bits.
 """
 
 import re
