@@ -26,8 +26,8 @@ of held-out images that are false alarms and that are anomalies detected, where 
     one-class SVM       0.9865   0.033         0.901      0.9268   0.049         0.678
 
 On 8x8 digits, of which a detector sees 120, there is nothing to be gained over PCA. On MNIST reconstruction is ahead of
-it for each of the ten digits. anomalies.json has the figures of
-each detector and each class of anomalies; plots/ has ROC curves, histograms of scores, and the best and worst examples.
+it for each of the ten digits. anomalies.json has the figures of each detector and each class of anomalies; plots/ has
+ROC curves, histograms of scores, and the best and worst examples.
 """
 
 from dataclasses import dataclass, replace

@@ -110,7 +110,6 @@ CIFAR10 = ImageCoding(
     size=32,
     data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
     network=AutoencoderConfig(kind="convolutional", convolutional=ConvConfig(), dtype="bfloat16"),
-    optimizer=ADAM,
     schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=1_000, decay="cosine"),
     train=TrainConfig(batch_size=512, log_every=100, eval_every=1_950, save_every=1_950, keep_every=9_750),
 )

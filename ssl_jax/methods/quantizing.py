@@ -91,8 +91,9 @@ def gradient_codebook(config: CodebookConfig, commitment: float) -> Quantizing:
     def quantize(
         params: Tree, extras: Extras, x: jax.Array, weights: jax.Array
     ) -> tuple[Quantized, dict[str, Mean]]:
-        codes = nearest(vectors(params, extras), x)
-        chosen = look_up(vectors(params, extras), codes)
+        codebook = vectors(params, extras)
+        codes = nearest(codebook, x)
+        chosen = look_up(codebook, codes)
         losses = {
             "codebook_loss": codebook_loss(x, chosen, weights),
             "commitment_loss": scaled(commitment, commitment_loss(x, chosen, weights)),

@@ -81,18 +81,18 @@ class Convolution(nn.Module):
         axes = x.ndim - 2
         window = (self.size,) * axes
 
-        def he(factor: float = 1.0, **axes: int) -> nn.initializers.Initializer:
+        def start(factor: float = 1.0, **layout: int) -> nn.initializers.Initializer:
             if self.blank:
                 return nn.initializers.zeros
-            return nn.initializers.variance_scaling(2.0 * factor, "fan_in", "truncated_normal", **axes)
+            return nn.initializers.variance_scaling(2.0 * factor, "fan_in", "truncated_normal", **layout)
 
         if self.transposed:
             # Of the kernel's size ** axes products, an output is the sum of one in stride ** axes.
-            init = he(self.stride**axes, in_axis=-1, out_axis=-2)
+            init = start(self.stride**axes, in_axis=-1, out_axis=-2)
             kernel = self.param("kernel", init, (*window, self.features, x.shape[-1]), jnp.float32)
             y = convolve_transposed(x, kernel, self.stride)
         else:
-            kernel = self.param("kernel", he(), (*window, x.shape[-1], self.features), jnp.float32)
+            kernel = self.param("kernel", start(), (*window, x.shape[-1], self.features), jnp.float32)
             y = convolve(x, kernel, self.stride)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return along_batch(y + bias.astype(y.dtype).reshape((1,) * (y.ndim - 1) + bias.shape))

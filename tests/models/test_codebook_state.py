@@ -226,12 +226,18 @@ def close(ours, wanted):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), ours, wanted)
 
 
-def test_micro_batches_give_the_codebook_of_the_whole_batch():
-    whole, _ = train(PLAIN)
-    parts, _ = train(PLAIN, micro_batches=4)
+@pytest.mark.parametrize("by_gradient", [False, True])
+def test_micro_batches_give_the_codebook_of_the_whole_batch(by_gradient):
+    whole, _ = train(PLAIN, by_gradient=by_gradient)
+    parts, _ = train(PLAIN, by_gradient=by_gradient, micro_batches=4)
     close(parts.extras, whole.extras)
     close(parts.params, whole.params)
-    assert not np.allclose(whole.extras["codebook"].vectors, init_codebook(jax.random.key(0), PLAIN).vectors)
+    assert not np.allclose(whole.extras["codebook"].counts, 1)
+    if by_gradient:
+        assert np.abs(whole.params["learnt"]).max() > 0
+    else:
+        first = init_codebook(jax.random.key(0), PLAIN).vectors
+        assert not np.allclose(whole.extras["codebook"].vectors, first)
 
 
 @pytest.fixture(scope="module", params=["averages", "gradient"])

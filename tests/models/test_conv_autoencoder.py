@@ -52,10 +52,10 @@ def test_a_shift_by_the_stride_is_a_shift_by_one_and_back(axes):
     blank, decoding = jax.jit(decoder.init_with_output)(jax.random.key(1), grid)
     assert not np.asarray(blank).any()
     kernel = decoding["params"]["up1"]["kernel"]
-    decoding["params"]["up1"]["kernel"] = jax.random.normal(jax.random.key(2), kernel.shape)
+    decoding["params"]["up1"]["kernel"] = 0.1 * jax.random.normal(jax.random.key(2), kernel.shape)
     rebuilt, again = jax.jit(jax.vmap(lambda grid: decoder.apply(decoding, grid)))(jnp.stack([grid, moved]))
     assert float(jnp.abs(rebuilt).max()) > 0.1
-    np.testing.assert_allclose(again, np.roll(rebuilt, 4, axis=1), atol=1e-4)
+    np.testing.assert_allclose(again, np.roll(rebuilt, 4, axis=1), atol=1e-5)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
