@@ -123,7 +123,8 @@ def experiment(dropout, predictions, layers=LAYERS):
                 SIZES["mini"], layers=layers, vocab_size=VOCAB, dropout=dropout, attention_dropout=dropout
             ),
             masking=MaskingConfig(max_predictions=predictions),
-            phases=(PhaseConfig(steps=1000, length=LENGTH),),
+            steps=1000,
+            phases=(PhaseConfig(length=LENGTH),),
             train=replace(OFFLINE.train, batch_size=BATCH, micro_batches=1),
         )
     )

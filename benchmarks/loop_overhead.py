@@ -61,7 +61,8 @@ def main():
     config = replace(
         OFFLINE,
         model=replace(SIZES[arguments.size], vocab_size=OFFLINE.model.vocab_size),
-        phases=(PhaseConfig(steps=steps, length=128),),
+        steps=steps,
+        phases=(PhaseConfig(length=128),),
         schedule=replace(OFFLINE.schedule, warmup_steps=0),
         train=replace(OFFLINE.train, batch_size=32, eval_every=2 * steps, save_every=2 * steps),
     )

@@ -83,8 +83,8 @@ def ours(tokens, begins_word):
 
     def many(calls):
         for _ in range(calls):
-            spoilt = noise(next(keys), *arrays)
-        jax.block_until_ready(spoilt)
+            corrupted = noise(next(keys), *arrays)
+        jax.block_until_ready(corrupted)
 
     return many, calls
 
@@ -98,12 +98,12 @@ def peer(tokens, begins_word):
 
     def many(calls):
         for _ in range(calls):
-            collate([spoil(example, begins_word) for example in examples], examples)
+            collate([corrupt(example, begins_word) for example in examples], examples)
 
     return many, 3
 
 
-def spoil(tokens, begins_word):
+def corrupt(tokens, begins_word):
     """The source of one example."""
     return infill(permute(tokens), begins_word)
 

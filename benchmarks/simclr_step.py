@@ -164,7 +164,7 @@ def ours(views):
     import jax
     import jax.numpy as jnp
 
-    from ssl_jax.models.convolution import convolve
+    from ssl_jax.ops.convolution import convolve
     from ssl_jax.training.compiling import Program
     from ssl_jax.training.sharding import batch_sharding, make_mesh
 

@@ -22,7 +22,8 @@ from ssl_jax.transforms.masking import MaskingConfig
 PAPER = replace(
     BERT_PAPER,
     pair_task="sop",
-    phases=(PhaseConfig(steps=125_000, length=512),),
+    steps=125_000,
+    phases=(PhaseConfig(length=512),),
     model=replace(BERT_PAPER.model, vocab_size=30_000, embedding_width=128, share_layers=True),
     masking=MaskingConfig(unit="ngram"),
     optimizer=OptimizerConfig(name="lamb"),

@@ -33,25 +33,28 @@ ROC curves, histograms of scores, and the best and worst examples.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import jax
-import numpy as np
-
-from ssl_jax.autoencoding import CIFAR10, DIGITS, LONG_MNIST, MNIST, ImageCoding, check_code_size
 from ssl_jax.cli import main
-from ssl_jax.data.images import batch_shapes, open_images
-from ssl_jax.data.one_class import heldout_images, split_one_class, training_images
+from ssl_jax.data.images import open_images
+from ssl_jax.data.one_class import batch_shapes, heldout_images, split_one_class, training_images
 from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import adapt
 from ssl_jax.methods.one_class import detectors
 from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.recipes.autoencoders import (
+    ADAM,
+    CIFAR10,
+    DIGITS,
+    LONG_MNIST,
+    MNIST,
+    AutoencodingConfig,
+    check_code_size,
+)
+from ssl_jax.recipes.base import make_experiment, one_phase
 from ssl_jax.reports.anomalies import report_anomalies
-from ssl_jax.training.experiment import Data, Experiment, Phase
-from ssl_jax.training.optimizers import make_optimizer
-from ssl_jax.training.schedules import make_schedule
+from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 
 
 @dataclass(frozen=True)
-class Config(ImageCoding):
+class Config(AutoencodingConfig):
     """Detectors of anomalies, each of a normal set of classes."""
 
     normal: tuple[str, ...] = ()
@@ -92,25 +95,23 @@ class Config(ImageCoding):
 
 
 PRESETS = {
-    "digits": adapt(
-        Config,
-        DIGITS,
+    "digits": replace(
+        Config(**DIGITS),
         steps=300,
         network=AutoencoderConfig(hidden=(256,)),
-        optimizer=replace(DIGITS.optimizer, weight_decay=0.0),
-        train=replace(DIGITS.train, batch_size=32, eval_every=100, save_every=100, keep_every=100),
+        optimizer=ADAM,
+        train=TrainConfig(batch_size=32, eval_every=100, save_every=100, keep_every=100),
         probe_examples=2000,
     ),
-    "mnist": adapt(
-        Config,
-        MNIST,
+    "mnist": replace(
+        Config(**MNIST),
         steps=1000,
-        train=replace(MNIST.train, batch_size=64, eval_every=1000),
+        train=TrainConfig(batch_size=64, eval_every=1000),
         network=AutoencoderConfig(hidden=(256, 128)),
         probe_examples=2000,
     ),
-    "tfds_mnist": adapt(Config, LONG_MNIST, steps=10_000, code_size=32, probe_examples=6000),
-    "cifar10": adapt(Config, CIFAR10, steps=20_000, code_size=128, probe_examples=5000),
+    "tfds_mnist": replace(Config(**LONG_MNIST), steps=10_000, code_size=32, probe_examples=6000),
+    "cifar10": replace(Config(**CIFAR10), steps=20_000, code_size=128, probe_examples=5000),
 }
 
 
@@ -142,21 +143,12 @@ def build(config: Config) -> Experiment:
         channels=config.data.channels,
         centre=config.centre,
     )
-    schedule = make_schedule(config.schedule, config.steps)
-    batch_size, count = config.train.batch_size, config.detectors
-    batch = {
-        name: jax.ShapeDtypeStruct((batch_size, count, *array.shape[1:]), np.dtype(array.dtype))
-        for name, array in batch_shapes(config.data, batch_size).items()
-    }
-    return Experiment(
-        method=made.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(Phase(config.steps, batch, work=("images", batch_size * count)),),
+    rows = batch_shapes(config.data, config.train.batch_size, config.detectors)
+    return make_experiment(
+        config,
+        made.method,
+        phases=one_phase(config, rows, "images", config.detectors),
         open_data=lambda folder: open_data(config),
-        evaluate=made.evaluate,
-        schedules={"learning_rate": schedule},
         headline=("loss", "normal_error", "anomalous_error"),
         report=lambda report: report_anomalies(
             report,

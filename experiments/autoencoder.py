@@ -23,26 +23,25 @@ pretraining by restricted Boltzmann machines, ReLU for logistic units, and Adam 
 
 from dataclasses import dataclass
 
-from ssl_jax.autoencoding import (
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.methods.autoencoder import Member, autoencoders
+from ssl_jax.recipes.autoencoders import (
     CELEB_A,
     CIFAR10,
     DIGITS,
     LONG_MNIST,
     MNIST,
-    ImageAutoencoding,
+    ReconstructionConfig,
     check_code_size,
-    wire,
+    family_experiment,
 )
-from ssl_jax.cli import main
-from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import adapt
-from ssl_jax.methods.autoencoder import Member, autoencoders
 from ssl_jax.reports.autoencoding import report_code_sizes
 from ssl_jax.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(ImageAutoencoding):
+class Config(ReconstructionConfig):
     """Autoencoders of several code sizes, trained side by side."""
 
     code_sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
@@ -57,13 +56,13 @@ class Config(ImageAutoencoding):
 
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS),
-    "mnist": adapt(Config, MNIST, code_sizes=(2, 4, 8, 16, 32, 64)),
-    "tfds_mnist": adapt(
-        Config, LONG_MNIST, objective="cross_entropy", code_sizes=(2, 4, 8, 16, 30, 64, 128, 256, 512)
+    "digits": Config(**DIGITS),
+    "mnist": Config(**MNIST, code_sizes=(2, 4, 8, 16, 32, 64)),
+    "tfds_mnist": Config(
+        **LONG_MNIST, objective="cross_entropy", code_sizes=(2, 4, 8, 16, 30, 64, 128, 256, 512)
     ),
-    "cifar10": adapt(Config, CIFAR10, code_sizes=(2, 8, 32, 128, 512)),
-    "celeb_a": adapt(Config, CELEB_A, code_sizes=(2, 8, 32, 128, 512)),
+    "cifar10": Config(**CIFAR10, code_sizes=(2, 8, 32, 128, 512)),
+    "celeb_a": Config(**CELEB_A, code_sizes=(2, 8, 32, 128, 512)),
 }
 
 
@@ -79,7 +78,7 @@ def build(config: Config) -> Experiment:
         objective=config.objective,
     )
     smallest, largest = (f"code_{of(config.code_sizes)}" for of in (min, max))
-    return wire(
+    return family_experiment(
         config,
         family,
         represented=largest,

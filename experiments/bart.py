@@ -1,4 +1,4 @@
-"""BART: a decoder restores the text that an encoder reads spoilt (Lewis et al. 2019, arXiv:1910.13461).
+"""BART: a decoder restores the text that an encoder reads corrupted (Lewis et al. 2019, arXiv:1910.13461).
 
     python -m experiments.bart                             # offline, minutes on 2 CPU cores
     python -m experiments.bart large --workdir gs://...    # the paper's settings, for a TPU pod
@@ -24,11 +24,11 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.decoder import source_decoder
-from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
 from ssl_jax.evals.restoration import whole_text
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
+from ssl_jax.recipes.denoising import WIKIPEDIA, DenoisingConfig, denoising_experiment
 from ssl_jax.reports.denoising import Restoration
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
@@ -39,7 +39,7 @@ from ssl_jax.transforms.noise import NoiseConfig, noise_batch
 
 
 @dataclass(frozen=True)
-class Config(DenoisingPretraining):
+class Config(DenoisingConfig):
     """BART's pretraining."""
 
     noise: NoiseConfig = field(default_factory=NoiseConfig)
@@ -99,8 +99,7 @@ def build(config: Config) -> Experiment:
         join=whole_text,
         names={special.mask: "[MASK]"},
     )
-    wired = wire(config, noise, restoration)
-    return wired._replace(import_weights=lambda path: load_bart(path)[1])
+    return denoising_experiment(config, noise, restoration, import_weights=lambda path: load_bart(path)[1])
 
 
 if __name__ == "__main__":

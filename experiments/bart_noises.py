@@ -3,7 +3,7 @@
     python -m experiments.bart_noises                      # offline, about 15 minutes on 2 CPU cores
 
 The same model is trained under each noise, with equal steps, seed and rows, and every model is then asked to restore
-the held-out text that every noise has spoilt. Two more columns are trained on by none: text that is not spoilt at all,
+the held-out text that every noise has corrupted. Two more columns are trained on by none: text that is not corrupted at all,
 which asks for copying, and text of which nothing is left, where the decoder is a language model. Each training is an
 ordinary run of experiments.bart in a folder of its own; the same command continues where it was stopped. The table is
 printed and written to noises.txt and noises.json, with a heat map in plots/.
@@ -19,11 +19,12 @@ import tyro
 from etils import epath
 
 from experiments import bart
-from ssl_jax.cli import guarded, run_settings
+from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import draw_curves, draw_matrix
 from ssl_jax.evals.tables import aligned
-from ssl_jax.runs import open_run
+from ssl_jax.runs.configuration import run_settings
+from ssl_jax.runs.opening import open_run
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.folder import writing
@@ -42,7 +43,7 @@ NOISES = {
 ASKED = NOISES | {"nothing": NO_NOISE, "all hidden": NoiseConfig(permutation=0, infilling=1, mean_span=100)}
 """What every model is asked to undo. Where all is hidden, one mask stands for the whole text."""
 
-FIGURES = {
+METRICS = {
     "token_accuracy": ("token accuracy", ".1%"),
     "token_loss": ("nats per token", ".3f"),
     "exact_accuracy": ("rows with all tokens right", ".1%"),
@@ -136,7 +137,7 @@ def evaluate(arguments: Arguments, folder: epath.Path) -> Matrix:
 def table(matrix: Matrix) -> list[str]:
     """Lines of text: for each figure a row for each noise trained on."""
     lines = []
-    for figure, (title, form) in FIGURES.items():
+    for figure, (title, form) in METRICS.items():
         body = [
             [name, *(format(row[asked][figure], form) for asked in ASKED)] for name, row in matrix.items()
         ]

@@ -11,18 +11,28 @@ of base after its million steps: NSP accuracy 97 to 98 % on held-out text, GLUE 
 section 5.1 and table 1).
 """
 
+import itertools
+import math
 from dataclasses import dataclass, field, replace
 
 from ssl_jax.cli import main
-from ssl_jax.data.pretraining_text import PairTask, TextConfig, bert_rows, open_pretraining_text
+from ssl_jax.data.pretraining_text import (
+    PairTask,
+    TextConfig,
+    bert_batch_shapes,
+    bert_rows,
+    open_pretraining_text,
+)
+from ssl_jax.errors import UserError
 from ssl_jax.evals.masked_words import show_masked_words
 from ssl_jax.hub.bert import load_bert
-from ssl_jax.methods.bert import batch_shapes, pretraining
+from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import SIZES, BertConfig
+from ssl_jax.recipes.base import RunConfig, make_experiment
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig
 from ssl_jax.transforms.masking import MaskingConfig
 
@@ -31,24 +41,31 @@ from ssl_jax.transforms.masking import MaskingConfig
 class PhaseConfig:
     """A stretch of training at one length."""
 
-    steps: int
-    """Steps."""
     length: int
     """Tokens per row."""
+    share: float = 1.0
+    """Share of the run's steps."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise UserError(f"phases: share {self.share} must be above 0 and at most 1, the whole run.")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """BERT pretraining."""
+
+    steps: int = 1_000_000
+    """Optimiser steps of the whole run."""
 
     pair_task: PairTask = "nsp"
     """On the two segments of a row. nsp: does the second follow the first; sop: are they in order (ALBERT); none: no
     such task, rows are packed with whole documents (RoBERTa)."""
     phases: tuple[PhaseConfig, ...] = (
-        PhaseConfig(steps=900_000, length=128),
-        PhaseConfig(steps=100_000, length=512),
+        PhaseConfig(length=128, share=0.9),
+        PhaseConfig(length=512, share=0.1),
     )
-    """One after the other."""
+    """One after the other; their shares add up to 1."""
     data: TextConfig = field(default_factory=lambda: TextConfig(source="tfds:wikipedia/20230601.en"))
     model: BertConfig = SIZES["base"]
     masking: MaskingConfig = field(default_factory=MaskingConfig)
@@ -59,7 +76,18 @@ class Config:
             batch_size=256, log_every=100, eval_every=10_000, save_every=10_000, keep_every=50_000
         )
     )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+    def __post_init__(self) -> None:
+        total = sum(phase.share for phase in self.phases)
+        if not math.isclose(total, 1):
+            raise UserError(f"phases: the shares add up to {total:g}, not to 1, the whole run.")
+
+    @property
+    def phase_steps(self) -> tuple[int, ...]:
+        """Steps of each phase."""
+        shares = itertools.accumulate((phase.share for phase in self.phases), initial=0.0)
+        ends = [round(share * self.steps) for share in shares]
+        return tuple(end - start for start, end in itertools.pairwise(ends))
 
 
 PAPER = Config(model=replace(SIZES["base"], activation="gelu_tanh", dtype="bfloat16"))
@@ -67,7 +95,8 @@ PAPER = Config(model=replace(SIZES["base"], activation="gelu_tanh", dtype="bfloa
 # Small enough for a laptop: more and narrower heads, a wider initialisation and a faster second moment than the paper's
 # shorten the plateau before attention finds the neighbours, which is most of so short a run.
 OFFLINE = Config(
-    phases=(PhaseConfig(steps=3000, length=64),),
+    steps=3000,
+    phases=(PhaseConfig(length=64),),
     data=TextConfig(source="pydocs"),
     model=BertConfig(
         vocab_size=4000,
@@ -89,7 +118,7 @@ PRESETS = {
     "tiny": OFFLINE,
     "longer": replace(
         OFFLINE,
-        phases=(PhaseConfig(steps=14_000, length=64),),
+        steps=14_000,
         model=replace(OFFLINE.model, layers=4),
         schedule=replace(OFFLINE.schedule, learning_rate=1.5e-3, warmup_steps=500),
         train=replace(OFFLINE.train, eval_every=1000, save_every=1000, keep_every=1000),
@@ -110,8 +139,6 @@ def build(config: Config) -> Experiment:
     tasks = pretraining(
         config.model, masking=config.masking, pair_task=config.pair_task, special=config.data.special
     )
-    steps = sum(phase.steps for phase in config.phases)
-    schedule = make_schedule(config.schedule, steps)
 
     def open_data(folder) -> Data:  # noqa: ANN001
         text = open_pretraining_text(
@@ -131,28 +158,25 @@ def build(config: Config) -> Experiment:
             report.data.details,
             report.variables["params"],
             tasks.predict,
-            report.figures["heldout"],
-            report.say,
+            report.metrics["heldout"],
+            report.log,
         )
 
     task = [] if config.pair_task == "none" else [f"{config.pair_task}_accuracy"]
-    return Experiment(
-        method=tasks.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=tuple(
+    batch_size = config.train.batch_size
+    return make_experiment(
+        config,
+        tasks.method,
+        phases=[
             Phase(
-                phase.steps,
-                batch_shapes(config.pair_task, config.train.batch_size, phase.length),
-                work=("tokens", config.train.batch_size * phase.length),
+                steps,
+                bert_batch_shapes(config.pair_task, batch_size, phase.length),
+                work=("tokens", batch_size * phase.length),
             )
-            for phase in config.phases
-        ),
+            for steps, phase in zip(config.phase_steps, config.phases, strict=True)
+        ],
         open_data=open_data,
-        evaluate=tasks.evaluate,
         rules=TRANSFORMER,
-        schedules={"learning_rate": schedule},
         headline=("loss", "mlm_loss", "mlm_accuracy", *task),
         report=report,
         import_weights=lambda path: load_bert(path)[1],

@@ -15,27 +15,29 @@ from dataclasses import dataclass, field, replace
 import jax
 
 from ssl_jax.cli import main
-from ssl_jax.image_pretraining import (
-    CIFAR10,
-    DIGITS,
-    IMAGENET,
-    MNIST,
-    STL10,
-    ImagePretraining,
-    adapt,
-    wire_pairs,
-)
 from ssl_jax.losses.joint_embedding import cosine_regression
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network, TargetConfig
 from ssl_jax.models.projection import MlpConfig
+from ssl_jax.recipes.views import (
+    CIFAR10,
+    DIGITS,
+    IMAGENET,
+    IMAGENET_SCHEDULE,
+    IMAGENET_VIEW,
+    LARS,
+    MNIST,
+    STL10,
+    ViewsConfig,
+    pair_experiment,
+)
 from ssl_jax.training.experiment import Experiment
 
 HEAD = MlpConfig(hidden=(4096,), features=256, last_norm="none")
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """BYOL."""
 
     projector: MlpConfig = HEAD
@@ -47,25 +49,24 @@ SMALL_HEAD = replace(HEAD, hidden=(256,), features=64)
 SMALL = {
     "projector": SMALL_HEAD,
     "predictor": SMALL_HEAD,
-    "target": TargetConfig(tau=0.95),  # a target that follows within the few steps there are
-    "schedule": replace(DIGITS.schedule, learning_rate=5e-3),
+    "target": TargetConfig(decay=0.95),  # a target that follows within the few steps there are
+    "schedule": replace(DIGITS["schedule"], learning_rate=5e-3),
 }
-LARS = replace(IMAGENET.optimizer, rate_in_momentum=False, weight_decay=1.5e-6)
+BYOL_LARS = replace(LARS, rate_in_momentum=False, weight_decay=1.5e-6)
 PAPER_HEAD = replace(HEAD, dtype="bfloat16")
-BLURRED = replace(IMAGENET.views[0], brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)
+BLURRED = replace(IMAGENET_VIEW, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)
 SOLARISED = replace(BLURRED, blur=0.1, solarise=0.2)
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS, **SMALL),
-    "mnist": adapt(Config, MNIST, **SMALL),
-    "cifar10": adapt(Config, CIFAR10, optimizer=LARS, target=TargetConfig(tau=0.99)),
-    "stl10": adapt(Config, STL10, optimizer=LARS, target=TargetConfig(tau=0.99)),
-    "imagenet": adapt(
-        Config,
-        IMAGENET,
+    "digits": replace(Config(**DIGITS), **SMALL),
+    "mnist": replace(Config(**MNIST), **SMALL),
+    "cifar10": replace(Config(**CIFAR10), optimizer=BYOL_LARS, target=TargetConfig(decay=0.99)),
+    "stl10": replace(Config(**STL10), optimizer=BYOL_LARS, target=TargetConfig(decay=0.99)),
+    "imagenet": replace(
+        Config(**IMAGENET),
         views=(BLURRED, SOLARISED),
-        optimizer=LARS,
-        schedule=replace(IMAGENET.schedule, learning_rate=3.2),
+        optimizer=BYOL_LARS,
+        schedule=replace(IMAGENET_SCHEDULE, learning_rate=3.2),
         projector=PAPER_HEAD,
         predictor=PAPER_HEAD,
     ),
@@ -81,7 +82,7 @@ def regress(first: Embedding, second: Embedding, weights: jax.Array) -> dict[str
 
 def build(config: Config) -> Experiment:
     """Online and target network, the symmetric regression, and everything that image experiments share."""
-    return wire_pairs(
+    return pair_experiment(
         config,
         Network(config.encoder, config.projector, config.predictor),
         regress,

@@ -30,13 +30,14 @@ import tyro
 from etils import epath
 
 from experiments import vqvae_prior
-from ssl_jax.cli import choose_preset, guarded, restore_config, run_settings
+from ssl_jax.cli import choose_preset, guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import draw_rates, pillow_rates, rate_table
 from ssl_jax.evals.pictures import draw_grid
-from ssl_jax.image_coding import Coded, code_images
+from ssl_jax.recipes.image_files import Coded, code_images
 from ssl_jax.reports.images import SHOWN
-from ssl_jax.runs import open_run
+from ssl_jax.runs.configuration import restore_config, run_settings
+from ssl_jax.runs.opening import open_run
 from ssl_jax.training import loop
 from ssl_jax.training.folder import CONFIG, read_json, write_json, writing
 
@@ -102,7 +103,7 @@ def code_run(folder: epath.Path, output: epath.Path, images: int) -> Coded:
     config = restore_config(vqvae_prior.PRESETS[settings["preset"]], settings["config"])
     run, prior = open_run(folder), vqvae_prior.make_prior(config)
     with closing(run.checkpoints):
-        return code_images(run, prior, output, images=images, say=print)
+        return code_images(run, prior, output, images=images, log=print)
 
 
 def compress(arguments: Arguments) -> int:

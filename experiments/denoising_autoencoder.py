@@ -21,23 +21,22 @@ give or take 2: on 8x8 pixels there is no difference to be seen. On MNIST there 
 has units of this kind, with tied weights; it stacks three layers and fine-tunes them, which is not done here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ssl_jax.autoencoding import (
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.recipes.autoencoders import (
     CELEB_A,
     CIFAR10,
     DIGITS,
     LONG_MNIST,
     MNIST,
-    ImageAutoencoding,
+    ReconstructionConfig,
     check_code_size,
-    wire,
+    family_experiment,
 )
-from ssl_jax.cli import main
-from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import adapt
-from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
-from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.reports.restoration import report_restoration
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.transforms.corruption import Corruption, gaussian, masking, salt_and_pepper
@@ -76,7 +75,7 @@ class NoiseLevels:
 
 
 @dataclass(frozen=True)
-class Config(ImageAutoencoding):
+class Config(ReconstructionConfig):
     """Denoising autoencoders, one for each noise, and a plain one beside them."""
 
     code_size: int = 256
@@ -92,11 +91,11 @@ ONE_LAYER = AutoencoderConfig(hidden=(), code="sigmoid")
 """The paper's: a code of logistic units, and a decoder of one layer."""
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS, network=ONE_LAYER, objective="cross_entropy"),
-    "mnist": adapt(Config, MNIST, network=ONE_LAYER, objective="cross_entropy", code_size=1000),
-    "tfds_mnist": adapt(Config, LONG_MNIST, network=ONE_LAYER, objective="cross_entropy", code_size=2000),
-    "cifar10": adapt(Config, CIFAR10, code_size=512),
-    "celeb_a": adapt(Config, CELEB_A, code_size=512),
+    "digits": replace(Config(**DIGITS), network=ONE_LAYER, objective="cross_entropy"),
+    "mnist": replace(Config(**MNIST), network=ONE_LAYER, objective="cross_entropy", code_size=1000),
+    "tfds_mnist": replace(Config(**LONG_MNIST), network=ONE_LAYER, objective="cross_entropy", code_size=2000),
+    "cifar10": Config(**CIFAR10, code_size=512),
+    "celeb_a": Config(**CELEB_A, code_size=512),
 }
 
 
@@ -112,12 +111,12 @@ def build(config: Config) -> Experiment:
         centre=config.centre,
         objective=config.objective,
     )
-    return wire(
+    method = family.method._replace(evaluate=restoration(family, noises))
+    return family_experiment(
         config,
-        family,
+        family._replace(method=method),
         represented=next(iter(noises)),
         headline=("loss", *(f"{name}_error" for name in noises)),
-        evaluate=restoration(family, noises),
         report=lambda report: report_restoration(
             report,
             family,

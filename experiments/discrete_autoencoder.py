@@ -24,26 +24,25 @@ MNIST 28 are, and the error is a twelfth larger.
 
 from dataclasses import dataclass, field
 
-from ssl_jax.autoencoding import (
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.methods.discrete_autoencoder import GumbelConfig, discrete_autoencoders
+from ssl_jax.recipes.autoencoders import (
     CELEB_A,
     CIFAR10,
     DIGITS,
     LONG_MNIST,
     MNIST,
-    ImageAutoencoding,
+    ReconstructionConfig,
     check_code_size,
-    wire,
+    family_experiment,
 )
-from ssl_jax.cli import main
-from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import adapt
-from ssl_jax.methods.discrete_autoencoder import GumbelConfig, discrete_autoencoders
 from ssl_jax.reports.discrete import report_discrete
 from ssl_jax.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(ImageAutoencoding):
+class Config(ReconstructionConfig):
     """An autoencoder for each kind of code, trained side by side."""
 
     numbers: int = 16
@@ -78,11 +77,11 @@ class Config(ImageAutoencoding):
 
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS),
-    "mnist": adapt(Config, MNIST, numbers=32, bits=32),
-    "tfds_mnist": adapt(Config, LONG_MNIST, numbers=32, bits=64),
-    "cifar10": adapt(Config, CIFAR10, numbers=128, bits=128),
-    "celeb_a": adapt(Config, CELEB_A, numbers=128, bits=128, classes=16),
+    "digits": Config(**DIGITS),
+    "mnist": Config(**MNIST, numbers=32, bits=32),
+    "tfds_mnist": Config(**LONG_MNIST, numbers=32, bits=64),
+    "cifar10": Config(**CIFAR10, numbers=128, bits=128),
+    "celeb_a": Config(**CELEB_A, numbers=128, bits=128, classes=16),
 }
 
 
@@ -99,7 +98,7 @@ def build(config: Config) -> Experiment:
         centre=config.centre,
         objective=config.objective,
     )
-    return wire(
+    return family_experiment(
         config,
         made.family,
         represented=list(config.sizes)[-1],

@@ -27,19 +27,20 @@ from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.language import LanguageReport
-from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.experiment import Data, Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """GPT-2 pretraining."""
 
     steps: int = 600_000
-    """Steps."""
+    """Optimiser steps of the whole run."""
     length: int = 1024
     """Tokens per row."""
     stride: int | None = None
@@ -60,7 +61,6 @@ class Config:
             batch_size=512, log_every=100, eval_every=2000, save_every=2000, keep_every=50_000
         )
     )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 def paper(size: str, *, learning_rate: float, micro_batches: int, fsdp: int = 1) -> Config:
@@ -109,7 +109,6 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """Model and loss; packed rows; windows of held-out text; the optimiser; samples, and figures beside counting."""
     tasks = next_token(config.model)
-    schedule = make_schedule(config.schedule, config.steps)
     stride = config.length if config.stride is None else config.stride
     windows = heldout_windows(stride, config.data.heldout_rows)
     shown = LanguageReport(config.samples, tasks.decoder, windows, config.length, stride)
@@ -129,26 +128,17 @@ def build(config: Config) -> Experiment:
         check_samples(config.samples, tasks.decoder, text.tokenizer)
         return Data(text.train, ({"heldout": text.heldout[0]},), text.identity, details=text)
 
-    def derive(figures) -> dict[str, float]:  # noqa: ANN001
-        return {"perplexity": float(np.exp(figures["next_token_loss"])), "stride": float(stride)}
+    def derive(metrics) -> dict[str, float]:  # noqa: ANN001
+        return {"perplexity": float(np.exp(metrics["next_token_loss"])), "stride": float(stride)}
 
-    return Experiment(
-        method=tasks.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(
-            Phase(
-                config.steps,
-                batch_shapes(config.train.batch_size, config.length),
-                work=("tokens", config.train.batch_size * config.length),
-            ),
-        ),
+    rows = batch_shapes(config.train.batch_size, config.length)
+    return make_experiment(
+        config,
+        tasks.method,
+        phases=one_phase(config, rows, "tokens", config.length),
         open_data=open_data,
-        evaluate=tasks.evaluate,
         derive=derive,
         rules=TRANSFORMER,
-        schedules={"learning_rate": schedule},
         headline=("next_token_loss", "bits_per_byte"),
         sample=shown.sample,
         report=shown.report,

@@ -4,7 +4,7 @@
 
 Every sequence is `x => f(x)` for several x, with an f of its own. It is evaluated with functions that training has
 never seen: what is right of f(x) was read in the context, as no parameter changes. GPT-3 does so with tasks in words;
-`python -m experiments.few_shot` measures that, on any language model. Here the tasks are functions of two families, of
+`python -m ssl_jax.few_shot` measures that, on any language model. Here the tasks are functions of two families, of
 which it is known what their examples tell:
 
 - substitution, of the letters of one alphabet by those of another. What an example has shown can be looked up; of other
@@ -25,24 +25,24 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.cli import main
-from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions
+from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions, batch_shapes
 from ssl_jax.errors import UserError
-from ssl_jax.evals.in_context import Point, accuracy_by_shots, as_table, draw_points, say_points
-from ssl_jax.methods.in_context import SHOTS, batch_shapes, in_context
+from ssl_jax.evals.in_context import Point, accuracy_by_shots, as_table, draw_points, log_points
+from ssl_jax.methods.in_context import SHOTS, in_context
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import Gpt2Config
-from ssl_jax.training.experiment import Data, Experiment, Phase, Report, TrainConfig
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.training.experiment import Data, Experiment, Report, TrainConfig
 from ssl_jax.training.folder import write_json, writing
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
 
 HELDOUT_SEED = 2**31 - 1
 """The held-out sequences are the same for every seed of a run; and no run is likely to be trained with this one."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Functions learnt in context."""
 
     letters: int = 8
@@ -84,7 +84,6 @@ class Config:
             batch_size=32, log_every=50, eval_every=500, save_every=1000, keep_every=1000
         )
     )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 PRESETS = {"tiny": Config()}
@@ -107,7 +106,6 @@ def build(config: Config) -> Experiment:
         )
     names = [family.name for family in training.families]
     learner = in_context(config.model, names)
-    schedule = make_schedule(config.schedule, config.steps)
 
     def heldout(split: Split, count: int) -> grain.MapDataset:
         rows = grain.MapDataset.range(count).seed(HELDOUT_SEED)
@@ -128,9 +126,9 @@ def build(config: Config) -> Experiment:
             right = report.represent(learner.correct, report.variables, dataset)
             shown, ideal = (np.stack([row[name] for row in dataset]) for name in ("shown", "ideal"))
             splits[split] = accuracy_by_shots(names, right.features, right.labels, shown, ideal)
-        report.say("\naccuracy on functions that neither training nor the choice of settings has seen:")
-        say_points(splits["test"], splits["train"], SHOTS, report.say)
-        report.say("")
+        report.log("\naccuracy on functions that neither training nor the choice of settings has seen:")
+        log_points(splits["test"], splits["train"], SHOTS, report.log)
+        report.log("")
         if report.writes:
             write_json(report.folder / "in_context.json", as_table(splits))
             with writing(report.folder / "plots"):
@@ -140,22 +138,13 @@ def build(config: Config) -> Experiment:
                     report.folder / "plots" / "in_context.png",
                 )
 
-    return Experiment(
-        method=learner.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(
-            Phase(
-                config.steps,
-                batch_shapes(config.train.batch_size, training.length),
-                work=("tokens", config.train.batch_size * training.length),
-            ),
-        ),
+    rows = batch_shapes(config.train.batch_size, training.length)
+    return make_experiment(
+        config,
+        learner.method,
+        phases=one_phase(config, rows, "tokens", training.length),
         open_data=open_data,
-        evaluate=learner.evaluate,
         rules=TRANSFORMER,
-        schedules={"learning_rate": schedule},
         headline=(
             "answer_loss",
             "substitution_shown_8_shot_accuracy",

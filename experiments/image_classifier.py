@@ -19,15 +19,23 @@ from etils import epath
 from ssl_jax.cli import main
 from ssl_jax.data.image_source import ImageSource, Rows
 from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import DIGITS, IMAGENET, MNIST, ImagePretraining, adapt, mild, wire
 from ssl_jax.methods.image_classification import image_classification
+from ssl_jax.recipes.views import (
+    DIGITS,
+    IMAGENET,
+    IMAGENET_TRAIN,
+    MNIST,
+    ViewsConfig,
+    mild,
+    views_experiment,
+)
 from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """Classification of images with few labels."""
 
     labels_per_class: int = 10
@@ -41,16 +49,15 @@ SHORT = {
 }
 
 PRESETS = {
-    "digits": adapt(Config, mild(DIGITS), **SHORT),
-    "mnist": adapt(Config, mild(MNIST), **SHORT),
-    "imagenet": adapt(
-        Config,
-        mild(IMAGENET),
+    "digits": replace(Config(**mild(DIGITS)), **SHORT),
+    "mnist": replace(Config(**mild(MNIST)), **SHORT),
+    "imagenet": replace(
+        Config(**mild(IMAGENET)),
         labels_per_class=13,
         steps=750,  # 60 epochs of 1 % of the images
         optimizer=OptimizerConfig(name="sgd", weight_decay=0.0, clip_norm=0.0),
         schedule=ScheduleConfig(learning_rate=0.8, warmup_steps=0, decay="cosine"),
-        train=replace(IMAGENET.train, batch_size=1024, eval_every=250, save_every=250),
+        train=replace(IMAGENET_TRAIN, batch_size=1024, eval_every=250, save_every=250),
     ),
 }
 
@@ -78,7 +85,7 @@ def build(config: Config) -> Experiment:
     if not config.classes:
         raise UserError("classes 0: a classifier needs their number.")
     made = image_classification(config.encoder, config.views[0], config.classes)
-    experiment = wire(config, made, headline=("class_loss", "class_accuracy"))
+    experiment = views_experiment(config, made, headline=("class_loss", "class_accuracy"))
 
     def open_data(folder: epath.Path) -> Data:
         data = experiment.open_data(folder)

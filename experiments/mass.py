@@ -21,11 +21,11 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.fragment import fragment_decoder
-from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
 from ssl_jax.evals.restoration import filled_fragment
 from ssl_jax.method import Batch
 from ssl_jax.methods.denoising import Noise
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
+from ssl_jax.recipes.denoising import WIKIPEDIA, DenoisingConfig, denoising_experiment
 from ssl_jax.reports.denoising import Restoration
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
@@ -35,7 +35,7 @@ from ssl_jax.transforms.mass import FragmentConfig, mask_fragment_batch
 
 
 @dataclass(frozen=True)
-class Config(DenoisingPretraining):
+class Config(DenoisingConfig):
     """MASS pretraining."""
 
     noise: FragmentConfig = field(default_factory=FragmentConfig)
@@ -88,7 +88,7 @@ def build(config: Config) -> Experiment:
         join=filled_fragment,
         names={special.mask: "[MASK]"},
     )
-    return wire(config, hide(config.noise), restoration)
+    return denoising_experiment(config, hide(config.noise), restoration)
 
 
 if __name__ == "__main__":

@@ -11,81 +11,73 @@ from dataclasses import dataclass, field
 import grain
 import jax
 import jax.numpy as jnp
-import optax
+from etils import epath
 
 from ssl_jax.cli import main
-from ssl_jax.data.digits import Digits
-from ssl_jax.method import Aux, Method
-from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.data.digits import Digits, batch_shapes
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.training.experiment import Data, Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
 
 
 def denoising(width: int, noise: float) -> Method:
-    """Restores an image from a noisy one through `width` hidden units."""
+    """Reconstructs an image from a noisy copy of it through `width` hidden units."""
 
-    def init(rng, batch):  # noqa: ANN001
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         pixels = batch["image"].shape[-1]
         down, up = jax.random.split(rng)
         encoder = jax.random.normal(down, (pixels, width)) / pixels**0.5
         decoder = jax.random.normal(up, (width, pixels)) / width**0.5
         return {"params": {"encoder": encoder, "decoder": decoder}}
 
-    def loss(params, extras, batch, rng):  # noqa: ANN001
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         clean = batch["image"]
         noisy = clean + noise * jax.random.normal(rng, clean.shape)
-        restored = jnp.tanh(noisy @ params["encoder"]) @ params["decoder"]
-        error = jnp.square(restored - clean).mean(-1)
-        weight = batch.get(
-            "example_weight", jnp.ones_like(error)
-        )  # 0 for what fills up the last evaluation batch
-        return {"restoration_loss": ((error * weight).sum(), weight.sum())}, Aux({}, extras)
+        reconstruction = jnp.tanh(noisy @ params["encoder"]) @ params["decoder"]
+        error = jnp.square(reconstruction - clean).mean(-1)
+        return {"reconstruction_loss": Mean.of(error, batch["example_weight"])}, Aux({}, extras)
 
     return Method(init, loss)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """Denoising autoencoder."""
 
     width: int = 32
     """Hidden units."""
     noise: float = 0.3
     """Standard deviation of the noise; pixels are in [0, 1]."""
-    learning_rate: float = 3e-3
-    """Of Adam."""
-    steps: int = 1000
-    """Length of training."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=3e-3, warmup_steps=0, decay="constant")
+    )
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(batch_size=64, eval_every=200, save_every=200)
     )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 PRESETS = {"digits": Config()}
 
 
 def build(config: Config) -> Experiment:
-    """Method, data and optimiser, wired."""
-    method = denoising(config.width, config.noise)
+    """The method and its data."""
 
-    def open_data(folder):  # noqa: ANN001
+    def open_data(folder: epath.Path) -> Data:
         training = grain.MapDataset.source(Digits(heldout=False)).seed(config.train.seed).shuffle().repeat()
         heldout = grain.MapDataset.source(Digits(heldout=True))
         return Data(train=(training,), heldout=({"heldout": heldout},), identity={})
 
-    batch = {
-        "image": jax.ShapeDtypeStruct((config.train.batch_size, 64), jnp.float32),
-        "label": jax.ShapeDtypeStruct((config.train.batch_size,), jnp.int32),
-    }
-    return Experiment(
-        method=method,
-        optimizer=optax.adam(config.learning_rate),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(Phase(config.steps, batch, work=("images", config.train.batch_size)),),
+    return make_experiment(
+        config,
+        denoising(config.width, config.noise),
+        phases=one_phase(config, batch_shapes(config.train.batch_size), "images"),
         open_data=open_data,
-        evaluate=lambda *inputs: method.loss(*inputs)[0],
-        headline=("restoration_loss",),
+        headline=("reconstruction_loss",),
     )
 
 

@@ -15,15 +15,24 @@ rotation is at its best.
 from dataclasses import dataclass, replace
 
 from ssl_jax.cli import main
-from ssl_jax.image_pretraining import CIFAR10, DIGITS, IMAGENET, MNIST, ImagePretraining, adapt, mild, wire
 from ssl_jax.methods.rotation import rotation
+from ssl_jax.recipes.views import (
+    CIFAR10,
+    DIGITS,
+    IMAGENET,
+    IMAGENET_TRAIN,
+    MNIST,
+    ViewsConfig,
+    mild,
+    views_experiment,
+)
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """Rotation prediction; it has one view."""
 
 
@@ -33,13 +42,13 @@ SGD = {
 }
 
 PRESETS = {
-    "digits": adapt(Config, mild(DIGITS), steps=750),  # of four turns each: the work of 1,500 pairs
-    "mnist": adapt(Config, mild(MNIST), steps=750),
-    "cifar10": adapt(
-        Config, mild(CIFAR10), steps=39_000, train=replace(CIFAR10.train, batch_size=128), **SGD
+    "digits": replace(Config(**mild(DIGITS)), steps=750),  # of four turns each: the work of 1,500 pairs
+    "mnist": replace(Config(**mild(MNIST)), steps=750),
+    "cifar10": replace(
+        Config(**mild(CIFAR10)), steps=39_000, train=replace(CIFAR10["train"], batch_size=128), **SGD
     ),
-    "imagenet": adapt(
-        Config, mild(IMAGENET), steps=150_000, train=replace(IMAGENET.train, batch_size=256), **SGD
+    "imagenet": replace(
+        Config(**mild(IMAGENET)), steps=150_000, train=replace(IMAGENET_TRAIN, batch_size=256), **SGD
     ),
 }
 
@@ -47,7 +56,7 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """Encoder and classifier of turns, and everything that image experiments share."""
     made = rotation(config.encoder, config.views[0], config.classes)
-    return wire(config, made, headline=("rotation_loss", "rotation_accuracy", "probe_accuracy"))
+    return views_experiment(config, made, headline=("rotation_loss", "rotation_accuracy", "probe_accuracy"))
 
 
 if __name__ == "__main__":

@@ -18,26 +18,26 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import (
-    CIFAR10,
-    DIGITS,
-    IMAGENET,
-    MNIST,
-    STL10,
-    ImagePretraining,
-    adapt,
-    wire_pairs,
-)
 from ssl_jax.losses.joint_embedding import nt_xent
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import SIZES
+from ssl_jax.recipes.views import (
+    CIFAR10,
+    DIGITS,
+    IMAGENET,
+    LARS,
+    MNIST,
+    STL10,
+    ViewsConfig,
+    pair_experiment,
+)
 from ssl_jax.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """SimCLR."""
 
     temperature: float = 0.1
@@ -52,17 +52,16 @@ class Config(ImagePretraining):
 SMALL_HEAD = MlpConfig(hidden=(128,), features=64)
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS, temperature=0.5, projector=SMALL_HEAD),
-    "mnist": adapt(Config, MNIST, temperature=0.2, projector=SMALL_HEAD),
-    "cifar10": adapt(Config, CIFAR10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
-    "stl10": adapt(Config, STL10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
-    "imagenet": adapt(Config, IMAGENET, projector=MlpConfig(dtype="bfloat16")),
-    "imagenet_v2": adapt(
-        Config,
-        IMAGENET,
+    "digits": Config(**DIGITS, temperature=0.5, projector=SMALL_HEAD),
+    "mnist": Config(**MNIST, temperature=0.2, projector=SMALL_HEAD),
+    "cifar10": Config(**CIFAR10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
+    "stl10": Config(**STL10, temperature=0.5, projector=MlpConfig(hidden=(512,))),
+    "imagenet": Config(**IMAGENET, projector=MlpConfig(dtype="bfloat16")),
+    "imagenet_v2": replace(
+        Config(**IMAGENET),
         steps=250_000,
         encoder=replace(SIZES["resnet152"], width=192, dtype="bfloat16", remat="full"),
-        optimizer=replace(IMAGENET.optimizer, weight_decay=1e-4),
+        optimizer=replace(LARS, weight_decay=1e-4),
         projector=MlpConfig(hidden=(6144, 6144), dtype="bfloat16"),
     ),
 }
@@ -75,7 +74,7 @@ def build(config: Config) -> Experiment:
         loss = nt_xent(first.projection, second.projection, weights, temperature=config.temperature)
         return {"simclr_loss": loss}
 
-    return wire_pairs(
+    return pair_experiment(
         config,
         Network(config.encoder, config.projector),
         contrast,

@@ -14,21 +14,22 @@ from dataclasses import dataclass, replace
 import jax
 
 from ssl_jax.cli import main
-from ssl_jax.image_pretraining import (
-    CIFAR10,
-    DIGITS,
-    IMAGENET,
-    MNIST,
-    ImagePretraining,
-    adapt,
-    wire_pairs,
-)
 from ssl_jax.losses.joint_embedding import cosine_regression
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
+from ssl_jax.recipes.views import (
+    CIFAR10,
+    DIGITS,
+    IMAGENET,
+    IMAGENET_TRAIN,
+    IMAGENET_VIEW,
+    MNIST,
+    ViewsConfig,
+    pair_experiment,
+)
 from ssl_jax.training.experiment import Experiment
-from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
 
 
@@ -47,7 +48,7 @@ PREDICTOR = MlpConfig(hidden=(512,), features=2048, last_norm="none", last_bias=
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """SimSiam."""
 
     projector: MlpConfig = PROJECTOR
@@ -57,38 +58,43 @@ class Config(ImagePretraining):
 SMALL = {
     "projector": replace(PROJECTOR, hidden=(128, 128), features=128),
     "predictor": replace(PREDICTOR, hidden=(32,), features=128),
-    "schedule": replace(DIGITS.schedule, learning_rate=5e-3),
+    "schedule": replace(DIGITS["schedule"], learning_rate=5e-3),
 }
 SGD = OptimizerConfig(
-    name="sgd", weight_decay=1e-4, no_decay="$^", clip_norm=0.0
-)  # the paper decays everything
+    name="sgd",
+    weight_decay=1e-4,
+    no_decay="$^",  # the paper decays everything
+    clip_norm=0.0,
+    groups=(ParameterGroup("predictor", "^predictor/", decay="constant"),),
+)
+"""The predictor's learning rate does not decay: section 4.2 of the paper, --fix-pred-lr of facebookresearch/simsiam."""
+VIEW = replace(IMAGENET_VIEW, crop_area=(0.2, 1.0), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS, **SMALL),
-    "mnist": adapt(Config, MNIST, **SMALL),
-    "cifar10": adapt(
-        Config,
-        CIFAR10,
+    "digits": replace(Config(**DIGITS), **SMALL),
+    "mnist": replace(Config(**MNIST), **SMALL),
+    "cifar10": replace(
+        Config(**CIFAR10),
         steps=78_000,
+        views=2 * (replace(CIFAR10["views"][0], crop_area=(0.2, 1.0)),),
         projector=replace(PROJECTOR, hidden=(2048,)),
         optimizer=replace(SGD, weight_decay=5e-4),
         schedule=ScheduleConfig(learning_rate=0.06, warmup_steps=0, decay="cosine"),
     ),
-    "imagenet": adapt(
-        Config,
-        IMAGENET,
+    "imagenet": replace(
+        Config(**IMAGENET),
         steps=250_200,
-        views=2 * (replace(IMAGENET.views[0], brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),),
+        views=2 * (VIEW,),
         optimizer=SGD,
         schedule=ScheduleConfig(learning_rate=0.1, warmup_steps=0, decay="cosine"),
-        train=replace(IMAGENET.train, batch_size=512),
+        train=replace(IMAGENET_TRAIN, batch_size=512),
     ),
 }
 
 
 def build(config: Config) -> Experiment:
     """The network and everything that image experiments share."""
-    return wire_pairs(
+    return pair_experiment(
         config,
         Network(config.encoder, config.projector, config.predictor),
         simsiam,

@@ -23,11 +23,11 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.decoder import source_decoder
-from ssl_jax.denoising_pretraining import WIKIPEDIA, DenoisingPretraining, wire
 from ssl_jax.evals.restoration import filled_spans
 from ssl_jax.hub.t5 import load_t5
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import T5_SIZES, EncoderDecoder
+from ssl_jax.recipes.denoising import WIKIPEDIA, DenoisingConfig, denoising_experiment
 from ssl_jax.reports.denoising import Restoration
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
@@ -37,7 +37,7 @@ from ssl_jax.transforms.spans import SpanConfig, corrupt_spans_batch, row_length
 
 
 @dataclass(frozen=True)
-class Config(DenoisingPretraining):
+class Config(DenoisingConfig):
     """T5 pretraining. `length` is that of what the encoder reads; the rows of text are longer."""
 
     noise: SpanConfig = field(default_factory=SpanConfig)
@@ -100,8 +100,14 @@ def build(config: Config) -> Experiment:
         join=filled_spans,
         names={token: f"<{number}>" for number, token in enumerate(sentinels)},
     )
-    wired = wire(config, noise, restoration, length=length, reserved=len(sentinels))
-    return wired._replace(import_weights=lambda path: load_t5(path)[1])
+    return denoising_experiment(
+        config,
+        noise,
+        restoration,
+        length=length,
+        reserved=len(sentinels),
+        import_weights=lambda path: load_t5(path)[1],
+    )
 
 
 if __name__ == "__main__":

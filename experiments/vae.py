@@ -20,29 +20,28 @@ image and bits a pixel (standard errors: digits 0.2 and, Gaussian, 1; mnist 0.9 
     probabilistic PCA with a code of the size                                       18.01   7.59
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ssl_jax.autoencoding import (
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.methods.variational import KlConfig, Likelihood, variational_autoencoder
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.recipes.autoencoders import (
     CELEB_A,
     CIFAR10,
     DIGITS,
     LONG_MNIST,
     MNIST,
-    ImageCoding,
+    AutoencodingConfig,
     check_code_size,
-    wire_images,
+    image_experiment,
 )
-from ssl_jax.cli import main
-from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import adapt
-from ssl_jax.methods.variational import KlConfig, Likelihood, variational_autoencoder
-from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.reports.variational import report_variational
 from ssl_jax.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(ImageCoding):
+class Config(AutoencodingConfig):
     """A variational autoencoder."""
 
     code_size: int = 10
@@ -65,17 +64,16 @@ class Config(ImageCoding):
 
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS),
-    "mnist": adapt(Config, MNIST, network=AutoencoderConfig(hidden=(500,)), code_size=20),
-    "tfds_mnist": adapt(
-        Config,
-        LONG_MNIST,
+    "digits": Config(**DIGITS),
+    "mnist": replace(Config(**MNIST), network=AutoencoderConfig(hidden=(500,)), code_size=20),
+    "tfds_mnist": replace(
+        Config(**LONG_MNIST),
         network=AutoencoderConfig(hidden=(200, 200)),
         code_size=50,
         importance_samples=5000,
     ),
-    "cifar10": adapt(Config, CIFAR10, code_size=128, likelihood="gaussian", importance_samples=1000),
-    "celeb_a": adapt(Config, CELEB_A, code_size=128, likelihood="gaussian", importance_samples=1000),
+    "cifar10": Config(**CIFAR10, code_size=128, likelihood="gaussian", importance_samples=1000),
+    "celeb_a": Config(**CELEB_A, code_size=128, likelihood="gaussian", importance_samples=1000),
 }
 
 
@@ -90,10 +88,9 @@ def build(config: Config) -> Experiment:
         likelihood=config.likelihood,
         kl=config.kl,
     )
-    return wire_images(
+    return image_experiment(
         config,
         made.method,
-        evaluate=made.evaluate,
         represent=made.encode,
         headline=("loss", "negative_elbo", "kl"),
         report=lambda report: report_variational(

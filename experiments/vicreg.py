@@ -14,18 +14,19 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.cli import main
-from ssl_jax.image_pretraining import (
-    CIFAR10,
-    DIGITS,
-    IMAGENET,
-    MNIST,
-    ImagePretraining,
-    adapt,
-    wire_pairs,
-)
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network
 from ssl_jax.models.projection import MlpConfig
+from ssl_jax.recipes.views import (
+    CIFAR10,
+    DIGITS,
+    IMAGENET,
+    IMAGENET_SCHEDULE,
+    IMAGENET_TRAIN,
+    MNIST,
+    ViewsConfig,
+    pair_experiment,
+)
 from ssl_jax.training.experiment import Experiment
 
 
@@ -66,7 +67,7 @@ HEAD = MlpConfig(hidden=(8192, 8192), features=8192, last_norm="none")
 
 
 @dataclass(frozen=True)
-class Config(ImagePretraining):
+class Config(ViewsConfig):
     """VICReg."""
 
     invariance: float = 25.0
@@ -81,15 +82,14 @@ class Config(ImagePretraining):
 SMALL = {"projector": replace(HEAD, hidden=(128, 128), features=128)}
 
 PRESETS = {
-    "digits": adapt(Config, DIGITS, **SMALL),
-    "mnist": adapt(Config, MNIST, **SMALL),
-    "cifar10": adapt(Config, CIFAR10, projector=replace(HEAD, hidden=(2048, 2048), features=2048)),
-    "imagenet": adapt(
-        Config,
-        IMAGENET,
+    "digits": Config(**DIGITS, **SMALL),
+    "mnist": Config(**MNIST, **SMALL),
+    "cifar10": Config(**CIFAR10, projector=replace(HEAD, hidden=(2048, 2048), features=2048)),
+    "imagenet": replace(
+        Config(**IMAGENET),
         steps=625_500,
-        schedule=replace(IMAGENET.schedule, learning_rate=1.6, warmup_steps=6_255, final_fraction=1e-3),
-        train=replace(IMAGENET.train, batch_size=2048),
+        schedule=replace(IMAGENET_SCHEDULE, learning_rate=1.6, warmup_steps=6_255, final_fraction=1e-3),
+        train=replace(IMAGENET_TRAIN, batch_size=2048),
     ),
 }
 
@@ -103,7 +103,7 @@ def build(config: Config) -> Experiment:
             f"{name}_loss": (getattr(config, name) * total, weight) for name, (total, weight) in terms.items()
         }
 
-    return wire_pairs(
+    return pair_experiment(
         config,
         Network(config.encoder, config.projector),
         loss,

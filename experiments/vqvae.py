@@ -14,9 +14,7 @@ codes of 64 an image, squared error of a pixel and perplexity: ema .0053 and 57,
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ssl_jax.autoencoding import ImageTask, wire_images
 from ssl_jax.cli import main
-from ssl_jax.data.images import ImageConfig
 from ssl_jax.errors import UserError
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
 from ssl_jax.methods.quantizing import (
@@ -30,13 +28,15 @@ from ssl_jax.methods.quantizing import (
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.recipes import datasets
+from ssl_jax.recipes.autoencoders import WholeImageConfig, image_experiment
 from ssl_jax.reports.codes import report_codes
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
 
 @dataclass(frozen=True)
-class Config(ImageTask):
+class Config(WholeImageConfig):
     """VQ-VAE, its first stage: the codes."""
 
     variance: float = 0.141
@@ -67,26 +67,26 @@ class Config(ImageTask):
 
 
 MNIST = Config(
-    size=28,
+    size=datasets.MNIST.size,
     variance=0.0949,
     codebook=CodebookConfig(codes=128, width=32),
     fsq=FsqConfig((5, 5, 5)),
     lookup_free=LookupFreeConfig(bits=7),
     network=ConvConfig(width=64, residual_blocks=1, residual_width=32),
     probe_examples=2_000,  # of 49 x 32 numbers
-    data=ImageConfig(source="mnist", canvas=28),
+    data=datasets.MNIST.data,
 )
 
 CIFAR10 = Config(
     steps=250_000,
-    size=32,
+    size=datasets.CIFAR10.size,
     variance=0.0632,
     codebook=CodebookConfig(),
     fsq=FsqConfig((8, 8, 8)),
     lookup_free=LookupFreeConfig(bits=9),
     network=ConvConfig(width=256, residual_width=256),
     dtype="bfloat16",
-    data=ImageConfig(source="tfds:cifar10", canvas=32, channels=3),
+    data=datasets.CIFAR10.data,
     schedule=ScheduleConfig(learning_rate=2e-4, warmup_steps=0, decay="constant"),
     train=TrainConfig(batch_size=128, log_every=100, eval_every=5_000, save_every=5_000, keep_every=25_000),
 )
@@ -95,21 +95,21 @@ CIFAR10 = Config(
 PRESETS = {
     "digits": Config(),
     "mnist": MNIST,
-    "tfds_mnist": replace(MNIST, data=ImageConfig(source="tfds:mnist", canvas=28), steps=20_000),
+    "tfds_mnist": replace(MNIST, data=datasets.TFDS_MNIST.data, steps=20_000),
     "cifar10": CIFAR10,
     "celeb_a": replace(
         CIFAR10,
-        size=64,
-        centre=0.8,
+        size=datasets.CELEB_A.size,
+        centre=datasets.CELEB_A.centre,
         variance=0.09,
-        data=ImageConfig(source="tfds:celeb_a", canvas=218, channels=3),
+        data=datasets.CELEB_A.data,
     ),
     "imagenet": replace(
         CIFAR10,
         size=128,
-        centre=0.875,
+        centre=datasets.IMAGENET.centre,
         variance=0.075,
-        data=ImageConfig(source="tfds:imagenet2012", canvas=160, channels=3),
+        data=replace(datasets.IMAGENET.data, canvas=160),
     ),
 }
 
@@ -143,10 +143,9 @@ def make_autoencoder(config: Config) -> QuantizedAutoencoder:
 def build(config: Config) -> Experiment:
     """Method, data and optimiser, wired."""
     made = make_autoencoder(config)
-    return wire_images(
+    return image_experiment(
         config,
         made.method,
-        evaluate=made.evaluate,
         represent=made.represent,
         headline=("loss", "error", "perplexity"),
         report=lambda report: report_codes(

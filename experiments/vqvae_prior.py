@@ -20,29 +20,30 @@ import jax.numpy as jnp
 from etils import epath
 
 from experiments import vqvae as first_stage
-from ssl_jax.cli import main, restore_config, run_settings
+from ssl_jax.cli import main
 from ssl_jax.data.images import batch_shapes
 from ssl_jax.errors import UserError
-from ssl_jax.image_pretraining import image_data
 from ssl_jax.method import Tree
 from ssl_jax.methods.code_prior import CodePrior, PriorConfig, code_prior
 from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.recipes.datasets import open_image_data
 from ssl_jax.reports.prior import report_prior, sample_images
-from ssl_jax.runs import open_run
+from ssl_jax.runs.configuration import restore_config, run_settings
+from ssl_jax.runs.opening import open_run
 from ssl_jax.training import loop
-from ssl_jax.training.experiment import Experiment, Phase, TrainConfig
+from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.folder import CONFIG, read_json
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.representations import representations
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.training.schedules import ScheduleConfig
 
 MEASURED = 2_000
 """Training images, at most, that the deviation of what is rebuilt is measured on."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RunConfig):
     """A prior over the codes of a VQ-VAE."""
 
     steps: int = 2000
@@ -61,7 +62,6 @@ class Config:
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
     )
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
 MNIST = Config(prior=PriorConfig(layers=3, width=96), vqvae=first_stage.PRESETS["mnist"])
@@ -161,19 +161,13 @@ def build(config: Config) -> Experiment:
         train_vqvae(config.vqvae, folder / "vqvae")
         return load_vqvae(folder / "vqvae", None, prior)
 
-    schedule = make_schedule(config.schedule, config.steps)
-    batch_size = config.train.batch_size
-    return Experiment(
-        method=prior.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(Phase(config.steps, batch_shapes(data, batch_size), work=("images", batch_size)),),
-        open_data=lambda folder: image_data(data, classes=0, seed=seed),
-        evaluate=prior.evaluate,
+    return make_experiment(
+        config,
+        prior.method,
+        phases=one_phase(config, batch_shapes(data, config.train.batch_size), "images"),
+        open_data=lambda folder: open_image_data(data, classes=0, seed=seed),
         derive=prior.derive,
         rules=TRANSFORMER,
-        schedules={"learning_rate": schedule},
         headline=("code_loss", "bits_per_dim"),
         sample=lambda report: sample_images(report, prior),
         report=lambda report: report_prior(report, prior, seed=seed),

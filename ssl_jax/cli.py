@@ -5,7 +5,6 @@ python -m experiments.NAME [PRESET] [--section.field VALUE ...] [--workdir DIR] 
 
 import dataclasses
 import difflib
-import importlib
 import logging
 import sys
 import warnings
@@ -16,9 +15,9 @@ import tyro
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.runs.configuration import run_settings
 from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
-from ssl_jax.training.folder import CONFIG, read_json
 
 Config = Any
 Presets = Mapping[str, Config]
@@ -104,41 +103,3 @@ def main(presets: Presets, build: Build) -> NoReturn:
         return loop.train(build(asked.config), asked.workdir, settings, init_from=asked.init_from)
 
     sys.exit(guarded(command))
-
-
-def run_settings(module: str, preset: str, config: Config, init_from: str | None = None) -> dict[str, Any]:
-    """What a run folder says of its run, for `loop.train`."""
-    return {
-        "experiment": module,
-        "preset": preset,
-        "init_from": init_from,
-        "config": dataclasses.asdict(config),
-    }
-
-
-def restore_config(default: Config, values: Mapping[str, Any]) -> Config:
-    """A configuration from its JSON, shaped like `default`. UserError if a field is unknown or missing."""
-    names = {field.name for field in dataclasses.fields(default)}
-    if names != values.keys():
-        strange = ", ".join(sorted(names ^ values.keys()))
-        raise UserError(f"{CONFIG}: fields {strange} do not fit {type(default).__name__} of this version.")
-
-    def restore(old: Any, new: Any) -> Any:
-        if dataclasses.is_dataclass(old):
-            return restore_config(old, new)
-        if isinstance(new, list):
-            return tuple(
-                restore(old[min(i, len(old) - 1)] if old else None, item) for i, item in enumerate(new)
-            )
-        return new
-
-    return dataclasses.replace(
-        default, **{name: restore(getattr(default, name), values[name]) for name in names}
-    )
-
-
-def load_experiment(folder: epath.Path) -> tuple[Experiment, Mapping[str, Any]]:
-    """(experiment, settings) of a run folder, from its own configuration."""
-    settings = read_json(epath.Path(folder) / CONFIG)
-    module = importlib.import_module(settings["experiment"])
-    return module.build(restore_config(module.PRESETS[settings["preset"]], settings["config"])), settings

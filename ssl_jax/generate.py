@@ -29,7 +29,7 @@ from ssl_jax.decoding.prompts import bucket, padded
 from ssl_jax.decoding.sampling import SamplingConfig
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
-from ssl_jax.language_models import encode_prompt, open_language_model
+from ssl_jax.runs.language_models import encode_prompt, open_language_model
 
 NEW_TOKENS = 128
 """Most tokens of a text, if nothing else is asked for and the context has room for them."""

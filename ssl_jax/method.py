@@ -1,58 +1,83 @@
 """The seam between an idea and the machinery.
 
 An idea is a `Method`: a few pure functions of arrays. Everything else (sharding, gradient accumulation, checkpoints,
-resuming, logging, evaluation, `plan`, `replay`) is machinery in `ssl_jax.training` that knows nothing but this file.
-
-A complete method, a denoising autoencoder, as experiments/minimal.py trains it:
-
-    def denoising(width: int, noise: float) -> Method:
-        def init(rng, batch):
-            pixels = batch["image"].shape[-1]
-            down, up = jax.random.split(rng)
-            return {"params": {"encoder": jax.random.normal(down, (pixels, width)) / pixels**0.5,
-                               "decoder": jax.random.normal(up, (width, pixels)) / width**0.5}}
-
-        def loss(params, extras, batch, rng):
-            clean = batch["image"]
-            noisy = clean + noise * jax.random.normal(rng, clean.shape)
-            restored = jnp.tanh(noisy @ params["encoder"]) @ params["decoder"]
-            error = jnp.square(restored - clean).sum(-1)
-            return error.mean(), Aux({"noise_left": (error.sum(), error.size)}, extras)
-
-        return Method(init, loss)
+resuming, logging, evaluation, `plan`, `replay`) is machinery in `ssl_jax.training`, which knows nothing of a method but
+this file. `experiments/minimal.py` is a complete method with its experiment.
 
 Rules of the contract:
 
-- A loss sees the *global* batch as one array. It knows nothing of devices, meshes, hosts or optimiser steps; negatives
-  and batch statistics are thereby global.
-- Randomness comes from `rng` alone, which the machinery folds from (seed, step).
-- `extras` is every state that gets no gradient: batch statistics, an EMA target network, a codebook.
+- A loss receives the *global* batch as one array. It knows nothing of devices, meshes, hosts or optimiser steps, so
+  negatives and batch statistics are global.
+- Every batch has `example_weight`, float32 [batch]: 1 in training; in an evaluation 0 for the rows that only fill up the
+  last batch.
+- Randomness comes from `rng` alone, which the machinery derives from (seed, step).
+- `extras` is all state without a gradient: batch statistics, an EMA target network, a codebook, a queue, a frozen
+  model.
+- Two networks that play against each other are one sum with stop-gradients, and an optimiser whose parameter groups
+  treat them apart (`ssl_jax.training.optimizers`).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Tree = Any
 Batch = Mapping[str, jax.Array]
-Mean = tuple[jax.Array, jax.Array]
-"""A figure as (sum, weight), so that its mean is right over devices, micro-batches and a short last batch."""
+Extras = Mapping[str, Tree]
 
-Evaluate = Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], Mapping[str, Mean]]
-"""`(params, extras, batch, rng) -> metrics` on held-out data."""
-Represent = Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
-"""`(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples."""
+
+class Mean(NamedTuple):
+    """A mean as a sum and its weight, so that it is exact over devices, micro-batches and a short last batch.
+
+    Attributes:
+      sum: float32 scalar.
+      weight: float32 scalar; the mean is `sum / weight`, and has no value where the weight is 0.
+    """
+
+    sum: jax.Array
+    weight: jax.Array
+
+    @classmethod
+    def of(cls, values: jax.Array, mask: jax.Array) -> "Mean":
+        """The mean of `values [...]` weighted by `mask [...]`; both have one shape.
+
+        Example:
+          >>> mean = Mean.of(jnp.array([1.0, 2.0, 9.0]), jnp.array([1.0, 1.0, 0.0]))
+          >>> print(mean.sum, mean.weight)
+          3.0 2.0
+        """
+        return cls((values * mask).sum(), mask.sum())
+
+    def scaled(self, factor: jax.Array | float) -> "Mean":
+        """The mean times a factor."""
+        return Mean(factor * self.sum, self.weight)
+
+
+Metrics = Mapping[str, Mean]
 
 
 class Aux(NamedTuple):
-    """What a loss returns beside the loss."""
+    """What a loss returns beside the loss.
 
-    metrics: Mapping[str, Mean]
-    extras: Mapping[str, Tree]
+    Attributes:
+      metrics: means that are logged, not minimised.
+      extras: the state without gradient, as the loss leaves it.
+    """
+
+    metrics: Metrics
+    extras: Extras
 
 
-def unchanged(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
+Losses = jax.Array | Metrics
+Evaluate = Callable[[Tree, Extras, Batch, jax.Array], Metrics]
+"""`(params, extras, batch, rng) -> metrics` on held-out data."""
+Represent = Callable[[Tree, Extras, Batch], jax.Array]
+"""`(params, extras, batch) -> [batch, ...]`, what a frozen model computes from each example."""
+
+
+def unchanged(params: Tree, extras: Extras, step: jax.Array) -> Extras:
     """The default `after_update`: extras stay as the loss left them."""
     return extras
 
@@ -60,14 +85,44 @@ def unchanged(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapp
 class Method(NamedTuple):
     """A self-supervised objective.
 
-    init: `(rng, batch) -> {"params": tree, **extras}`. `batch` holds arrays or only their shapes.
-    loss: `(params, extras, batch, rng) -> (losses, Aux(metrics, extras))`. `losses` is a scalar, or a dictionary of
-        named `(sum, weight)` pairs whose means are added up. The pairs keep an objective exact when a batch is cut into
-        micro-batches of uneven weight (masked words); a scalar is averaged over micro-batches of equal size.
-    after_update: `(params, extras, step) -> extras`, once per optimiser step with the new parameters; `step` counts
+    Attributes:
+      init: `(rng, batch) -> {"params": tree, **extras}`. `batch` holds arrays or only their shapes.
+      loss: `(params, extras, batch, rng) -> (losses, Aux(metrics, extras))`. `losses` is a scalar, or named means whose
+        sum is minimised. Means keep an objective exact when a batch is cut into micro-batches of uneven weight (masked
+        words); a scalar is averaged over micro-batches of equal size.
+      evaluate: `(params, extras, batch, rng) -> metrics` on held-out data, deterministic but for `rng`. None stands for
+        the losses and metrics of `loss`.
+      after_update: `(params, extras, step) -> extras`, once per optimiser step with the new parameters; `step` counts
         from 1. An EMA target is updated here.
     """
 
     init: Callable[[jax.Array, Batch], dict[str, Tree]]
-    loss: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], tuple[jax.Array | dict[str, Mean], Aux]]
-    after_update: Callable[[Tree, Mapping[str, Tree], jax.Array], Mapping[str, Tree]] = unchanged
+    loss: Callable[[Tree, Extras, Batch, jax.Array], tuple[Losses, Aux]]
+    evaluate: Evaluate | None = None
+    after_update: Callable[[Tree, Extras, jax.Array], Extras] = unchanged
+
+
+def named_means(losses: Losses, batch: Batch) -> dict[str, Mean]:
+    """Losses as named means: a scalar counts once per example and is named `loss`."""
+    if isinstance(losses, Mapping):
+        return {name: Mean(*mean) for name, mean in losses.items()}
+    examples = batch["example_weight"].sum()
+    return {"loss": Mean(losses * examples, examples)}
+
+
+def evaluate(method: Method, params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    """The method's metrics on a held-out batch; see `Method.evaluate`."""
+    if method.evaluate is not None:
+        return {name: Mean(*mean) for name, mean in method.evaluate(params, extras, batch, rng).items()}
+    losses, aux = method.loss(params, extras, batch, rng)
+    return named_means(losses, batch) | {name: Mean(*mean) for name, mean in aux.metrics.items()}
+
+
+def split_variables(variables: Mapping[str, Tree]) -> tuple[Tree, dict[str, Tree]]:
+    """(params, extras) of `{"params": ..., **extras}`."""
+    return variables["params"], {name: tree for name, tree in variables.items() if name != "params"}
+
+
+def example_shape(batch_size: int) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of `example_weight`."""
+    return jax.ShapeDtypeStruct((batch_size,), jnp.float32)

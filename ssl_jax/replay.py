@@ -16,12 +16,13 @@ from typing import Annotated, NamedTuple
 import tyro
 from etils import epath
 
-from ssl_jax.cli import guarded, load_experiment
+from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import draw_curves
-from ssl_jax.runs import open_run
-from ssl_jax.training import metrics
+from ssl_jax.runs.configuration import load_experiment
+from ssl_jax.runs.opening import open_run
 from ssl_jax.training.evaluate import Evaluator
+from ssl_jax.training.metrics import read as read_log
 
 TOLERANCE = 1e-3
 """Difference, relative to the larger of the figure and 1, that other devices and library versions may make."""
@@ -44,16 +45,16 @@ class Figure(NamedTuple):
         return abs(self.replayed - self.logged) / max(abs(self.logged), 1.0)
 
 
-def replay(folder: epath.Path, say: Callable[[str], None]) -> list[Figure]:
+def replay(folder: epath.Path, log: Callable[[str], None]) -> list[Figure]:
     """Evaluates every kept checkpoint of a run. Raises UserError if it has none, or if its data has changed."""
     run = open_run(folder)
     experiment = run.experiment
     if experiment.evaluate is None:
         raise UserError(f"{folder}: this experiment has no evaluation to replay.")
     evaluator = Evaluator(experiment, run.mesh)
-    logged = {(line["step"], line["split"]): line for line in metrics.read(folder) if "split" in line}
+    logged = {(line["step"], line["split"]): line for line in read_log(folder) if "split" in line}
 
-    figures = []
+    metrics = []
     for step in run.checkpoints.steps():
         extras = run.restore(step)
         params = extras.pop("params")
@@ -64,9 +65,9 @@ def replay(folder: epath.Path, say: Callable[[str], None]) -> list[Figure]:
                 Figure(step, split, name, line.get(name), value)
                 for name, value in evaluator(params, extras, dataset).items()
             ]
-            say(f"step {step}  {split}: {'  '.join(describe(figure) for figure in new)}")
-            figures += new
-    return figures
+            log(f"step {step}  {split}: {'  '.join(describe(figure) for figure in new)}")
+            metrics += new
+    return metrics
 
 
 def describe(figure: Figure) -> str:
@@ -97,12 +98,12 @@ def main(arguments: list[str]) -> int:
     curves, headline, worst = {}, {}, 0.0
     for folder in folders:
         print(f"{folder}:")
-        figures = replay(folder, print)
-        different = [figure for figure in figures if figure.difference]
-        worst = max([worst, *(figure.difference for figure in figures)])
-        compared = sum(figure.logged is not None for figure in figures)
+        metrics = replay(folder, print)
+        different = [figure for figure in metrics if figure.difference]
+        worst = max([worst, *(figure.difference for figure in metrics)])
+        compared = sum(figure.logged is not None for figure in metrics)
         print(f"{compared - len(different)} of {compared} figures equal those logged at training time")
-        curves[str(folder)] = metrics.read(folder)
+        curves[str(folder)] = read_log(folder)
         headline |= dict.fromkeys(load_experiment(folder)[0].headline)
     files = draw_curves(curves, epath.Path(chosen.output or folders[0] / "replay"), headline)
     print("curves: " + ", ".join(str(file) for file in files))

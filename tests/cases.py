@@ -44,7 +44,7 @@ def bert(folder: Path) -> list[object]:
     model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
     dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
     data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 20]
-    length = ["--phases.0.steps", 60, "--phases.0.length", 48, "--train.batch_size", 8]
+    length = ["--steps", 60, "--phases.0.length", 48, "--train.batch_size", 8]
     length += ["--schedule.warmup_steps", 10]
     return [*model, *dropout, *data, *length, *rhythm(20)]
 

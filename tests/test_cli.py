@@ -26,7 +26,7 @@ def test_first_preset_is_the_default():
 
 
 def test_fields_are_set_by_their_path():
-    config = parse("base", "--model.layers", "3", "--phases.1.steps", "7", "--data.lowercase", "False").config
+    config = parse("base", "--model.layers", "3", "--phases.1.length", "256", "--data.lowercase", "False").config
     assert config.model.layers == 3
     assert config.phases[1].steps == 7
     assert config.data.lowercase is False

@@ -17,9 +17,9 @@ from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
 from ssl_jax.decoding.generate import generate as write_tokens
 from ssl_jax.hub.bart import save_bart
 from ssl_jax.hub.gpt2 import save_gpt2
-from ssl_jax.language_models import encode_prompt, open_language_model
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
+from ssl_jax.runs.language_models import encode_prompt, open_language_model
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.sharding import MeshConfig, make_mesh

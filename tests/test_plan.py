@@ -9,7 +9,7 @@ import pytest
 from experiments import bert
 from ssl_jax import plan
 from ssl_jax.errors import UserError
-from ssl_jax.models.convolution import convolve, convolve_transposed
+from ssl_jax.ops.convolution import convolve, convolve_transposed
 from ssl_jax.training.sharding import MeshConfig
 
 

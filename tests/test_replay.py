@@ -8,8 +8,8 @@ from etils import epath
 
 from experiments import minimal
 from ssl_jax import replay
-from ssl_jax.cli import run_settings
 from ssl_jax.errors import UserError
+from ssl_jax.runs.configuration import run_settings
 from ssl_jax.training import loop
 from ssl_jax.training.experiment import TrainConfig
 
@@ -26,9 +26,9 @@ def run(tmp_path_factory):
 
 
 def test_every_kept_checkpoint_gives_the_logged_figures(run, capsys):
-    figures = replay.replay(run, print)
-    assert [figure.step for figure in figures] == [20, 40, 60]
-    assert all(figure.logged == figure.replayed for figure in figures)
+    metrics = replay.replay(run, print)
+    assert [figure.step for figure in metrics] == [20, 40, 60]
+    assert all(figure.logged == figure.replayed for figure in metrics)
     assert capsys.readouterr().out.count("(equal)") == 3
 
 
@@ -42,7 +42,7 @@ def test_a_different_figure_is_reported_and_fails(run, tmp_path, capsys):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         if line.get("split") and line["step"] == 40:
-            line["restoration_loss"] += 0.5
+            line["reconstruction_loss"] += 0.5
     changed = tmp_path / "run"
     changed.mkdir()
     for name in ("config.json", "data.json", "checkpoints"):

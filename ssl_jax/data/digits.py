@@ -3,9 +3,18 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
 import numpy as np
 
 HELDOUT_EVERY = 6
+
+
+def batch_shapes(batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of every array of a batch of `Digits`."""
+    return {
+        "image": jax.ShapeDtypeStruct((batch_size, 64), np.float32),
+        "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }
 
 
 class Digits:

@@ -7,6 +7,7 @@ choosing settings (validation) or for the final figure (test) is decided by a ha
 import hashlib
 from typing import Literal, Protocol
 
+import jax
 import numpy as np
 
 from ssl_jax.errors import UserError
@@ -114,6 +115,14 @@ def split_of(family: Family, function: np.ndarray) -> Split:
     if share < HELDOUT_SHARE:
         return "test"
     return "validation" if share < 2 * HELDOUT_SHARE else "train"
+
+
+def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of every array of a training batch of `FunctionSequences`."""
+    return {
+        "tokens": jax.ShapeDtypeStruct((batch_size, length), np.int32),
+        "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }
 
 
 class FunctionSequences:

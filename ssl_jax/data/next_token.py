@@ -24,12 +24,12 @@ WINDOWS_SEED = 0
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
     """What a batch holds, each `[batch, length]`.
 
-    int32 `tokens`, read; `targets`, to predict after each; `sequence`, 0 for padding, else the number of the packed
+    int32 `tokens`, read; `targets`, to predict after each; `segment_ids`, 0 for padding, else the number of the packed
     document; `positions` in it. float32 `weights`: 1 for the targets that count, 0 for others and for padding.
     """
     shapes = {
         name: jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
-        for name in ("tokens", "targets", "sequence", "positions")
+        for name in ("tokens", "targets", "segment_ids", "positions")
     }
     return {**shapes, "weights": jax.ShapeDtypeStruct((batch_size, length), jnp.float32)}
 
@@ -198,11 +198,11 @@ def _row(
         tokens[place] = _padded(document, special.cls, piece.start - 1, piece.stop - 1)
         targets[place] = _padded(document, special.sep, piece.start, piece.stop)
         weights[end - size + context : end] = 1
-    sequence, positions = lay_out(lengths, length)
+    segment_ids, positions = lay_out(lengths, length)
     return {
         "tokens": tokens,
         "targets": targets,
-        "sequence": sequence,
+        "segment_ids": segment_ids,
         "positions": positions,
         "weights": weights,
     }

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import grain
+import jax
 import numpy as np
 
 from ssl_jax.data.image_source import ImageSource, Rows
-from ssl_jax.data.images import ImageSplits
+from ssl_jax.data.images import ImageConfig, ImageSplits
+from ssl_jax.data.images import batch_shapes as image_shapes
 from ssl_jax.errors import UserError
 
 
@@ -28,6 +30,14 @@ class OneClassSplits(NamedTuple):
     normal: np.ndarray
     classes: tuple[str, ...]
     identity: dict[str, str]
+
+
+def batch_shapes(config: ImageConfig, batch_size: int, detectors: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of every array of a training batch: an example is one normal image for each detector."""
+    return {
+        name: jax.ShapeDtypeStruct((batch_size, detectors, *array.shape[1:]), array.dtype)
+        for name, array in image_shapes(config, batch_size).items()
+    }
 
 
 def validation_needed(false_alarm_rate: float) -> int:

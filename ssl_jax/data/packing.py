@@ -1,6 +1,6 @@
 """Documents one after the other in rows of a fixed length.
 
-Documents do not see each other: a row numbers the documents in it (`sequence`), attention is masked to equal numbers,
+Documents do not see each other: a row numbers the documents in it (`segment_ids`), attention is masked to equal numbers,
 and positions restart with each.
 """
 
@@ -55,13 +55,13 @@ class Stream:
 
 
 def lay_out(lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """`sequence` and `positions`, int32 `[length]`, of documents of these lengths in one row."""
+    """`segment_ids` and `positions`, int32 `[length]`, of documents of these lengths in one row."""
     used = sum(lengths)
     ends = np.cumsum(lengths)
-    sequence, positions = np.zeros(length, np.int32), np.zeros(length, np.int32)
-    sequence[:used] = np.repeat(np.arange(len(lengths)) + 1, lengths)
+    segment_ids, positions = np.zeros(length, np.int32), np.zeros(length, np.int32)
+    segment_ids[:used] = np.repeat(np.arange(len(lengths)) + 1, lengths)
     positions[:used] = np.arange(used) - np.repeat(ends - lengths, lengths)
-    return sequence, positions
+    return segment_ids, positions
 
 
 class PackedDocuments:
@@ -97,7 +97,7 @@ class PackedDocuments:
         return self._stream.rows(self._length - 1)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """Row: int32 `tokens`, `segments` (zeros), `sequence`, `positions`, `words` `[length]`. It needs no `rng`."""
+        """Row: int32 `tokens`, `token_type_ids` (zeros), `segment_ids`, `positions`, `words` `[length]`. It needs no `rng`."""
         pieces = [self._tokens(piece) for piece in self._stream.row(row, self._length - 1)]
         lengths = np.array([len(piece) for piece in pieces])
         lengths[0] += 1  # [CLS]
@@ -106,15 +106,15 @@ class PackedDocuments:
         tokens = np.full(self._length, self._special.pad, np.int32)
         tokens[0] = self._special.cls
         tokens[1:used] = np.concatenate(pieces)
-        sequence, positions = lay_out(lengths, self._length)
+        segment_ids, positions = lay_out(lengths, self._length)
         starts = self._starts_word[tokens]
         starts[np.maximum(np.cumsum(lengths) - lengths, 1)] = True
         special = np.isin(tokens, (self._special.pad, self._special.cls, self._special.sep))
         words = np.where(special, -1, np.cumsum(starts & ~special) - 1)
         return {
             "tokens": tokens,
-            "segments": np.zeros_like(tokens),
-            "sequence": sequence,
+            "token_type_ids": np.zeros_like(tokens),
+            "segment_ids": segment_ids,
             "positions": positions,
             "words": words.astype(np.int32),
         }

@@ -94,7 +94,7 @@ class SegmentPairs:
         return int(self._rows[-1])
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Example of this row: int32 `tokens`, `segments`, `sequence`, `words` `[length]`, and `label` `[]`."""
+        """Example of this row: int32 `tokens`, `token_type_ids`, `segment_ids`, `words` `[length]`, and `label` `[]`."""
         lay = self._next_sentence if self._objective == "nsp" else self._sentence_order
         first, second, label = lay(row, rng)
         return self._assemble(first, second, label)
@@ -198,10 +198,10 @@ class SegmentPairs:
         tokens = np.full(self._length, self._special.pad, np.int32)
         tokens[0], tokens[separator], tokens[end] = self._special.cls, self._special.sep, self._special.sep
         tokens[1:separator], tokens[separator + 1 : end] = a, b
-        segments = np.zeros(self._length, np.int32)
-        segments[separator + 1 : end + 1] = 1
-        sequence = np.zeros(self._length, np.int32)
-        sequence[: end + 1] = 1
+        token_type_ids = np.zeros(self._length, np.int32)
+        token_type_ids[separator + 1 : end + 1] = 1
+        segment_ids = np.zeros(self._length, np.int32)
+        segment_ids[: end + 1] = 1
         starts = self._starts_word[tokens]
         starts[[1, separator + 1]] = True
         starts[[0, separator]] = False
@@ -210,8 +210,8 @@ class SegmentPairs:
         words[end:] = -1
         return {
             "tokens": tokens,
-            "segments": segments,
-            "sequence": sequence,
+            "token_type_ids": token_type_ids,
+            "segment_ids": segment_ids,
             "words": words,
             "label": np.asarray(label, np.int32),
         }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import grain
+import jax
 import numpy as np
 from etils import epath
 
@@ -116,6 +117,19 @@ def bert_rows(pair_task: PairTask) -> MakeRows:
         return PackedDocuments(*shape) if pair_task == "none" else SegmentPairs(*shape, pair_task)
 
     return make
+
+
+def bert_batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of every array of a batch of `bert_rows`, all int32.
+
+    `[batch, length]`: `tokens`; `token_type_ids`; `segment_ids`, 0 for padding, else the number of the packed document;
+    `words`, the number of the word in the row; `positions`, when documents are packed. `[batch]`: `label` of the task
+    on pairs.
+    """
+    packed = pair_task == "none"
+    names = ("tokens", "token_type_ids", "segment_ids", "words", *(("positions",) if packed else ()))
+    shapes = dict.fromkeys(names, (batch_size, length)) | ({} if packed else {"label": (batch_size,)})
+    return {name: jax.ShapeDtypeStruct(shape, np.int32) for name, shape in shapes.items()}
 
 
 def passage_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Passages:

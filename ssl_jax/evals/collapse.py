@@ -14,7 +14,7 @@ from ssl_jax.method import Mean
 EPSILON = 1e-12
 
 
-def collapse_figures(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
+def collapse_metrics(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
     """`embedding_std` and `effective_rank` of a batch of embeddings; a collapse takes them to 0 and to 1.
 
     embedding_std: standard deviation of each dimension over the l2-normalised embeddings, averaged over the dimensions;
@@ -23,8 +23,8 @@ def collapse_figures(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
     """
     count = weights.sum()
     return {
-        "embedding_std": (_embedding_std(z, weights) * count, count),
-        "effective_rank": (effective_rank(z, weights) * count, count),
+        "embedding_std": Mean(_embedding_std(z, weights) * count, count),
+        "effective_rank": Mean(effective_rank(z, weights) * count, count),
     }
 
 
@@ -49,7 +49,7 @@ def effective_rank(z: jax.Array, weights: jax.Array) -> jax.Array:
 def alignment(z1: jax.Array, z2: jax.Array, weights: jax.Array) -> Mean:
     """Squared distance of the l2-normalised embeddings of two views, 0 to 4 (arXiv:2005.10242, alpha = 2)."""
     distance = jnp.square(_unit(z1) - _unit(z2)).sum(-1)
-    return (distance * weights).sum(), weights.sum()
+    return Mean.of(distance, weights)
 
 
 def uniformity(z: jax.Array, weights: jax.Array) -> Mean:
@@ -64,7 +64,7 @@ def uniformity(z: jax.Array, weights: jax.Array) -> Mean:
     total = pairs.sum()
     mean = (jnp.exp(-4 * (1 - similarity)) * pairs).sum() / jnp.maximum(total, EPSILON)
     count = jnp.where(total > 0, weights.sum(), 0)
-    return jnp.log(jnp.where(total > 0, mean, 1)) * count, count
+    return Mean(jnp.log(jnp.where(total > 0, mean, 1)) * count, count)
 
 
 def _embedding_std(z: jax.Array, weights: jax.Array) -> jax.Array:

@@ -46,16 +46,16 @@ def baselines(items: Sequence[Item]) -> dict[str, float]:
     return found
 
 
-def say_table(
-    figures: Mapping[int, Mapping[str, Accuracy]], floor: Mapping[str, float], say: Callable[[str], None]
+def log_table(
+    metrics: Mapping[int, Mapping[str, Accuracy]], floor: Mapping[str, float], log: Callable[[str], None]
 ) -> None:
     """Prints a row for each number of shots, and what no model is needed for."""
-    names = list(next(iter(figures.values())))
-    say("  shots" + "".join(f"{TITLES[name]:>30}" for name in names))
-    for shots, row in figures.items():
-        say(f"{shots:>7}" + "".join(f"{_cell(row[name]):>30}" for name in names))
-    say("  " + ", ".join(f"{name} {share:.1%}" for name, share in floor.items()))
-    say("  +- standard error over the items; in brackets, standard deviation over draws of the examples")
+    names = list(next(iter(metrics.values())))
+    log("  shots" + "".join(f"{TITLES[name]:>30}" for name in names))
+    for shots, row in metrics.items():
+        log(f"{shots:>7}" + "".join(f"{_cell(row[name]):>30}" for name in names))
+    log("  " + ", ".join(f"{name} {share:.1%}" for name, share in floor.items()))
+    log("  +- standard error over the items; in brackets, standard deviation over draws of the examples")
 
 
 def _cell(figure: Accuracy) -> str:
@@ -64,19 +64,19 @@ def _cell(figure: Accuracy) -> str:
 
 
 def draw_accuracy(
-    figures: Mapping[int, Mapping[str, Accuracy]], floor: Mapping[str, float], title: str, file: epath.Path
+    metrics: Mapping[int, Mapping[str, Accuracy]], floor: Mapping[str, float], title: str, file: epath.Path
 ) -> None:
     """Accuracy against the number of examples, with two standard errors; dashed, what needs no model."""
     picture, axes = new_axes(title=title)
-    places = np.arange(len(figures))
-    for number, (name, colour) in enumerate(zip(next(iter(figures.values())), COLOURS, strict=False)):
-        values = [row[name].accuracy for row in figures.values()]
-        errors = [2 * row[name].standard_error for row in figures.values()]
+    places = np.arange(len(metrics))
+    for number, (name, colour) in enumerate(zip(next(iter(metrics.values())), COLOURS, strict=False)):
+        values = [row[name].accuracy for row in metrics.values()]
+        errors = [2 * row[name].standard_error for row in metrics.values()]
         beside = places + 0.03 * number  # curves that coincide can both be seen
         axes.errorbar(beside, values, errors, marker="o", markersize=3.5, color=colour, label=TITLES[name])
     for (name, share), style in zip(floor.items(), ("--", ":"), strict=False):
         axes.axhline(share, color="gray", linewidth=1.0, linestyle=style, label=name)
-    axes.set_xticks(list(places), [str(shots) for shots in figures])
+    axes.set_xticks(list(places), [str(shots) for shots in metrics])
     axes.set_xlabel("examples in the prompt")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(-0.02, 1.02)

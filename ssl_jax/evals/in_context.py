@@ -59,8 +59,8 @@ def accuracy_by_shots(
     return points
 
 
-def say_points(
-    points: Iterable[Point], trained: Iterable[Point], shots: Iterable[int], say: Callable[[str], None]
+def log_points(
+    points: Iterable[Point], trained: Iterable[Point], shots: Iterable[int], log: Callable[[str], None]
 ) -> None:
     """Prints the points at these numbers of examples, a table for each curve.
 
@@ -78,9 +78,9 @@ def say_points(
             "ideal learner": [f"{point.ideal:.1%}" for point in own],
             "model, training f": [f"{point.accuracy:.1%}" if point else "-" for point in seen],
         }
-        say(f"\n{curve} (chance {own[0].chance:.1%})")
+        log(f"\n{curve} (chance {own[0].chance:.1%})")
         for name, cells in rows.items():
-            say(f"  {name:<18}" + "".join(f"{cell:>9}" for cell in cells))
+            log(f"  {name:<18}" + "".join(f"{cell:>9}" for cell in cells))
 
 
 def draw_points(points: Iterable[Point], title: str, file: epath.Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.next_token import token_bytes
-from ssl_jax.data.ngrams import NGrams
 from ssl_jax.data.pretraining_text import PretrainingText
 from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.evals.ngrams import NGrams
 
 ORDERS = {
     1: "single tokens, counted",
@@ -25,26 +25,26 @@ COUNTED_TOKENS = 5_000_000
 def show_bits_per_byte(
     text: PretrainingText,
     heldout: TokenizedCorpus,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     windows: str,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Prints the held-out bits per byte among those of n-grams of the training text and of compressors.
 
-    heldout: the documents that the figures are of. windows: how they were read, to be said with the perplexity.
+    heldout: the documents that the metrics are of. windows: how they were read, to be said with the perplexity.
     """
     size = sum(map(len, _documents(heldout, text.tokenizer)))
-    say(
+    log(
         f"\nbits per byte of held-out text, {size:,} bytes in {len(heldout.hashes):,} documents (compressors see "
         "nothing but this text):"
     )
     rows = {
         **n_gram_bits(text, heldout),
         **compressed_bits(heldout, text.tokenizer),
-        f"this model, perplexity {figures['perplexity']:.1f} per token, {windows}": figures["bits_per_byte"],
+        f"this model, perplexity {metrics['perplexity']:.1f} per token, {windows}": metrics["bits_per_byte"],
     }
     for name, bits in sorted(rows.items(), key=lambda row: -row[1]):
-        say(f"  {bits:6.3f}  {name}")
+        log(f"  {bits:6.3f}  {name}")
 
 
 def n_gram_bits(text: PretrainingText, heldout: TokenizedCorpus) -> dict[str, float]:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.data.baselines import count_baselines
 from ssl_jax.data.pretraining_text import PretrainingText
 from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.evals.masked_baselines import count_baselines
 from ssl_jax.method import Batch, Tree
 
 BLANKS = 5
@@ -31,24 +31,24 @@ def show_masked_words(
     text: PretrainingText,
     params: Tree,
     predict: Predict,
-    figures: Mapping[str, float],
-    say: Callable[[str], None],
+    metrics: Mapping[str, float],
+    log: Callable[[str], None],
 ) -> None:
     """Prints the held-out accuracy between those of three ways of counting, and a few blanks with the best guesses.
 
     predict: `(params, batch, positions) -> logits [batch, predictions, vocab]`.
     """
-    say("\nheld-out accuracy on masked words, beside counting in the training text:")
-    rows = {**_counted(text), "this model": figures["mlm_accuracy"]}
+    log("\nheld-out accuracy on masked words, beside counting in the training text:")
+    rows = {**_counted(text), "this model": metrics["mlm_accuracy"]}
     for name, accuracy in sorted(rows.items(), key=lambda row: row[1]):
-        say(f"  {accuracy:6.1%}  {BASELINES.get(name, name)}")
+        log(f"  {accuracy:6.1%}  {BASELINES.get(name, name)}")
     blanks = fill_in_blanks(text, params, predict)
     if blanks:
-        say("\nblanks in held-out text, with the original word and the model's guesses:")
+        log("\nblanks in held-out text, with the original word and the model's guesses:")
     for sentence, original, guesses in blanks:
-        say(f"  {sentence}")
-        say(f"      {original}: {', '.join(f'{word} {share:.0%}' for word, share in guesses)}")
-    say("")
+        log(f"  {sentence}")
+        log(f"      {original}: {', '.join(f'{word} {share:.0%}' for word, share in guesses)}")
+    log("")
 
 
 def fill_in_blanks(
@@ -62,14 +62,16 @@ def fill_in_blanks(
     rng = np.random.default_rng(0)
     rows, positions = [], []
     for row in text.heldout[0]:
-        if candidates := _whole_words(row["tokens"], row["sequence"], text.tokenizer):
+        if candidates := _whole_words(row["tokens"], row["segment_ids"], text.tokenizer):
             rows.append(row)
             positions.append(int(rng.choice(candidates)))
         if len(rows) == BLANKS:
             break
     if not rows:
         return []
-    batch = {name: np.stack([row[name] for row in rows]) for name in ("tokens", "segments", "sequence")}
+    batch = {
+        name: np.stack([row[name] for row in rows]) for name in ("tokens", "token_type_ids", "segment_ids")
+    }
     at = np.arange(len(rows)), np.array(positions)
     originals = batch["tokens"][at]
     batch["tokens"][at] = text.tokenizer.special.mask
@@ -89,7 +91,7 @@ def _counted(text: PretrainingText) -> dict[str, float]:
     """Accuracies of counting at every ordinary token of the held-out rows: what masks hit on average."""
     rows = list(text.heldout[0])
     tokens = np.stack([row["tokens"] for row in rows])
-    ordinary = (np.stack([row["sequence"] for row in rows]) > 0) & ~np.isin(
+    ordinary = (np.stack([row["segment_ids"] for row in rows]) > 0) & ~np.isin(
         tokens, text.tokenizer.special[:-1]
     )
     ordinary[:, [0, -1]] = False
@@ -102,10 +104,10 @@ def _word(tokenizer: Tokenizer, token: int) -> str:
     return tokenizer.pieces([token])[0].lstrip("▁#")
 
 
-def _whole_words(tokens: np.ndarray, sequence: np.ndarray, tokenizer: Tokenizer) -> list[int]:
+def _whole_words(tokens: np.ndarray, segment_ids: np.ndarray, tokenizer: Tokenizer) -> list[int]:
     """Positions of tokens that are a word by themselves."""
     starts = tokenizer.starts_word[tokens]
-    last = int((sequence > 0).sum()) - 1
+    last = int((segment_ids > 0).sum()) - 1
     return [
         i
         for i in range(1, last)

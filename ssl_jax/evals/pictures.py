@@ -145,7 +145,7 @@ def draw_map(
 
 
 def draw_bars(
-    figures: Mapping[str, Mapping[str, float]],
+    metrics: Mapping[str, Mapping[str, float]],
     file: epath.Path,
     *,
     deviations: Mapping[str, Mapping[str, float]] | None = None,
@@ -153,16 +153,16 @@ def draw_bars(
 ) -> None:
     """Shares in [0, 1] as grouped bars with their values: a group for each figure, a colour for each name.
 
-    figures: by name, such as "trained", then by figure; a name may lack some. deviations: likewise, drawn as whiskers.
+    metrics: by name, such as "trained", then by figure; a name may lack some. deviations: likewise, drawn as whiskers.
     """
-    groups = list(dict.fromkeys(figure for row in figures.values() for figure in row))
-    width = 0.84 / len(figures)
-    picture, axes = new_axes(title=title, width=max(4.0, 0.9 + 0.55 * len(groups) * (len(figures) + 0.5)))
-    for number, (name, row) in enumerate(figures.items()):
+    groups = list(dict.fromkeys(figure for row in metrics.values() for figure in row))
+    width = 0.84 / len(metrics)
+    picture, axes = new_axes(title=title, width=max(4.0, 0.9 + 0.55 * len(groups) * (len(metrics) + 0.5)))
+    for number, (name, row) in enumerate(metrics.items()):
         at = [place for place, group in enumerate(groups) if group in row]
         heights = [row[groups[place]] for place in at]
         spread = [(deviations or {}).get(name, {}).get(groups[place], 0.0) for place in at]
-        shift = (number - (len(figures) - 1) / 2) * width
+        shift = (number - (len(metrics) - 1) / 2) * width
         bars = axes.bar(
             [place + shift for place in at],
             heights,

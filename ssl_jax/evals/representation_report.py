@@ -20,7 +20,7 @@ LBFGS_PRODUCTS = 10**9
 """L-BFGS is for up to this many examples x width x classes, some ten seconds a fit on one core."""
 DEVIATION = "_sd"
 
-Figures = dict[str, dict[str, float]]
+Metrics = dict[str, dict[str, float]]
 
 
 def compare(
@@ -33,8 +33,8 @@ def compare(
     k: int | None = None,
     rows: int = 10_000,
     seed: int = 0,
-    say: Callable[[str], None],
-) -> Figures:
+    log: Callable[[str], None],
+) -> Metrics:
     """Accuracies on the test examples of classifiers on several frozen representations of the same examples.
 
     banks: by name ("trained", "random encoder", "raw input"), training features float32 `[examples, width]` and test
@@ -59,7 +59,7 @@ def compare(
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     fit, score = np.flatnonzero(train_labels >= 0), np.flatnonzero(test_labels >= 0)
     if len(np.unique(train_labels[fit])) < 2 or not len(score):
-        say("no probes: there are no labelled examples of two classes or more to fit and to score them with")
+        log("no probes: there are no labelled examples of two classes or more to fit and to score them with")
         return {}
     if len(fit) > rows:
         fit = np.sort(np.random.default_rng(seed).permutation(fit)[:rows])
@@ -67,42 +67,42 @@ def compare(
     check_k(k, len(fit))  # here, since the probes that come before take long
     train_labels, test_labels = train_labels[fit], test_labels[score]
     width = max(train.shape[1] for train, _ in banks.values())
-    subsets = _possible_subsets(train_labels, width, per_class, shares, seed, say)
-    figures = {}
+    subsets = _possible_subsets(train_labels, width, per_class, shares, seed, log)
+    metrics = {}
     for name, (train, test) in banks.items():
         data = np.asarray(train)[fit], train_labels, np.asarray(test)[score], test_labels
-        figures[name] = _measure(data, subsets, k, seed)
+        metrics[name] = _measure(data, subsets, k, seed)
     commonest = np.unique(test_labels, return_counts=True)[1].max() / len(test_labels)
-    say(
+    log(
         f"frozen features, {len(fit)} labelled examples to fit, {len(score)} to score; always the commonest class: "
         f"{commonest:.1%}"
     )
-    for line in table(figures):
-        say(line)
-    return figures
+    for line in table(metrics):
+        log(line)
+    return metrics
 
 
-def table(figures: Figures) -> list[str]:
+def table(metrics: Metrics) -> list[str]:
     """Lines of an aligned table of percentages: a line for each name, a column for each figure."""
-    columns = _figure_names(figures)
-    body = [[name, *(_cell(row, column) for column in columns)] for name, row in figures.items()]
+    columns = _metric_names(metrics)
+    body = [[name, *(_cell(row, column) for column in columns)] for name, row in metrics.items()]
     return aligned([["", *(_title(column) for column in columns)], *body])
 
 
-def write(figures: Figures, folder: epath.Path, *, bars: bool = True) -> None:
+def write(metrics: Metrics, folder: epath.Path, *, bars: bool = True) -> None:
     """Writes folder/probes.json and, as bars, folder/plots/probes.png; nothing where there are no figures."""
-    if not figures:
+    if not metrics:
         return
     folder = epath.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "probes.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / "probes.json").write_text(json.dumps(metrics, indent=1) + "\n")
     if not bars:
         return
-    names = _figure_names(figures)
+    names = _metric_names(metrics)
     shown, deviations = (
         {
             name: {_title(n).replace(" ", "\n", 1): row[n + suffix] for n in names if n + suffix in row}
-            for name, row in figures.items()
+            for name, row in metrics.items()
         }
         for suffix in ("", DEVIATION)
     )
@@ -120,7 +120,7 @@ def _possible_subsets(
     per_class: int,
     shares: Sequence[float],
     seed: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, dict[str, float]]:
     """By name, the arguments of `label_subset` that every class has enough labels for, and L-BFGS the time."""
     wanted = {f"{per_class}_per_class": {"per_class": per_class}}
@@ -130,12 +130,12 @@ def _possible_subsets(
         try:
             chosen = label_subset(labels, **options, seed=seed)
         except UserError as error:
-            say(f"no {_title(f'probe_{name}')}: {error}")
+            log(f"no {_title(f'probe_{name}')}: {error}")
             continue
         if len(chosen) * width * len(np.unique(labels)) <= LBFGS_PRODUCTS:
             possible[name] = options
         else:
-            say(
+            log(
                 f"no {_title(f'probe_{name}')}: {len(chosen)} labels of {len(np.unique(labels))} classes take too long"
             )
     return possible
@@ -149,30 +149,30 @@ def _measure(
 ) -> dict[str, float]:
     check_features(*data)
     train, labels, test, test_labels = data
-    figures = {}
+    metrics = {}
     for name, options in subsets.items():
         found = few_label_probe(*data, **options, repeats=REPEATS, seed=seed)
-        figures |= _repeated(f"probe_{name}", found)
+        metrics |= _repeated(f"probe_{name}", found)
     quick = train.size * len(np.unique(labels)) <= LBFGS_PRODUCTS
-    figures["linear_probe"] = (linear_probe if quick else sgd_probe)(*data, seed=seed).accuracy
+    metrics["linear_probe"] = (linear_probe if quick else sgd_probe)(*data, seed=seed).accuracy
     for name, options in subsets.items():
         if count := options.get("per_class"):
             few = [label_subset(labels, **options, seed=seed + repeat) for repeat in range(REPEATS)]
             few_k = min(k, max(1, count // 2))
             votes = [knn_accuracy(train[s], labels[s], test, test_labels, k=few_k) for s in few]
-            figures |= _repeated(f"knn_{name}", Repeated.of(votes))
-    figures["knn"] = knn_accuracy(*data, k=k)
-    return figures
+            metrics |= _repeated(f"knn_{name}", Repeated.of(votes))
+    metrics["knn"] = knn_accuracy(*data, k=k)
+    return metrics
 
 
 def _repeated(name: str, found: Repeated) -> dict[str, float]:
     return {name: found.mean, name + DEVIATION: found.deviation}
 
 
-def _figure_names(figures: Figures) -> list[str]:
+def _metric_names(metrics: Metrics) -> list[str]:
     return [
         name
-        for name in dict.fromkeys(n for row in figures.values() for n in row)
+        for name in dict.fromkeys(n for row in metrics.values() for n in row)
         if not name.endswith(DEVIATION)
     ]
 

@@ -1,4 +1,4 @@
-"""How much of spoilt text was restored: against the original, beside what counting restores, and side by side."""
+"""How much of corrupted text was restored: against the original, beside what counting restores, and side by side."""
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_jax.data.baselines import Commonest
 from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.evals.masked_baselines import Commonest
 
 Tokens = Sequence[int]
 
@@ -19,7 +19,7 @@ class Restored(NamedTuple):
       exact: rows that equal their original, token for token.
       tokens: tokens that stand where they belong: those that an alignment of restored and original text matches, of
         the longer of the two.
-      hidden: of the original tokens that the spoilt text does not show in their order, those that came back.
+      hidden: of the original tokens that the corrupted text does not show in their order, those that came back.
     """
 
     exact: float
@@ -30,7 +30,7 @@ class Restored(NamedTuple):
 def count_restored(
     shown: Sequence[Tokens], restored: Sequence[Tokens], originals: Sequence[Tokens]
 ) -> Restored:
-    """Compares restored rows with their originals. `shown` is what the spoilt text has; no row holds special tokens."""
+    """Compares restored rows with their originals. `shown` is what the corrupted text has; no row holds special tokens."""
     exact = tokens = longest = hidden = found = 0
     for left, written, original in zip(shown, restored, originals, strict=True):
         kept, right = _matched(left, original), _matched(written, original)

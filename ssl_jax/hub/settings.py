@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ssl_jax.errors import UserError
-from ssl_jax.models.layers import Activation
+from ssl_jax.ops.activations import Activation
 
 _ACTIVATIONS: dict[str, Activation] = {  # theirs: ours
     "gelu": "gelu",

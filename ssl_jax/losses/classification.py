@@ -1,11 +1,13 @@
-"""Cross-entropy over classes, as a (sum, weight) over its examples; the loss is sum / weight."""
+"""Cross-entropy over classes, as a `Mean` over its examples."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ssl_jax.method import Mean
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
     """Weighted cross-entropy of integer labels.
 
     Args:
@@ -19,4 +21,4 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> t
       0.6931 1.0
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
-    return jnp.sum(losses * weights), jnp.sum(weights)
+    return Mean.of(losses, weights)

@@ -1,4 +1,4 @@
-"""Losses that bring two views of an image together, each a (sum, weight) over its examples; the loss is sum / weight.
+"""Losses that bring two views of an image together, each a `Mean` over its examples.
 
 An example's weight is 0 where it only fills up a batch: it then counts neither for itself nor as a negative.
 """
@@ -6,6 +6,7 @@ An example's weight is 0 where it only fills up a batch: it then counts neither 
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.method import Mean
 from ssl_jax.placement import along_batch, whole
 
 EPSILON = 1e-12
@@ -23,9 +24,7 @@ def normalise(x: jax.Array) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), EPSILON))
 
 
-def nt_xent(
-    first: jax.Array, second: jax.Array, weights: jax.Array, *, temperature: float
-) -> tuple[jax.Array, jax.Array]:
+def nt_xent(first: jax.Array, second: jax.Array, weights: jax.Array, *, temperature: float) -> Mean:
     """Normalised temperature-scaled cross-entropy (SimCLR, arXiv:2002.05709, equation 1).
 
     Each of the 2N views has to recognise the other view of its image among the 2N - 1 others of the global batch. The
@@ -54,12 +53,10 @@ def nt_xent(
     positives = jnp.repeat(jnp.sum(pairs[:, 0] * pairs[:, 1], axis=-1) / temperature, 2)
     # log(1 + sum exp(negative - positive)) rather than a difference of two logarithms: exact for small losses too.
     losses = jax.nn.softplus(jax.nn.logsumexp(similarities, axis=1, where=negatives) - positives)
-    return jnp.sum(jnp.where(counts > 0, losses, 0) * counts), jnp.sum(counts)
+    return Mean.of(jnp.where(counts > 0, losses, 0), counts)
 
 
-def cosine_regression(
-    prediction: jax.Array, target: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def cosine_regression(prediction: jax.Array, target: jax.Array, weights: jax.Array) -> Mean:
     """Squared distance of the normalised vectors, 2 - 2 cos (BYOL, arXiv:2006.07733, equation 2).
 
     No gradient goes into the target.
@@ -74,4 +71,4 @@ def cosine_regression(
       2.0 1.0
     """
     cosine = jnp.sum(normalise(prediction) * normalise(jax.lax.stop_gradient(target)), axis=-1)
-    return jnp.sum((2 - 2 * cosine) * weights), jnp.sum(weights)
+    return Mean.of(2 - 2 * cosine, weights)

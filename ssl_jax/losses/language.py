@@ -1,13 +1,12 @@
-"""Losses over words and sentences, each a (sum, weight) over its examples; the loss is sum / weight."""
+"""Losses over words and sentences, each a `Mean` over its examples."""
 
 import jax
 
 from ssl_jax.losses.classification import cross_entropy
+from ssl_jax.method import Mean
 
 
-def masked_language_model(
-    logits: jax.Array, labels: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def masked_language_model(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
     """Cross-entropy of the original tokens at the predicted positions (BERT, arXiv:1810.04805, section 3.1).
 
     The same function serves gathered predictions [batch, predictions, vocab] and dense ones [batch, length,
@@ -28,7 +27,7 @@ def masked_language_model(
     return cross_entropy(logits, labels, weights)
 
 
-def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
     """Does the second segment follow the first (BERT, arXiv:1810.04805, section 3.1)?
 
     Args:
@@ -44,7 +43,7 @@ def next_sentence(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> t
     return cross_entropy(logits, labels, weights)
 
 
-def sentence_order(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def sentence_order(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
     """Are two neighbouring segments in order, or swapped (ALBERT, arXiv:1909.11942, section 3.1)?
 
     Args:

@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.method import Mean
 from ssl_jax.placement import along_batch
 
 PROBABILITY = 1e-30
 """Least probability in a logarithm: what is impossible adds nothing to an entropy, and has a finite gradient."""
 
 
-def commitment_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def commitment_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> Mean:
     """Squared distance of vectors to their codes, moving the vectors (arXiv:1711.00937, equation 3, third term).
 
     The mean over channels, as in the authors' code, where the paper's norm is their sum. The paper weighs it by
@@ -24,10 +25,10 @@ def commitment_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> t
       0.5 1.0
     """
     distance = jnp.square(x.astype(jnp.float32) - jax.lax.stop_gradient(quantized).astype(jnp.float32))
-    return jnp.sum(distance.mean(-1) * weights), jnp.sum(weights)
+    return Mean.of(distance.mean(-1), weights)
 
 
-def codebook_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def codebook_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> Mean:
     """The same distance, moving the codes (arXiv:1711.00937, equation 3, second term).
 
     Args:
@@ -75,7 +76,7 @@ def entropy(probabilities: jax.Array, axis: int = -1) -> jax.Array:
 
 def entropy_penalty(
     x: jax.Array, weights: jax.Array, *, temperature: float, diversity: float = 1.0
-) -> dict[str, tuple[jax.Array, jax.Array]]:
+) -> dict[str, Mean]:
     """Lookup-free codes that are each certain, and all used (MAGVIT-v2, arXiv:2310.05737, 3.1).
 
     A vector x has the code c, of -1 and 1, with probability softmax(-|x - c|^2 / temperature) over all codes, which is
@@ -91,7 +92,7 @@ def entropy_penalty(
       diversity: weight of the second term.
 
     Returns:
-      (sum, weight) pairs: `code_entropy_loss`, the mean entropy of a code, and `code_diversity_loss`, minus
+      named means: `code_entropy_loss`, the mean entropy of a code, and `code_diversity_loss`, minus
       `diversity` times the entropy of the average code, 0 to bits x log 2 nats. Their sum is the paper's loss.
     """
     bits = x.shape[-1]
@@ -114,6 +115,6 @@ def entropy_penalty(
     average = jnp.matmul((first * counts[:, None]).T, second, precision=jax.lax.Precision.HIGHEST)
     average = average / jnp.where(total > 0, total, 1)
     return {
-        "code_entropy_loss": ((certain * counts).sum(), total),
-        "code_diversity_loss": (-diversity * entropy(average.reshape(-1)) * total, total),
+        "code_entropy_loss": Mean.of(certain, counts),
+        "code_diversity_loss": Mean(-diversity * entropy(average.reshape(-1)) * total, total),
     }

@@ -1,11 +1,13 @@
-"""How far a reconstruction is from its image, as a (sum, weight) over images of a mean over pixels."""
+"""How far a reconstruction is from its image, as a `Mean` over images of a mean over pixels."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ssl_jax.method import Mean
 
-def squared_error(rebuilt: jax.Array, images: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+
+def squared_error(rebuilt: jax.Array, images: jax.Array, weights: jax.Array) -> Mean:
     """Mean squared error of a pixel.
 
     Args:
@@ -20,9 +22,7 @@ def squared_error(rebuilt: jax.Array, images: jax.Array, weights: jax.Array) -> 
     return _over_images(jnp.square(rebuilt - images), weights)
 
 
-def pixel_cross_entropy(
-    logits: jax.Array, images: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def pixel_cross_entropy(logits: jax.Array, images: jax.Array, weights: jax.Array) -> Mean:
     """Mean cross-entropy in nats of a pixel, whose brightness is taken for the probability of being white.
 
     Hinton & Salakhutdinov 2006 and Vincent et al. 2008 train by it. Its least value is the pixels' own entropy, which
@@ -41,5 +41,5 @@ def pixel_cross_entropy(
     return _over_images(optax.sigmoid_binary_cross_entropy(logits, images), weights)
 
 
-def _over_images(values: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return (values.reshape(values.shape[0], -1).mean(-1) * weights).sum(), weights.sum()
+def _over_images(values: jax.Array, weights: jax.Array) -> Mean:
+    return Mean.of(values.reshape(values.shape[0], -1).mean(-1), weights)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.method import Mean
+
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -79,8 +81,8 @@ def negative_elbo(
     *,
     beta: jax.Array | float = 1.0,
     free_nats: float = 0.0,
-) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """What a variational autoencoder minimises, as two (sum, weight) pairs whose means are added.
+) -> dict[str, Mean]:
+    """What a variational autoencoder minimises, as two named means whose means are added.
 
     Args:
       log_likelihood: [batch]. kl: [batch, width] of each dimension of the code. weights: [batch] float32.
@@ -96,8 +98,8 @@ def negative_elbo(
     total = weights.sum()
     mean = (kl * weights[:, None]).sum(0) / jnp.where(total > 0, total, 1)
     return {
-        "reconstruction_loss": (-(log_likelihood * weights).sum(), total),
-        "kl_loss": (beta * jnp.maximum(mean, free_nats).sum() * total, total),
+        "reconstruction_loss": Mean.of(-log_likelihood, weights),
+        "kl_loss": Mean(beta * jnp.maximum(mean, free_nats).sum() * total, total),
     }
 
 

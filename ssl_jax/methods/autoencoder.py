@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.method import Aux, Batch, Evaluate, Extras, Mean, Method, Represent, Tree
 from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.transforms.corruption import Corruption, corrupt
 from ssl_jax.transforms.filters import mean_filter, median_filter
@@ -34,18 +33,17 @@ class Member(NamedTuple):
 class Family(NamedTuple):
     """Autoencoders on batches of `ssl_jax.data.images.batch_shapes`.
 
-    The parameters of each lie below its name. Figures: `NAME_error`, the mean squared error of a pixel in [0, 1], of
+    The parameters of each lie below its name. Metrics: `NAME_error`, the mean squared error of a pixel in [0, 1], of
     what is made of the image, or of the noisy image; `NAME_cross_entropy` where that is minimised.
 
-    shape: of an image as the autoencoders see it, `(height, width, channels)`. see: `(batch) -> images`, as they see
+    shape: of an image as the autoencoders see it, `(height, width, channels)`. preprocess: `(batch) -> images`, as they see
     them. encode: by name, `(params, extras, batch) -> [batch, code_size]` of the images without noise.
     rebuild: by name.
     """
 
     method: Method
-    evaluate: Evaluate
     shape: tuple[int, int, int]
-    see: Callable[[Batch], jax.Array]
+    preprocess: Callable[[Batch], jax.Array]
     encode: Mapping[str, Represent]
     rebuild: Mapping[str, Restore]
 
@@ -68,16 +66,18 @@ def autoencoders(
     shape = (size, size, channels)
     networks = {name: Autoencoder(network, member.code_size, shape) for name, member in members.items()}
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         blank = jnp.zeros((1, *shape))
         return {"params": {name: made.init(rng, blank)["params"] for name, made in networks.items()}}
 
-    def figures(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+    def losses_and_metrics(
+        params: Tree, batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
         """(what is minimised, what is watched)."""
-        images, weights = see(batch), example_weights(batch)
+        images, weights = preprocess(batch), batch["example_weight"]
         errors, entropies = {}, {}
         for name, member in members.items():
             shown = corrupt(rng, images, member.corruption) if member.corruption else images
@@ -86,19 +86,17 @@ def autoencoders(
             entropies[f"{name}_cross_entropy"] = pixel_cross_entropy(logits, images, weights)
         return (errors, {}) if objective == "squared_error" else (entropies, errors)
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
-        losses, metrics = figures(params, batch, rng)
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        losses, metrics = losses_and_metrics(params, batch, rng)
         return losses, Aux(metrics, extras)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        losses, metrics = figures(params, batch, rng)
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, metrics = losses_and_metrics(params, batch, rng)
         return losses | metrics
 
     def encoder(name: str) -> Represent:
-        def encode(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-            return networks[name].apply({"params": params[name]}, see(batch), method="encode")
+        def encode(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+            return networks[name].apply({"params": params[name]}, preprocess(batch), method="encode")
 
         return encode
 
@@ -106,10 +104,9 @@ def autoencoders(
         return lambda params, images: jax.nn.sigmoid(networks[name].apply({"params": params[name]}, images))
 
     return Family(
-        Method(init, loss),
-        evaluate,
+        Method(init, loss, evaluate),
         shape,
-        see,
+        preprocess,
         {name: encoder(name) for name in members},
         {name: rebuilder(name) for name in members},
     )
@@ -118,7 +115,7 @@ def autoencoders(
 def restoration(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
     """An evaluation that shows every noise to every autoencoder, beside filters and beside doing nothing.
 
-    Figures: those of `family.evaluate`, and `WHO_on_NOISE_error`, the mean squared error of a pixel, where WHO is an
+    Figures: those of `family.method.evaluate`, and `WHO_on_NOISE_error`, the mean squared error of a pixel, where WHO is an
     autoencoder, "nothing", "median" or "mean" (of the 3 x 3 neighbourhood).
     """
     restorers: dict[str, Restore] = {
@@ -128,9 +125,9 @@ def restoration(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
         **family.rebuild,
     }
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        images, weights = family.see(batch), example_weights(batch)
-        found = dict(family.evaluate(params, extras, batch, rng))
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images, weights = family.preprocess(batch), batch["example_weight"]
+        found = dict(family.method.evaluate(params, extras, batch, rng))
         for noise, corruption in noises.items():
             noisy = corrupt(rng, images, corruption)
             for name, restore in restorers.items():

@@ -3,17 +3,16 @@
 With `sop` for the second task it is ALBERT's (arXiv:1909.11942), without one RoBERTa's (arXiv:1907.11692).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ssl_jax.data.pretraining_text import PairTask
 from ssl_jax.data.tokenizers import SpecialTokens
 from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
 from ssl_jax.losses.metrics import accuracy
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.transforms.masking import MaskingConfig, mask_batch
 
@@ -27,38 +26,25 @@ class Pretraining(NamedTuple):
     """
 
     method: Method
-    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
     predict: Callable[[Tree, Batch, jax.Array], jax.Array]
-
-
-def batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a batch holds, all int32.
-
-    `[batch, length]`: `tokens`; `segments`; `sequence`, 0 for padding, else the number of the packed document; `words`,
-    the number of the word in the row; `positions`, when documents are packed. `[batch]`: `label` of the task on pairs.
-    """
-    packed = pair_task == "none"
-    names = ("tokens", "segments", "sequence", "words", *(("positions",) if packed else ()))
-    shapes = dict.fromkeys(names, (batch_size, length)) | ({} if packed else {"label": (batch_size,)})
-    return {name: jax.ShapeDtypeStruct(shape, jnp.int32) for name, shape in shapes.items()}
 
 
 def pretraining(
     config: BertConfig, *, masking: MaskingConfig, pair_task: PairTask, special: SpecialTokens
 ) -> Pretraining:
-    """Masked words plus a task on pairs of segments, on batches of `batch_shapes`."""
+    """Masked words plus a task on pairs of segments, on batches of `ssl_jax.data.pretraining_text.bert_batch_shapes`."""
     model = BertPretraining(config)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        return dict(model.init(rng, batch["tokens"], batch["segments"], batch["sequence"]))
+        return dict(model.init(rng, batch["tokens"], batch["token_type_ids"], batch["segment_ids"]))
 
-    def figures(
+    def losses_and_metrics(
         params: Tree, batch: Batch, masks_rng: jax.Array, dropout_rng: jax.Array | None
     ) -> tuple[dict[str, Mean], dict[str, Mean]]:
         masked = mask_batch(
             masks_rng,
             batch["tokens"],
-            batch["sequence"],
+            batch["segment_ids"],
             batch.get("words"),
             config=masking,
             mask_id=special.mask,
@@ -68,14 +54,14 @@ def pretraining(
         predicted = model.apply(
             {"params": params},
             masked.tokens,
-            batch["segments"],
-            batch["sequence"],
+            batch["token_type_ids"],
+            batch["segment_ids"],
             batch.get("positions"),
             predict_positions=masked.positions,
             deterministic=dropout_rng is None,
             rngs=None if dropout_rng is None else {"dropout": dropout_rng},
         )
-        examples = batch.get("example_weight", jnp.ones(batch["tokens"].shape[0]))
+        examples = batch["example_weight"]
         weights = masked.weights * examples[:, None]
         losses = {"mlm_loss": masked_language_model(predicted.token_logits, masked.labels, weights)}
         metrics = {"mlm_accuracy": accuracy(predicted.token_logits, masked.labels, weights)}
@@ -85,19 +71,17 @@ def pretraining(
             metrics[f"{pair_task}_accuracy"] = accuracy(*pair)
         return losses, metrics
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         masks_rng, dropout_rng = jax.random.split(rng)
-        losses, metrics = figures(params, batch, masks_rng, dropout_rng)
+        losses, metrics = losses_and_metrics(params, batch, masks_rng, dropout_rng)
         return losses, Aux(metrics, extras)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        losses, metrics = figures(params, batch, rng, None)
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, metrics = losses_and_metrics(params, batch, rng, None)
         return {**losses, **metrics}
 
     def predict(params: Tree, batch: Batch, positions: jax.Array) -> jax.Array:
-        inputs = (batch["tokens"], batch["segments"], batch["sequence"])
+        inputs = (batch["tokens"], batch["token_type_ids"], batch["segment_ids"])
         return model.apply({"params": params}, *inputs, predict_positions=positions).token_logits
 
-    return Pretraining(Method(init, loss), evaluate, predict)
+    return Pretraining(Method(init, loss, evaluate), predict)

@@ -21,8 +21,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.discretized import level_log_likelihood
 from ssl_jax.losses.metrics import accuracy
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Tree
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree, split_variables
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 from ssl_jax.models.transformer import Remat
@@ -63,14 +62,14 @@ class PriorConfig:
 class CodePrior(NamedTuple):
     """On batches of `ssl_jax.data.images.batch_shapes`.
 
-    Figures: `code_loss`, nats a code given those before it in the raster. On held-out images also `code_accuracy`, and
+    Metrics: `code_loss`, nats a code given those before it in the raster. On held-out images also `code_accuracy`, and
     `decoder_bits_per_dim`, what the pixels cost once their codes are known.
 
     codes, places: how many different codes there are, and how many an image has. begin: the token before the first.
     dims: pixels times channels of an image.
     decoder: how the prior writes codes.
     derive: of the figures: `prior_bits_per_dim`, what the codes cost, and `bits_per_dim`, the sum of both.
-    see: `(batch) -> pixels`, int32 [batch, size, size, channels], 0 to 255.
+    preprocess: `(batch) -> pixels`, int32 [batch, size, size, channels], 0 to 255.
     encode: `(params, extras, batch) -> codes`, int32 [batch, places].
     decode: `(extras, codes [batch, places]) -> images`, float32 [batch, size, size, channels] in [0, 1].
     sample: `(params, count, seed) -> codes`, int32 [count, places], drawn from the prior.
@@ -82,10 +81,9 @@ class CodePrior(NamedTuple):
     begin: int
     dims: int
     method: Method
-    evaluate: Evaluate
     derive: Callable[[Mapping[str, float]], dict[str, float]]
     decoder: Decoder
-    see: Callable[[Batch], jax.Array]
+    preprocess: Callable[[Batch], jax.Array]
     encode: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
     decode: Callable[[Mapping[str, Tree], jax.Array], jax.Array]
     sample: Callable[[Tree, int, int], np.ndarray]
@@ -138,15 +136,14 @@ def code_prior(
             "deviation": jnp.ones(()),
         }
 
-    def frozen(extras: Mapping[str, Tree]) -> tuple[Tree, Mapping[str, Tree]]:
+    def frozen(extras: Extras) -> tuple[Tree, Mapping[str, Tree]]:
         """Parameters and extras of the VQ-VAE."""
-        variables = dict(extras["vqvae"])
-        return variables.pop("params"), variables
+        return split_variables(extras["vqvae"])
 
-    def encode(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        return autoencoder.encode(*frozen(extras), autoencoder.see(batch)).reshape(-1, places)
+    def encode(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return autoencoder.encode(*frozen(extras), autoencoder.preprocess(batch)).reshape(-1, places)
 
-    def decode(extras: Mapping[str, Tree], found: jax.Array) -> jax.Array:
+    def decode(extras: Extras, found: jax.Array) -> jax.Array:
         return autoencoder.decode(*frozen(extras), found.reshape(-1, *grid))
 
     def predict(params: Tree, found: jax.Array, rng: jax.Array | None) -> jax.Array:
@@ -158,36 +155,34 @@ def code_prior(
 
     def weigh(batch: Batch) -> jax.Array:
         """[batch, places], the weight of an image at each of its places."""
-        weights = example_weights(batch)
+        weights = batch["example_weight"]
         return jnp.broadcast_to(weights[:, None], (weights.shape[0], places))
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         found = encode(params, extras, batch)
         logits = predict(params, found, rng)
         return {"code_loss": cross_entropy(logits, found, weigh(batch))}, Aux({}, extras)
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         # Images resized on the way have values between two levels.
-        return jnp.round(autoencoder.see(batch) * (LEVELS - 1)).astype(jnp.int32)
+        return jnp.round(autoencoder.preprocess(batch) * (LEVELS - 1)).astype(jnp.int32)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         found = encode(params, extras, batch)
-        logits, weights = predict(params, found, None), example_weights(batch)
+        logits, weights = predict(params, found, None), batch["example_weight"]
         likelihood = level_log_likelihood(
-            see(batch), decode(extras, found), extras["deviation"], count=LEVELS
+            preprocess(batch), decode(extras, found), extras["deviation"], count=LEVELS
         )
         bits = -likelihood.reshape(weights.shape[0], -1).mean(-1) / math.log(2)
         return {
             "code_loss": cross_entropy(logits, found, weigh(batch)),
             "code_accuracy": accuracy(logits, found, weigh(batch)),
-            "decoder_bits_per_dim": ((bits * weights).sum(), weights.sum()),
+            "decoder_bits_per_dim": Mean.of(bits, weights),
         }
 
-    def derive(figures: Mapping[str, float]) -> dict[str, float]:
-        prior = figures["code_loss"] * places / (dims * math.log(2))
-        return {"prior_bits_per_dim": prior, "bits_per_dim": prior + figures["decoder_bits_per_dim"]}
+    def derive(metrics: Mapping[str, float]) -> dict[str, float]:
+        prior = metrics["code_loss"] * places / (dims * math.log(2))
+        return {"prior_bits_per_dim": prior, "bits_per_dim": prior + metrics["decoder_bits_per_dim"]}
 
     decoder = without_begin(model)
 
@@ -204,9 +199,9 @@ def code_prior(
             key=jax.random.key(seed),
         ).tokens
 
-    def error(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+    def error(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         rebuilt = decode(extras, encode(params, extras, batch))
-        squares = jnp.square(rebuilt - see(batch) / (LEVELS - 1))
+        squares = jnp.square(rebuilt - preprocess(batch) / (LEVELS - 1))
         return squares.reshape(squares.shape[0], -1).mean(-1, keepdims=True)
 
     return CodePrior(
@@ -214,11 +209,10 @@ def code_prior(
         places,
         begin,
         dims,
-        Method(init, loss),
-        evaluate,
+        Method(init, loss, evaluate),
         derive,
         decoder,
-        see,
+        preprocess,
         encode,
         decode,
         sample,

@@ -21,10 +21,8 @@ import numpy as np
 from ssl_jax.errors import UserError
 from ssl_jax.losses.quantization import entropy, perplexity
 from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
-from ssl_jax.method import Aux, Batch, Mean, Method, Represent, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.methods.autoencoder import Family, Objective, Restore
-from ssl_jax.methods.online_probe import example_weights
-from ssl_jax.methods.quantizing import scaled
 from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.models.quantizers import bernoulli_bits, gumbel_softmax
 from ssl_jax.transforms.images import plain_view
@@ -100,7 +98,7 @@ def discrete_autoencoders(
     shape = (size, size, channels)
     networks = {kind: Autoencoder(network, width, shape) for kind, width in sizes.items()}
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
@@ -114,7 +112,7 @@ def discrete_autoencoders(
     def pixels_of(kind: str, params: Tree, code: jax.Array) -> jax.Array:
         return networks[kind].apply({"params": params[kind]}, code, method="decode")
 
-    def figures(
+    def losses_and_metrics(
         params: Tree, images: jax.Array, codes: Mapping[str, jax.Array], weights: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean]]:
         """(what is minimised, what is watched) of codes."""
@@ -125,13 +123,11 @@ def discrete_autoencoders(
             entropies[f"{kind}_cross_entropy"] = pixel_cross_entropy(pixels, images, weights)
             if kind == "one_hot":
                 total = weights.sum()
-                use["one_hot_perplexity"] = perplexity((code * weights[:, None]).sum(0)) * total, total
+                use["one_hot_perplexity"] = Mean(perplexity((code * weights[:, None]).sum(0)) * total, total)
         return (errors, use) if objective == "squared_error" else (entropies, errors | use)
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
-        images, weights = see(batch), example_weights(batch)
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        images, weights = preprocess(batch), batch["example_weight"]
         codes, uneven = {}, {}
         for kind in sizes:
             logits = logits_of(kind, params, images)
@@ -145,12 +141,12 @@ def discrete_autoencoders(
                 case "one_hot":
                     codes[kind] = gumbel_softmax(rng, logits, extras["temperature"], hard=True)
                     uneven[kind] = jax.nn.softmax(logits, -1)
-        losses, watched = figures(params, images, codes, weights)
+        losses, watched = losses_and_metrics(params, images, codes, weights)
         for kind, probabilities in uneven.items():
-            losses[f"{kind}_balance_loss"] = scaled(balance, imbalance(probabilities, weights))
+            losses[f"{kind}_balance_loss"] = imbalance(probabilities, weights).scaled(balance)
         return losses, Aux(watched, extras)
 
-    def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
         return {**extras, "temperature": temperature_at(step + 1, gumbel, steps)}
 
     def code_of(kind: str, params: Tree, images: jax.Array) -> jax.Array:
@@ -162,10 +158,10 @@ def discrete_autoencoders(
                 return jax.nn.one_hot(jnp.argmax(logits, -1), sizes[kind])
         return logits
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        images = see(batch)
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images = preprocess(batch)
         codes = {kind: code_of(kind, params, images) for kind in sizes}
-        losses, watched = figures(params, images, codes, example_weights(batch))
+        losses, watched = losses_and_metrics(params, images, codes, batch["example_weight"])
         return losses | watched
 
     def decoder(kind: str) -> Restore:
@@ -173,12 +169,12 @@ def discrete_autoencoders(
 
     decode = {kind: decoder(kind) for kind in sizes}
     family = Family(
-        Method(init, loss, after_update),
-        evaluate,
+        Method(init, loss, evaluate, after_update),
         shape,
-        see,
+        preprocess,
         encode={
-            kind: lambda params, extras, batch, kind=kind: code_of(kind, params, see(batch)) for kind in sizes
+            kind: lambda params, extras, batch, kind=kind: code_of(kind, params, preprocess(batch))
+            for kind in sizes
         },
         rebuild={
             kind: lambda params, images, kind=kind: decode[kind](params, code_of(kind, params, images))
@@ -186,7 +182,8 @@ def discrete_autoencoders(
         },
     )
     logits = {
-        kind: lambda params, extras, batch, kind=kind: logits_of(kind, params, see(batch)) for kind in sizes
+        kind: lambda params, extras, batch, kind=kind: logits_of(kind, params, preprocess(batch))
+        for kind in sizes
     }
     return DiscreteFamily(family, logits, decode)
 
@@ -204,4 +201,4 @@ def imbalance(probabilities: jax.Array, weights: jax.Array) -> Mean:
     """
     total = weights.sum()
     mean = jnp.tensordot(weights, probabilities, 1) / jnp.where(total > 0, total, 1)
-    return (np.log(mean.shape[-1]) - entropy(mean)).mean() * total, total
+    return Mean((np.log(mean.shape[-1]) - entropy(mean)).mean() * total, total)

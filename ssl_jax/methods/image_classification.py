@@ -1,14 +1,12 @@
 """An encoder and a linear classifier, trained together on labels: fine-tuning, and training from scratch beside it."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
-from ssl_jax.methods.online_probe import label_figures
+from ssl_jax.methods.online_probe import label_metrics
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.transforms.images import ViewConfig, random_views
 
@@ -16,7 +14,7 @@ from ssl_jax.transforms.images import ViewConfig, random_views
 def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
     """A method with labels; the encoder's paths are those of pretraining.
 
-    The classifier starts at zero, so that the first steps do not spoil the encoder.
+    The classifier starts at zero, so that the first steps do not corrupt the encoder.
     """
     encoder, represent = ResNet(config), frozen_encoder(config, view)
     head = nn.Dense(classes, kernel_init=nn.initializers.zeros)
@@ -31,20 +29,20 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         }
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
 
-    def figures(params: Tree, features: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
-        return label_figures("class", head.apply({"params": params["head"]}, features), batch)
+    def losses_and_metrics(
+        params: Tree, features: jax.Array, batch: Batch
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        return label_metrics("class", head.apply({"params": params["head"]}, features), batch)
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         images = random_views(rng, batch["image"], batch["extent"], view)
         variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
         features, changed = encoder.apply(variables, images, train=True, mutable=["batch_stats"])
-        losses, metrics = figures(params, features, batch)
+        losses, metrics = losses_and_metrics(params, features, batch)
         return losses, Aux(metrics, {**extras, "batch_stats": {"encoder": changed["batch_stats"]}})
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        losses, metrics = figures(params, represent(params, extras, batch), batch)
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, metrics = losses_and_metrics(params, represent(params, extras, batch), batch)
         return losses | metrics
 
-    return ImageMethod(Method(init, loss), evaluate, represent)
+    return ImageMethod(Method(init, loss, evaluate), represent)

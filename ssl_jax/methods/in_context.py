@@ -1,6 +1,6 @@
 """Answers of functions that only the examples before them tell, as GPT-3 learns tasks in context (arXiv:2005.14165)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.metrics import accuracy
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 SHOTS = (0, 1, 2, 4, 8, 16, 32)
@@ -23,14 +23,7 @@ class InContext(NamedTuple):
     """
 
     method: Method
-    evaluate: Evaluate
     correct: Represent
-
-
-def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a batch holds; see `ssl_jax.data.functions.FunctionSequences`."""
-    rows = jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
-    return {"tokens": rows, "label": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
 
 
 def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
@@ -60,29 +53,27 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
     def answers(batch: Batch) -> tuple[jax.Array, jax.Array]:
         """The right ones `[batch, pairs]`, and their weights."""
         right = batch["tokens"][:, 2::2]
-        examples = batch.get("example_weight", jnp.ones(len(right)))
+        examples = batch["example_weight"]
         return right, jnp.broadcast_to(examples[:, None], right.shape)
 
-    def correct(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+    def correct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         return predict(params, batch, None).argmax(-1) == answers(batch)[0]
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         logits = predict(params, batch, rng)
         metrics = {"answer_accuracy": accuracy(logits, *answers(batch))}
         return {"answer_loss": cross_entropy(logits, *answers(batch))}, Aux(metrics, extras)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         logits = predict(params, batch, None)
-        figures = {
+        metrics = {
             "answer_loss": cross_entropy(logits, *answers(batch)),
             "answer_accuracy": accuracy(logits, *answers(batch)),
         }
         right = (logits.argmax(-1) == answers(batch)[0]).astype(jnp.float32)
-        return figures | by_shots(right, batch, families)
+        return metrics | by_shots(right, batch, families)
 
-    return InContext(Method(init, loss), evaluate, correct)
+    return InContext(Method(init, loss, evaluate), correct)
 
 
 def by_shots(right: jax.Array, batch: Batch, families: Sequence[str]) -> dict[str, Mean]:
@@ -90,13 +81,12 @@ def by_shots(right: jax.Array, batch: Batch, families: Sequence[str]) -> dict[st
 
     right: float `[batch, pairs]`, whether answer k is. batch: with the `shown` of `FunctionSequences.with_ideal`.
     """
-    figures = {}
+    metrics = {}
     for label, family in enumerate(families):
         own = batch["example_weight"] * (batch["label"] == label)
         for shown, name in enumerate(("new", "shown")):
             for shots in SHOTS:
                 if shown <= shots < right.shape[1]:  # nothing has been shown before the first pair
                     weights = own * (batch["shown"][:, shots] == shown)
-                    total = (right[:, shots] * weights).sum()
-                    figures[f"{family}_{name}_{shots}_shot_accuracy"] = total, weights.sum()
-    return figures
+                    metrics[f"{family}_{name}_{shots}_shot_accuracy"] = Mean.of(right[:, shots], weights)
+    return metrics

@@ -12,9 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
-from ssl_jax.methods.online_probe import example_weights, init_probe, probe_figures
+from ssl_jax.methods.online_probe import init_probe, probe_metrics
 from ssl_jax.models.projection import MlpConfig, ProjectionMlp
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.transforms.images import ViewConfig, random_views
@@ -57,19 +57,19 @@ class Network(nn.Module):
 class TargetConfig:
     """A second network whose parameters are a moving average of the first one's (BYOL, arXiv:2006.07733)."""
 
-    tau: float = 0.996
+    decay: float = 0.996
     """Share of itself that the target keeps at the first step; rises to 1 as a cosine. 0.99 for short runs."""
     start: Literal["own", "copy"] = "own"
     """The target begins with weights of its own, as in deepmind-research/byol, or as a copy of the online network."""
 
 
-def target_tau(config: TargetConfig, step: jax.Array, steps: int) -> jax.Array:
+def target_decay(config: TargetConfig, step: jax.Array, steps: int) -> jax.Array:
     """The decay of the moving average at a step that counts from 1, of a run of `steps` (arXiv:2006.07733, 3.2)."""
     progress = (step - 1) / steps
-    return 1 - (1 - config.tau) * (jnp.cos(jnp.pi * progress) + 1) / 2
+    return 1 - (1 - config.decay) * (jnp.cos(jnp.pi * progress) + 1) / 2
 
 
-PairFigures = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
+PairMetrics = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
 """Of the same form as a `PairLoss`; watched, not minimised."""
 
 
@@ -80,7 +80,7 @@ def joint_embedding(
     views: tuple[ViewConfig, ViewConfig],
     classes: int,
     steps: int,
-    figures: PairFigures = lambda first, second, weights: {},
+    pair_metrics: PairMetrics = lambda first, second, weights: {},
     target: TargetConfig | None = None,
     views_share_statistics: bool = False,
 ) -> ImageMethod:
@@ -93,7 +93,7 @@ def joint_embedding(
       classes: of the online probe, a linear classifier that is trained beside on the labels and whose gradient does not
         reach the encoder; 0 for none.
       steps: of the whole run, for the target's schedule.
-      figures: of the two embeddings of held-out images, beside the loss.
+      pair_metrics: of the two embeddings of held-out images, beside the loss.
       target: of the moving average, if the loss reads `Embedding.target`.
       views_share_statistics: batch normalisation sees both views as one batch (SimCLR) instead of one after the other.
     """
@@ -144,7 +144,7 @@ def joint_embedding(
         return (first, second), batch_stats
 
     def both_views(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array, train: bool
+        params: Tree, extras: Extras, batch: Batch, rng: jax.Array, train: bool
     ) -> tuple[tuple[Embedding, Embedding], dict[str, Tree]]:
         pair = tuple(
             random_views(key, batch["image"], batch["extent"], view)
@@ -162,28 +162,28 @@ def joint_embedding(
             extras["target"] = {**variables, "batch_stats": target_stats}
         return (first, second), extras
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         (first, second), extras = both_views(params, extras, batch, rng, train=True)
-        losses = dict(pair_loss(first, second, example_weights(batch)))
-        probe_losses, metrics = probe_figures(params, first.representation, batch)
+        losses = dict(pair_loss(first, second, batch["example_weight"]))
+        probe_losses, metrics = probe_metrics(params, first.representation, batch)
         return losses | probe_losses, Aux(metrics, extras)
 
-    def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
-        tau = target_tau(target, step, steps)
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Mapping[str, Tree]:
+        decay = target_decay(target, step, steps)
         average = jax.tree.map(
-            lambda old, new: tau * old + (1 - tau) * new,
+            lambda old, new: decay * old + (1 - decay) * new,
             extras["target"]["params"],
             {name: params[name] for name in extras["target"]["params"]},
         )
         return {**extras, "target": {**extras["target"], "params": average}}
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         pair, _ = both_views(params, extras, batch, rng, train=False)
-        weights = example_weights(batch)
-        probe_losses, metrics = probe_figures(params, represent(params, extras, batch), batch)
-        return {**pair_loss(*pair, weights), **probe_losses, **metrics, **figures(*pair, weights)}
+        weights = batch["example_weight"]
+        probe_losses, metrics = probe_metrics(params, represent(params, extras, batch), batch)
+        return {**pair_loss(*pair, weights), **probe_losses, **metrics, **pair_metrics(*pair, weights)}
 
-    method = Method(init, loss, after_update) if target is not None else Method(init, loss)
-    return ImageMethod(method, evaluate, represent)
+    method = Method(init, loss, evaluate)
+    if target is not None:
+        method = method._replace(after_update=after_update)
+    return ImageMethod(method, represent)

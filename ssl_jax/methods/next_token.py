@@ -1,6 +1,5 @@
 """Next-token prediction as a method: the objective of GPT-2 and of every causal language model."""
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from ssl_jax.decoding.decoder import Decoder, causal_decoder
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.metrics import accuracy
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 
@@ -17,7 +16,6 @@ class NextToken(NamedTuple):
     """The method, its figures on held-out data, and how the model writes."""
 
     method: Method
-    evaluate: Callable[[Tree, Mapping[str, Tree], Batch, jax.Array], dict[str, Mean]]
     decoder: Decoder
 
 
@@ -30,35 +28,33 @@ def next_token(config: Gpt2Config) -> NextToken:
     model = Gpt2(config)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        return dict(model.init(rng, batch["tokens"], batch["sequence"], batch["positions"]))
+        return dict(model.init(rng, batch["tokens"], batch["segment_ids"], batch["positions"]))
 
     def predict(params: Tree, batch: Batch, rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         """Logits of the targets `[batch, length, vocab]`, and the weights of the targets."""
         hidden, _ = model.apply(
             {"params": params},
             batch["tokens"],
-            batch["sequence"],
+            batch["segment_ids"],
             batch["positions"],
             deterministic=rng is None,
             rngs=None if rng is None else {"dropout": rng},
         )
         logits = model.apply({"params": params}, hidden, method="logits")
-        examples = batch.get("example_weight", jnp.ones(len(batch["tokens"])))
+        examples = batch["example_weight"]
         return logits, batch["weights"] * examples[:, None]
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         logits, weights = predict(params, batch, rng)
         return {"next_token_loss": cross_entropy(logits, batch["targets"], weights)}, Aux({}, extras)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         logits, weights = predict(params, batch, None)
         nats, count = cross_entropy(logits, batch["targets"], weights)
         return {
-            "next_token_loss": (nats, count),
-            "bits_per_byte": (nats / jnp.log(2.0), jnp.sum(batch["bytes"] * weights)),
+            "next_token_loss": Mean(nats, count),
+            "bits_per_byte": Mean(nats / jnp.log(2.0), jnp.sum(batch["bytes"] * weights)),
             "next_token_accuracy": accuracy(logits, batch["targets"], weights),
         }
 
-    return NextToken(Method(init, loss), evaluate, causal_decoder(model))
+    return NextToken(Method(init, loss, evaluate), causal_decoder(model))

@@ -7,7 +7,7 @@ all are stacked along a first axis.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.losses.variational import elbo, gaussian_kl, gaussian_log_likelihood, sample_gaussian
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.transforms.images import plain_view
 
@@ -33,16 +32,15 @@ class Detectors(NamedTuple):
     nats a pixel, means over detectors. evaluate: on batches of `images [batch, ...]` with `normal [batch, detectors]`:
     `normal_error`, `anomalous_error`, `normal_vae_loss`, `anomalous_vae_loss`.
 
-    shape: of an image as the detectors see it. see: `(batch) -> images`, as they see them.
+    shape: of an image as the detectors see it. preprocess: `(batch) -> images`, as they see them.
     examine: `(params of one detector, extras, batch) -> [batch, 2 + code_size]`: the plain autoencoder's error, minus
     the bound of the variational one at its code's mean in nats, and the code.
     rebuild: `(params of one detector, images) -> images`.
     """
 
     method: Method
-    evaluate: Evaluate
     shape: tuple[int, int, int]
-    see: Callable[[Batch], jax.Array]
+    preprocess: Callable[[Batch], jax.Array]
     examine: Represent
     rebuild: Callable[[Tree, jax.Array], jax.Array]
 
@@ -67,7 +65,7 @@ def detectors(
         network, 2 * code_size, shape
     )  # means and log-variances; it decodes half as many
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def halves(module: nn.Module, images: jax.Array) -> jax.Array:
@@ -101,43 +99,42 @@ def detectors(
         likelihood = _over_pixels(gaussian_log_likelihood(images, rebuilt, spread)).sum(-1)
         return elbo(likelihood, gaussian_kl(mean, log_variance))
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         def one(
             params: Tree, image: jax.Array, extent: jax.Array, rng: jax.Array
         ) -> tuple[jax.Array, jax.Array]:
-            images = see({"image": image, "extent": extent})
+            images = preprocess({"image": image, "extent": extent})
             return errors(params, images), -bounds(params, images, rng) / math.prod(shape)
 
         each = jax.vmap(one, in_axes=(0, 1, 1, 0))
         found = each(params, batch["image"], batch["extent"], jax.random.split(rng, count))
-        weight = jnp.float32(found[0].size)
-        return {
-            name: (values.sum(), weight) for name, values in zip(("error", "vae_loss"), found, strict=True)
-        }, Aux({}, extras)
+        weights = jnp.broadcast_to(batch["example_weight"][None], found[0].shape)
+        losses = {
+            name: Mean.of(values, weights) for name, values in zip(("error", "vae_loss"), found, strict=True)
+        }
+        return losses, Aux({}, extras)
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        images, real = see(batch), example_weights(batch)
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        images, real = preprocess(batch), batch["example_weight"]
 
         def one(params: Tree) -> tuple[jax.Array, jax.Array]:
             return errors(params, images), -bounds(params, images, None) / math.prod(shape)
 
         found = jax.vmap(one)(params)
-        figures = {}
+        metrics = {}
         for kind, normal in (("normal", batch["normal"]), ("anomalous", 1 - batch["normal"])):
             weights = normal.T * real[None]
             for name, values in zip(("error", "vae_loss"), found, strict=True):
-                figures[f"{kind}_{name}"] = ((values * weights).sum(), weights.sum())
-        return figures
+                metrics[f"{kind}_{name}"] = Mean.of(values, weights)
+        return metrics
 
-    def examine(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = see(batch)
+    def examine(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        images = preprocess(batch)
         code = plain.apply({"params": params["plain"]}, images, method="encode")
         found = jnp.stack([errors(params, images), -bounds(params, images, None)], -1)
         return jnp.concatenate([found, code], -1)
 
-    return Detectors(Method(init, loss), evaluate, shape, see, examine, rebuild)
+    return Detectors(Method(init, loss, evaluate), shape, preprocess, examine, rebuild)
 
 
 def _over_pixels(values: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ def init_probe(rng: jax.Array, features: int, classes: int) -> dict[str, Tree]:
     return {"probe": {"kernel": kernel, "bias": jnp.zeros(classes)}}
 
 
-def probe_figures(
+def probe_metrics(
     params: Mapping[str, Tree], representation: jax.Array, batch: Batch
 ) -> tuple[dict[str, Mean], dict[str, Mean]]:
     """({"probe_loss"}, {"probe_accuracy"}) over the labelled examples of a batch; nothing without a probe.
@@ -28,20 +28,15 @@ def probe_figures(
     if "probe" not in params:
         return {}, {}
     kernel, bias = params["probe"]["kernel"], params["probe"]["bias"]
-    return label_figures("probe", jax.lax.stop_gradient(representation) @ kernel + bias[None], batch)
+    return label_metrics("probe", jax.lax.stop_gradient(representation) @ kernel + bias[None], batch)
 
 
-def label_figures(name: str, logits: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
+def label_metrics(name: str, logits: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
     """({name_loss}, {name_accuracy}) of `logits [batch, classes]` over the labelled examples of a batch."""
     labels = batch["label"]
-    labelled = example_weights(batch) * (labels >= 0)
+    labelled = batch["example_weight"] * (labels >= 0)
     labels = jnp.maximum(labels, 0)
     return (
         {f"{name}_loss": cross_entropy(logits, labels, labelled)},
         {f"{name}_accuracy": accuracy(logits, labels, labelled)},
     )
-
-
-def example_weights(batch: Batch) -> jax.Array:
-    """[batch]; 0 for the rows that fill up the last batch of an evaluation, 1 for all others."""
-    return batch.get("example_weight", jnp.ones(batch["label"].shape[0]))

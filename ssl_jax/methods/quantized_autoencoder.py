@@ -1,6 +1,6 @@
 """VQ-VAE (arXiv:1711.00937) with any quantiser: an image becomes a grid of codes, and is rebuilt from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,9 +8,8 @@ import jax.numpy as jnp
 
 from ssl_jax.losses.quantization import perplexity
 from ssl_jax.losses.reconstruction import squared_error
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
-from ssl_jax.methods.online_probe import example_weights
-from ssl_jax.methods.quantizing import Extras, Quantizing, scaled
+from ssl_jax.method import Aux, Batch, Mean, Method, Represent, Tree
+from ssl_jax.methods.quantizing import Extras, Quantizing
 from ssl_jax.models.codebook import tally
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.grid_autoencoder import GridAutoencoder
@@ -23,10 +22,10 @@ MIDDLE = 0.5
 class QuantizedAutoencoder(NamedTuple):
     """On batches of `ssl_jax.data.images.batch_shapes`.
 
-    Figures: `error`, the mean squared error of a pixel in [0, 1]; `perplexity` of the codes of a whole batch.
+    Metrics: `error`, the mean squared error of a pixel in [0, 1]; `perplexity` of the codes of a whole batch.
 
     codes: how many different ones there are.
-    see: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
+    preprocess: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
     encode: `(params, extras, images) -> codes`, int32 [batch, rows, columns].
     decode: `(params, extras, codes) -> images`.
     represent: the vectors of an image's codes, flat.
@@ -34,8 +33,7 @@ class QuantizedAutoencoder(NamedTuple):
 
     codes: int
     method: Method
-    evaluate: Evaluate
-    see: Callable[[Batch], jax.Array]
+    preprocess: Callable[[Batch], jax.Array]
     encode: Callable[[Tree, Extras, jax.Array], jax.Array]
     decode: Callable[[Tree, Extras, jax.Array], jax.Array]
     represent: Represent
@@ -60,7 +58,7 @@ def quantized_autoencoder(
     """
     network = GridAutoencoder(config, quantizing.width, channels, dtype)
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def to_grid(params: Tree, images: jax.Array) -> jax.Array:
@@ -79,7 +77,7 @@ def quantized_autoencoder(
         quantizer_params, extras = quantizing.init(quantizer_rng)
         return {"params": {"network": params, **quantizer_params}, **extras}
 
-    def figures(
+    def losses_and_metrics(
         params: Tree, extras: Extras, images: jax.Array, grid: jax.Array, weights: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
         """(what is minimised, what is watched, codes)."""
@@ -87,16 +85,16 @@ def quantized_autoencoder(
         error = squared_error(from_grid(params, quantized.vectors), images, weights)
         counts, _ = tally(grid, quantized.codes, quantizing.codes, places(grid, weights))
         images_seen = weights.sum()
-        watched = {"error": error, "perplexity": (perplexity(counts) * images_seen, images_seen)}
-        return {"reconstruction_loss": scaled(1 / variance, error), **losses}, watched, quantized.codes
+        watched = {"error": error, "perplexity": Mean(perplexity(counts) * images_seen, images_seen)}
+        return {"reconstruction_loss": error.scaled(1 / variance), **losses}, watched, quantized.codes
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         begin_rng, observe_rng = jax.random.split(rng)
-        images, weights = see(batch), example_weights(batch)
+        images, weights = preprocess(batch), batch["example_weight"]
         grid = to_grid(params, images)
         counted = places(grid, weights)
         extras = {**extras, **quantizing.begin(extras, begin_rng, grid, counted)}
-        losses, watched, codes = figures(params, extras, images, grid, weights)
+        losses, watched, codes = losses_and_metrics(params, extras, images, grid, weights)
         return losses, Aux(
             watched, {**extras, **quantizing.observe(extras, observe_rng, grid, codes, counted)}
         )
@@ -105,8 +103,10 @@ def quantized_autoencoder(
         return {**extras, **quantizing.after_update(params, extras)}
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        images = see(batch)
-        losses, watched, _ = figures(params, extras, images, to_grid(params, images), example_weights(batch))
+        images = preprocess(batch)
+        losses, watched, _ = losses_and_metrics(
+            params, extras, images, to_grid(params, images), batch["example_weight"]
+        )
         return losses | watched
 
     def encode(params: Tree, extras: Extras, images: jax.Array) -> jax.Array:
@@ -116,10 +116,10 @@ def quantized_autoencoder(
     def decode(params: Tree, extras: Extras, codes: jax.Array) -> jax.Array:
         return jnp.clip(from_grid(params, quantizing.look_up(params, extras, codes)), 0, 1)
 
-    def represent(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        vectors = quantizing.look_up(params, extras, encode(params, extras, see(batch)))
+    def represent(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        vectors = quantizing.look_up(params, extras, encode(params, extras, preprocess(batch)))
         return vectors.reshape(vectors.shape[0], -1)
 
     return QuantizedAutoencoder(
-        quantizing.codes, Method(init, loss, after_update), evaluate, see, encode, decode, represent
+        quantizing.codes, Method(init, loss, evaluate, after_update), preprocess, encode, decode, represent
     )

@@ -1,16 +1,14 @@
 """Which way up is it: the four quarter turns of each image, told apart (RotNet, arXiv:1803.07728)."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.metrics import accuracy
-from ssl_jax.method import Aux, Batch, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
-from ssl_jax.methods.online_probe import example_weights, init_probe, probe_figures
+from ssl_jax.methods.online_probe import init_probe, probe_metrics
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views, rotate90
 
@@ -36,7 +34,7 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMetho
         }
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
 
-    def figures(
+    def losses_and_metrics(
         params: Tree, batch_stats: Tree, images: jax.Array, batch: Batch, train: bool
     ) -> tuple[dict[str, Mean], dict[str, Mean], Tree]:
         turned = jnp.stack(
@@ -46,23 +44,23 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMetho
         variables = {"params": params["encoder"], "batch_stats": batch_stats["encoder"]}
         features, changed = encoder.apply(variables, turned, train=train, mutable=["batch_stats"])
         labels = jnp.tile(jnp.arange(TURNS), images.shape[0])
-        weights = jnp.repeat(example_weights(batch), TURNS)
+        weights = jnp.repeat(batch["example_weight"], TURNS)
         logits = head.apply({"params": params["head"]}, features)
-        probe_losses, probe_metrics = probe_figures(params, features[::TURNS], batch)
+        probe_losses, of_probe = probe_metrics(params, features[::TURNS], batch)
         losses = {"rotation_loss": cross_entropy(logits, labels, weights), **probe_losses}
-        metrics = {"rotation_accuracy": accuracy(logits, labels, weights), **probe_metrics}
+        metrics = {"rotation_accuracy": accuracy(logits, labels, weights), **of_probe}
         return losses, metrics, {"encoder": changed.get("batch_stats", batch_stats["encoder"])}
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         images = random_views(rng, batch["image"], batch["extent"], view)
-        losses, metrics, batch_stats = figures(params, extras["batch_stats"], images, batch, train=True)
+        losses, metrics, batch_stats = losses_and_metrics(
+            params, extras["batch_stats"], images, batch, train=True
+        )
         return losses, Aux(metrics, {**extras, "batch_stats": batch_stats})
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         images = plain_view(batch["image"], batch["extent"], view.size, view.centre)
-        losses, metrics, _ = figures(params, extras["batch_stats"], images, batch, train=False)
+        losses, metrics, _ = losses_and_metrics(params, extras["batch_stats"], images, batch, train=False)
         return losses | metrics
 
-    return ImageMethod(Method(init, loss), evaluate, represent)
+    return ImageMethod(Method(init, loss, evaluate), represent)

@@ -11,7 +11,7 @@ A likelihood is one of data of its own kind, and the grey pixels of an image are
   for each pixel is unbounded where pixels never change. Bits are a bound of those of the 8-bit images.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -33,8 +33,7 @@ from ssl_jax.losses.variational import (
     negative_elbo,
     sample_gaussian,
 )
-from ssl_jax.method import Aux, Batch, Evaluate, Mean, Method, Represent, Tree
-from ssl_jax.methods.online_probe import example_weights
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.transforms.images import plain_view
 
@@ -72,7 +71,7 @@ class Variational(NamedTuple):
     pixel in [0, 1] of what is made of the most likely code.
 
     shape: of an image as the autoencoder sees it, `(height, width, channels)`.
-    see: `(batch) -> images`, float32 [batch, *shape] in [0, 1].
+    preprocess: `(batch) -> images`, float32 [batch, *shape] in [0, 1].
     draw: `(rng, images) -> data`, what the likelihood is of.
     encode: the mean of the code, [batch, code_size].
     posterior: `(params, data) -> (mean, log_variance)`, each [batch, code_size].
@@ -82,9 +81,8 @@ class Variational(NamedTuple):
     """
 
     method: Method
-    evaluate: Evaluate
     shape: tuple[int, int, int]
-    see: Callable[[Batch], jax.Array]
+    preprocess: Callable[[Batch], jax.Array]
     draw: Callable[[jax.Array, jax.Array], jax.Array]
     encode: Represent
     posterior: Callable[[Tree, jax.Array], tuple[jax.Array, jax.Array]]
@@ -120,7 +118,7 @@ def variational_autoencoder(
     dims = size * size * channels
     made = Autoencoder(network, 2 * code_size, shape)
 
-    def see(batch: Batch) -> jax.Array:
+    def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def draw(rng: jax.Array, images: jax.Array) -> jax.Array:
@@ -158,12 +156,12 @@ def variational_autoencoder(
             pixels = gaussian_log_likelihood(data, jax.nn.sigmoid(logits), log_variance)
         return pixels.reshape(pixels.shape[0], -1).sum(-1)
 
-    def figures(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
+    def losses_and_metrics(
+        params: Tree, extras: Extras, batch: Batch, rng: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
         """(what is minimised, what is watched, mean of the code)."""
         data_rng, code_rng = jax.random.split(rng)
-        data, weights = draw(data_rng, see(batch)), example_weights(batch)
+        data, weights = draw(data_rng, preprocess(batch)), batch["example_weight"]
         mean, log_variance = posterior(params, data)
         likelihoods = log_likelihood(params, data, sample_gaussian(code_rng, mean, log_variance))
         divergence = gaussian_kl(mean, log_variance)
@@ -176,30 +174,27 @@ def variational_autoencoder(
             "kl": divergence.sum(-1),
             "bits_per_dim": bits_per_dim(negative, dims, levels=LEVELS[likelihood]),
         }
-        total = weights.sum()
-        return losses, {name: ((value * weights).sum(), total) for name, value in watched.items()}, mean
+        return losses, {name: Mean.of(value, weights) for name, value in watched.items()}, mean
 
-    def loss(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array
-    ) -> tuple[dict[str, Mean], Aux]:
-        losses, watched, _ = figures(params, extras, batch, rng)
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        losses, watched, _ = losses_and_metrics(params, extras, batch, rng)
         return losses, Aux(watched, extras)
 
-    def after_update(params: Tree, extras: Mapping[str, Tree], step: jax.Array) -> Mapping[str, Tree]:
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
         return {**extras, "kl_weight": weight_of(step + 1)}
 
-    def evaluate(params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        losses, watched, mean = figures(params, extras, batch, rng)
-        error = squared_error(decode(params, mean), see(batch), example_weights(batch))
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        losses, watched, mean = losses_and_metrics(params, extras, batch, rng)
+        error = squared_error(decode(params, mean), preprocess(batch), batch["example_weight"])
         return losses | watched | {"error": error}
 
-    def encode(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
+    def encode(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         # Of the greys themselves, which are the mean of what is drawn: a frozen encoder has no randomness.
-        return posterior(params, see(batch))[0]
+        return posterior(params, preprocess(batch))[0]
 
     def bounds(params: Tree, batch: Batch, rng: jax.Array, samples: int) -> jax.Array:
         data_rng, codes_rng = jax.random.split(rng)
-        data = draw(data_rng, see(batch))
+        data = draw(data_rng, preprocess(batch))
         mean, log_variance = posterior(params, data)
 
         def one(rng: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -213,5 +208,5 @@ def variational_autoencoder(
         return jnp.stack([plain, importance_weighted_bound(log_weights)], -1)
 
     return Variational(
-        Method(init, loss, after_update), evaluate, shape, see, draw, encode, posterior, decode, bounds
+        Method(init, loss, evaluate, after_update), shape, preprocess, draw, encode, posterior, decode, bounds
     )

@@ -4,16 +4,14 @@ Masks are boolean, broadcastable to `[batch, heads, query, key]`; True means tha
 key. A query that may attend to nothing gets zeros, not NaN.
 """
 
-import functools
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.models.layers import Dense, dropout, recompute
-
-_MASKED = -1e30
+from ssl_jax.models.layers import Dense
+from ssl_jax.ops.attention import masked_softmax, weighted_sum
 
 
 def padding_mask(present: jax.Array) -> jax.Array:
@@ -21,17 +19,17 @@ def padding_mask(present: jax.Array) -> jax.Array:
     return (present != 0)[:, None, None, :]
 
 
-def packed_mask(sequence: jax.Array) -> jax.Array:
+def packed_mask(segment_ids: jax.Array) -> jax.Array:
     """Attention within documents packed into one row.
 
     Args:
-        sequence: int `[batch, length]`, the number of the document each token belongs to, 0 for padding.
+        segment_ids: int `[batch, length]`, the number of the document each token belongs to, 0 for padding.
 
     Returns:
         mask `[batch, 1, length, length]`: both tokens belong to the same document.
     """
-    same = sequence[:, :, None] == sequence[:, None, :]
-    return (same & (sequence != 0)[:, None, :])[:, None]
+    same = segment_ids[:, :, None] == segment_ids[:, None, :]
+    return (same & (segment_ids != 0)[:, None, :])[:, None]
 
 
 def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax.Array:
@@ -101,28 +99,6 @@ def _by_head(x: jax.Array) -> jax.Array:
     return x.swapaxes(1, 2)
 
 
-@jax.custom_jvp
-def _softmax(logits: jax.Array) -> jax.Array:
-    """Softmax over the last axis; zeros in a row that is masked throughout."""
-    # Masked logits stay far below this bound, so that they vanish even where there are no others.
-    peak = jnp.maximum(logits.max(-1, keepdims=True), _MASKED / 2)
-    weights = jnp.exp(logits - peak)
-    return weights / jnp.maximum(weights.sum(-1, keepdims=True), jnp.finfo(weights.dtype).tiny)
-
-
-@_softmax.defjvp
-def _softmax_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    # In terms of the output, so that it is all that the backward pass has to read.
-    [logits], [dlogits] = primals, tangents
-    weights = _softmax(logits)
-    return weights, weights * (dlogits - (weights * dlogits).sum(-1, keepdims=True))
-
-
-@functools.partial(recompute, static_argnums=(2,))
-def _weighted_sum(weights: jax.Array, values: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    return jnp.einsum("bhqk,bkhd->bqhd", dropout(weights, rate, key), values)
-
-
 def attend(
     queries: jax.Array,
     keys: jax.Array,
@@ -149,10 +125,8 @@ def attend(
     logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
     if bias is not None:
         logits = logits + bias
-    if mask is not None:
-        logits = jnp.where(mask, logits, _MASKED)
-    weights = _softmax(logits).astype(values.dtype)
-    return _weighted_sum(weights, values, rate, key)
+    weights = masked_softmax(logits, mask).astype(values.dtype)
+    return weighted_sum(weights, values, rate, key)
 
 
 class SelfAttention(nn.Module):

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
-from ssl_jax.models.layers import ACTIVATIONS, Activation, Dense, LayerNorm, Table, affine, dropout
+from ssl_jax.models.layers import Dense, LayerNorm, Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.ops.activations import ACTIVATIONS, Activation
+from ssl_jax.ops.affine import affine
+from ssl_jax.ops.dropout import dropout
 from ssl_jax.placement import along_batch
 
 
@@ -109,7 +112,7 @@ class BertEmbeddings(nn.Module):
             self.projection = Dense((c.width,), c.initializer_stddev, c.dtype)
 
     def __call__(
-        self, tokens: jax.Array, segments: jax.Array, positions: jax.Array | None, deterministic: bool
+        self, tokens: jax.Array, token_type_ids: jax.Array, positions: jax.Array | None, deterministic: bool
     ) -> jax.Array:
         c, length = self.config, tokens.shape[1]
         if length > c.positions:
@@ -119,7 +122,9 @@ class BertEmbeddings(nn.Module):
             )
         if positions is None:
             positions = jnp.arange(length)[None]
-        x = self.norm(along_batch(self.token(tokens)) + self.position(positions) + self.segment(segments))
+        x = self.norm(
+            along_batch(self.token(tokens)) + self.position(positions) + self.segment(token_type_ids)
+        )
         x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
         return x if c.embedding_width is None else self.projection(x)
 
@@ -129,8 +134,8 @@ class BertEncoder(nn.Module):
 
     Args of a call:
         tokens: int `[batch, length]`.
-        segments: int `[batch, length]`, token types.
-        sequence: int `[batch, length]`, 0 for padding, otherwise the number of the packed document (1
+        token_type_ids: int `[batch, length]`, token types.
+        segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document (1
             everywhere for a plain attention mask). A token attends to its own document only.
         positions: int `[batch, length]`, or None for 0, 1, ... (packed documents start again at 0).
         deterministic: no dropout. Otherwise the call needs the "dropout" key.
@@ -152,14 +157,14 @@ class BertEncoder(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
-        sequence: jax.Array,
+        token_type_ids: jax.Array,
+        segment_ids: jax.Array,
         positions: jax.Array | None = None,
         *,
         deterministic: bool = True,
     ) -> BertEncoding:
-        x = self.embeddings(tokens, segments, positions, deterministic)
-        hidden, _ = self.transformer(x, packed_mask(sequence), deterministic=deterministic)
+        x = self.embeddings(tokens, token_type_ids, positions, deterministic)
+        hidden, _ = self.transformer(x, packed_mask(segment_ids), deterministic=deterministic)
         pooled = jnp.tanh(self.pooler(hidden[:, 0])) if self.config.pooler else None
         return BertEncoding(hidden, pooled)
 
@@ -198,14 +203,14 @@ class BertPretraining(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
-        sequence: jax.Array,
+        token_type_ids: jax.Array,
+        segment_ids: jax.Array,
         positions: jax.Array | None = None,
         *,
         predict_positions: jax.Array | None = None,
         deterministic: bool = True,
     ) -> BertPredictions:
-        encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
+        encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         hidden = encoding.hidden
         if predict_positions is not None:
             hidden = jnp.take_along_axis(hidden, predict_positions[:, :, None], axis=1)

@@ -15,8 +15,11 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, padding_mask
-from ssl_jax.models.layers import Activation, LayerNorm, Table, dropout, tied_logits
+from ssl_jax.models.layers import LayerNorm, Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.ops.activations import Activation
+from ssl_jax.ops.affine import tied_logits
+from ssl_jax.ops.dropout import dropout
 from ssl_jax.placement import along_batch
 
 

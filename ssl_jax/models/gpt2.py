@@ -8,8 +8,11 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, packed_mask
-from ssl_jax.models.layers import Activation, Table, dropout, tied_logits
+from ssl_jax.models.layers import Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.ops.activations import Activation
+from ssl_jax.ops.affine import tied_logits
+from ssl_jax.ops.dropout import dropout
 from ssl_jax.placement import along_batch
 
 _CUT_NORMAL = 0.87962566
@@ -105,7 +108,7 @@ class Gpt2(nn.Module):
 
     Args of a call:
         tokens: int `[batch, length]`.
-        sequence: int `[batch, length]`, 0 for padding, otherwise the number of the packed document: a token attends
+        segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document: a token attends
             to its own document only. None for one document and no padding, and always None with a cache.
         positions: int `[batch, length]`, or None for 0, 1, ..., counted on from the tokens in the cache (packed
             documents start again at 0). A position beyond the table gives NaN.
@@ -130,7 +133,7 @@ class Gpt2(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        sequence: jax.Array | None = None,
+        segment_ids: jax.Array | None = None,
         positions: jax.Array | None = None,
         *,
         cache: Cache | None = None,
@@ -146,7 +149,7 @@ class Gpt2(nn.Module):
             start = 0 if cache is None else cache.length[:, None]
             positions = start + jnp.arange(length)[None]
         x = self.embeddings(tokens, positions, deterministic)
-        mask = None if sequence is None else packed_mask(sequence)
+        mask = None if segment_ids is None else packed_mask(segment_ids)
         return self.transformer(x, mask, cache=cache, deterministic=deterministic)
 
     def logits(self, hidden: jax.Array) -> jax.Array:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.models.bert import BertConfig, BertEncoder
-from ssl_jax.models.layers import Dense, dropout
+from ssl_jax.models.layers import Dense
+from ssl_jax.ops.dropout import dropout
 
 
 class _Head(nn.Module):
@@ -43,13 +44,13 @@ class SequenceClassifier(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
-        sequence: jax.Array,
+        token_type_ids: jax.Array,
+        segment_ids: jax.Array,
         positions: jax.Array | None = None,
         *,
         deterministic: bool = True,
     ) -> jax.Array:
-        encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
+        encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         return self.classifier(encoding.pooled, deterministic)
 
 
@@ -67,13 +68,13 @@ class TokenClassifier(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
-        sequence: jax.Array,
+        token_type_ids: jax.Array,
+        segment_ids: jax.Array,
         positions: jax.Array | None = None,
         *,
         deterministic: bool = True,
     ) -> jax.Array:
-        encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
+        encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         return self.classifier(encoding.hidden, deterministic)
 
 
@@ -89,12 +90,12 @@ class QuestionAnswerer(nn.Module):
     def __call__(
         self,
         tokens: jax.Array,
-        segments: jax.Array,
-        sequence: jax.Array,
+        token_type_ids: jax.Array,
+        segment_ids: jax.Array,
         positions: jax.Array | None = None,
         *,
         deterministic: bool = True,
     ) -> tuple[jax.Array, jax.Array]:
-        encoding = self.encoder(tokens, segments, sequence, positions, deterministic=deterministic)
+        encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         logits = self.span(encoding.hidden, deterministic)
         return logits[..., 0], logits[..., 1]

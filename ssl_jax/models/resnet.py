@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
-from ssl_jax.models.convolution import convolve
+from ssl_jax.ops.convolution import convolve
 from ssl_jax.placement import along_batch
 
 

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
-from ssl_jax.models.layers import Activation, LayerNorm, Mlp, RmsNorm, dropout
+from ssl_jax.models.layers import LayerNorm, Mlp, RmsNorm
 from ssl_jax.models.relative import RelativePositions
+from ssl_jax.ops.activations import Activation
+from ssl_jax.ops.dropout import dropout
 from ssl_jax.placement import along_batch
 
 Remat = Literal["none", "dots", "full"]

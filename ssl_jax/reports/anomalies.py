@@ -29,7 +29,7 @@ WORST = 2
 
 Scores = dict[str, tuple[np.ndarray, np.ndarray]]
 """By method, those of (validation, held-out) images."""
-Figures = dict[str, dict[str, Mapping[str, object]]]
+Metrics = dict[str, dict[str, Mapping[str, object]]]
 """By method, then by detector: what `judge` finds."""
 
 
@@ -54,11 +54,11 @@ def report_anomalies(
     names, normal = splits.names, splits.normal
 
     def pixels(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = made.see(batch)
+        images = made.preprocess(batch)
         return images.reshape(images.shape[0], -1)
 
     def pairs(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = made.see(batch)
+        images = made.preprocess(batch)
         both = jnp.stack([images, made.rebuild(params, images)], 1)
         return both.reshape(both.shape[0], -1)
 
@@ -82,14 +82,14 @@ def report_anomalies(
             found[name] |= {method: tuple(scores) for method, scores in others.items()}
     if not report.writes:
         return
-    figures: Figures = {
+    metrics: Metrics = {
         method: {
             name: judge(*found[name][method], labels, normal[place], splits.classes, false_alarm_rate)
             for place, name in enumerate(names)
         }
         for method in found[names[0]]
     }
-    _say(report.say, figures, main, false_alarm_rate)
+    _log(report.log, metrics, main, false_alarm_rate)
     plots = report.folder / "plots"
     apart = {
         name: {
@@ -99,14 +99,14 @@ def report_anomalies(
         for place, name in enumerate(names)
     }
     with writing(report.folder):
-        write_json(report.folder / "anomalies.json", figures)
+        write_json(report.folder / "anomalies.json", metrics)
         draw_roc(
-            {method.replace("_", " "): [apart[name][method] for name in names] for method in figures},
+            {method.replace("_", " "): [apart[name][method] for name in names] for method in metrics},
             plots / "roc.png",
             title="held-out images" + (f", mean of {len(names)} detectors" if len(names) > 1 else ""),
         )
         draw_scores(
-            {name: (*apart[name][main], figures[main][name]["threshold"]) for name in names[:DRAWN]},
+            {name: (*apart[name][main], metrics[main][name]["threshold"]) for name in names[:DRAWN]},
             plots / "scores.png",
             title=f"scores ({main.replace('_', ' ')}) of held-out images, by what is normal",
         )
@@ -154,30 +154,30 @@ def _learned(
     return {name: tuple(each) for name, each in zip(LEARNED, scores, strict=True)}
 
 
-def _say(say: Callable[[str], None], figures: Figures, main: str, rate: float) -> None:
+def _log(log: Callable[[str], None], metrics: Metrics, main: str, rate: float) -> None:
     """Means over detectors, and the area under the curve of each detector, or, of a single one, of each anomaly."""
 
     def mean(rows: Mapping[str, Mapping[str, object]], name: str) -> float:
         return float(np.mean([row[name] for row in rows.values()]))
 
     columns = ("auroc", "average_precision", "false_alarms", "detected")
-    detectors = list(figures[main])
+    detectors = list(metrics[main])
     many = f"means of {len(detectors)} detectors, " if len(detectors) > 1 else ""
-    say(f"held-out images, {many}thresholds set for {rate:.1%} false alarms:")
+    log(f"held-out images, {many}thresholds set for {rate:.1%} false alarms:")
     body = [
         [method.replace("_", " "), *(f"{mean(rows, name):.4f}" for name in columns)]
-        for method, rows in figures.items()
+        for method, rows in metrics.items()
     ]
     for line in aligned([["", *(name.replace("_", " ") for name in columns)], *body]):
-        say(line)
+        log(line)
     if len(detectors) > 1:
-        say("area under the ROC curve, by what is normal:")
-        parts = {method: {n: row["auroc"] for n, row in rows.items()} for method, rows in figures.items()}
+        log("area under the ROC curve, by what is normal:")
+        parts = {method: {n: row["auroc"] for n, row in rows.items()} for method, rows in metrics.items()}
     else:
-        say(f"area under the ROC curve, normal {detectors[0]} and each anomaly:")
+        log(f"area under the ROC curve, normal {detectors[0]} and each anomaly:")
         parts = {
             method: {n: part["auroc"] for n, part in rows[detectors[0]]["by_class"].items()}
-            for method, rows in figures.items()
+            for method, rows in metrics.items()
         }
     names = list(parts[main])
     for line in aligned(
@@ -186,4 +186,4 @@ def _say(say: Callable[[str], None], figures: Figures, main: str, rate: float) -
             *([method.replace("_", " "), *(f"{row[n]:.3f}" for n in names)] for method, row in parts.items()),
         ]
     ):
-        say(line)
+        log(line)

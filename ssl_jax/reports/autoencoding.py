@@ -44,12 +44,12 @@ def report_code_sizes(
     errors = _pca_errors(report, pixels, pca, heldout, [0, *sizes.values()])
     mean_image = errors.pop(0)
     by_method = {
-        "autoencoder": {size: report.figures["heldout"][f"{name}_error"] for name, size in sizes.items()},
+        "autoencoder": {size: report.metrics["heldout"][f"{name}_error"] for name, size in sizes.items()},
         "PCA": errors,
     }
-    report.say(f"held-out squared error of a pixel (and in % of the mean image's, {mean_image:.5f}):")
+    report.log(f"held-out squared error of a pixel (and in % of the mean image's, {mean_image:.5f}):")
     for line in size_table(by_method, mean_image):
-        report.say(line)
+        report.log(line)
     plots = report.folder / "plots"
     if report.writes:
         write_json(report.folder / "code_sizes.json", {"mean image": mean_image, **by_method})
@@ -69,7 +69,7 @@ def pixels_of(family: Family) -> Represent:
     """The images as the autoencoders see them, flat: `(params, extras, batch) -> [batch, pixels]`."""
 
     def pixels(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        images = family.see(batch)
+        images = family.preprocess(batch)
         return images.reshape(images.shape[0], -1)
 
     return pixels
@@ -81,7 +81,7 @@ def fit_training_pca(report: Report, pixels: Represent, components: int, seed: i
     first = report.represent(pixels, {"params": {}}, images[:1]).features
     most = max(1, PCA_NUMBERS // first.shape[1])
     if len(images) > most:
-        report.say(f"PCA is fitted to {most} of the {len(images)} training images")
+        report.log(f"PCA is fitted to {most} of the {len(images)} training images")
         images = images.shuffle(seed=seed)[:most]
     return fit_pca(report.represent(pixels, {"params": {}}, images).features, components, seed=seed)
 
@@ -110,7 +110,7 @@ def _draw_rebuilt(
     """The first held-out images, and what each code size leaves of them."""
 
     def columns(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        seen, fitted = family.see(batch), Pca(**extras["pca"])
+        seen, fitted = family.preprocess(batch), Pca(**extras["pca"])
         flat = seen.reshape(seen.shape[0], -1)
         shown = [seen]
         for name, size in sizes.items():
@@ -226,16 +226,16 @@ def _probe_sizes(
         banks[f"PCA of {size}"] = tuple(np.asarray(pca_code(pca, x.features, size)) for x in raw)
     banks["untrained code"] = tuple(x.features for x in random)
     banks["raw pixels"] = tuple(x.features for x in raw)
-    figures = compare(banks, raw[0].labels, raw[1].labels, rows=probe_examples, seed=seed, say=report.say)
+    metrics = compare(banks, raw[0].labels, raw[1].labels, rows=probe_examples, seed=seed, log=report.log)
     with writing(report.folder):
-        write(figures, report.folder, bars=False)
+        write(metrics, report.folder, bars=False)
     figure = "probe_10_per_class"
-    if figure not in figures.get("raw pixels", {}):
+    if figure not in metrics.get("raw pixels", {}):
         return
 
     def curves(name: str) -> dict[str, dict[int, float]]:
         return {
-            kind: {size: figures[f"{prefix} of {size}"][name] for size in sizes.values()}
+            kind: {size: metrics[f"{prefix} of {size}"][name] for size in sizes.values()}
             for kind, prefix in (("code of the autoencoder", "code"), ("PCA", "PCA"))
         }
 
@@ -245,7 +245,7 @@ def _probe_sizes(
             report.folder / "plots" / "probe_by_code_size.png",
             title="linear probe, 10 labels a class (whiskers: over draws of them)",
             figure="held-out accuracy",
-            levels={name: figures[name][figure] for name in ("raw pixels", "untrained code")},
+            levels={name: metrics[name][figure] for name in ("raw pixels", "untrained code")},
             deviations=curves(figure + DEVIATION),
             share=True,
         )

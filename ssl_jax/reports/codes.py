@@ -47,19 +47,19 @@ def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: 
     shapes = {}
 
     def pictures(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        seen = made.see(batch)
+        seen = made.preprocess(batch)
         rebuilt = made.decode(params, extras, made.encode(params, extras, seen))
         shapes["pair"] = (2, *seen.shape[1:])
         return jnp.stack([seen, rebuilt], 1).reshape(seen.shape[0], -1)
 
     def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        return made.encode(params, extras, made.see(batch))
+        return made.encode(params, extras, made.preprocess(batch))
 
     chosen = find_codes(report.represent, report.variables, codes, heldout)
     use, places = code_use(chosen, made.codes), chosen.shape[1]
-    error = report.figures["heldout"]["error"]
+    error = report.metrics["heldout"]["error"]
     psnr = -10 * np.log10(error) if error > 0 else float("inf")
-    report.say(
+    report.log(
         f"held-out images: squared error of a pixel {error:.5f} (PSNR {psnr:.1f} dB) from {places} codes, "
         f"{places * np.log2(made.codes):.0f} bits; {use.used} of {made.codes} codes in use, "
         f"perplexity {use.perplexity:.1f}"
@@ -67,8 +67,8 @@ def report_codes(report: Report, made: QuantizedAutoencoder, *, probe_examples: 
     pairs = report.represent(pictures, report.variables, heldout[: min(SHOWN, len(heldout))]).features
     if report.writes:
         plots = report.folder / "plots"
-        figures = {"error": error, "perplexity": use.perplexity, "used": use.used}
-        write_json(report.folder / "codes.json", {**figures, "codes": made.codes, "places": places})
+        metrics = {"error": error, "perplexity": use.perplexity, "used": use.used}
+        write_json(report.folder / "codes.json", {**metrics, "codes": made.codes, "places": places})
         with writing(plots):
             draw_use(use, plots / "code_use.png", title="codes of the held-out images")
             draw_grid(

@@ -1,4 +1,4 @@
-"""What experiments on spoilt text show: how much greedy writing restores of held-out rows, and some side by side."""
+"""What experiments on corrupted text show: how much greedy writing restores of held-out rows, and some side by side."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ Join = Callable[[np.ndarray, np.ndarray, np.ndarray], list[int]]
 
 
 class Restoration(NamedTuple):
-    """How a noise's rows are spoilt, restored and read.
+    """How a noise's rows are corrupted, restored and read.
 
     Attributes:
       noise: of the rows to restore.
@@ -46,15 +46,15 @@ class Restoration(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Held-out rows, spoilt.
+    """Held-out rows, corrupted.
 
     Attributes:
-      spoilt: as the method sees them, in NumPy.
+      corrupted: as the method sees them, in NumPy.
       sources, blanks: of each row the tokens that the encoder reads, and which of them stand for something missing.
       originals: the text as it was.
     """
 
-    spoilt: Denoising
+    corrupted: Denoising
     sources: list[np.ndarray]
     blanks: list[np.ndarray]
     originals: list[list[int]]
@@ -62,7 +62,7 @@ class Rows(NamedTuple):
 
 def write_samples(report: Report, restoration: Restoration) -> None:
     """Writes what the model makes of a few held-out rows by now, as samples/step-NUMBER.txt."""
-    rows = spoil_rows(report.data.details, restoration)
+    rows = corrupt_rows(report.data.details, restoration)
     restored = restore(report, rows, restoration)
     if report.writes:
         examples = _side_by_side(report.data.details, restoration, rows, restored)
@@ -76,7 +76,7 @@ def report_restoration(report: Report, restoration: Restoration) -> None:
     """
     text: PretrainingText = report.data.details
     special = text.tokenizer.special
-    rows = spoil_rows(text, restoration)
+    rows = corrupt_rows(text, restoration)
     restored = restore(report, rows, restoration)
     if not report.writes:
         return
@@ -85,44 +85,44 @@ def report_restoration(report: Report, restoration: Restoration) -> None:
     pairs = list(zip(rows.sources, rows.blanks, strict=True))
     shown = [_plain(source[~blank], special) for source, blank in pairs]
     sides = {
-        "the spoilt text without its blanks": shown,
+        "the corrupted text without its blanks": shown,
         "the commonest token between its neighbours in each blank": [
             _plain(counts.fill(source, blank), special) for source, blank in pairs
         ],
         "this model": restored,
     }
-    figures = {name: count_restored(shown, texts, rows.originals) for name, texts in sides.items()}
-    report.say(f"\n{len(restored)} held-out rows restored by greedy writing:")
-    report.say("    rows  tokens  hidden")
-    for name, shares in figures.items():
-        report.say("  " + "".join(f"{share:6.1%}  " for share in shares) + name)
-    report.say(
-        "  (rows: equal to the original; tokens: those in their place; hidden: of the tokens that the spoilt text does "
+    metrics = {name: count_restored(shown, texts, rows.originals) for name, texts in sides.items()}
+    report.log(f"\n{len(restored)} held-out rows restored by greedy writing:")
+    report.log("    rows  tokens  hidden")
+    for name, shares in metrics.items():
+        report.log("  " + "".join(f"{share:6.1%}  " for share in shares) + name)
+    report.log(
+        "  (rows: equal to the original; tokens: those in their place; hidden: of the tokens that the corrupted text does "
         "not show\n   in their order, those that came back)"
     )
-    _report_next_tokens(report, rows.spoilt, counts)
+    _report_next_tokens(report, rows.corrupted, counts)
     with writing(report.folder):
-        content = {name: shares._asdict() for name, shares in figures.items()}
+        content = {name: shares._asdict() for name, shares in metrics.items()}
         (report.folder / "restoration.json").write_text(json.dumps(content, indent=2) + "\n")
     if passages.cut:
-        report.say(f"{passages.cut:,} sentences of the training text are longer than a row and were cut")
+        report.log(f"{passages.cut:,} sentences of the training text are longer than a row and were cut")
     examples = _side_by_side(text, restoration, rows, restored)
-    report.say("\nheld-out text, spoilt, restored and as it was:\n")
-    report.say("\n".join(examples[:SHOWN]))
+    report.log("\nheld-out text, corrupted, restored and as it was:\n")
+    report.log("\n".join(examples[:SHOWN]))
     _write(report, "restored.txt", examples)
 
 
-def spoil_rows(text: PretrainingText, restoration: Restoration) -> Rows:
-    """The first held-out rows, spoilt with the same randomness each time."""
+def corrupt_rows(text: PretrainingText, restoration: Restoration) -> Rows:
+    """The first held-out rows, corrupted with the same randomness each time."""
     special, heldout = text.tokenizer.special, text.heldout[-1]
     examples = [heldout[row] for row in range(min(ROWS, len(heldout)))]
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
-    spoilt = jax.device_get(jax.jit(restoration.noise)(jax.random.key(0), batch))
+    corrupted = jax.device_get(jax.jit(restoration.noise)(jax.random.key(0), batch))
     sources = [
-        row[: present.sum()] for row, present in zip(spoilt.source, spoilt.source_present, strict=True)
+        row[: present.sum()] for row, present in zip(corrupted.source, corrupted.source_present, strict=True)
     ]
     return Rows(
-        spoilt,
+        corrupted,
         sources,
         [np.isin(row, list(restoration.names)) for row in sources],
         [_plain(row, special) for row in batch["tokens"]],
@@ -135,9 +135,9 @@ def restore(report: Report, rows: Rows, restoration: Restoration) -> list[list[i
     written = generate(
         restoration.decoder,
         report.variables["params"],
-        rows.spoilt.source,
-        rows.spoilt.source_present.sum(-1),
-        max_new_tokens=rows.spoilt.targets.shape[1],
+        rows.corrupted.source,
+        rows.corrupted.source_present.sum(-1),
+        max_new_tokens=rows.corrupted.targets.shape[1],
         end=special.sep,
     )
     parts = zip(rows.sources, rows.blanks, written.tokens, written.lengths, strict=True)
@@ -159,14 +159,14 @@ def count_neighbours(passages: Passages, size: int) -> Counts:
     return Counts(np.concatenate(tokens), size)
 
 
-def _report_next_tokens(report: Report, spoilt: Denoising, counts: Counts) -> None:
+def _report_next_tokens(report: Report, corrupted: Denoising, counts: Counts) -> None:
     """What accuracy per token is worth: with the true tokens before it, the last of them alone tells as much."""
-    counted = spoilt.weights > 0
-    by_counting = (counts.after(spoilt.inputs) == spoilt.targets)[counted].mean()
-    figures = report.figures["heldout"]
-    report.say(
-        f"\nnext token, given the true ones before it: {figures['token_accuracy']:.1%} right "
-        f"(the commonest after the one before: {by_counting:.1%}), {figures['token_loss']:.3f} nats"
+    counted = corrupted.weights > 0
+    by_counting = (counts.after(corrupted.inputs) == corrupted.targets)[counted].mean()
+    metrics = report.metrics["heldout"]
+    report.log(
+        f"\nnext token, given the true ones before it: {metrics['token_accuracy']:.1%} right "
+        f"(the commonest after the one before: {by_counting:.1%}), {metrics['token_loss']:.3f} nats"
     )
 
 
@@ -182,7 +182,7 @@ def _side_by_side(
     examples = []
     for number, sides in enumerate(zip(rows.sources, restored, rows.originals, strict=True), 1):
         readings = (readable(tokens, text.tokenizer, restoration.names) for tokens in sides)
-        texts = dict(zip(("spoilt", "restored", "original"), readings, strict=True))
+        texts = dict(zip(("corrupted", "restored", "original"), readings, strict=True))
         examples.append("\n".join([f"--- row {number} ---", *side_by_side(texts), ""]))
     return examples
 

@@ -47,7 +47,10 @@ def report_discrete(
     draw_columns(
         report,
         lambda params, extras, batch: jnp.stack(
-            [family.see(batch), *(rebuild(params, family.see(batch)) for rebuild in family.rebuild.values())],
+            [
+                family.preprocess(batch),
+                *(rebuild(params, family.preprocess(batch)) for rebuild in family.rebuild.values()),
+            ],
             1,
         ),
         report.variables,
@@ -79,7 +82,7 @@ def _training_centres(report: Report, made: DiscreteFamily, classes: int, seed: 
     """k-means of the pixels of the images that are trained on, or of some where there are many: it says so."""
     images = grain.MapDataset.source(report.data.details.train)
     if len(images) > EXAMINED:
-        report.say(f"k-means is fitted to {EXAMINED} of the {len(images)} training images")
+        report.log(f"k-means is fitted to {EXAMINED} of the {len(images)} training images")
         images = images.shuffle(seed=seed)[:EXAMINED]
     features = report.represent(pixels_of(made.family), {"params": {}}, images).features
     return fit_kmeans(features, classes, seed=seed).astype(np.float32)
@@ -107,7 +110,7 @@ def _report_errors(
 
     rows = []
     for kind, size in sizes.items():
-        found = report.figures["heldout"][f"{kind}_error"]
+        found = report.metrics["heldout"][f"{kind}_error"]
         rows.append((f"{title(kind)} code of {size}", found, bits_of(kind, size)))
         if kind == "real":
             pca = fit_training_pca(report, pixels, size, seed)
@@ -123,7 +126,7 @@ def _report_errors(
             rows.append((f"k-means of {len(centres)}", found, bits_of(kind, len(centres))))
     table = [[name, f"{error:.5f}", f"{bits:.1f}"] for name, error, bits in rows]
     for line in aligned([["held-out images", "squared error of a pixel", "bits at most"], *table]):
-        report.say(line)
+        report.log(line)
     if report.writes:
         write_json(
             report.folder / "codes.json", {name: {"error": error, "bits": bits} for name, error, bits in rows}
@@ -154,7 +157,7 @@ def _report_classes(
         }
         for name, score in found.items():
             used = len(np.unique(chosen[name][0]))
-            report.say(
+            report.log(
                 f"{name}: {used} of {chosen[name][1]} classes in use; of {len(pixels.labels)} held-out images "
                 f"{score.accuracy:.1%} are right under the best matching with labels, normalised mutual information "
                 f"{score.nmi:.3f}"
@@ -218,7 +221,7 @@ def _draw_bits(report: Report, made: DiscreteFamily, images: grain.MapDataset, p
     shares = (logits > 0).mean(0)
     order = np.argsort(np.abs(shares - 0.5), kind="stable")
     steady = int(((shares == 0) | (shares == 1)).sum())
-    report.say(
+    report.log(
         f"binary code: {len(shares) - steady} of {len(shares)} bits differ between held-out images; on in "
         f"{shares.min():.0%} to {shares.max():.0%} of them"
     )

@@ -10,7 +10,7 @@ from etils import epath
 
 from ssl_jax.evals.neighbours import nearest
 from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
-from ssl_jax.evals.representation_report import Figures, compare, write
+from ssl_jax.evals.representation_report import Metrics, compare, write
 from ssl_jax.method import Batch, Represent, Tree
 from ssl_jax.training.experiment import Report, Represented
 from ssl_jax.training.folder import writing
@@ -61,10 +61,10 @@ def report_images(
     }
     if not report.writes:
         return
-    figures = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
+    metrics = compare_seen(seen, rows=probe_examples, seed=seed, log=report.log)
     fitted, scored = seen["trained"]
     with writing(report.folder):
-        write(figures, report.folder)
+        write(metrics, report.folder)
         draw_map(
             scored.features,
             scored.labels,
@@ -84,7 +84,7 @@ def probed_images(
     None, with a word about it, where there are no labels.
     """
     if not report.data.labelled:
-        report.say("no probes: these images have no labels; --data.probe_source names others that have")
+        report.log("no probes: these images have no labels; --data.probe_source names others that have")
         return None
     train, test = (some(report.data.labelled[side], examples, seed) for side in ("train", "heldout"))
     return train, test
@@ -118,12 +118,12 @@ def report_probes(
     sides["raw pixels"] = (pixels, {"params": {}})
     seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
     if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, say=report.say)
+        found = compare_seen(seen, rows=probe_examples, seed=seed, log=report.log)
         with writing(report.folder):
             write(found, report.folder)
 
 
-def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Figures:
+def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Metrics:
     """`compare` of (fitted, scored) representations of the same examples, by name."""
     banks = {name: (fitted.features, scored.features) for name, (fitted, scored) in seen.items()}
     fitted, scored = next(iter(seen.values()))

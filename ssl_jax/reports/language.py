@@ -29,9 +29,9 @@ class LanguageReport:
 
     def sample(self, report: Report) -> None:
         """Writes samples/step-N.txt in the run folder: the perplexity, then each prompt with what follows."""
-        perplexity = report.figures["heldout"]["perplexity"]
+        perplexity = report.metrics["heldout"]["perplexity"]
         head = f"step {report.step}: perplexity {perplexity:.2f} per held-out token, {self._how()}"
-        report.say(head)
+        report.log(head)
         texts = self._write(report)
         if report.writes and texts:
             file = report.folder / "samples" / f"step-{report.step}.txt"
@@ -43,12 +43,12 @@ class LanguageReport:
         """Prints the held-out bits per byte beside counting and compressors, and the last samples."""
         text: PretrainingText = report.data.details
         corpus = self.windows(text.heldout_corpus, self.length, text.tokenizer).corpus
-        show_bits_per_byte(text, corpus, report.figures["heldout"], self._how(), report.say)
+        show_bits_per_byte(text, corpus, report.metrics["heldout"], self._how(), report.log)
         texts = self._write(report)
         if texts:
-            report.say("\nsamples (those of each evaluation are in samples/):")
+            report.log("\nsamples (those of each evaluation are in samples/):")
         for written in texts:
-            report.say(f"  {written}\n")
+            report.log(f"  {written}\n")
 
     def _how(self) -> str:
         return f"windows of {self.length} tokens, stride {self.stride}"

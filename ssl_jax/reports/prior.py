@@ -28,7 +28,7 @@ def sample_images(report: Report, prior: CodePrior) -> None:
     if report.writes:
         file = report.folder / "samples" / f"step-{report.step}.png"
         with writing(file):
-            loss = report.figures["heldout"]["code_loss"]
+            loss = report.metrics["heldout"]["code_loss"]
             title = f"samples of the prior, step {report.step}, {loss:.3f} nats a code"
             draw_grid(images.reshape(SIDE, SIDE, *images.shape[1:]), file, title=title)
 
@@ -39,7 +39,7 @@ def report_prior(report: Report, prior: CodePrior, *, seed: int) -> None:
     The simpler prior knows only how frequent every code is at every place. seed: of its draws.
     """
     heldout, train = report.data.heldout[-1]["heldout"], report.data.train[-1]
-    figures = report.figures["heldout"]
+    metrics = report.metrics["heldout"]
     found = find_codes(report.represent, report.variables, prior.encode, heldout)
     seen = find_codes(
         report.represent,
@@ -52,20 +52,20 @@ def report_prior(report: Report, prior: CodePrior, *, seed: int) -> None:
     costs = {
         "all codes alike": math.log(prior.codes),
         "frequencies at each place": simple,
-        "this prior": figures["code_loss"],
+        "this prior": metrics["code_loss"],
     }
-    report.say(f"held-out images, of {prior.places} codes each:")
+    report.log(f"held-out images, of {prior.places} codes each:")
     bits = {name: nats * prior.places / math.log(2) for name, nats in costs.items()}
-    pixels = figures["decoder_bits_per_dim"]
+    pixels = metrics["decoder_bits_per_dim"]
     rows = [
         [name, f"{costs[name]:.3f}", f"{bits[name]:.1f}", f"{bits[name] / prior.dims + pixels:.3f}"]
         for name in costs
     ]
     for line in aligned([["", "nats a code", "bits an image", "bits a dimension, pixels included"], *rows]):
-        report.say(line)
+        report.log(line)
     drawn = prior.sample(report.variables["params"], USED, seed)
     use = {"held-out images": code_use(found, prior.codes), "samples": code_use(drawn, prior.codes)}
-    report.say(
+    report.log(
         "; ".join(
             f"codes of {name}: {u.used} of {prior.codes} in use, perplexity {u.perplexity:.1f}"
             for name, u in use.items()
@@ -87,7 +87,7 @@ def report_prior(report: Report, prior: CodePrior, *, seed: int) -> None:
         {
             "nats_per_code": costs,
             "bits_per_image": bits,
-            "bits_per_dim": figures["bits_per_dim"],
+            "bits_per_dim": metrics["bits_per_dim"],
             "deviation": float(report.variables["deviation"]),
             "used": {name: u.used for name, u in use.items()},
             "perplexity": {name: u.perplexity for name, u in use.items()},

@@ -32,18 +32,18 @@ def report_restoration(
     The figures are those of `methods.autoencoder.restoration`.
     """
     heldout = report.data.heldout[-1]["heldout"]
-    figures = report.figures["heldout"]
+    metrics = report.metrics["heldout"]
     left = {
         noise: {
-            who: figures[f"{who}_on_{noise}_error"] for who in ("nothing", "median", "mean", *family.rebuild)
+            who: metrics[f"{who}_on_{noise}_error"] for who in ("nothing", "median", "mean", *family.rebuild)
         }
         for noise in noises
     }
-    report.say("held-out squared error of a pixel, by the noise to undo and by who undoes it:")
+    report.log("held-out squared error of a pixel, by the noise to undo and by who undoes it:")
     columns = list(next(iter(left.values())))
     body = [[noise, *(f"{row[who]:.4f}" for who in columns)] for noise, row in left.items()]
     for line in aligned([["", *columns], *body]):
-        report.say(line)
+        report.log(line)
     plots = report.folder / "plots"
     if report.writes:
         write_json(report.folder / "restoration.json", left)
@@ -70,7 +70,7 @@ def _draw_restored(
     """The first held-out images; with each noise; and restored by the autoencoder that was trained on it."""
 
     def columns(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        seen = family.see(batch)
+        seen = family.preprocess(batch)
         shown = []
         for noise, corruption in noises.items():
             noisy = corrupt(jax.random.key(seed), seen, corruption)

@@ -72,11 +72,11 @@ def _report_likelihoods(
 
     def data(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
         # As `bounds` draws them.
-        drawn = made.draw(jax.random.split(rng)[0], made.see(batch))
+        drawn = made.draw(jax.random.split(rng)[0], made.preprocess(batch))
         return drawn.reshape(drawn.shape[0], -1)
 
     def pixels(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        seen = made.see(batch) if likelihood == "bernoulli" else made.draw(rng, made.see(batch))
+        seen = made.preprocess(batch) if likelihood == "bernoulli" else made.draw(rng, made.preprocess(batch))
         return seen.reshape(seen.shape[0], -1)
 
     found = report.represent(bounds, report.variables, images).features.astype(np.float64)
@@ -95,16 +95,16 @@ def _report_likelihoods(
     else:
         rows[f"probabilistic PCA of {code_size}"] = probabilistic_pca(fitted, test, code_size, seed=seed)
     kind = "black and white images, drawn from the greys" if likelihood == "bernoulli" else "8-bit images"
-    report.say(f"log-likelihood of {len(images)} held-out {kind} (standard error over them):")
-    table, figures = [["", "nats an image", "bits a dimension"]], {}
+    report.log(f"log-likelihood of {len(images)} held-out {kind} (standard error over them):")
+    table, metrics = [["", "nats an image", "bits a dimension"]], {}
     for name, nats in rows.items():
         error = nats.std(ddof=1) / np.sqrt(len(nats)) if len(nats) > 1 else 0.0
         bits = float(bits_per_dim(-nats.mean(), test.shape[1], levels=LEVELS[likelihood]))
         table.append([name, f"{nats.mean():.2f} ± {error:.2f}", f"{bits:.4f}"])
-        figures[name] = {"nats": float(nats.mean()), "standard_error": float(error), "bits_per_dim": bits}
+        metrics[name] = {"nats": float(nats.mean()), "standard_error": float(error), "bits_per_dim": bits}
     for line in aligned(table):
-        report.say(line)
-    write_json(report.folder / "likelihood.json", {"likelihood": likelihood, **figures})
+        report.log(line)
+    write_json(report.folder / "likelihood.json", {"likelihood": likelihood, **metrics})
 
 
 def _report_use(
@@ -117,13 +117,13 @@ def _report_use(
     images = some(heldout, MAPPED, seed)
 
     def codes(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        mean, log_variance = made.posterior(params, made.see(batch))
+        mean, log_variance = made.posterior(params, made.preprocess(batch))
         return jnp.concatenate([mean, gaussian_kl(mean, log_variance)], -1)
 
     found = report.represent(codes, report.variables, images)
     means, told = found.features[:, :code_size], found.features[:, code_size:].mean(0)
     order = np.argsort(-told, kind="stable")
-    report.say(
+    report.log(
         f"{int((told > USED).sum())} of the code's {code_size} numbers are used (above {USED} nats); the most telling "
         f"ones: {', '.join(f'{number} ({told[number]:.2f})' for number in order[:5])}"
     )
@@ -200,7 +200,7 @@ def _draw_rebuilt(report: Report, made: Variational, images: grain.MapDataset, s
     """The first held-out images, one draw of what the likelihood is of, and the image made of the code's mean."""
 
     def columns(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-        seen = made.see(batch)
+        seen = made.preprocess(batch)
         data = made.draw(jax.random.key(seed), seen)
         rebuilt = made.decode(params, made.posterior(params, data)[0])
         return jnp.stack([seen, data, rebuilt], 1)

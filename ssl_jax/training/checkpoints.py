@@ -170,7 +170,7 @@ class Checkpoints:
         stored = self._checkpointer.checkpointables_metadata(step).metadata["model"]
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), stored)
 
-    def restore_newest(self, abstract: TrainState, say: Callable[[str], None]) -> TrainState | None:
+    def restore_newest(self, abstract: TrainState, log: Callable[[str], None]) -> TrainState | None:
         """The newest sound state, or None if nothing was ever saved.
 
         A damaged checkpoint is reported, moved into the run's damaged/ folder, and the one before it tried. UserError
@@ -188,7 +188,7 @@ class Checkpoints:
                 except Exception as error:  # whatever a damaged file makes the reader raise
                     reason = (str(error).strip().splitlines() or [""])[0][:200]
                     reason = f"{type(error).__name__}: {reason}"
-            say(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
+            log(f"checkpoint {step} is damaged ({reason}); moved to {self._damaged / str(step)}")
             self._set_aside(step)
         if steps or self._damaged.exists():
             raise UserError(

@@ -8,9 +8,9 @@ import grain
 import jax
 from jax.sharding import Mesh
 
-from ssl_jax.data.loading import evaluation_batches
-from ssl_jax.method import Batch, Mean, Tree
+from ssl_jax.method import Batch, Extras, Mean, Tree, evaluate
 from ssl_jax.training.experiment import Experiment
+from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.metrics import means
 from ssl_jax.training.sharding import batch_sharding, replicated
 
@@ -21,21 +21,19 @@ class Evaluator:
     def __init__(self, experiment: Experiment, mesh: Mesh) -> None:
         seed = experiment.train.seed
 
-        def figures(
-            params: Tree, extras: Mapping[str, Tree], batch: Batch, number: jax.Array
-        ) -> dict[str, Mean]:
+        def metrics(params: Tree, extras: Extras, batch: Batch, number: jax.Array) -> dict[str, Mean]:
             # Stream 2 of the seed; see step_rng. The same masks at every evaluation make figures comparable.
             rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2), number)
-            return dict(experiment.evaluate(params, extras, batch, rng))
+            return evaluate(experiment.method, params, extras, batch, rng)
 
-        self._figures = jax.jit(figures, out_shardings=replicated(mesh))
+        self._metrics = jax.jit(metrics, out_shardings=replicated(mesh))
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
         self._derive = experiment.derive
 
     def __call__(
         self,
         params: Tree,
-        extras: Mapping[str, Tree],
+        extras: Extras,
         dataset: grain.MapDataset,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
@@ -43,9 +41,9 @@ class Evaluator:
         totals: Counter[str] = Counter()
         weights: Counter[str] = Counter()
 
-        def add(figures: Mapping[str, Mean]) -> None:
+        def add(metrics: Mapping[str, Mean]) -> None:
             # On the host, in double precision: a float32 sum stops counting at 2^24 tokens.
-            for name, (total, weight) in jax.device_get(figures).items():
+            for name, (total, weight) in jax.device_get(metrics).items():
                 totals[name] += float(total)
                 weights[name] += float(weight)
 
@@ -55,10 +53,10 @@ class Evaluator:
                 if interrupted():
                     return None
                 with jax.set_mesh(self._mesh):
-                    figures = self._figures(params, extras, batch, number)
+                    metrics = self._metrics(params, extras, batch, number)
                 if in_flight is not None:
                     add(in_flight)
-                in_flight = figures
+                in_flight = metrics
         add(in_flight)
-        figures = means({name: (totals[name], weights[name]) for name in totals})
-        return {**figures, **self._derive(figures)}
+        metrics = means({name: (totals[name], weights[name]) for name in totals})
+        return {**metrics, **self._derive(metrics)}

@@ -11,7 +11,7 @@ import optax
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.method import Evaluate, Method, Represent, Tree
+from ssl_jax.method import Method, Represent, Tree, example_shape
 from ssl_jax.training.sharding import MeshConfig, Rules
 
 
@@ -46,19 +46,25 @@ class TrainConfig:
 class Phase(NamedTuple):
     """A stretch of training with batches of one shape.
 
-    steps: its length.
-    batch: shape and dtype of every array of the global batch, known without reading data.
-    work: what the speed counts, and how much of it a batch holds: ("tokens", batch * length).
+    Attributes:
+      steps: its length.
+      rows: shape and dtype of every array of the global batch that the data makes, known without reading any.
+      work: what the speed counts, and how much of it a batch holds: ("tokens", batch * length).
     """
 
     steps: int
-    batch: Mapping[str, jax.ShapeDtypeStruct]
+    rows: Mapping[str, jax.ShapeDtypeStruct]
     work: tuple[str, int]
 
     @property
     def batch_size(self) -> int:
         """Examples per step, over all devices and hosts."""
-        return next(iter(self.batch.values())).shape[0]
+        return next(iter(self.rows.values())).shape[0]
+
+    @property
+    def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and dtype of every array that a method receives: the rows and `example_weight`."""
+        return {**self.rows, "example_weight": example_shape(self.batch_size)}
 
 
 class Data(NamedTuple):
@@ -90,7 +96,7 @@ class Report:
     """What an experiment's report, and its samples along the way, have to show results with.
 
     folder: the run folder, to write plots and samples into, by the one process that `writes`; every process makes the
-    report, since the arrays may be spread over all of them. say: prints a line. step: finished steps. variables:
+    report, since the arrays may be spread over all of them. log: prints a line. step: finished steps. variables:
     {"params": ..., **extras}. figures: the last evaluation, by split. represent: `(function, variables, dataset) ->
     Represented`, where the function is of the kind of the experiment's `represent`. initial_variables: what the run
     would begin with from scratch, the untrained model to compare with.
@@ -98,11 +104,11 @@ class Report:
 
     folder: epath.Path
     writes: bool
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     step: int
     variables: Mapping[str, Tree]
     data: Data
-    figures: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, Mapping[str, float]]
     represent: Callable[[Represent, Mapping[str, Tree], grain.MapDataset], Represented]
     initial_variables: Callable[[], Mapping[str, Tree]]
 
@@ -113,8 +119,6 @@ class Experiment(NamedTuple):
     method, optimizer, train, mesh: what is trained, how.
     phases: one, or several with batches of different shapes.
     open_data: `(run folder) -> Data`; the place where files are read and tokenizers trained.
-    evaluate: `(params, extras, batch, rng) -> metrics`, deterministic but for `rng`. The batch has an additional
-        `example_weight [batch]`, 0 for the rows that fill up the last batch.
     derive: `(figures) -> further figures` of an evaluation's means, such as a perplexity, which is not a mean itself.
     represent: `(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples, for probes.
     rules: where the parameters live on the mesh.
@@ -136,8 +140,7 @@ class Experiment(NamedTuple):
     mesh: MeshConfig
     phases: tuple[Phase, ...]
     open_data: Callable[[epath.Path], Data]
-    evaluate: Evaluate | None = None
-    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda figures: {}
+    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda metrics: {}
     represent: Represent | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}

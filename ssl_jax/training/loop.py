@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from ssl_jax.data.loading import training_batches
 from ssl_jax.errors import UserError
 from ssl_jax.method import Mean, Tree
 from ssl_jax.training import folder as run_folder
@@ -25,6 +24,7 @@ from ssl_jax.training.compiling import Program
 from ssl_jax.training.distributed import StopRequest, is_main, on_main, same_everywhere
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
+from ssl_jax.training.loading import training_batches
 from ssl_jax.training.metrics import MetricsLog, means
 from ssl_jax.training.progress import Display, duration, figure
 from ssl_jax.training.representations import representations
@@ -44,7 +44,7 @@ class Clock:
     work: float = 0.0
 
 
-class Figures(NamedTuple):
+class Metrics(NamedTuple):
     """The figures of the steps up to `step`, still on the devices."""
 
     step: int
@@ -85,9 +85,9 @@ class Run:
         self.state = self._first_state(init_from)
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
-        self.evaluator = Evaluator(experiment, self.mesh) if experiment.evaluate else None
+        self.evaluator = Evaluator(experiment, self.mesh)
         self._along_batch = sharding.batch_sharding(self.mesh)
-        self._unwritten: Figures | None = None
+        self._unwritten: Metrics | None = None
         self._logged_clock = self.clock
 
     def _open_data(self) -> Data:
@@ -112,18 +112,18 @@ class Run:
 
     def _first_state(self, init_from: str | None) -> TrainState:
         """This run's newest checkpoint, else other weights, else a fresh initialisation. The first line says which."""
-        state = self.checkpoints.restore_newest(self.program.state, self.display.say)
+        state = self.checkpoints.restore_newest(self.program.state, self.display.log)
         if state is not None:
             notes = self.checkpoints.notes(int(state.step))
             self.clock = Clock(**notes["clock"])
-            self.display.say(
+            self.display.log(
                 f"{self.folder}: continuing at step {int(state.step)} of {self.experiment.steps}"
             )
             return state
         state = self.program.initial_state()
         parameters = sum(x.size for x in jax.tree.leaves(state.params))
         start = f"starting from {init_from}" if init_from else "starting from scratch"
-        self.display.say(f"{self.folder}: {start}; {parameters:,} parameters, {self.mesh.size} device(s)")
+        self.display.log(f"{self.folder}: {start}; {parameters:,} parameters, {self.mesh.size} device(s)")
         if init_from:
             extras = warm_start(
                 init_from,
@@ -131,7 +131,7 @@ class Run:
                 mesh=self.mesh,
                 rules=self.experiment.rules,
                 import_weights=self.experiment.import_weights,
-                say=self.display.say,
+                log=self.display.log,
             )
             state = state._replace(params=extras.pop("params"), extras=extras)
         if self.experiment.frozen:
@@ -156,7 +156,7 @@ class Run:
                 self.checkpoints.wait()
             if stopped:
                 saved = " and saved" if self.step > 0 else ""
-                self.display.say(f"stopped{saved} at step {self.step}; the same command continues")
+                self.display.log(f"stopped{saved} at step {self.step}; the same command continues")
                 return 128 + stop.signal
             self._report()
             return 0
@@ -184,14 +184,14 @@ class Run:
                     self.step += 1
                     self._tick(time.perf_counter() - started, waited, phase.work[1])
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
-                        self._take_figures(bad_step)
+                        self._take_metrics(bad_step)
             done = 0
         return self._arrive(stop)
 
     def _compile(self, phase: Phase) -> jax.stages.Compiled:
         started = time.perf_counter()
         train_step = self.program.train_step(phase)
-        self.display.say(f"compiled the step in {time.perf_counter() - started:.1f} s")
+        self.display.log(f"compiled the step in {time.perf_counter() - started:.1f} s")
         return train_step
 
     def _tick(self, seconds: float, waited: float, work: int) -> None:
@@ -199,29 +199,29 @@ class Run:
         self.clock = Clock(clock.seconds + seconds, clock.waiting + waited, clock.work + work)
         self.display.advance(self.step)
 
-    def _take_figures(self, bad_step: jax.Array) -> None:
+    def _take_metrics(self, bad_step: jax.Array) -> None:
         """Sets the figures of this interval aside and writes those of the one before, which have arrived by now."""
-        self._write_figures()
+        self._write_metrics()
         schedules = {name: schedule(self.step - 1) for name, schedule in self.experiment.schedules.items()}
-        self._unwritten = Figures(self.step, self.state.metrics, schedules, bad_step, self.clock)
+        self._unwritten = Metrics(self.step, self.state.metrics, schedules, bad_step, self.clock)
         self.state = self.program.cleared(self.state)
 
-    def _write_figures(self) -> None:
+    def _write_metrics(self) -> None:
         if self._unwritten is None:
             return
         step, metrics, schedules, bad_step, clock = self._unwritten
         self._unwritten = None
         self._stop_if_bad(int(bad_step))
-        figures = means(jax.device_get(metrics))
-        figures |= {name: float(value) for name, value in schedules.items()}
+        metrics = means(jax.device_get(metrics))
+        metrics |= {name: float(value) for name, value in schedules.items()}
         before, self._logged_clock = self._logged_clock, clock
         seconds = max(clock.seconds - before.seconds, 1e-9)
         speed = (clock.work - before.work) / seconds
         waiting = (clock.waiting - before.waiting) / seconds
         unit = self.experiment.phases[0].work[0]
         timing = {"seconds": clock.seconds, f"{unit}_per_second": speed, "data_wait": waiting}
-        self.log.write(step, figures, timing=timing)
-        shown = {name: figures[name] for name in self.experiment.headline if name in figures}
+        self.log.write(step, metrics, timing=timing)
+        shown = {name: metrics[name] for name in self.experiment.headline if name in metrics}
         left = (self.experiment.steps - step) * clock.seconds / max(step, 1)
         self.display.show(step, shown, speed=speed, waiting=waiting, seconds_left=left)
 
@@ -245,9 +245,9 @@ class Run:
         stopping = stop.due(self.step)
         last = self.step == self.experiment.steps
         save = last or self.step % self.config.save_every == 0
-        evaluate = self.evaluator and (last or self.step % self.config.eval_every == 0)
+        evaluate = last or self.step % self.config.eval_every == 0
         if self.step > 0 and (save or evaluate or stopping):
-            self._write_figures()
+            self._write_metrics()
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
                 stopping = not self._evaluate(stop)
@@ -263,14 +263,14 @@ class Run:
             if self.log.evaluated(self.step, split):
                 continue
             missing = True
-            figures = self.evaluator(
+            metrics = self.evaluator(
                 self.state.params, self.state.extras, dataset, interrupted=lambda: stop.heard
             )
-            if figures is None:
+            if metrics is None:
                 return False
-            self.log.write(self.step, figures, split=split)
-            shown = (figure(name, figures[name]) for name in self.experiment.headline if name in figures)
-            self.display.say(f"step {self.step}  {split}: {'  '.join(shown)}")
+            self.log.write(self.step, metrics, split=split)
+            shown = (figure(name, metrics[name]) for name in self.experiment.headline if name in metrics)
+            self.display.log(f"step {self.step}  {split}: {'  '.join(shown)}")
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
             self.experiment.sample(self._shown(phase))
@@ -287,7 +287,7 @@ class Run:
             draw_curves,
         )  # matplotlib takes half a second, which no start need wait for
 
-        self.display.say(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
+        self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         if is_main():
             with run_folder.writing(self.folder / "plots"):
                 draw_curves(
@@ -295,18 +295,18 @@ class Run:
                 )
         if self.experiment.report:
             self.experiment.report(self._shown(-1))
-        self.display.say(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
+        self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
     def _shown(self, phase: int) -> Report:
         """What there is to show at this step."""
         return Report(
             folder=self.folder,
             writes=is_main(),
-            say=self.display.say,
+            log=self.display.log,
             step=self.step,
             variables=self.state.variables,
             data=self.data,
-            figures={split: self.log.last(split) for split in self.data.heldout[phase]},
+            metrics={split: self.log.last(split) for split in self.data.heldout[phase]},
             represent=partial(representations, mesh=self.mesh, batch_size=self.config.batch_size),
             initial_variables=lambda: self.program.initial_state().variables,
         )

@@ -91,17 +91,17 @@ class MetricsLog:
             )
 
     def write(
-        self, step: int, figures: Mapping[str, float], *, split: str | None = None, timing: Any = None
+        self, step: int, metrics: Mapping[str, float], *, split: str | None = None, timing: Any = None
     ) -> None:
         """Adds a line. UserError if it cannot be written."""
-        line = {"step": step, **({"split": split} if split else {}), **figures}
+        line = {"step": step, **({"split": split} if split else {}), **metrics}
         if timing:
             line["timing"] = timing
         self.lines.append(line)
         if not self._writes:
             return
         self._jsonl.append(_jsonl(line))
-        summaries = [scalar(f"{split or 'train'}/{name}", value) for name, value in figures.items()]
+        summaries = [scalar(f"{split or 'train'}/{name}", value) for name, value in metrics.items()]
         self._events.append(b"".join(_record(Event(step=step, summary=summary)) for summary in summaries))
 
     def evaluated(self, step: int, split: str) -> bool:

@@ -1,27 +1,81 @@
 """Optimisers from a configuration, put together from the parts of optax.
 
-Parameters are told apart by path (`ssl_jax.training.paths`): which ones decay, and how deep they lie. Layers
-that are stacked on axis 0 below a component `layers` count as separate layers.
+Parameters are told apart by path (`ssl_jax.training.paths`): which ones decay, how deep they lie, and which group they
+belong to. Layers that are stacked on axis 0 below a component `layers` count as separate layers.
+
+`OptimizerConfig.groups` gives some of the parameters settings of their own. Each example is a complete configuration:
+
+    # Barlow Twins: a lower learning rate for biases and norm parameters.
+    OptimizerConfig("lars", groups=(ParameterGroup("bias", "(bias|scale)$", rate=0.024),))
+
+    # SimSiam: the predictor's learning rate does not decay.
+    OptimizerConfig("sgd", groups=(ParameterGroup("predictor", "^predictor/", decay="constant"),))
+
+    # A GAN: the discriminator has an optimiser and a largest gradient norm of its own; the rest is the generator.
+    OptimizerConfig(groups=(ParameterGroup("discriminator", "^discriminator/", rate=4.0, beta1=0.0, clip_norm=1.0),))
+
+    # Fine-tuning of a head: the encoder does not move.
+    OptimizerConfig(groups=(ParameterGroup("encoder", "^encoder/", frozen=True),))
 """
 
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from ssl_jax.errors import UserError
-from ssl_jax.training.paths import path_name
+from ssl_jax.training.paths import named_leaves, path_name
+from ssl_jax.training.schedules import Decay, Schedule
+from ssl_jax.training.update_rules import (
+    Stacks,
+    scale_by_bert_adam,
+    scale_by_depth,
+    scale_by_layer_trust_ratio,
+    stacked_layers,
+)
+
+Rule = Literal["adamw", "bert_adam", "lamb", "lars", "sgd"]
+
+BASE = "base"
+"""The group of all parameters that no configured group takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters with settings of their own. What is None is as in the optimiser's configuration."""
+
+    name: str
+    """Of the group, in the optimiser's state and in the log: its rate is logged as `learning_rate/NAME`."""
+    pattern: str
+    """Regular expression that is searched for in parameter paths. A parameter belongs to the first group that matches,
+    or else to none."""
+    frozen: bool = False
+    """The parameters are never updated and have no optimiser state; the settings below then have no effect."""
+    rate: float = 1.0
+    """Factor on the learning rate."""
+    decay: Decay | None = None
+    """Decay of the learning rate after the warm-up, in place of schedule.decay."""
+    rule: Rule | None = None
+    """Update rule, in place of optimizer.name."""
+    beta1: float | None = None
+    """In place of optimizer.beta1."""
+    beta2: float | None = None
+    """In place of optimizer.beta2."""
+    weight_decay: float | None = None
+    """In place of optimizer.weight_decay; optimizer.no_decay holds here too."""
+    clip_norm: float | None = None
+    """Largest norm of the gradients of this group alone; 0 turns clipping off. With None they are clipped together
+    with those of all other parameters that have no clip_norm of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """The update rule; the defaults are those of BERT, but for Adam's bias correction."""
 
-    name: Literal["adamw", "bert_adam", "lamb", "lars", "sgd"] = "adamw"
+    name: Rule = "adamw"
     """adamw (arXiv:1711.05101); bert_adam, the same without bias correction, as in google-research/bert; lamb
     (arXiv:1904.00962); sgd with momentum beta1; lars (arXiv:1708.03888), the same with a rate for each layer."""
     beta1: float = 0.9
@@ -44,29 +98,163 @@ class OptimizerConfig:
     otherwise the rate multiplies the sum, as in BYOL's, Barlow Twins' and VICReg's."""
     layer_decay: float = 1.0
     """Factor on the learning rate from one layer to the one below it, for fine-tuning; ELECTRA uses 0.8."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """Parameters with settings of their own."""
 
     def __post_init__(self) -> None:
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"optimizer.{name} {getattr(self, name)} must be at least 0 and below 1.")
-        for name in ("epsilon", "weight_decay", "clip_norm"):
-            if getattr(self, name) < 0:
-                raise UserError(f"optimizer.{name} {getattr(self, name)} must be 0 or more.")
-        if self.trust_coefficient <= 0:
-            raise UserError(f"optimizer.trust_coefficient {self.trust_coefficient} must be above 0.")
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"optimizer.layer_decay {self.layer_decay} must be above 0 and at most 1 (off).")
+        _check("optimizer", self)
+        taken = {BASE}
+        for number, group in enumerate(self.groups):
+            section = f"optimizer.groups.{number}"
+            _check(section, group)
+            if not re.fullmatch(r"[\w-]+", group.name):
+                raise UserError(
+                    f"{section}.name {group.name!r} must be of letters, digits, _ and -, such as 'predictor'; it "
+                    "becomes part of the name of a metric."
+                )
+            if group.name in taken:
+                raise UserError(
+                    f"{section}.name {group.name!r} is taken by "
+                    f"{'the parameters of no group' if group.name == BASE else 'an earlier group'}; choose another."
+                )
+            taken.add(group.name)
+
+
+DOMAINS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "beta1": (lambda x: 0 <= x < 1, "at least 0 and below 1"),
+    "beta2": (lambda x: 0 <= x < 1, "at least 0 and below 1"),
+    "epsilon": (lambda x: x >= 0, "0 or more"),
+    "weight_decay": (lambda x: x >= 0, "0 or more"),
+    "clip_norm": (lambda x: x >= 0, "0 or more"),
+    "trust_coefficient": (lambda x: x > 0, "above 0"),
+    "layer_decay": (lambda x: 0 < x <= 1, "above 0 and at most 1 (off)"),
+    "rate": (lambda x: x > 0, "above 0; frozen stops all updates"),
+}
+"""Of the numbers of either configuration: whether one is valid, and which are."""
+PATTERNS = {"no_decay": "(bias|scale)$", "pattern": "^predictor/"}
+"""Fields that hold a regular expression, each with an example."""
+
+
+def _check(section: str, settings: OptimizerConfig | ParameterGroup) -> None:
+    """Raises UserError if a value is out of its domain. `section` is where the settings are on the command line."""
+    for name, (fits, domain) in DOMAINS.items():
+        value = getattr(settings, name, None)
+        if value is not None and not fits(value):
+            raise UserError(f"{section}.{name} {value} must be {domain}.")
+    for name, example in PATTERNS.items():
+        if (pattern := getattr(settings, name, None)) is None:
+            continue
         try:
-            re.compile(self.no_decay)
+            re.compile(pattern)
         except re.error as error:
             raise UserError(
-                f"optimizer.no_decay {self.no_decay!r} is not a regular expression: {error}; "
-                "expected one that is searched for in parameter paths, such as '(bias|scale)$'."
+                f"{section}.{name} {pattern!r} is not a regular expression: {error}; "
+                f"expected one that is searched for in parameter paths, such as {example!r}."
             ) from None
 
 
+def learning_rates(config: OptimizerConfig, schedule: Schedule) -> dict[str, Schedule]:
+    """The learning rates of an optimiser, under the names they are logged by.
+
+    Args:
+      config: of the optimiser.
+      schedule: the learning rate of the parameters that belong to no group.
+
+    Returns:
+      `learning_rate`, the schedule, and `learning_rate/NAME` of every group that is not frozen.
+    """
+    groups = {
+        f"learning_rate/{group.name}": schedule.varied(factor=group.rate, decay=group.decay)
+        for group in config.groups
+        if not group.frozen
+    }
+    return {"learning_rate": schedule, **groups}
+
+
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The whole update rule, from clipping to the learning rate of the step."""
+    """The whole update rule, from clipping to the learning rate of the step.
+
+    Args:
+      config: the rule, and the groups of parameters with settings of their own.
+      schedule: the learning rate as a function of the step. With groups it must come from `make_schedule`, since each
+        group follows a variation of it.
+
+    Raises:
+      UserError: when the optimiser is initialised, if a group has no parameters.
+    """
+    rates = learning_rates(config, schedule)
+
+    def of(params: Any) -> optax.GradientTransformation:
+        """The optimiser of a model with these parameters."""
+        stacks = stacked_layers(params)
+        if not config.groups:
+            return optax.chain(*_clip(config.clip_norm), *_update_rule(config, schedule, stacks))
+        labels = _group_names(config.groups, params)
+        rules = {BASE: optax.chain(*_update_rule(config, schedule, stacks))}
+        together = {BASE}  # groups whose gradients are clipped by one common norm
+        for group in config.groups:
+            if group.frozen:
+                rules[group.name] = optax.set_to_zero()
+                continue
+            own = _settings(config, group)
+            rule = _update_rule(own, rates[f"learning_rate/{group.name}"], stacks)
+            if group.clip_norm is None:
+                together.add(group.name)
+            else:
+                rule = [*_clip(group.clip_norm), *rule]
+            rules[group.name] = optax.chain(*rule)
+        common = jax.tree.map(lambda name: name in together, labels)
+        clip = [optax.masked(part, common) for part in _clip(config.clip_norm)]
+        return optax.chain(*clip, optax.partition(rules, labels))
+
+    return optax.GradientTransformation(
+        lambda params: of(params).init(params),
+        lambda grads, state, params: of(params).update(grads, state, params),
+    )
+
+
+def _clip(norm: float) -> list[optax.GradientTransformation]:
+    """Clipping to a norm; nothing for 0."""
+    return [optax.clip_by_global_norm(norm)] if norm else []
+
+
+def _settings(config: OptimizerConfig, group: ParameterGroup) -> OptimizerConfig:
+    """The configuration of a group's update rule."""
+    own = {
+        "name": group.rule,
+        "beta1": group.beta1,
+        "beta2": group.beta2,
+        "weight_decay": group.weight_decay,
+    }
+    own = {name: value for name, value in own.items() if value is not None}
+    return dataclasses.replace(config, groups=(), **own)
+
+
+def _group_names(groups: tuple[ParameterGroup, ...], params: Any) -> Any:
+    """The name of the group of every parameter, as a tree. UserError if a group has none."""
+
+    def name(path: tuple[Any, ...], _: jax.Array) -> str:
+        found = (group.name for group in groups if re.search(group.pattern, path_name(path)))
+        return next(found, BASE)
+
+    names = jax.tree_util.tree_map_with_path(name, params)
+    used = set(jax.tree.leaves(names))
+    for number, group in enumerate(groups):
+        if group.name not in used:
+            paths = list(named_leaves(params))
+            some = paths[:: max(1, len(paths) // 5)][:5]
+            raise UserError(
+                f"optimizer.groups.{number}.pattern {group.pattern!r} matches no parameter"
+                f"{' that an earlier group has not taken' if number else ''}; expected a regular expression that is "
+                f"found in the path of at least one. Paths of this model are, for example, {', '.join(some)}."
+            )
+    return names
+
+
+def _update_rule(
+    config: OptimizerConfig, schedule: optax.Schedule, stacks: Stacks
+) -> list[optax.GradientTransformation]:
+    """The parts of a rule in their order, without clipping."""
 
     def decays(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
@@ -83,117 +271,12 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
         case "bert_adam":
             rule = [scale_by_bert_adam(*moments), weight_decay]
         case "lamb":
-            rule = [optax.scale_by_adam(*moments), weight_decay, scale_by_layer_trust_ratio(decays)]
+            rule = [optax.scale_by_adam(*moments), weight_decay, scale_by_layer_trust_ratio(decays, stacks)]
         case "sgd":
             rule = [weight_decay, momentum]
         case "lars":
-            rule = [weight_decay, scale_by_layer_trust_ratio(decays, config.trust_coefficient)]
+            rule = [weight_decay, scale_by_layer_trust_ratio(decays, stacks, config.trust_coefficient)]
             rate = [*rate, momentum] if config.rate_in_momentum else [momentum, *rate]
-    if config.clip_norm:
-        rule.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.layer_decay < 1:
-        rule.append(scale_by_depth(config.layer_decay))
-    return optax.chain(*rule, *rate)
-
-
-class BertAdamState(NamedTuple):
-    """Running means of the gradients and of their squares, shaped as the parameters."""
-
-    mu: Any
-    nu: Any
-
-
-def scale_by_bert_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
-    """Adam without bias correction (google-research/bert, optimization.py).
-
-    The means start at 0, so that early updates are up to (1 - beta1) / sqrt(1 - beta2) = 3.2 times as large
-    as Adam's; the warm-up is there to keep them small.
-    """
-
-    def init(params: Any) -> BertAdamState:
-        return BertAdamState(optax.tree.zeros_like(params), optax.tree.zeros_like(params))
-
-    def update(grads: Any, state: BertAdamState, params: Any = None) -> tuple[Any, BertAdamState]:
-        del params
-        mu = optax.tree.update_moment(grads, state.mu, beta1, 1)
-        nu = optax.tree.update_moment(grads, state.nu, beta2, 2)
-        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + epsilon), mu, nu), BertAdamState(mu, nu)
-
-    return optax.GradientTransformation(init, update)
-
-
-def scale_by_layer_trust_ratio(
-    adapts: Callable[[Any], Any], coefficient: float = 1.0
-) -> optax.GradientTransformation:
-    """The ratio of norms |parameter| / |update| of LARS and LAMB (arXiv:1708.03888, 1904.00962), layer by layer.
-
-    `optax.lars` and `optax.lamb` take a stack for one layer, and adapt biases and norms too unless they are masked;
-    the released codes do not. A parameter or update that is all zeros is not scaled at all.
-
-    Args:
-      adapts: from the parameters to a tree of which of them are adapted.
-      coefficient: on the ratio.
-    """
-    ratio = optax.scale_by_trust_ratio(trust_coefficient=coefficient)
-
-    def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
-        return ratio.update(update, optax.EmptyState(), param)[0]
-
-    def update(updates: Any, params: Any) -> Any:
-        stacks = stacked_layers(params)
-
-        def leaf(path: tuple[Any, ...], update: jax.Array, param: jax.Array, adapted: bool) -> jax.Array:
-            if not adapted:
-                return update
-            return (jax.vmap(adapt) if _stack(path) in stacks else adapt)(update, param)
-
-        return jax.tree_util.tree_map_with_path(leaf, updates, params, adapts(params))
-
-    return optax.stateless(update)
-
-
-def scale_by_depth(layer_decay: float) -> optax.GradientTransformation:
-    """ELECTRA's learning rates by layer (arXiv:2003.10555; google-research/electra, model/optimization.py).
-
-    Of n layers, layer i (from 0) is scaled by layer_decay ** (n + 1 - i), `embeddings` by layer_decay ** (n +
-    2) and all else, such as heads, by 1. As there, the last layer thus lies two steps below the heads, not
-    one. Layers that share their parameters count as one.
-    """
-
-    def update(updates: Any, params: Any) -> Any:
-        del params
-        stacks = stacked_layers(updates)
-        deepest = max(stacks.values(), default=1)
-
-        def leaf(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
-            if "embeddings" in path_name(path).split("/"):
-                return update * layer_decay ** (deepest + 2)
-            stack = _stack(path)
-            if stack is None:
-                return update
-            if stack not in stacks:  # one set of parameters, shared by all layers
-                return update * layer_decay**2
-            scales = layer_decay ** (stacks[stack] + 1 - jnp.arange(stacks[stack], dtype=update.dtype))
-            return update * scales.reshape(-1, *[1] * (update.ndim - 1))
-
-        return jax.tree_util.tree_map_with_path(leaf, updates)
-
-    return optax.stateless(update)
-
-
-def stacked_layers(params: Any) -> dict[str, int]:
-    """How many layers lie stacked below each component `layers`, by the path of that component.
-
-    Layers that share their parameters lie there too, unstacked: their biases then have one axis, not two.
-    """
-    shapes: dict[str, list[tuple[int, ...]]] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if (stack := _stack(path)) is not None:
-            shapes.setdefault(stack, []).append(leaf.shape)
-    return {stack: group[0][0] for stack, group in shapes.items() if min(map(len, group)) > 1}
-
-
-def _stack(path: tuple[Any, ...]) -> str | None:
-    """The path up to its component `layers`, None if it has none."""
-    match = re.match(r"(.*/)?layers(?=/)", path_name(path))
-    return match and match.group()
+        rule.append(scale_by_depth(config.layer_decay, stacks))
+    return [*rule, *rate]

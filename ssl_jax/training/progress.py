@@ -33,11 +33,11 @@ def figure(name: str, value: float) -> str:
 class _BarOverFigures(Progress):
     """A progress bar with the newest figures on a line of their own, so that neither squeezes the other."""
 
-    figures = ""
+    metrics = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield Text(self.figures, no_wrap=True, overflow="ellipsis")
+        yield Text(self.metrics, no_wrap=True, overflow="ellipsis")
 
 
 class Display:
@@ -67,7 +67,7 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Prints a line above the bar."""
         if self._enabled:
             self._console.print(Text(text))
@@ -77,14 +77,14 @@ class Display:
         self._bar.update(self._task, completed=step)
 
     def show(
-        self, step: int, figures: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
+        self, step: int, metrics: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
     ) -> None:
         """New figures: means since the last line, `speed` in units per second, `waiting` for data as a share."""
-        learnt = "  ".join(figure(name, value) for name, value in figures.items())
+        learnt = "  ".join(figure(name, value) for name, value in metrics.items())
         pace = f"{quantity(speed)} {self._unit}/s  data wait {waiting:.1%}  ETA {duration(seconds_left)}"
-        self._bar.figures = learnt
+        self._bar.metrics = learnt
         self._bar.update(self._task, description=pace)
         now = time.monotonic()
         if not self._live and (now - self._last_line > PLAIN_LINE_SECONDS or step == self._steps):
             self._last_line = now
-            self.say(f"step {step}/{self._steps}  {learnt}  {pace}")
+            self.log(f"step {step}/{self._steps}  {learnt}  {pace}")

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ssl_jax.data.loading import evaluation_batches
-from ssl_jax.method import Represent, Tree
+from ssl_jax.method import Represent, Tree, split_variables
 from ssl_jax.training.experiment import Represented
+from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.sharding import batch_sharding, replicated
 
 
@@ -41,8 +41,7 @@ def _compiled(represent: Represent, mesh: Mesh) -> jax.stages.Wrapped:
     """Kept, as the same function is asked for other data and, along a curve, for many checkpoints."""
 
     def rows(variables: Mapping[str, Tree], batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        extras = {name: value for name, value in variables.items() if name != "params"}
-        features = represent(variables["params"], extras, batch).astype("float32")
+        features = represent(*split_variables(variables), batch).astype("float32")
         return {"features": features, "labels": batch["label"], "real": batch["example_weight"] > 0}
 
     return jax.jit(rows, out_shardings=replicated(mesh))

@@ -9,10 +9,13 @@ sets out from the peak, as in transformers and optax.
 import dataclasses
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from ssl_jax.errors import UserError
+
+Decay = Literal["linear", "cosine", "rsqrt", "constant"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,7 @@ class ScheduleConfig:
     """The peak, reached at the end of the warm-up."""
     warmup_steps: int = 10_000
     """Steps over which the rate rises linearly from 0."""
-    decay: Literal["linear", "cosine", "rsqrt", "constant"] = "linear"
+    decay: Decay = "linear"
     """After the warm-up. rsqrt falls as sqrt(warmup_steps / step)."""
     final_fraction: float = 0.0
     """What linear and cosine leave of the peak at the end of the run."""
@@ -37,8 +40,36 @@ class ScheduleConfig:
             raise UserError(f"schedule.final_fraction {self.final_fraction} must be between 0 and 1.")
 
 
-def make_schedule(config: ScheduleConfig, steps: int) -> optax.Schedule:
-    """The learning rate as a function of the step, for a run of `steps` updates.
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of the step, with what it was made from.
+
+    Attributes:
+      config: the settings.
+      steps: updates of the run.
+      function: from the step to the rate.
+    """
+
+    config: ScheduleConfig
+    steps: int
+    function: optax.Schedule
+
+    def __call__(self, step: jax.Array | int) -> jax.Array:
+        """The rate of the update that follows `step` others."""
+        return self.function(step)
+
+    def varied(self, *, factor: float, decay: Decay | None) -> "Schedule":
+        """The same with all rates times `factor`, and with another decay unless that is None."""
+        config = dataclasses.replace(
+            self.config,
+            learning_rate=factor * self.config.learning_rate,
+            decay=decay or self.config.decay,
+        )
+        return make_schedule(config, self.steps)
+
+
+def make_schedule(config: ScheduleConfig, steps: int) -> Schedule:
+    """The learning rate of a run of `steps` updates.
 
     Raises:
       UserError: the warm-up is as long as the run.
@@ -61,6 +92,6 @@ def make_schedule(config: ScheduleConfig, steps: int) -> optax.Schedule:
                 return peak * jnp.sqrt(start / jnp.maximum(start + step, start))
         case "constant":
             decay = optax.constant_schedule(peak)
-    if not warmup:
-        return decay
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), decay], [warmup])
+    if warmup:
+        decay = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), decay], [warmup])
+    return Schedule(config, steps, decay)

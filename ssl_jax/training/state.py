@@ -1,13 +1,12 @@
 """The state of a run: everything that changes from step to step."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ssl_jax.method import Batch, Mean, Method, Tree
+from ssl_jax.method import Batch, Extras, Mean, Method, Tree, split_variables
 
 
 class TrainState(NamedTuple):
@@ -24,7 +23,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array
     params: Tree
-    extras: Mapping[str, Tree]
+    extras: Extras
     opt_state: optax.OptState
     metrics: dict[str, Mean]
     bad_step: jax.Array
@@ -43,12 +42,11 @@ def initial_state(
     seed: int,
 ) -> TrainState:
     """A run's state before its first step. Pure, so it can be traced for shapes or compiled with any sharding."""
-    variables = dict(method.init(jax.random.key(seed), batch))
-    params = variables.pop("params")
+    params, extras = split_variables(method.init(jax.random.key(seed), batch))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        extras=variables,
+        extras=extras,
         opt_state=optimizer.init(params),
         metrics=zero_metrics(metric_names),
         bad_step=jnp.zeros((), jnp.int32),
@@ -57,4 +55,4 @@ def initial_state(
 
 def zero_metrics(names: tuple[str, ...]) -> dict[str, Mean]:
     """Empty accumulators for the given figures."""
-    return {name: (jnp.zeros(()), jnp.zeros(())) for name in names}
+    return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in names}

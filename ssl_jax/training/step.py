@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssl_jax.method import Batch, Mean, Method, Tree
+from ssl_jax.method import Batch, Extras, Losses, Mean, Method, Tree, split_variables
 from ssl_jax.training.state import TrainState, initial_state
 
-Losses = jax.Array | dict[str, Mean]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
 
 
@@ -47,8 +46,8 @@ def split_batch(batch: Batch, parts: int) -> Batch:
 
 
 def gradients(
-    method: Method, params: Tree, extras: Mapping[str, Tree], batch: Batch, rngs: jax.Array
-) -> tuple[Tree, jax.Array, dict[str, Mean], Mapping[str, Tree]]:
+    method: Method, params: Tree, extras: Extras, batch: Batch, rngs: jax.Array
+) -> tuple[Tree, jax.Array, dict[str, Mean], Extras]:
     """Gradient of the objective over a batch cut into `len(rngs)` micro-batches.
 
     Returns (gradients, loss, metrics, extras). With named losses the result is that of the whole batch at once, however
@@ -57,15 +56,14 @@ def gradients(
     """
     parts = rngs.shape[0]
 
-    def scalar(
-        params: Tree, extras: Mapping[str, Tree], batch: Batch, rng: jax.Array, weights: Tree
-    ) -> tuple:
+    def scalar(params: Tree, extras: Extras, batch: Batch, rng: jax.Array, weights: Tree) -> tuple:
         losses, aux = method.loss(params, extras, batch, rng)
         if isinstance(losses, Mapping):
-            loss, figures = objective(losses, weights), {**losses, **aux.metrics}
+            loss, metrics = objective(losses, weights), {**losses, **aux.metrics}
         else:
-            loss, figures = losses / parts, aux.metrics
-        return loss, (jax.tree.map(jnp.float32, dict(figures)), aux.extras)
+            loss, metrics = losses / parts, aux.metrics
+        means = {name: Mean(*map(jnp.float32, mean)) for name, mean in metrics.items()}
+        return loss, (means, aux.extras)
 
     differentiate = jax.value_and_grad(scalar, has_aux=True)
     if parts == 1:
@@ -95,12 +93,12 @@ def gradients(
 def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
     """Names of the figures that a step of this method accumulates. `batch` may hold only shapes."""
 
-    def figures(batch: Batch) -> dict[str, Mean]:
-        variables = dict(method.init(jax.random.key(0), batch))
-        losses, aux = method.loss(variables.pop("params"), variables, batch, jax.random.key(0))
+    def metrics(batch: Batch) -> dict[str, Mean]:
+        params, extras = split_variables(method.init(jax.random.key(0), batch))
+        losses, aux = method.loss(params, extras, batch, jax.random.key(0))
         return {**(losses if isinstance(losses, Mapping) else {}), **aux.metrics}
 
-    return ("loss", "grad_norm", *jax.eval_shape(figures, batch))
+    return ("loss", "grad_norm", *jax.eval_shape(metrics, batch))
 
 
 def make_train_step(
@@ -126,7 +124,7 @@ def make_train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(params))
         sound = finite & (state.bad_step == 0)
         one = jnp.ones(())
-        metrics = {"loss": (loss, one), "grad_norm": (grad_norm, one), **metrics}
+        metrics = {"loss": Mean(loss, one), "grad_norm": Mean(grad_norm, one), **metrics}
         summed = jax.tree.map(jnp.add, state.metrics, metrics)
         proposed = (params, extras, opt_state, summed)
         current = (state.params, state.extras, state.opt_state, state.metrics)

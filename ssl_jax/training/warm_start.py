@@ -23,7 +23,7 @@ def warm_start(
     mesh: Mesh,
     rules: Rules,
     import_weights: Callable[[epath.Path], Tree] | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Tree:
     """`variables`, {"params": ..., **extras}, with every array that the source has replaced by the source's.
 
@@ -48,10 +48,10 @@ def warm_start(
             f"--init_from {source}: no parameter has a path of this model; it has {_some(list(found))}, "
             f"expected {_some(list(wanted))}."
         )
-    say(f"warm start from {source}: {len(taken)} of {len(wanted)} arrays")
+    log(f"warm start from {source}: {len(taken)} of {len(wanted)} arrays")
     for title, names in (("initialised anew", wanted.keys() - taken), ("unused", found.keys() - taken)):
         if names:
-            say(f"  {title}: {', '.join(sorted(names))}")
+            log(f"  {title}: {', '.join(sorted(names))}")
 
     def choose(path: tuple, leaf: jax.Array) -> jax.Array:
         name = path_name(path)

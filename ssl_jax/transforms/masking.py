@@ -81,7 +81,7 @@ class Masked(NamedTuple):
 def mask_batch(
     rng: jax.Array,
     tokens: jax.Array,
-    sequence: jax.Array,
+    segment_ids: jax.Array,
     words: jax.Array | None = None,
     *,
     config: MaskingConfig,
@@ -93,13 +93,13 @@ def mask_batch(
     row = functools.partial(
         mask_tokens, config=config, mask_id=mask_id, special_ids=special_ids, vocab_size=vocab_size
     )
-    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, sequence, words)
+    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, segment_ids, words)
 
 
 def mask_tokens(
     rng: jax.Array,
     tokens: jax.Array,
-    sequence: jax.Array,
+    segment_ids: jax.Array,
     words: jax.Array | None = None,
     *,
     config: MaskingConfig,
@@ -116,7 +116,7 @@ def mask_tokens(
     Args:
       rng: a key.
       tokens: [length] int32.
-      sequence: [length] int32, 0 for padding.
+      segment_ids: [length] int32, 0 for padding.
       words: [length] int32, the word each token belongs to; needed for the units word and ngram.
       mask_id: the mask token.
       special_ids: tokens that are never touched; in the reference [PAD], [CLS] and [SEP], but not [UNK].
@@ -127,8 +127,8 @@ def mask_tokens(
     bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,))
     choice_bits, token_bits, order_bits, run_bits = jnp.split(bits, [slots, 2 * slots, 2 * slots + length])
 
-    candidates = (sequence > 0) & ~_is_any_of(tokens, special_ids)
-    budget = _budget(config, length)[jnp.sum(sequence > 0)]
+    candidates = (segment_ids > 0) & ~_is_any_of(tokens, special_ids)
+    budget = _budget(config, length)[jnp.sum(segment_ids > 0)]
     if config.unit == "token":
         positions, count = _draw_tokens(order_bits, candidates, budget, config)
     elif words is None:

@@ -1,6 +1,6 @@
 """The noises of BART: token masking and deletion, text infilling, sentence permutation, document rotation.
 
-BART (arXiv:1910.13461) restores the whole original from a text spoilt by any of them or by several; the paper's best is
+BART (arXiv:1910.13461) restores the whole original from a text corrupted by any of them or by several; the paper's best is
 text infilling of 30 % with permutation of all sentences. Fixed shapes, on the device, inside the training step.
 """
 
@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.errors import UserError
+from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
-from ssl_jax.transforms.selection import choose, places, running_sum
+from ssl_jax.transforms.selection import choose, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ def noise_tokens(
     pad_id: int,
     start_id: int,
 ) -> Denoising:
-    """Spoils one row; the target is the original, the decoder reads it shifted right by one. S and T are `length`.
+    """Corrupts one row; the target is the original, the decoder reads it shifted right by one. S and T are `length`.
 
     As in denoising_dataset.py of facebookresearch/fairseq, but for infilling (`_infill`), and for rotation, whose start
     is exactly uniform here. Deletion and infilling shorten a row. Infilling lengthens it when it inserts more masks
@@ -131,7 +132,7 @@ class _Row(NamedTuple):
 
     @property
     def text(self) -> jax.Array:
-        """[length] bool: what may be spoilt."""
+        """[length] bool: what may be corrupted."""
         return (self.words >= 0) & (jnp.arange(self.words.shape[0]) < self.size)
 
 
@@ -169,7 +170,7 @@ def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> 
         drawn = index < _share(share, length)[count]
         slots = jnp.sort(jnp.where(drawn, order, length), stable=False)
         order = index.at[slots].set(order, mode="drop")
-    follows = running_sum(sizes[order])
+    follows = cumsum(sizes[order])
     moves = 1 + follows - sizes[order] - begins[order]
     moves = jnp.zeros_like(moves).at[order].set(moves, mode="drop")
     return _moved(row, jnp.where(row.text, index + moves[sentences], index), row)
@@ -199,7 +200,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     length = row.tokens.shape[0]
     index = jnp.arange(length)
     text = row.text
-    ordinals = running_sum(text & (row.words != jnp.roll(row.words, 1))) - 1
+    ordinals = cumsum(text & (row.words != jnp.roll(row.words, 1))) - 1
     count = ordinals[-1] + 1
     budget = _share(config.infilling, length)[count]
     place_bits, size_bits, turn_bits = jnp.split(bits, [length, length + most_spans])
@@ -209,7 +210,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     # Items, in the order of the text: words that stay, and spans, which are the chosen ones.
     items = count - budget + spans
     chosen = choose(place_bits, index < items, spans)
-    spans_before = running_sum(chosen)
+    spans_before = cumsum(chosen)
     hidden_before = jnp.concatenate([jnp.zeros(1, sizes.dtype), jnp.cumsum(sizes)])[spans_before]
     word = index - spans_before + hidden_before
     stays = (index < items) & ~chosen

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
+from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
-from ssl_jax.transforms.selection import choose, places, running_sum
+from ssl_jax.transforms.selection import choose, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,9 +142,9 @@ def corrupt_spans(
     begins = 1 + rest_begins[1:] + noise_begins[:-1]
     ends = 1 + rest_begins[1:] + noise_begins[1:]
     edges = jnp.zeros(length, index.dtype).at[begins].add(1, mode="drop").at[ends].add(-1, mode="drop")
-    hidden = running_sum(edges) > 0
+    hidden = cumsum(edges) > 0
     first = hidden & ~jnp.roll(hidden, 1)
-    number = running_sum(first)  # of the span, from 1
+    number = cumsum(first)  # of the span, from 1
     sentinel = first_sentinel + 1 - number
 
     source_slots, target_slots = config.lengths(length)
@@ -176,4 +177,4 @@ def _segments(bits: jax.Array, items: jax.Array, segments: jax.Array, most: int)
     index = jnp.arange(bits.shape[0])
     first = choose(bits, (index > 0) & (index < items), segments - 1) | ((index == 0) & (items > 0))
     begins = jnp.full(most + 1, items, index.dtype)
-    return begins.at[jnp.where(first, running_sum(first) - 1, most + 1)].set(index, mode="drop")
+    return begins.at[jnp.where(first, cumsum(first) - 1, most + 1)].set(index, mode="drop")

@@ -6,8 +6,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from ssl_jax.data.images import ImageConfig, batch_shapes, open_images
-from ssl_jax.data.loading import evaluation_batches
 from ssl_jax.errors import UserError
+from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh
 from tests.data.test_idx import write_mnist
 

@@ -19,7 +19,7 @@ def check_row(row: dict[str, np.ndarray], corpus, length: int) -> list[int]:
     shapes = batch_shapes(1, length)
     for name, shape in shapes.items():
         assert (row[name].shape, row[name].dtype) == (shape.shape[1:], shape.dtype)
-    real = row["sequence"] > 0
+    real = row["segment_ids"] > 0
     assert (row["weights"][~real] == 0).all()
     assert (row["tokens"][~real] == PAD).all()
     assert (row["targets"][~real] == PAD).all()
@@ -28,8 +28,8 @@ def check_row(row: dict[str, np.ndarray], corpus, length: int) -> list[int]:
     assert EOS not in row["tokens"]
     owner = np.repeat(np.arange(len(corpus.hashes)), corpus.document_lengths)
     first = np.concatenate([[0], np.cumsum(corpus.document_lengths)])
-    for number in range(1, row["sequence"].max() + 1):
-        [places] = np.nonzero(row["sequence"] == number)
+    for number in range(1, row["segment_ids"].max() + 1):
+        [places] = np.nonzero(row["segment_ids"] == number)
         np.testing.assert_array_equal(row["positions"][places], np.arange(len(places)))
         np.testing.assert_array_equal(np.diff(places), 1)
         # The tokens that are read are those to predict, one place later: nothing else is context.
@@ -59,8 +59,8 @@ def test_every_token_is_a_target_once_in_an_epoch(numbered_corpus, lengths, leng
     rows = NextTokenRows(corpus, length, SENTENCEPIECE, seed)
     made = [rows(index) for index in range(len(rows))]
     check_all([t for row in made for t in check_row(row, corpus, length)], corpus)
-    assert all((row["sequence"] > 0).all() for row in made[:-1])  # only the last row has padding
-    np.testing.assert_array_equal([row["weights"] for row in made], [row["sequence"] > 0 for row in made])
+    assert all((row["segment_ids"] > 0).all() for row in made[:-1])  # only the last row has padding
+    np.testing.assert_array_equal([row["weights"] for row in made], [row["segment_ids"] > 0 for row in made])
     for name, values in rows(0).items():
         np.testing.assert_array_equal(values, made[0][name])
 

@@ -7,10 +7,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from ssl_jax.data.image_source import Canvas, ImageArrays
 from ssl_jax.data.images import ImageSplits
-from ssl_jax.data.loading import training_batches
 from ssl_jax.data.one_class import heldout_images, split_one_class, training_images, validation_needed
 from ssl_jax.errors import UserError
 from ssl_jax.evals.anomaly import alarm_threshold
+from ssl_jax.training.loading import training_batches
 
 CLASSES = ("cat", "dog", "eel")
 SETTINGS = {"detectors": 3, "validation_share": 0.4, "false_alarm_rate": 0.25, "seed": 0}

@@ -29,20 +29,20 @@ def test_rows_hold_every_token_once_and_keep_documents_apart(numbered_corpus, le
         row = packed(index)
         assert {key: value.dtype for key, value in row.items()} == dict.fromkeys(row, np.dtype(np.int32))
         assert {value.shape for value in row.values()} == {(length,)}
-        tokens, sequence, positions, words = (
-            row[key] for key in ("tokens", "sequence", "positions", "words")
+        tokens, segment_ids, positions, words = (
+            row[key] for key in ("tokens", "segment_ids", "positions", "words")
         )
-        used = int((sequence > 0).sum())
+        used = int((segment_ids > 0).sum())
         assert used == length or index == len(packed) - 1
-        assert (sequence[used:] == 0).all()
+        assert (segment_ids[used:] == 0).all()
         assert (tokens[used:] == SENTENCEPIECE.pad).all()
         assert tokens[0] == SENTENCEPIECE.cls
-        assert not row["segments"].any()
-        assert set(np.diff(sequence[:used]).tolist()) <= {0, 1}
+        assert not row["token_type_ids"].any()
+        assert set(np.diff(segment_ids[:used]).tolist()) <= {0, 1}
         regular = tokens >= SENTENCEPIECE.first_regular
         np.testing.assert_array_equal(words >= 0, regular)
-        for number in range(1, sequence.max() + 1):
-            inside = sequence == number
+        for number in range(1, segment_ids.max() + 1):
+            inside = segment_ids == number
             np.testing.assert_array_equal(positions[inside], np.arange(inside.sum()))
             text = tokens[inside & regular] - 5
             seen.append(text)

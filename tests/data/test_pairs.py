@@ -23,17 +23,17 @@ def example(pairs: SegmentPairs, row: int, seed: int) -> dict[str, np.ndarray]:
 
 def segments_of(example: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The two segments as places in the corpus, after checks that hold for any row."""
-    tokens, segments, sequence, words = (example[k] for k in ("tokens", "segments", "sequence", "words"))
+    tokens, token_type_ids, segment_ids, words = (example[k] for k in ("tokens", "token_type_ids", "segment_ids", "words"))
     assert all(array.dtype == np.int32 for array in example.values())
     assert example["label"].shape == ()
-    used = int(sequence.sum())
+    used = int(segment_ids.sum())
     separators = np.flatnonzero(tokens == SENTENCEPIECE.sep)
     assert tokens[0] == SENTENCEPIECE.cls
     assert len(separators) == 2
     assert separators[1] == used - 1
-    np.testing.assert_array_equal(sequence, np.arange(len(tokens)) < used)
+    np.testing.assert_array_equal(segment_ids, np.arange(len(tokens)) < used)
     np.testing.assert_array_equal(tokens[used:], SENTENCEPIECE.pad)
-    np.testing.assert_array_equal(segments, (np.arange(len(tokens)) > separators[0]) & (sequence == 1))
+    np.testing.assert_array_equal(token_type_ids, (np.arange(len(tokens)) > separators[0]) & (segment_ids == 1))
     regular = tokens >= SENTENCEPIECE.first_regular
     assert regular.sum() == used - 3
     np.testing.assert_array_equal(words >= 0, regular)
@@ -93,18 +93,18 @@ def test_rows_are_full_where_the_document_allows(numbered_corpus, objective):
     corpus = numbered_corpus([[5] * 200] * 3)
     pairs = pairs_of(corpus, 128, objective, short_sequence_probability=0.0)
     for row in range(len(pairs)):
-        assert example(pairs, row, 0)["sequence"].sum() > 128 - 2 * 5
+        assert example(pairs, row, 0)["segment_ids"].sum() > 128 - 2 * 5
     short = numbered_corpus([[5] * 4] * 9)
     pairs = pairs_of(short, 128, objective, short_sequence_probability=0.0)
     assert objective == "nsp" or all(
-        example(pairs, row, 0)["sequence"].sum() == 23 for row in range(len(pairs))
+        example(pairs, row, 0)["segment_ids"].sum() == 23 for row in range(len(pairs))
     )
 
 
 def test_one_in_ten_rows_is_shorter(numbered_corpus):
     corpus = numbered_corpus([[1] * 3000] * 2)
     pairs = pairs_of(corpus, 128, "sop")
-    filled = np.array([example(pairs, row % len(pairs), row)["sequence"].sum() for row in range(4000)])
+    filled = np.array([example(pairs, row % len(pairs), row)["segment_ids"].sum() for row in range(4000)])
     assert abs(np.mean(filled < 128) - 0.1 * 117 / 118) < 4 * np.sqrt(0.09 / 4000)
     assert filled.min() < 20
 

@@ -43,11 +43,11 @@ class Examples:
         for corpus in corpora:
             pairs = kind(corpus, length, SENTENCEPIECE, np.ones(VOCABULARY, bool), objective)
             made += [pairs(int(row), rng) for row in rng.integers(len(pairs), size=EXAMPLES // 2)]
-        self.tokens, self.segments, self.labels = (
-            np.stack([example[key] for example in made]) for key in ("tokens", "segments", "label")
+        self.tokens, self.token_type_ids, self.labels = (
+            np.stack([example[key] for example in made]) for key in ("tokens", "token_type_ids", "label")
         )
-        self.first, self.second = bags(self.tokens, self.segments)
-        self.shape = shape_features(self.tokens, self.segments)
+        self.first, self.second = bags(self.tokens, self.token_type_ids)
+        self.shape = shape_features(self.tokens, self.token_type_ids)
 
     def advantage(self, features: np.ndarray) -> float:
         """Accuracy above chance on the second corpus, in standard deviations of guessing."""
@@ -57,10 +57,10 @@ class Examples:
         return (model.score(features[half:], self.labels[half:]) - 0.5) / np.sqrt(0.25 / half)
 
 
-def shape_features(tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+def shape_features(tokens: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
     """Lengths of the row, of both segments and of the sentences at their edges; the kinds of the edge tokens."""
     rows = []
-    for row, second in zip(tokens, segments, strict=True):
+    for row, second in zip(tokens, token_type_ids, strict=True):
         separators = np.flatnonzero(row == SENTENCEPIECE.sep)
         a, b = row[1 : separators[0]], row[separators[0] + 1 : separators[1]]
         lengths = [len(a), len(b), len(a) + len(b), abs(len(a) - len(b)), int(second.sum()), len(a) * len(b)]
@@ -75,11 +75,11 @@ def shape_features(tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return np.array(rows, float)
 
 
-def bags(tokens: np.ndarray, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bags(tokens: np.ndarray, token_type_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Counts of every word in either segment."""
     both = np.zeros((2, len(tokens), VOCABULARY))
     rows, columns = np.nonzero(tokens >= SENTENCEPIECE.first_regular)
-    np.add.at(both, (segments[rows, columns], rows, tokens[rows, columns]), 1)
+    np.add.at(both, (token_type_ids[rows, columns], rows, tokens[rows, columns]), 1)
     return both[0], both[1]
 
 

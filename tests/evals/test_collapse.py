@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssl_jax.evals.collapse import alignment, collapse_figures, effective_rank, uniformity
+from ssl_jax.evals.collapse import alignment, collapse_metrics, effective_rank, uniformity
 
 
 def unit(z):
@@ -35,9 +35,9 @@ def mean(pair):
     return float(pair[0] / pair[1])
 
 
-def figures(z, weights=None):
+def metrics(z, weights=None):
     weights = jnp.ones(len(z)) if weights is None else weights
-    found = jax.jit(lambda z, w: {**collapse_figures(z, w), "uniformity": uniformity(z, w)})(z, weights)
+    found = jax.jit(lambda z, w: {**collapse_metrics(z, w), "uniformity": uniformity(z, w)})(z, weights)
     assert {float(weight) for _, weight in found.values()} == {float(weights.sum())}
     return {name: mean(pair) for name, pair in found.items()}
 
@@ -45,7 +45,7 @@ def figures(z, weights=None):
 @pytest.mark.parametrize(("batch", "width"), [(40, 12), (12, 40), (16, 16)])
 def test_figures_are_the_papers(batch, width):
     z = embeddings(batch, width)
-    found = figures(z)
+    found = metrics(z)
     assert found["embedding_std"] == pytest.approx(unit(z).std(0).mean(), rel=1e-5)
     assert found["effective_rank"] == pytest.approx(rank_reference(z), rel=2e-3)
     assert found["uniformity"] == pytest.approx(uniformity_reference(z), rel=1e-5)
@@ -63,17 +63,17 @@ def test_alignment_is_the_papers():
 def test_rows_of_weight_0_are_as_if_left_out():
     z, other, keep = embeddings(), embeddings(seed=3), np.arange(40) % 3 > 0
     weights = jnp.asarray(keep, jnp.float32)
-    found, expected = figures(z, weights), figures(z[keep])
+    found, expected = metrics(z, weights), metrics(z[keep])
     assert found == pytest.approx(expected, rel=1e-4)
     assert float(alignment(z, other, weights)[0]) == pytest.approx(
         float(alignment(z[keep], other[keep], jnp.ones(keep.sum()))[0]), rel=1e-5
     )
-    assert found != pytest.approx(figures(z), rel=1e-2)
+    assert found != pytest.approx(metrics(z), rel=1e-2)
 
 
 def test_whole_weights_repeat_an_example():
     z, weights = embeddings(20), np.arange(20) % 3
-    found, repeated = figures(z, jnp.asarray(weights, jnp.float32)), figures(np.repeat(z, weights, axis=0))
+    found, repeated = metrics(z, jnp.asarray(weights, jnp.float32)), metrics(np.repeat(z, weights, axis=0))
     for name in ("embedding_std", "effective_rank"):
         assert found[name] == pytest.approx(repeated[name], rel=1e-4)
 
@@ -82,17 +82,17 @@ def test_collapse_is_told_from_health():
     rng = np.random.default_rng(0)
     width = 64
     noise = rng.normal(size=(256, width)).astype(np.float32)
-    healthy = figures(noise)
+    healthy = metrics(noise)
     assert healthy["embedding_std"] == pytest.approx(width**-0.5, rel=0.01)
     assert healthy["effective_rank"] > 0.9 * width
     assert healthy["uniformity"] < -3.5
 
-    point = figures(np.ones(width, np.float32) + 1e-6 * noise)
+    point = metrics(np.ones(width, np.float32) + 1e-6 * noise)
     assert point["embedding_std"] < 0.001 * width**-0.5
     assert point["effective_rank"] < 1.01
     assert point["uniformity"] > -0.001
 
-    plane = figures(noise[:, :2] @ rng.normal(size=(2, width)).astype(np.float32))
+    plane = metrics(noise[:, :2] @ rng.normal(size=(2, width)).astype(np.float32))
     assert 1.5 < plane["effective_rank"] < 2.01
     assert (
         plane["embedding_std"] > 0.8 * width**-0.5
@@ -109,17 +109,17 @@ def test_rank_does_not_depend_on_the_scale(scale):
 
 def test_nothing_weighs_nothing():
     z = embeddings()
-    for pair in [*collapse_figures(z, jnp.zeros(40)).values(), uniformity(z, jnp.zeros(40))]:
+    for pair in [*collapse_metrics(z, jnp.zeros(40)).values(), uniformity(z, jnp.zeros(40))]:
         assert [float(x) for x in pair] == [0, 0]
     single = jnp.zeros(40).at[3].set(1)
     assert [float(x) for x in uniformity(z, single)] == [0, 0]
     assert [float(x) for x in alignment(z, z, jnp.zeros(40))] == [0, 0]
-    assert all(np.isfinite(mean(pair)) for pair in collapse_figures(jnp.zeros((8, 4)), jnp.ones(8)).values())
+    assert all(np.isfinite(mean(pair)) for pair in collapse_metrics(jnp.zeros((8, 4)), jnp.ones(8)).values())
 
 
 def test_bfloat16_is_measured_in_float32():
     z = jnp.asarray(embeddings(), jnp.bfloat16)
-    found, expected = figures(z), figures(np.asarray(z, np.float32))
+    found, expected = metrics(z), metrics(np.asarray(z, np.float32))
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -127,4 +127,4 @@ def test_devices_do_not_matter():
     z, weights = embeddings(), jnp.ones(40).at[5].set(0)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharded = [jax.device_put(x, NamedSharding(mesh, P("data"))) for x in (z, weights)]
-    assert figures(*sharded) == pytest.approx(figures(z, weights), rel=1e-5)
+    assert metrics(*sharded) == pytest.approx(metrics(z, weights), rel=1e-5)

@@ -57,7 +57,7 @@ def test_rate_counts_bytes():
 
 
 def test_scan_of_a_jpeg():
-    """A file whose scan is spoilt still has its header, and one whose scan is put back is the same."""
+    """A file whose scan is corrupted still has its header, and one whose scan is put back is the same."""
     file = io.BytesIO()
     Image.fromarray(IMAGES[0, ..., 0]).save(file, "JPEG", quality=50)
     content = file.getvalue()

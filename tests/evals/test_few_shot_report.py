@@ -6,7 +6,7 @@ import pytest
 from etils import epath
 
 from ssl_jax.data.few_shot import Item
-from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, say_table
+from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, log_table
 
 RIGHT = np.array([[1, 0, 1, 0], [1, 1, 1, 0]], bool)
 
@@ -31,13 +31,13 @@ def test_baselines():
 
 
 def test_table_and_picture(tmp_path):
-    figures = {0: {"sum": accuracy_of(RIGHT[:1])}, 8: {"sum": accuracy_of(RIGHT)}}
+    metrics = {0: {"sum": accuracy_of(RIGHT[:1])}, 8: {"sum": accuracy_of(RIGHT)}}
     lines = []
-    say_table(figures, {"majority": 0.75}, lines.append)
+    log_table(metrics, {"majority": 0.75}, lines.append)
     assert lines[1].split() == ["0", "50.0%", "+-", "28.9%"]
     assert lines[2].split() == ["8", "62.5%", "+-", "23.9%", "(17.7%)"]
     assert "majority 75.0%" in lines[3]
-    draw_accuracy(figures, {"majority": 0.75}, "title", epath.Path(tmp_path) / "task.png")
+    draw_accuracy(metrics, {"majority": 0.75}, "title", epath.Path(tmp_path) / "task.png")
     pixels = matplotlib.image.imread(tmp_path / "task.png")
     assert min(pixels.shape[:2]) > 300
     assert pixels[..., :3].std() > 0.03

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from ssl_jax.evals.in_context import accuracy_by_shots, as_table, draw_points, say_points
+from ssl_jax.evals.in_context import accuracy_by_shots, as_table, draw_points, log_points
 
 # Three sequences of letters, one of words with two pairs only.
 LABEL = np.array([0, 0, 1, 0])
@@ -40,7 +40,7 @@ def test_points_by_hand(points):
 
 def test_the_table(points):
     lines = []
-    say_points(points, points[:1], (0, 1), lines.append)
+    log_points(points, points[:1], (0, 1), lines.append)
     text = "\n".join(lines)
     assert text.count("ideal learner") == 3
     assert "letters, new queries (chance 25.0%)" in text

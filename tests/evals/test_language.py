@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ssl_jax.data.corpus import TokenizedCorpus
-from ssl_jax.data.ngrams import NGrams
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.evals import language
+from ssl_jax.evals.ngrams import NGrams
 
 DOCUMENTS = [
     f"The {word} number {i} is ≥ the {word} number {i * i}." for word in ("first", "next") for i in range(80)
@@ -57,8 +57,8 @@ def test_n_grams_pay_for_the_ends_of_documents_too(text):
 def test_the_table_is_in_order(text):
     said = []
     heldout = corpus_of(DOCUMENTS[-20:], text.tokenizer)
-    figures = {"bits_per_byte": 1.234, "perplexity": 56.78}
-    language.show_bits_per_byte(text, heldout, figures, "windows of 8 tokens, stride 4", said.append)
+    metrics = {"bits_per_byte": 1.234, "perplexity": 56.78}
+    language.show_bits_per_byte(text, heldout, metrics, "windows of 8 tokens, stride 4", said.append)
     size = sum(len(f" {document}".encode()) for document in DOCUMENTS[-20:])
     assert f"{size:,} bytes in 20 documents" in said[0]
     assert "   1.234  this model, perplexity 56.8 per token, windows of 8 tokens, stride 4" in said

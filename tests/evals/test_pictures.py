@@ -99,8 +99,8 @@ def test_map_of_anything(tmp_path, examples, width, classes):
 
 
 def test_bars_are_as_high_as_their_figures(tmp_path):
-    figures = {"trained": {"probe": 0.8, "k-NN": 0.4}, "random": {"probe": 0.4}}
-    draw_bars(figures, tmp_path / "bars.png", deviations={"trained": {"probe": 0.05}}, title="accuracy")
+    metrics = {"trained": {"probe": 0.8, "k-NN": 0.4}, "random": {"probe": 0.4}}
+    draw_bars(metrics, tmp_path / "bars.png", deviations={"trained": {"probe": 0.05}}, title="accuracy")
     pixels = read(tmp_path / "bars.png")
     tall, short = (share(pixels, colour) for colour in pictures.COLOURS[:2])
     assert tall == pytest.approx(3 * short, rel=0.1)

@@ -176,7 +176,7 @@ def too_few_labels(train, train_labels, test, test_labels):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (unlabelled, "labels are missing for a probe: 3 of 150 training examples"),
         (unlabelled_test, "labels are missing for a probe: 90 of 90 test examples"),
@@ -187,9 +187,9 @@ def too_few_labels(train, train_labels, test, test_labels):
     ],
 )
 @pytest.mark.parametrize("probe", [linear_probe, lambda *data: few_label_probe(*data, per_class=2)])
-def test_what_cannot_be_probed_is_named(probe, spoil, message):
+def test_what_cannot_be_probed_is_named(probe, corrupt, message):
     with pytest.raises(UserError, match=message):
-        probe(*spoil(*problem()))
+        probe(*corrupt(*problem()))
 
 
 def test_classes_with_too_few_examples_are_named():

@@ -25,11 +25,11 @@ def problem(train=200, test=100, classes=4):
 @pytest.fixture(scope="module")
 def compared():
     said = []
-    return compare(*problem(), seed=3, say=said.append), said
+    return compare(*problem(), seed=3, log=said.append), said
 
 
 def test_figures_are_the_probes(compared):
-    figures, _ = compared
+    metrics, _ = compared
     banks, labels, test_labels = problem()
     train, test = banks["trained"]
     data = train, labels, test, test_labels
@@ -39,7 +39,7 @@ def test_figures_are_the_probes(compared):
     for seed in range(3, 8):
         chosen = label_subset(labels, per_class=10, seed=seed)
         votes.append(knn_accuracy(train[chosen], labels[chosen], test, test_labels, k=5))
-    assert figures["trained"] == pytest.approx(
+    assert metrics["trained"] == pytest.approx(
         {
             "probe_10_per_class": few.mean,
             "probe_10_per_class_sd": few.deviation,
@@ -51,30 +51,30 @@ def test_figures_are_the_probes(compared):
             "knn_10_per_class_sd": np.std(votes, ddof=1),
         }
     )
-    assert figures["trained"].keys() == figures["random encoder"].keys()
+    assert metrics["trained"].keys() == metrics["random encoder"].keys()
     for name in ("probe_10_per_class", "linear_probe", "knn", "knn_10_per_class"):
-        assert figures["trained"][name] > figures["random encoder"][name] + 0.1
+        assert metrics["trained"][name] > metrics["random encoder"][name] + 0.1
 
 
 def test_it_is_said_in_an_aligned_table(compared):
-    figures, said = compared
+    metrics, said = compared
     assert said[0].startswith(
         "no probe 1 %: labels are missing for a probe: class 0 has 50 labelled examples"
     )
     assert said[1].startswith("frozen features, 200 labelled examples to fit, 100 to score")
     assert said[1].endswith("25.0%")
     lines = said[2:]
-    assert lines == table(figures)
+    assert lines == table(metrics)
     assert len({len(line) for line in lines}) == 1
     assert "probe all labels" in lines[0]
     assert lines[1].split()[0] == "trained"
-    assert f"{100 * figures['trained']['probe_10_per_class']:.1f} ± " in lines[1]
+    assert f"{100 * metrics['trained']['probe_10_per_class']:.1f} ± " in lines[1]
 
 
 def test_written_to_the_run_folder(compared, tmp_path):
-    figures, _ = compared
-    write(figures, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "probes.json").read_text()) == figures
+    metrics, _ = compared
+    write(metrics, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "probes.json").read_text()) == metrics
     pixels = matplotlib.image.imread(tmp_path / "run" / "plots" / "probes.png")
     assert min(pixels.shape[:2]) > 300
     assert pixels[..., :3].std() > 0.1
@@ -92,7 +92,7 @@ def test_without_labels_it_says_so(train_labels, test_labels, tmp_path):
     banks, _, labels = problem()
     said = []
     found = compare(
-        banks, train_labels, labels if test_labels is None else test_labels, seed=0, say=said.append
+        banks, train_labels, labels if test_labels is None else test_labels, seed=0, log=said.append
     )
     assert found == {}
     assert len(said) == 1
@@ -105,7 +105,7 @@ def test_unlabelled_examples_are_left_out():
     banks, labels, test_labels = problem()
     gaps = np.arange(200) % 7 == 0, np.arange(100) % 3 == 0
     kept = {name: (train[~gaps[0]], test[~gaps[1]]) for name, (train, test) in banks.items()}
-    options = {"per_class": 4, "shares": (), "seed": 0, "say": lambda line: None}
+    options = {"per_class": 4, "shares": (), "seed": 0, "log": lambda line: None}
     expected = compare(kept, labels[~gaps[0]], test_labels[~gaps[1]], **options)
     found = compare(banks, np.where(gaps[0], -1, labels), np.where(gaps[1], -1, test_labels), **options)
     assert found == expected
@@ -114,10 +114,10 @@ def test_unlabelled_examples_are_left_out():
 def test_rows_are_capped_by_a_seeded_choice():
     options = {"per_class": 3, "shares": (), "rows": 60}
     said = []
-    first = compare(*problem(), **options, seed=0, say=said.append)
+    first = compare(*problem(), **options, seed=0, log=said.append)
     assert "60 labelled examples to fit" in said[0]
-    assert compare(*problem(), **options, seed=0, say=said.append) == first
-    assert compare(*problem(), **options, seed=1, say=said.append) != first
+    assert compare(*problem(), **options, seed=0, log=said.append) == first
+    assert compare(*problem(), **options, seed=1, log=said.append) != first
 
 
 def test_large_banks_are_probed_by_sgd(monkeypatch):
@@ -126,7 +126,7 @@ def test_large_banks_are_probed_by_sgd(monkeypatch):
     monkeypatch.setattr(representation_report, "LBFGS_PRODUCTS", 500 * 8 * 4)
     said = []
     exact = linear_probe(banks["trained"][0], labels, banks["trained"][1], test_labels).accuracy
-    found = compare(banks, labels, test_labels, per_class=200, shares=(0.01,), seed=0, say=said.append)
+    found = compare(banks, labels, test_labels, per_class=200, shares=(0.01,), seed=0, log=said.append)
     assert "no probe 200/class: 800 labels of 4 classes take too long" in said
     assert found["trained"]["linear_probe"] == pytest.approx(exact, abs=0.03)
     assert "probe_1_percent" in found["trained"]
@@ -136,4 +136,4 @@ def test_a_diverged_encoder_is_a_user_error():
     banks, labels, test_labels = problem()
     banks["trained"][0][0] = np.nan
     with pytest.raises(UserError, match="not finite"):
-        compare(banks, labels, test_labels, seed=0, say=lambda line: None)
+        compare(banks, labels, test_labels, seed=0, log=lambda line: None)

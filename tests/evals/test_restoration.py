@@ -21,15 +21,15 @@ def test_a_row_is_exact_only_as_a_whole_and_hidden_tokens_are_those_that_were_no
     originals = [[1, 2, 3, 4], [5, 6], [7, 8, 9]]
     shown = [[1, 4], [5, 6], [9]]
     restored = [[1, 2, 4], [5, 6], [7, 8, 9, 9, 9]]
-    figures = count_restored(shown, restored, originals)
-    assert figures.exact == 1 / 3
-    assert figures.tokens == (3 + 2 + 3) / (4 + 2 + 5)
-    assert figures.hidden == (1 + 0 + 2) / (2 + 0 + 2)
+    metrics = count_restored(shown, restored, originals)
+    assert metrics.exact == 1 / 3
+    assert metrics.tokens == (3 + 2 + 3) / (4 + 2 + 5)
+    assert metrics.hidden == (1 + 0 + 2) / (2 + 0 + 2)
 
 
 def test_order_counts():
-    figures = count_restored([[3, 4, 1, 2]], [[3, 4, 1, 2]], [[1, 2, 3, 4]])
-    assert figures == (0, 2 / 4, 0)
+    metrics = count_restored([[3, 4, 1, 2]], [[3, 4, 1, 2]], [[1, 2, 3, 4]])
+    assert metrics == (0, 2 / 4, 0)
     assert count_restored([[3, 4, 1, 2]], [[1, 2, 3, 4]], [[1, 2, 3, 4]]) == (1, 1, 1)
 
 
@@ -93,13 +93,13 @@ def test_special_tokens_are_read_by_name_or_left_out(tokenizer):
 
 def test_words_stand_below_those_of_the_original():
     texts = {
-        "spoilt": "the [MASK] an array [MASK] are",
+        "corrupted": "the [MASK] an array [MASK] are",
         "restored": "the few elements of an array are",
         "original": "the elements of an array which are",
     }
     lines = side_by_side(texts)
     assert lines == [
-        "spoilt    the     [MASK]      an array [MASK] are",
+        "corrupted    the     [MASK]      an array [MASK] are",
         "restored  the few elements of an array        are",
         "original  the     elements of an array which  are",
     ]
@@ -109,9 +109,9 @@ def test_words_stand_below_those_of_the_original():
 def test_long_rows_are_wrapped_and_lose_no_word():
     rng = np.random.default_rng(0)
     original = [f"word{i}" for i in range(60)]
-    spoilt = [word for word in original if rng.random() < 0.7]
-    lines = side_by_side({"spoilt": " ".join(spoilt), "original": " ".join(original)}, width=60)
+    corrupted = [word for word in original if rng.random() < 0.7]
+    lines = side_by_side({"corrupted": " ".join(corrupted), "original": " ".join(original)}, width=60)
     assert max(map(len, lines)) <= 60
-    assert " ".join(lines[0::3]).replace("spoilt", "").split() == spoilt
+    assert " ".join(lines[0::3]).replace("corrupted", "").split() == corrupted
     assert " ".join(lines[1::3]).replace("original", "").split() == original
-    assert side_by_side({"spoilt": "", "original": ""}) == ["spoilt", "original"]
+    assert side_by_side({"corrupted": "", "original": ""}) == ["corrupted", "original"]

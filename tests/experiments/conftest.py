@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ssl_jax import image_pretraining
-from ssl_jax.cli import restore_config
+from ssl_jax.recipes import datasets
+from ssl_jax.runs.configuration import restore_config
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def code_of_preset(monkeypatch):
         def never(config):
             raise AssertionError("build reads data")
 
-        monkeypatch.setattr(image_pretraining, "open_images", never)
+        monkeypatch.setattr(datasets, "open_images", never)
         config = module.PRESETS[preset]
         experiment = module.build(config)
         (phase,) = experiment.phases

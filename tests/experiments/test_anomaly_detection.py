@@ -11,8 +11,8 @@ from PIL import Image
 
 from experiments import anomaly_detection
 from experiments.anomaly_detection import PRESETS, build
-from ssl_jax.cli import restore_config
 from ssl_jax.reports.anomalies import telling
+from ssl_jax.runs.configuration import restore_config
 
 SHORT = ["--steps=4", "--schedule.warmup_steps=1", "--train.batch_size=8", "--network.hidden=8"]
 

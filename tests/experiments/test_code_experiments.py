@@ -29,10 +29,10 @@ def check_likelihoods(folder, likelihood, dims):
     plain, weighted, other = found.values()
     assert plain["nats"] < weighted["nats"]
     assert other["bits_per_dim"] < plain["bits_per_dim"]  # four steps do not make a model
-    for figures in found.values():
+    for metrics in found.values():
         shift = 8 if likelihood == "gaussian" else 0
-        assert figures["bits_per_dim"] == pytest.approx(
-            shift - figures["nats"] / (dims * np.log(2)), rel=1e-4
+        assert metrics["bits_per_dim"] == pytest.approx(
+            shift - metrics["nats"] / (dims * np.log(2)), rel=1e-4
         )
 
 

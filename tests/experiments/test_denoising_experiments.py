@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from experiments import bart, bart_noises, mass, t5
-from ssl_jax.cli import restore_config
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
+from ssl_jax.runs.configuration import restore_config
 from ssl_jax.training.compiling import Program
 from ssl_jax.transforms.noise import noise_batch
 from tests.cases import corpus
@@ -63,11 +63,11 @@ def test_a_run_reports_what_it_restores(run, tmp_path, name):
     assert (code, err) == (0, "")
     assert "12 held-out rows restored by greedy writing" in out
     folder = tmp_path / "run"
-    figures = json.loads((folder / "restoration.json").read_text())
-    assert len(figures) == 3
-    for shares in figures.values():
+    metrics = json.loads((folder / "restoration.json").read_text())
+    assert len(metrics) == 3
+    for shares in metrics.values():
         assert all(0 <= share <= 1 for share in shares.values())
-    assert figures["the spoilt text without its blanks"]["hidden"] == 0
+    assert metrics["the corrupted text without its blanks"]["hidden"] == 0
     assert {file.name for file in (folder / "samples").iterdir()} == {"restored.txt", "step-0000002.txt"}
     shown = (folder / "samples" / "restored.txt").read_text()
     assert shown.count("--- row") == 12
@@ -122,8 +122,8 @@ def test_all_hidden_leaves_one_mask():
     words = np.where((tokens > 10) & (tokens < 28), tokens // 2, -1)
     special = {"mask_id": 4, "pad_id": 0, "start_id": 3}
     config = bart_noises.ASKED["all hidden"]
-    spoilt = noise_batch(jax.random.key(0), tokens, tokens < 29, words, words * 0, config=config, **special)
-    assert spoilt.source[spoilt.source_present].tolist() == [10, 4, 28]
+    corrupted = noise_batch(jax.random.key(0), tokens, tokens < 29, words, words * 0, config=config, **special)
+    assert corrupted.source[corrupted.source_present].tolist() == [10, 4, 28]
 
 
 def test_noises_are_compared(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import matplotlib.image
 import pytest
 
-from experiments import few_shot
+from ssl_jax import few_shot
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.errors import UserError
 from ssl_jax.hub.gpt2 import save_gpt2

@@ -12,12 +12,12 @@ import pytest
 import tokenizers
 
 from experiments.gpt2 import PRESETS, build
-from ssl_jax.cli import restore_config
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals.text_samples import write_samples
 from ssl_jax.hub.gpt2 import load_gpt2, save_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
+from ssl_jax.runs.configuration import restore_config
 from ssl_jax.training.step import metric_names
 
 MODEL = {"vocab_size": 300, "positions": 24, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}

@@ -8,9 +8,9 @@ import pytest
 from etils import epath
 
 from experiments import gpt3_in_context
-from ssl_jax.cli import run_settings
 from ssl_jax.data.functions import split_of
 from ssl_jax.errors import UserError
+from ssl_jax.runs.configuration import run_settings
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ssl_jax import image_pretraining
-from ssl_jax.cli import parse, restore_config
+from ssl_jax.cli import parse
+from ssl_jax.recipes import datasets
+from ssl_jax.runs.configuration import restore_config
 
 NAMES = ("simclr", "byol", "rotation", "barlow_twins", "vicreg", "simsiam", "image_classifier")
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
@@ -33,7 +34,7 @@ def test_shapes(name, preset, monkeypatch):
     def never(config):
         raise AssertionError("build reads data")
 
-    monkeypatch.setattr(image_pretraining, "open_images", never)
+    monkeypatch.setattr(datasets, "open_images", never)
     config = MODULES[name].PRESETS[preset]
     experiment = MODULES[name].build(config)
     (phase,) = experiment.phases

@@ -10,17 +10,17 @@ import pytest
 from etils import epath
 
 from experiments import image_classifier, linear_eval, simclr
-from ssl_jax.cli import run_settings
 from ssl_jax.errors import UserError
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
-from ssl_jax.runs import open_run
+from ssl_jax.runs.configuration import run_settings
+from ssl_jax.runs.opening import open_run
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 
 EXAMPLES = 60
 ENCODER = ResNetConfig(blocks=(1,), bottleneck=False, width=8, stem="small")
-FIGURES = {"linear_probe", "knn"}
+METRICS = {"linear_probe", "knn"}
 
 
 def tiny(config, steps):
@@ -71,7 +71,7 @@ def test_over_all_checkpoints_and_again_over_each(run, command, capsys):
     curve = figures_in(output)
     assert list(curve) == ["step 0", "step 2", "step 4", "raw pixels"]
     assert all(
-        set(row) >= FIGURES and all(0 <= value <= 1 for value in row.values()) for row in curve.values()
+        set(row) >= METRICS and all(0 <= value <= 1 for value in row.values()) for row in curve.values()
     )
     assert curve["step 0"] != curve["step 4"] != curve["raw pixels"]
     pixels = matplotlib.image.imread(output / "plots" / "curve.png")

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.vqvae import PRESETS, Config, build
-from ssl_jax.cli import restore_config
 from ssl_jax.errors import UserError
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.runs.configuration import restore_config
 
 KINDS = ("ema", "gradient", "fsq", "lookup_free")
 

@@ -13,13 +13,13 @@ from etils import epath
 
 from experiments import compression, vqvae
 from experiments.vqvae_prior import PRESETS, Config, build
-from ssl_jax.cli import restore_config, run_settings
 from ssl_jax.errors import UserError
-from ssl_jax.image_coding import ALONE
 from ssl_jax.methods.code_prior import PriorConfig
 from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.recipes.image_files import ALONE
 from ssl_jax.reports.prior import place_shares
+from ssl_jax.runs.configuration import restore_config, run_settings
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 

@@ -38,8 +38,8 @@ def gradients(made, params):
         losses, aux = made.method.loss(params, {}, digits(), RNG)
         return objective(losses), (losses, aux.metrics)
 
-    (_, figures), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    return grads, figures
+    (_, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    return grads, metrics
 
 
 @pytest.mark.parametrize("kind", ["squared_error", "cross_entropy"])
@@ -77,7 +77,7 @@ def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count():
     made = family({"plain": Member(4), "noisy": Member(4, NOISE)}, objective="cross_entropy")
     evaluate = restoration(made, {"gaussian": NOISE})
     params = jax.jit(made.method.init)(jax.random.key(0), digits())["params"]
-    figures = jax.jit(evaluate)(params, {}, digits(), RNG)
+    metrics = jax.jit(evaluate)(params, {}, digits(), RNG)
     images = digits()["image"].astype(np.float32) / 255
     noisy = np.asarray(jax.jit(lambda: corrupt(RNG, jnp.asarray(images), NOISE))())
     size = (1, 3, 3, 1)
@@ -99,10 +99,10 @@ def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count():
         "plain_on_gaussian_error": rebuilt("plain", noisy),
         "noisy_on_gaussian_error": rebuilt("noisy", noisy),
     }
-    assert figures.keys() == expected.keys() | {"plain_cross_entropy", "noisy_cross_entropy"}
+    assert metrics.keys() == expected.keys() | {"plain_cross_entropy", "noisy_cross_entropy"}
     for name, restored in expected.items():
         each = ((np.clip(restored, 0, 1) - images) ** 2).mean((1, 2, 3))
-        total, weight = figures[name]
+        total, weight = metrics[name]
         assert float(total) == pytest.approx(each[:24].sum(), rel=1e-4), name
         assert float(weight) == 24
 

@@ -85,11 +85,11 @@ def test_bits_per_dimension_are_those_of_codes_and_pixels():
     lower = np.where(pixels == 0, -np.inf, (pixels - 0.5) / 255)
     chance = norm.cdf(upper, rebuilt, 0.3) - norm.cdf(lower, rebuilt, 0.3)
     bits = -np.log2(chance[:-1]).mean()
-    figures = {name: float(total / weight) for name, (total, weight) in evaluated().items()}
-    assert figures["decoder_bits_per_dim"] == pytest.approx(bits, rel=1e-4)
-    derived = PRIOR.derive(figures)
+    metrics = {name: float(total / weight) for name, (total, weight) in evaluated().items()}
+    assert metrics["decoder_bits_per_dim"] == pytest.approx(bits, rel=1e-4)
+    derived = PRIOR.derive(metrics)
     assert derived["prior_bits_per_dim"] == pytest.approx(
-        figures["code_loss"] / math.log(2) * PLACES / SIZE**2
+        metrics["code_loss"] / math.log(2) * PLACES / SIZE**2
     )
     assert derived["bits_per_dim"] == pytest.approx(bits + derived["prior_bits_per_dim"], rel=1e-4)
     error = np.square(rebuilt - pixels / 255).reshape(BATCH, -1).mean(1)

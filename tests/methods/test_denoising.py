@@ -1,4 +1,4 @@
-"""Restoring spoilt text: figures against NumPy, uneven rows, and what the model of each experiment is given to read."""
+"""Restoring corrupted text: figures against NumPy, uneven rows, and what the model of each experiment is given to read."""
 
 import functools
 from dataclasses import replace
@@ -59,7 +59,7 @@ class Seen:
         length = self.experiment.phases[0].batch["tokens"].shape[1]
         self.batch = {**batch(length), "example_weight": np.arange(ROWS, dtype=np.float32) % 3}
         self.params = jax.jit(self.experiment.method.init)(jax.random.key(0), self.batch)["params"]
-        self.figures, (self.arguments, self.settings) = self.evaluate(self.batch)
+        self.metrics, (self.arguments, self.settings) = self.evaluate(self.batch)
 
     @functools.cached_property
     def compiled(self):
@@ -73,8 +73,8 @@ class Seen:
                 return call(*arguments, **settings)
 
             with nn.intercept_methods(spy):
-                figures = self.experiment.evaluate(params, {}, batch, rng)
-            return figures, calls[0]
+                metrics = self.experiment.evaluate(params, {}, batch, rng)
+            return metrics, calls[0]
 
         return evaluation
 
@@ -118,25 +118,25 @@ def test_figures_are_those_of_each_row_alone_in_numpy(seen):
         loss, hits = loss + example * losses.sum(), hits + example * right.sum()
         weight += example * len(targets)
         exact, rows = exact + (example > 0) * right.all(), rows + (example > 0)
-    assert float(seen.figures["token_loss"][0]) == pytest.approx(loss, rel=1e-4)
-    assert float(seen.figures["token_loss"][1]) == weight
-    assert [float(x) for x in seen.figures["token_accuracy"]] == [hits, weight]
-    assert [float(x) for x in seen.figures["exact_accuracy"]] == [exact, rows]
+    assert float(seen.metrics["token_loss"][0]) == pytest.approx(loss, rel=1e-4)
+    assert float(seen.metrics["token_loss"][1]) == weight
+    assert [float(x) for x in seen.metrics["token_accuracy"]] == [hits, weight]
+    assert [float(x) for x in seen.metrics["exact_accuracy"]] == [exact, rows]
 
 
 def test_padding_of_source_and_target_is_never_seen(seen):
     _, seen = seen
     padded = {**seen.batch, "tokens": np.where(seen.batch["present"], seen.batch["tokens"], 17)}
-    figures, _ = seen.evaluate(padded)
-    for name, (total, weight) in seen.figures.items():
-        assert figures[name][0] == pytest.approx(total, rel=1e-5), name
-        assert figures[name][1] == weight
+    metrics, _ = seen.evaluate(padded)
+    for name, (total, weight) in seen.metrics.items():
+        assert metrics[name][0] == pytest.approx(total, rel=1e-5), name
+        assert metrics[name][1] == weight
 
 
 def test_evaluation_is_the_same_each_time(seen):
     _, seen = seen
     again, _ = seen.evaluate(seen.batch)
-    jax.tree.map(np.testing.assert_array_equal, again, seen.figures)
+    jax.tree.map(np.testing.assert_array_equal, again, seen.metrics)
 
 
 def test_bart_reads_masks_and_starts_with_the_end():

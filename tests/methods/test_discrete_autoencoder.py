@@ -50,8 +50,8 @@ def gradients(params, extras, batch):
         losses, aux = MADE.family.method.loss(params, extras, batch, RNG)
         return objective(losses), (losses, aux.metrics)
 
-    (_, figures), found = jax.value_and_grad(loss, has_aux=True)(params)
-    return found, figures
+    (_, metrics), found = jax.value_and_grad(loss, has_aux=True)(params)
+    return found, metrics
 
 
 @functools.cache
@@ -70,7 +70,7 @@ def found():
             {kind: logits(params, extras, digits()) for kind, logits in MADE.logits.items()},
             {kind: encode(params, extras, digits()) for kind, encode in MADE.family.encode.items()},
             {
-                kind: rebuild(params, MADE.family.see(digits()))
+                kind: rebuild(params, MADE.family.preprocess(digits()))
                 for kind, rebuild in MADE.family.rebuild.items()
             },
             jax.random.uniform(RNG, (32, SIZES["binary"])),
@@ -93,19 +93,19 @@ def one_hot(numbers):
 
 def wanted(params, codes):
     images = digits()["image"][:24].reshape(24, -1) / 255
-    figures = {}
+    metrics = {}
     for kind, code in codes.items():
         logits = decoded(params, kind, code[:24])
         white = 1 / (1 + np.exp(-logits))
         entropy = -(images * np.log(white) + (1 - images) * np.log1p(-white))
-        figures[f"{kind}_cross_entropy"] = entropy.mean(-1).sum()
-        figures[f"{kind}_error"] = np.square(white - images).mean(-1).sum()
+        metrics[f"{kind}_cross_entropy"] = entropy.mean(-1).sum()
+        metrics[f"{kind}_error"] = np.square(white - images).mean(-1).sum()
     shares = codes["one_hot"][:24].mean(0)
-    return figures | {"one_hot_perplexity": 24 * np.prod(shares**-shares)}
+    return metrics | {"one_hot_perplexity": 24 * np.prod(shares**-shares)}
 
 
 def test_evaluation_is_of_the_likelier_bits_and_classes_and_rows_without_weight_do_not_count():
-    params, _, _, _, figures, logits, codes, rebuilt, *_ = found()
+    params, _, _, _, metrics, logits, codes, rebuilt, *_ = found()
     expected = {
         "real": logits["real"],
         "binary": (logits["binary"] > 0) * 1.0,
@@ -116,10 +116,10 @@ def test_evaluation_is_of_the_likelier_bits_and_classes_and_rows_without_weight_
         white = 1 / (1 + np.exp(-decoded(params, kind, code)))
         np.testing.assert_allclose(rebuilt[kind].reshape(32, -1), white, rtol=1e-4)
     values = wanted(params, expected)
-    assert figures.keys() == values.keys()
+    assert metrics.keys() == values.keys()
     for name, value in values.items():
-        assert float(figures[name][0]) == pytest.approx(value, rel=1e-4), name
-        assert float(figures[name][1]) == 24
+        assert float(metrics[name][0]) == pytest.approx(value, rel=1e-4), name
+        assert float(metrics[name][1]) == 24
 
 
 def test_training_is_of_drawn_bits_and_classes():

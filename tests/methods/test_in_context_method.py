@@ -53,9 +53,9 @@ def test_the_loss_is_on_the_answers(setting, predicted):
     training = {name: batch[name] for name in batch_shapes(ROWS, SEQUENCES.length)}
     losses, _ = learner.method.loss(params, {}, training, jax.random.key(0))
     np.testing.assert_allclose(losses["answer_loss"], [np.sum(nats), ROWS * SEQUENCES.pairs], rtol=1e-5)
-    figures = learner.evaluate(params, {}, batch, jax.random.key(0))
+    metrics = learner.evaluate(params, {}, batch, jax.random.key(0))
     counted = np.sum(nats[:-1]), (ROWS - 1) * SEQUENCES.pairs
-    np.testing.assert_allclose(figures["answer_loss"], counted, rtol=1e-5)
+    np.testing.assert_allclose(metrics["answer_loss"], counted, rtol=1e-5)
 
 
 def test_the_likeliest_token_is_the_answer_or_not(setting, predicted):
@@ -66,8 +66,8 @@ def test_the_likeliest_token_is_the_answer_or_not(setting, predicted):
     found = np.asarray(learner.correct(params, {}, batch | {"tokens": tokens}))
     np.testing.assert_array_equal(found, guesses[:, 1:-1:2] == np.asarray(tokens)[:, 2::2])
     assert found[:, -1].tolist() == [True, False] * (ROWS // 2)
-    figures = learner.evaluate(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
-    right, weight = figures["answer_accuracy"]
+    metrics = learner.evaluate(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
+    right, weight = metrics["answer_accuracy"]
     assert float(right / weight) == pytest.approx(found[:-1].mean())
 
 

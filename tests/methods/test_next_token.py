@@ -119,7 +119,7 @@ def test_bits_per_byte_by_hand(tasks, params):
     """A model that knows nothing needs log2(vocab) bits a token: here for 3 tokens, 2 + 5 + 0 bytes of text."""
     blank = jax.tree.map(np.zeros_like, params)
     row = batch_shapes_as_zeros()
-    row["sequence"][0, :4] = 1
+    row["segment_ids"][0, :4] = 1
     row["weights"][0, 1:4] = 1
     row["bytes"] = np.zeros((2, LENGTH), np.int32)
     row["bytes"][0, :4] = [9, 2, 5, 0]  # the first is context
@@ -154,7 +154,7 @@ def test_padding_changes_no_gradient(tasks, params):
     batch = batch_shapes_as_zeros()
     chance = np.random.default_rng(0)
     batch["tokens"][:], batch["targets"][:] = chance.integers(5, 60, (2, 2, LENGTH))
-    batch["sequence"][:, :7], batch["positions"][:, :7], batch["weights"][:, :7] = 1, np.arange(7), 1
+    batch["segment_ids"][:, :7], batch["positions"][:, :7], batch["weights"][:, :7] = 1, np.arange(7), 1
 
     @jax.jit
     def differentiate(batch):

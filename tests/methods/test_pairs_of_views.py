@@ -12,9 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments import byol, simclr
 from ssl_jax.data.images import ImageConfig, open_images
-from ssl_jax.evals.collapse import collapse_figures
+from ssl_jax.evals.collapse import collapse_metrics
 from ssl_jax.losses.joint_embedding import nt_xent
-from ssl_jax.methods.joint_embedding import Network, TargetConfig, joint_embedding, target_tau
+from ssl_jax.methods.joint_embedding import Network, TargetConfig, joint_embedding, target_decay
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
 from ssl_jax.training.sharding import MeshConfig, make_mesh
@@ -32,13 +32,13 @@ def contrast(first, second, weights):
 
 
 def spread(first, second, weights):
-    return collapse_figures(first.projection, weights)
+    return collapse_metrics(first.projection, weights)
 
 
 def make(loss, *, predictor=None, **settings):
     network = Network(ENCODER, HEAD, predictor)
     return joint_embedding(
-        network, loss, views=(VIEW, VIEW), classes=10, steps=STEPS, figures=spread, **settings
+        network, loss, views=(VIEW, VIEW), classes=10, steps=STEPS, metrics=spread, **settings
     )
 
 
@@ -49,7 +49,7 @@ def make_simclr():
 
 @functools.cache
 def make_byol(start="own"):
-    return make(byol.regress, predictor=HEAD, target=TargetConfig(tau=0.9, start=start))
+    return make(byol.regress, predictor=HEAD, target=TargetConfig(decay=0.9, start=start))
 
 
 @functools.cache
@@ -88,12 +88,12 @@ def test_no_gradient_reaches_the_target():
 
 
 def test_tau_at_the_first_and_the_last_step():
-    config = TargetConfig(tau=0.99)
-    assert float(target_tau(config, 1, STEPS)) == pytest.approx(0.99)
+    config = TargetConfig(decay=0.99)
+    assert float(target_decay(config, 1, STEPS)) == pytest.approx(0.99)
     last = 1 - 0.01 * (np.cos(np.pi * (STEPS - 1) / STEPS) + 1) / 2
-    assert float(target_tau(config, STEPS, STEPS)) == pytest.approx(last, abs=1e-7)
+    assert float(target_decay(config, STEPS, STEPS)) == pytest.approx(last, abs=1e-7)
     assert 1 - last < 3e-6
-    assert float(target_tau(config, STEPS // 2 + 1, STEPS)) == pytest.approx(0.995)
+    assert float(target_decay(config, STEPS // 2 + 1, STEPS)) == pytest.approx(0.995)
 
 
 def test_the_target_is_the_moving_average_of_the_parameters_alone():
@@ -208,8 +208,8 @@ def spread_after(made, steps=60):
     state = jax.jit(lambda: initial_state(made.method, optimizer, names, batch(), 0))()
     for _ in range(steps):
         state, _ = step(state, batch())
-    figures = jax.jit(made.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
-    total, weight = figures["embedding_std"]
+    metrics = jax.jit(made.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
+    total, weight = metrics["embedding_std"]
     return float(total / weight) * 16**0.5
 
 

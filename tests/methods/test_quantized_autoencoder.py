@@ -75,7 +75,7 @@ def test_figures_are_those_of_the_codes(name):
 
     @jax.jit
     def both(params, extras):
-        seen = made.see(batch)
+        seen = made.preprocess(batch)
         codes = made.encode(params, extras, seen)
         return (
             made.evaluate(params, extras, batch, jax.random.key(0)),
@@ -84,18 +84,18 @@ def test_figures_are_those_of_the_codes(name):
             seen,
         )
 
-    figures, codes, rebuilt, seen = both(*pieces(state))
+    metrics, codes, rebuilt, seen = both(*pieces(state))
     assert codes.shape == (BATCH, SIZE // 2, SIZE // 2)
     assert codes.dtype == jnp.int32
     assert 0 <= int(codes.min()) <= int(codes.max()) < made.codes
     assert rebuilt.shape == seen.shape
-    error = float(figures["error"][0] / figures["error"][1])
+    error = float(metrics["error"][0] / metrics["error"][1])
     assert float(jnp.square(rebuilt - seen).mean()) <= error * (1 + 1e-5)
-    assert float(figures["reconstruction_loss"][0] / BATCH) == pytest.approx(10 * error, rel=1e-5)
+    assert float(metrics["reconstruction_loss"][0] / BATCH) == pytest.approx(10 * error, rel=1e-5)
     counts = np.bincount(np.asarray(codes).ravel(), minlength=made.codes)
     shares = counts[counts > 0] / counts.sum()
     wanted = np.prod(shares**-shares)
-    assert float(figures["perplexity"][0] / BATCH) == pytest.approx(wanted, rel=1e-4)
+    assert float(metrics["perplexity"][0] / BATCH) == pytest.approx(wanted, rel=1e-4)
     assert jax.eval_shape(made.represent, *pieces(state), batch).shape == (BATCH, 16 * QUANTIZERS[name].width)
 
 

@@ -55,14 +55,14 @@ def watched_evaluation(params, extras, batch, rng):
         return result
 
     with nn.intercept_methods(spy):
-        figures = MADE.evaluate(params, extras, batch, rng)
-    return figures, seen["images"], seen["logits"]
+        metrics = MADE.evaluate(params, extras, batch, rng)
+    return metrics, seen["images"], seen["logits"]
 
 
 def test_the_network_sees_every_image_in_all_four_turns_and_each_is_labelled_by_its_turn():
     weights = np.random.default_rng(0).integers(0, 2, 64).astype(np.float32)
     batch = {**digits(), "example_weight": weights}
-    figures, seen, logits = watched_evaluation(*first_variables(), batch, jax.random.key(2))
+    metrics, seen, logits = watched_evaluation(*first_variables(), batch, jax.random.key(2))
     images = digits()["image"].astype(np.float32) / 255
     turned = np.stack([np.rot90(images, turn, axes=(1, 2)) for turn in range(4)], axis=1).reshape(256, -1)
     alike = np.abs(np.reshape(seen, (256, 1, -1)) - turned[None]).max(-1) < 1e-6
@@ -73,10 +73,10 @@ def test_the_network_sees_every_image_in_all_four_turns_and_each_is_labelled_by_
     scores = np.asarray(logits, np.float64)
     losses = np.log(np.exp(scores).sum(-1)) - scores[np.arange(256), turn]
     hits = scores.argmax(-1) == turn
-    total, weight = figures["rotation_loss"]
+    total, weight = metrics["rotation_loss"]
     assert float(total) == pytest.approx((losses * weights[image]).sum(), rel=1e-5)
     assert float(weight) == 4 * weights.sum()
-    assert float(figures["rotation_accuracy"][0]) == (hits * weights[image]).sum()
+    assert float(metrics["rotation_accuracy"][0]) == (hits * weights[image]).sum()
     assert 0 < hits.sum() < 256
 
 
@@ -144,7 +144,7 @@ def test_turns_of_digits_never_seen_are_told_apart_after_a_few_steps():
         batch = {name: values[number % 8 :: 8] for name, values in rows.items()}
         grads, extras = gradients(params, extras, batch, key)
         params, moments = update(grads, moments, params)
-    figures, _, _ = watched_evaluation(params, extras, digits(heldout=True), jax.random.key(2))
-    hits, turns = map(float, figures["rotation_accuracy"])
+    metrics, _, _ = watched_evaluation(params, extras, digits(heldout=True), jax.random.key(2))
+    hits, turns = map(float, metrics["rotation_accuracy"])
     assert turns == 256
     assert hits / turns > 0.6  # chance is 0.25

@@ -65,7 +65,7 @@ def found(kind):
 
         (_, (losses, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
         data_rng, code_rng = jax.random.split(RNG)
-        data = draw_data(data_rng, made(kind).see(digits()), kind)
+        data = draw_data(data_rng, made(kind).preprocess(digits()), kind)
         noise = jax.random.normal(code_rng, (32, CODE))
         mean, log_variance = made(kind).posterior(params, data)
         many = jax.vmap(lambda rng: jax.random.normal(rng, (32, CODE)))(jax.random.split(code_rng, SAMPLES))
@@ -124,9 +124,9 @@ def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count(kind):
     }
     assert (x.losses | x.metrics).keys() == wanted.keys()
     for name, value in wanted.items():
-        for figures in (x.losses | x.metrics, x.evaluated):
-            assert float(figures[name][0]) == pytest.approx(value, rel=1e-4), name
-            assert float(figures[name][1]) == 24
+        for metrics in (x.losses | x.metrics, x.evaluated):
+            assert float(metrics[name][0]) == pytest.approx(value, rel=1e-4), name
+            assert float(metrics[name][1]) == 24
     layers = jax.tree.map(np.float64, params["network"]["decoder"])
     images = digits()["image"][:24].reshape(24, -1) / 255
     error = np.square(special.expit(dense(layers, mean[:24])) - images).mean(-1).sum()

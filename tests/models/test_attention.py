@@ -73,11 +73,11 @@ def test_dropout_of_weights_keeps_the_mean():
 
 
 def test_packed_mask_is_same_document_and_no_padding():
-    sequence = jnp.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])
-    mask = packed_mask(sequence)
+    segment_ids = jnp.array([[1, 1, 2, 2, 0], [1, 1, 1, 1, 1]])
+    mask = packed_mask(segment_ids)
     assert mask.shape == (2, 1, 5, 5)
     for b, q, k in np.ndindex(2, 5, 5):
-        assert mask[b, 0, q, k] == (sequence[b, q] == sequence[b, k] != 0)
+        assert mask[b, 0, q, k] == (segment_ids[b, q] == segment_ids[b, k] != 0)
 
 
 def test_causal_mask_with_and_without_offset():

@@ -75,25 +75,25 @@ def test_packed_documents_do_not_see_each_other():
     """Each of two documents in one row comes out as if it were alone, whatever the other one says."""
     model = BertEncoder(SMALL)
     params = init(model)
-    sequence = jnp.array([[1] * 5 + [2] * 6 + [0]])
+    segment_ids = jnp.array([[1] * 5 + [2] * 6 + [0]])
     positions = jnp.array([[*range(5), *range(6), 0]])
-    row, segments = TOKENS[:1], SEGMENTS[:1]
-    packed = apply(model, params, row, segments, sequence, positions).hidden
-    other = apply(model, params, row.at[0, :5].add(1) % 40, segments, sequence, positions).hidden
+    row, token_type_ids = TOKENS[:1], SEGMENTS[:1]
+    packed = apply(model, params, row, token_type_ids, segment_ids, positions).hidden
+    other = apply(model, params, row.at[0, :5].add(1) % 40, token_type_ids, segment_ids, positions).hidden
     np.testing.assert_array_equal(packed[0, 5:], other[0, 5:])
     assert (jnp.abs(packed[0, :5] - other[0, :5]).max(-1) > 1e-3).all()
-    alone = apply(model, params, row[:, 5:11], segments[:, 5:11], jnp.ones((1, 6), jnp.int32)).hidden
+    alone = apply(model, params, row[:, 5:11], token_type_ids[:, 5:11], jnp.ones((1, 6), jnp.int32)).hidden
     np.testing.assert_allclose(packed[0, 5:11], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def test_padding_is_not_seen():
     model = BertPretraining(SMALL)
     params = init(model)
-    sequence = jnp.where(jnp.arange(12)[None] < jnp.arange(5, 13)[:, None], 1, 0)
-    before = apply(model, params, TOKENS, SEGMENTS, sequence)
-    after = apply(model, params, jnp.where(sequence == 0, 7, TOKENS), SEGMENTS, sequence)
+    segment_ids = jnp.where(jnp.arange(12)[None] < jnp.arange(5, 13)[:, None], 1, 0)
+    before = apply(model, params, TOKENS, SEGMENTS, segment_ids)
+    after = apply(model, params, jnp.where(segment_ids == 0, 7, TOKENS), SEGMENTS, segment_ids)
     np.testing.assert_array_equal(before.pair_logits, after.pair_logits)
-    seen = np.asarray(sequence) == 1
+    seen = np.asarray(segment_ids) == 1
     np.testing.assert_array_equal(before.encoding.hidden[seen], after.encoding.hidden[seen])
     assert jnp.isfinite(before.token_logits).all()
 
@@ -140,9 +140,9 @@ def test_dropout_gives_the_same_outputs_on_one_device_and_on_eight():
     params = init(model)
 
     @jax.jit
-    def call(params, tokens, segments, sequence):
+    def call(params, tokens, token_type_ids, segment_ids):
         rngs = {"dropout": jax.random.key(2)}
-        return model.apply(params, tokens, segments, sequence, deterministic=False, rngs=rngs).token_logits
+        return model.apply(params, tokens, token_type_ids, segment_ids, deterministic=False, rngs=rngs).token_logits
 
     alone = call(params, TOKENS, SEGMENTS, ONES)
     rows = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))

@@ -26,8 +26,8 @@ def logits():
     params = jax.tree.unflatten(tree, [chance.normal(0, 0.5, x.shape).astype(np.float32) for x in leaves])
 
     @jax.jit
-    def apply(tokens, sequence, positions):
-        hidden, cache = model.apply(params, tokens, sequence, positions)
+    def apply(tokens, segment_ids, positions):
+        hidden, cache = model.apply(params, tokens, segment_ids, positions)
         assert cache is None
         return model.apply(params, hidden, method="logits")
 
@@ -37,12 +37,12 @@ def logits():
 def inputs(lengths: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A row of random tokens with documents of these lengths, and padding."""
     tokens = np.random.default_rng(seed).integers(0, CONFIG.vocab_size, (1, LENGTH))
-    sequence, positions = np.zeros((2, 1, LENGTH), int)
+    segment_ids, positions = np.zeros((2, 1, LENGTH), int)
     done = 0
     for number, length in enumerate(lengths, start=1):
-        sequence[0, done : done + length], positions[0, done : done + length] = number, np.arange(length)
+        segment_ids[0, done : done + length], positions[0, done : done + length] = number, np.arange(length)
         done += length
-    return tokens, sequence, positions
+    return tokens, segment_ids, positions
 
 
 @pytest.mark.parametrize("changed", [0, 5, 11])
@@ -57,12 +57,12 @@ def test_a_token_changes_nothing_before_it(logits, changed: int) -> None:
 
 def test_packed_documents_do_not_see_each_other(logits) -> None:
     """The logits of a document are those it has alone, wherever it stands and whatever its neighbours are."""
-    tokens, sequence, positions = inputs([4, 5, 2])
-    packed = logits(tokens, sequence, positions)
+    tokens, segment_ids, positions = inputs([4, 5, 2])
+    packed = logits(tokens, segment_ids, positions)
     others = tokens.copy()
     others[0, :4] = (others[0, :4] + 3) % CONFIG.vocab_size
     others[0, 9:] = (others[0, 9:] + 7) % CONFIG.vocab_size
-    changed = logits(others, sequence, positions)
+    changed = logits(others, segment_ids, positions)
     np.testing.assert_array_equal(packed[:, 4:9], changed[:, 4:9])
     assert np.abs(packed - changed)[:, :4].min() > 0
     alone, *rest = inputs([5])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.errors import UserError
-from ssl_jax.models.convolution import convolve
+from ssl_jax.ops.convolution import convolve
 from ssl_jax.models.resnet import SIZES, Block, ConvNorm, ResNet, ResNetConfig
 from ssl_jax.training.optimizers import stacked_layers
 from ssl_jax.training.paths import named_leaves, path_name
@@ -376,7 +376,7 @@ def test_program_does_not_grow_with_depth(remat):
 
 
 def test_convolutions_in_loops_have_their_usual_order():
-    """XLA for CPUs is slow at any other order inside of loops; see `ssl_jax.models.convolution`."""
+    """XLA for CPUs is slow at any other order inside of loops; see `ssl_jax.ops.convolution`."""
     program = gradients.lower(TINY, shapes(TINY), IMAGES, jnp.ones((16, 32))).as_text()
     orders = set(re.findall(r"dim_numbers = (.*?), window", program))
     assert orders == {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}

@@ -138,7 +138,7 @@ def test_a_pair_of_processes_is_preempted_and_continues_the_curve_of_one(tmp_pat
         (li["step"], li.get("split")) for li in alone
     ]
     for line, wanted in zip(ours, alone, strict=True):
-        assert line["restoration_loss"] == pytest.approx(wanted["restoration_loss"], rel=1e-4)
+        assert line["reconstruction_loss"] == pytest.approx(wanted["reconstruction_loss"], rel=1e-4)
 
 
 def test_a_mistake_ends_both_processes(tmp_path: Path) -> None:

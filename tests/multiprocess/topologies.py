@@ -16,11 +16,9 @@ import numpy as np
 import optax
 
 from experiments import minimal, simclr, vae, vqvae
-from ssl_jax.data.loading import training_batches
 from ssl_jax.data.next_token import batch_shapes
 from ssl_jax.data.packing import lay_out
 from ssl_jax.data.tokenizers import SENTENCEPIECE
-from ssl_jax.image_pretraining import two
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
@@ -31,8 +29,10 @@ from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.resnet import ResNetConfig
+from ssl_jax.recipes.views import two
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
+from ssl_jax.training.loading import training_batches
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
@@ -74,7 +74,7 @@ class Sentences:
         tokens = np.where(real, chance.integers(5, 256, 32) // chance.integers(1, 4), 0)
         tokens = np.where(real, np.maximum(tokens, 5), 0)
         tokens[0], tokens[length - 1] = SENTENCEPIECE.cls, SENTENCEPIECE.sep
-        row = {"tokens": tokens, "segments": real & (position > length // 2), "sequence": real}
+        row = {"tokens": tokens, "token_type_ids": real & (position > length // 2), "segment_ids": real}
         return {name: values.astype(np.int32) for name, values in row.items()} | {
             "label": np.int32(index % 2)
         }
@@ -85,7 +85,7 @@ def bert() -> Experiment:
     config = BertConfig(vocab_size=256, positions=32, layers=2, width=64, heads=8, mlp_width=256)
     tasks = pretraining(config, masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE)
     batch = {
-        name: jax.ShapeDtypeStruct((16, 32), jnp.int32) for name in ("tokens", "segments", "sequence")
+        name: jax.ShapeDtypeStruct((16, 32), jnp.int32) for name in ("tokens", "token_type_ids", "segment_ids")
     } | {"label": jax.ShapeDtypeStruct((16,), jnp.int32)}
     data = grain.MapDataset.source(Sentences()).seed(0).shuffle().repeat()
     return Experiment(
@@ -108,14 +108,14 @@ class Packed:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         chance = np.random.default_rng(index)
-        sequence, positions = lay_out(chance.integers(3, 11, chance.integers(2, 4)), 32)
-        text = np.where(sequence > 0, chance.integers(5, 256, 33)[1:] // chance.integers(1, 4), 0)
+        segment_ids, positions = lay_out(chance.integers(3, 11, chance.integers(2, 4)), 32)
+        text = np.where(segment_ids > 0, chance.integers(5, 256, 33)[1:] // chance.integers(1, 4), 0)
         return {
             "tokens": text.astype(np.int32),
             "targets": np.roll(text, -1).astype(np.int32),
-            "sequence": sequence,
+            "segment_ids": segment_ids,
             "positions": positions,
-            "weights": (sequence > 0).astype(np.float32),
+            "weights": (segment_ids > 0).astype(np.float32),
         }
 
 

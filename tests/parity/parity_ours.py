@@ -37,7 +37,7 @@ class Family(NamedTuple):
 
 
 def _bert_outputs(config, params, inputs):
-    arguments = inputs["tokens"], inputs["segments"], inputs["sequence"]
+    arguments = inputs["tokens"], inputs["token_type_ids"], inputs["segment_ids"]
     results = BertEncoder(config).apply({"params": params["encoder"]}, *arguments)._asdict()
     if "head" in params:
         predictions = BertPretraining(config).apply({"params": params}, *arguments)
@@ -58,7 +58,7 @@ def _bert_loss(config, params, inputs, labels):
     # Each row's labelled positions first; rows with fewer are filled up with others of no weight.
     where = np.argsort(~predicted, axis=1, kind="stable")[:, : predicted.sum(1).max()]
     targets = np.take_along_axis(labels["tokens"], where, axis=1)
-    arguments = inputs["tokens"], inputs["segments"], inputs["sequence"]
+    arguments = inputs["tokens"], inputs["token_type_ids"], inputs["segment_ids"]
     predictions = BertPretraining(config).apply(
         {"params": params}, *arguments, predict_positions=jnp.asarray(where)
     )
@@ -68,12 +68,12 @@ def _bert_loss(config, params, inputs, labels):
 
 def _gpt2_outputs(config, params, inputs):
     model, variables = Gpt2(config), {"params": params}
-    hidden, _ = model.apply(variables, inputs["tokens"], inputs["sequence"])
+    hidden, _ = model.apply(variables, inputs["tokens"], inputs["segment_ids"])
     return {"hidden": hidden, "logits": model.apply(variables, hidden, method="logits")}
 
 
 def _encoder_decoder_outputs(config, params, inputs):
-    model, variables, present = EncoderDecoder(config), {"params": params}, inputs["sequence"]
+    model, variables, present = EncoderDecoder(config), {"params": params}, inputs["segment_ids"]
     context = model.apply(variables, inputs["tokens"], present, method="encode")
     return {
         "context": context,

@@ -23,11 +23,11 @@ class Case(NamedTuple):
     target: int = 0
 
 
-def _bert(vocab, positions, segments, layers, width, heads, mlp, activation, **others):
+def _bert(vocab, positions, token_type_ids, layers, width, heads, mlp, activation, **others):
     return {
         "vocab_size": vocab,
         "max_position_embeddings": positions,
-        "type_vocab_size": segments,
+        "type_vocab_size": token_type_ids,
         "num_hidden_layers": layers,
         "hidden_size": width,
         "num_attention_heads": heads,
@@ -93,7 +93,7 @@ CASES = {  # each seeded by its place: new ones come last
     "pretraining-tanh": Case("BertForPreTraining", _TANH, 2, 13),
     "encoder": Case("BertModel", _ODD, 3, 11),
     "masked-lm": Case("BertForMaskedLM", _TANH, 2, 7),
-    "sequence": Case("BertForSequenceClassification", {**_ODD, "num_labels": 5}, 4, 9),
+    "segment_ids": Case("BertForSequenceClassification", {**_ODD, "num_labels": 5}, 4, 9),
     "token": Case("BertForTokenClassification", {**_TANH, "num_labels": 3}, 2, 12),
     "question": Case("BertForQuestionAnswering", _ODD, 2, 17),
     "albert-pretraining": Case("AlbertForPreTraining", _ALBERT, 3, 19),
@@ -167,21 +167,21 @@ def random_inputs(case: Case, seed: int) -> dict[str, np.ndarray]:
 
     inputs = {"tokens": tokens(shape)}
     if "type_vocab_size" in case.fields:
-        inputs["segments"] = tokens(shape, "type_vocab_size")
-    inputs["sequence"] = present.astype(np.int32)
+        inputs["token_type_ids"] = tokens(shape, "type_vocab_size")
+    inputs["segment_ids"] = present.astype(np.int32)
     return inputs | ({"target": tokens((case.batch, case.target))} if case.target else {})
 
 
 def random_labels(case: Case, inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """What is to be predicted, -1 for nothing: `tokens`, of the target if there is one, and `pair` (of BERT)."""
     rng = np.random.default_rng(seed)
-    labels = {"pair": rng.integers(0, 2, case.batch, dtype=np.int32)} if "segments" in inputs else {}
+    labels = {"pair": rng.integers(0, 2, case.batch, dtype=np.int32)} if "token_type_ids" in inputs else {}
     read = inputs["tokens"] if "target" not in inputs else inputs["target"]
     # One row has a single label, so that uneven counts are compared too; token 0 is a label like any other.
     labelled = rng.random(read.shape) < 0.4
     labelled[1] = np.arange(read.shape[1]) == 0
     if "target" not in inputs:
-        labelled &= inputs["sequence"] > 0
+        labelled &= inputs["segment_ids"] > 0
     labels["tokens"] = np.where(labelled, read[:, ::-1], -1)
     labels["tokens"][1, 0] = 0
     return labels
@@ -189,8 +189,8 @@ def random_labels(case: Case, inputs: dict[str, np.ndarray], seed: int) -> dict[
 
 _KEYWORDS = {
     "tokens": "input_ids",
-    "segments": "token_type_ids",
-    "sequence": "attention_mask",
+    "token_type_ids": "token_type_ids",
+    "segment_ids": "attention_mask",
     "target": "decoder_input_ids",
 }
 

@@ -32,7 +32,7 @@ def test_all_cases_are_there():
 def test_every_output_equals_the_reference(path, tmp_path):
     kinds = read(path, tmp_path)
     ours = parity_ours.outputs(tmp_path, kinds["input"])
-    parity_ours.assert_equal(ours, kinds["output"], kinds["input"]["sequence"] != 0)
+    parity_ours.assert_equal(ours, kinds["output"], kinds["input"]["segment_ids"] != 0)
 
 
 @pytest.mark.parametrize("name", ["pretraining", "gpt2", "bart"])

@@ -53,7 +53,7 @@ def test_fresh_random_weights_both_ways(name, reference, tmp_path):
     reference.save_random_model(case, seed, tmp_path / "theirs")
     inputs = reference.random_inputs(case, seed)
     theirs = reference.outputs(reference.load_model(tmp_path / "theirs", case.architecture), inputs)
-    parity_ours.assert_equal(parity_ours.outputs(tmp_path / "theirs", inputs), theirs, inputs["sequence"] > 0)
+    parity_ours.assert_equal(parity_ours.outputs(tmp_path / "theirs", inputs), theirs, inputs["segment_ids"] > 0)
 
     family = parity_ours.family(tmp_path / "theirs")
     family.save(tmp_path / "ours", *family.load(tmp_path / "theirs"))
@@ -153,7 +153,7 @@ def test_real_weights_on_real_sentences(real, reference, tmp_path):
     length = max(map(len, rows))
     tokens = np.array([row + [tokenizer.special.pad] * (length - len(row)) for row in rows], np.int32)
     present = np.array([[1] * len(row) + [0] * (length - len(row)) for row in rows], np.int32)
-    inputs = {"tokens": tokens, "segments": np.zeros_like(tokens), "sequence": present}
+    inputs = {"tokens": tokens, "token_type_ids": np.zeros_like(tokens), "segment_ids": present}
 
     theirs = reference.outputs(reference.load_model(real, "BertModel"), inputs)
     ours = parity_ours.outputs(real, inputs)

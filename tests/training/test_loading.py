@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ssl_jax.data import loading
-from ssl_jax.data.loading import evaluation_batches, local_rows, to_devices, training_batches
+from ssl_jax.training import loading
+from ssl_jax.training.loading import evaluation_batches, local_rows, to_devices, training_batches
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh
 from tests.training import toys
 

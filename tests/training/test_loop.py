@@ -157,7 +157,7 @@ def test_the_step_is_compiled_once_per_phase(tmp_path: Path, caplog: pytest.LogC
         toys.train(two_phases(), tmp_path)
     compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
     assert sum("train_step" in message for message in compiled) == 2
-    assert sum("figures" in message for message in compiled) <= 1  # one evaluation step for both
+    assert sum("metrics" in message for message in compiled) <= 1  # one evaluation step for both
 
 
 def test_a_finished_run_is_not_compiled_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -174,7 +174,7 @@ def sampling(experiment: Experiment) -> Experiment:
 
     def sample(report: Report) -> None:
         number = report.variables["params"]["w"].sum()
-        text = f"{number} {report.figures['heldout']['error']}"
+        text = f"{number} {report.metrics['heldout']['error']}"
         (report.folder / f"sample-{report.step}.txt").write_text(text)
         with (report.folder / "sampled").open("a") as file:
             file.write(".")

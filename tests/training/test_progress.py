@@ -18,10 +18,10 @@ def shown(*, terminal, width=80):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=width, highlight=False, soft_wrap=True)
     with Display(steps=100, unit="tokens", console=console) as display:
-        display.say("starting")
+        display.log("starting")
         display.advance(50)
-        figures = {"loss": 2.5, "mlm_accuracy": 0.25}
-        display.show(50, figures, speed=1234.0, waiting=0.015, seconds_left=75)
+        metrics = {"loss": 2.5, "mlm_accuracy": 0.25}
+        display.show(50, metrics, speed=1234.0, waiting=0.015, seconds_left=75)
     return out.getvalue()
 
 
@@ -40,6 +40,6 @@ def test_elsewhere_lines_are_plain():
 def test_other_processes_are_silent():
     out = io.StringIO()
     with Display(steps=1, unit="tokens", enabled=False, console=Console(file=out)) as display:
-        display.say("hello")
+        display.log("hello")
         display.show(1, {"loss": 1.0}, speed=1.0, waiting=0.0, seconds_left=0.0)
     assert out.getvalue() == ""

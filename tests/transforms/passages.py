@@ -70,8 +70,8 @@ def texts(rows):
     return [tokens[words >= 0].tolist() for tokens, words in zip(rows.tokens, rows.words, strict=True)]
 
 
-def sources(spoilt):
+def sources(corrupted):
     """What the encoder reads of every row, as lists without padding; checks that padding stands behind."""
-    assert (np.diff(spoilt.source_present.astype(int), axis=1) <= 0).all()
-    assert (spoilt.source[~spoilt.source_present] == PAD).all()
-    return [source[used].tolist() for source, used in zip(spoilt.source, spoilt.source_present, strict=True)]
+    assert (np.diff(corrupted.source_present.astype(int), axis=1) <= 0).all()
+    assert (corrupted.source[~corrupted.source_present] == PAD).all()
+    return [source[used].tolist() for source, used in zip(corrupted.source, corrupted.source_present, strict=True)]

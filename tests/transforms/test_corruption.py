@@ -18,8 +18,8 @@ GREY = 0.25
 def noisy(noise, level):
     """[COUNT, SIZE, SIZE, CHANNELS] of grey images with noise."""
     images = jnp.full((COUNT, SIZE, SIZE, CHANNELS), GREY)
-    spoil = jax.jit(lambda rng: corrupt(rng, images, lambda rng, image: noise(rng, image, level)))
-    return np.asarray(spoil(jax.random.key(0)))
+    add = jax.jit(lambda rng: corrupt(rng, images, lambda rng, image: noise(rng, image, level)))
+    return np.asarray(add(jax.random.key(0)))
 
 
 def test_gaussian_noise_is_normal_with_its_deviation_and_independent_of_place():
@@ -55,12 +55,12 @@ def test_masked_pixels_are_black_and_salt_and_pepper_a_fair_coin():
     assert stats.binomtest(salt, COUNT * 25).pvalue > 0.01
 
 
-def test_an_image_is_spoilt_by_its_own_key_and_place_in_the_batch():
+def test_an_image_is_corrupted_by_its_own_key_and_place_in_the_batch():
     images = jax.random.uniform(jax.random.key(1), (4, 6, 6, 1))
-    spoil = functools.partial(gaussian, deviation=0.5)
+    add = functools.partial(gaussian, deviation=0.5)
     rng = jax.random.key(2)
-    found = corrupt(rng, images, spoil)
-    other = corrupt(rng, images.at[0].set(0.0), spoil)
+    found = corrupt(rng, images, add)
+    other = corrupt(rng, images.at[0].set(0.0), add)
     np.testing.assert_array_equal(found[1:], other[1:])
-    np.testing.assert_allclose(found[2], spoil(jax.random.split(rng, 4)[2], images[2]), rtol=1e-6)
+    np.testing.assert_allclose(found[2], add(jax.random.split(rng, 4)[2], images[2]), rtol=1e-6)
     assert not np.allclose(found[0] - images[0], found[1] - images[1])

@@ -27,8 +27,8 @@ def masker(config):
     return jax.jit(functools.partial(mask_batch, config=config, **VOCABULARY))
 
 
-def mask(config, tokens, sequence, words=None, seed=0):
-    return Masked(*map(np.asarray, masker(config)(jax.random.key(seed), tokens, sequence, words)))
+def mask(config, tokens, segment_ids, words=None, seed=0):
+    return Masked(*map(np.asarray, masker(config)(jax.random.key(seed), tokens, segment_ids, words)))
 
 
 def rows(batch, length, used, seed=0):
@@ -37,8 +37,8 @@ def rows(batch, length, used, seed=0):
     position, used = np.arange(length)[None], np.broadcast_to(used, batch)[:, None]
     tokens[np.broadcast_to(position == used // 2, tokens.shape) | (position == used - 1)] = SEP
     tokens[:, 0] = CLS
-    sequence = (position < used).astype(np.int32)
-    return np.where(sequence > 0, tokens, PAD).astype(np.int32), sequence
+    segment_ids = (position < used).astype(np.int32)
+    return np.where(segment_ids > 0, tokens, PAD).astype(np.int32), segment_ids
 
 
 def restored(masked):
@@ -57,10 +57,10 @@ def chosen(masked, length):
     return counts
 
 
-def check_invariants(masked, tokens, sequence, config):
+def check_invariants(masked, tokens, segment_ids, config):
     counts = chosen(masked, tokens.shape[1])
     assert counts.max() <= 1, "a position is predicted twice"
-    candidates = (sequence > 0) & ~np.isin(tokens, VOCABULARY["special_ids"])
+    candidates = (segment_ids > 0) & ~np.isin(tokens, VOCABULARY["special_ids"])
     assert not counts[~candidates].any(), "a special token or padding is predicted"
     np.testing.assert_array_equal(restored(masked), tokens)
     np.testing.assert_array_equal(masked.tokens[counts == 0], tokens[counts == 0])
@@ -79,19 +79,19 @@ def check_invariants(masked, tokens, sequence, config):
 )
 def test_exact_count_of_the_reference(used, rate, most, seed):
     config = MaskingConfig(rate=rate, max_predictions=most)
-    tokens, sequence = rows(4, 64, used, seed)
-    masked = mask(config, tokens, sequence, seed=seed)
-    check_invariants(masked, tokens, sequence, config)
-    candidates = ((sequence > 0) & (tokens != CLS) & (tokens != SEP)).sum(1)
+    tokens, segment_ids = rows(4, 64, used, seed)
+    masked = mask(config, tokens, segment_ids, seed=seed)
+    check_invariants(masked, tokens, segment_ids, config)
+    candidates = ((segment_ids > 0) & (tokens != CLS) & (tokens != SEP)).sum(1)
     wanted = min(most, max(1, round(rate * used)))
     np.testing.assert_array_equal(masked.weights.sum(1), np.minimum(wanted, candidates))
 
 
 def test_every_count_up_to_128_tokens():
     used = np.arange(1, 129)
-    tokens, sequence = rows(128, 128, used)
-    masked = mask(MaskingConfig(), tokens, sequence)
-    candidates = ((sequence > 0) & (tokens != CLS) & (tokens != SEP)).sum(1)
+    tokens, segment_ids = rows(128, 128, used)
+    masked = mask(MaskingConfig(), tokens, segment_ids)
+    candidates = ((segment_ids > 0) & (tokens != CLS) & (tokens != SEP)).sum(1)
     wanted = [min(20, max(1, round(0.15 * n))) for n in used]
     np.testing.assert_array_equal(masked.weights.sum(1), np.minimum(wanted, candidates))
 
@@ -137,8 +137,8 @@ def outcomes(masked):
 def test_80_10_10_jointly_for_neighbouring_predictions():
     """Each prediction draws by itself: pairs within a row occur as the products of 80/10/10."""
     config = MaskingConfig(max_predictions=10)
-    tokens, sequence = rows(8192, 64, 64)
-    kinds, _ = outcomes(mask(config, tokens, sequence))
+    tokens, segment_ids = rows(8192, 64, 64)
+    kinds, _ = outcomes(mask(config, tokens, segment_ids))
     first, second = kinds.reshape(-1, 2).T
     observed = np.bincount(first * 3 + second, minlength=9)
     # a replacement is the mask token, or the original, once in VOCAB times each
@@ -149,17 +149,17 @@ def test_80_10_10_jointly_for_neighbouring_predictions():
 
 @pytest.mark.parametrize(("mask_prob", "random_prob", "kind"), [(1.0, 0.0, 0), (0.0, 1.0, 1), (0.0, 0.0, 2)])
 def test_one_kind_of_replacement_alone(mask_prob, random_prob, kind):
-    tokens, sequence = rows(64, 64, 64)
+    tokens, segment_ids = rows(64, 64, 64)
     config = MaskingConfig(mask_prob=mask_prob, random_prob=random_prob)
-    kinds, _ = outcomes(mask(config, tokens, sequence))
+    kinds, _ = outcomes(mask(config, tokens, segment_ids))
     assert (kinds == kind).mean() > 0.99  # a random token is the mask token or the original now and then
     assert kind == 1 or (kinds == kind).all()
 
 
 def test_random_tokens_are_uniform_over_the_whole_vocabulary():
-    tokens, sequence = rows(4096, 64, 64)
+    tokens, segment_ids = rows(4096, 64, 64)
     config = MaskingConfig(mask_prob=0.0, random_prob=1.0, max_predictions=10)
-    _, shown = outcomes(mask(config, tokens, sequence))
+    _, shown = outcomes(mask(config, tokens, segment_ids))
     observed = np.bincount(shown, minlength=VOCAB)
     assert len(observed) == VOCAB
     assert stats.chisquare(observed).pvalue > SURPRISE
@@ -167,10 +167,10 @@ def test_random_tokens_are_uniform_over_the_whole_vocabulary():
 
 @pytest.mark.parametrize("count", ["exact", "bernoulli"])
 def test_positions_are_covered_uniformly(count):
-    tokens, sequence = rows(16384, 64, 60)
+    tokens, segment_ids = rows(16384, 64, 60)
     config = MaskingConfig(count=count, max_predictions=6)  # bernoulli then drops a random part of most rows
-    counts = chosen(mask(config, tokens, sequence), 64).sum(0)
-    candidates = (sequence[0] > 0) & (tokens[0] != CLS) & (tokens[0] != SEP)
+    counts = chosen(mask(config, tokens, segment_ids), 64).sum(0)
+    candidates = (segment_ids[0] > 0) & (tokens[0] != CLS) & (tokens[0] != SEP)
     assert stats.chisquare(counts[candidates]).pvalue > SURPRISE
 
 
@@ -199,36 +199,36 @@ def test_bernoulli_caps_at_max_predictions():
 
 
 def test_new_key_new_masks_same_key_same_masks():
-    tokens, sequence = rows(8, 64, 64)
-    first, again, other = (mask(MaskingConfig(), tokens, sequence, seed=seed) for seed in (1, 1, 2))
+    tokens, segment_ids = rows(8, 64, 64)
+    first, again, other = (mask(MaskingConfig(), tokens, segment_ids, seed=seed) for seed in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert (chosen(first, 64) != chosen(other, 64)).any(axis=1).all()
 
 
 @pytest.mark.parametrize("unit", ["token", "word", "ngram"])
 def test_same_masks_on_one_device_and_on_eight(unit):
-    tokens, sequence = rows(16, 32, 30)
-    words = worded(tokens, sequence)
-    one = mask(MaskingConfig(unit=unit), tokens, sequence, words)
+    tokens, segment_ids = rows(16, 32, 30)
+    words = worded(tokens, segment_ids)
+    one = mask(MaskingConfig(unit=unit), tokens, segment_ids, words)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    split = jax.device_put((tokens, sequence, words), NamedSharding(mesh, PartitionSpec("data")))
+    split = jax.device_put((tokens, segment_ids, words), NamedSharding(mesh, PartitionSpec("data")))
     eight = mask(MaskingConfig(unit=unit), *split)
     jax.tree.map(np.testing.assert_array_equal, one, eight)
 
 
 def test_rows_do_not_depend_on_their_neighbours():
-    tokens, sequence = map(jnp.asarray, rows(4, 32, 32))
+    tokens, segment_ids = map(jnp.asarray, rows(4, 32, 32))
     config = MaskingConfig()
-    batch = mask_batch(jax.random.key(0), tokens, sequence, config=config, **VOCABULARY)
+    batch = mask_batch(jax.random.key(0), tokens, segment_ids, config=config, **VOCABULARY)
     key = jax.random.split(jax.random.key(0), 4)[2]
-    row = mask_tokens(key, tokens[2], sequence[2], config=config, **VOCABULARY)
+    row = mask_tokens(key, tokens[2], segment_ids[2], config=config, **VOCABULARY)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2], b), batch, row)
 
 
-def worded(tokens, sequence, seed=0):
+def worded(tokens, segment_ids, seed=0):
     """Random words of one to four tokens; special tokens and padding are -1."""
     starts = np.random.default_rng(seed).random(tokens.shape) < 0.5
-    special = (sequence == 0) | np.isin(tokens, VOCABULARY["special_ids"])
+    special = (segment_ids == 0) | np.isin(tokens, VOCABULARY["special_ids"])
     return np.where(special, -1, np.cumsum(starts | special, axis=1)).astype(np.int32)
 
 
@@ -239,12 +239,12 @@ def worded(tokens, sequence, seed=0):
 def test_whole_words_are_predicted_wholly(seed, kind):
     unit, count = kind
     config = MaskingConfig(unit=unit, count=count, rate=0.3, max_predictions=12)
-    tokens, sequence = rows(8, 64, np.random.default_rng(seed).integers(4, 65, 8), seed)
-    words = worded(tokens, sequence, seed)
-    masked = mask(config, tokens, sequence, words, seed)
-    check_invariants(masked, tokens, sequence, config)
+    tokens, segment_ids = rows(8, 64, np.random.default_rng(seed).integers(4, 65, 8), seed)
+    words = worded(tokens, segment_ids, seed)
+    masked = mask(config, tokens, segment_ids, words, seed)
+    check_invariants(masked, tokens, segment_ids, config)
     counts = chosen(masked, 64)
-    for row, row_words, used in zip(counts, words, sequence.sum(1), strict=True):
+    for row, row_words, used in zip(counts, words, segment_ids.sum(1), strict=True):
         budget = min(12, max(1, round(0.3 * used))) if count == "exact" else 12
         assert row.sum() <= budget
         sizes = []
@@ -372,9 +372,9 @@ def test_wrong_configurations_are_refused(field, message):
 
 
 def test_words_are_needed_for_whole_words():
-    tokens, sequence = rows(2, 16, 16)
+    tokens, segment_ids = rows(2, 16, 16)
     with pytest.raises(ValueError, match="needs `words`"):
-        mask(MaskingConfig(unit="word"), tokens, sequence)
+        mask(MaskingConfig(unit="word"), tokens, segment_ids)
 
 
 def test_slots_without_a_limit_are_what_the_rate_asks():

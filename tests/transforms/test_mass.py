@@ -34,7 +34,7 @@ def noise(config):
     return jax.jit(functools.partial(mask_fragment_batch, config=config, **IDS))
 
 
-def spoil(config, rows, seed=0):
+def corrupt(config, rows, seed=0):
     return Denoising(*map(np.asarray, noise(config)(jax.random.key(seed), *rows[:3])))
 
 
@@ -48,16 +48,16 @@ def reference(tokens, first, count, slots):
 @pytest.mark.parametrize("config", [DEFAULT, ALL_MASKED], ids=["default", "all masked"])
 def test_the_decoder_writes_the_fragment(config):
     rows = random_rows(1)
-    spoilt = spoil(config, rows, 1)
-    assert spoilt.targets.shape == (BATCH, config.slots(LENGTH))
-    for i, (text, source) in enumerate(zip(texts(rows), sources(spoilt), strict=True)):
+    corrupted = corrupt(config, rows, 1)
+    assert corrupted.targets.shape == (BATCH, config.slots(LENGTH))
+    for i, (text, source) in enumerate(zip(texts(rows), sources(corrupted), strict=True)):
         tokens = rows.tokens[i].tolist()
         count = max(1, round(config.share * len(text))) if text else 0
-        assert spoilt.weights[i].sum() == count
-        first = spoilt.positions[i, 0] + 1
+        assert corrupted.weights[i].sum() == count
+        first = corrupted.positions[i, 0] + 1
         if count:
             assert 1 <= first <= len(text) + 1 - count
-        made = np.stack([field[i] for field in spoilt[3:]])
+        made = np.stack([field[i] for field in corrupted[3:]])
         np.testing.assert_array_equal(made, reference(tokens, first, count, made.shape[1]))
         original = tokens[: len(source)]
         assert source[:first] == original[:first]
@@ -65,13 +65,13 @@ def test_the_decoder_writes_the_fragment(config):
         if config is ALL_MASKED:
             assert source[first : first + count] == [MASK] * count
         seen = [rows.present[i, p] and source[p] != MASK for p in range(len(source))]
-        assert spoilt.context_present[i].tolist() == seen + [False] * (LENGTH - len(source))
-        assert spoilt.source_present[i].tolist() == rows.present[i].tolist()
+        assert corrupted.context_present[i].tolist() == seen + [False] * (LENGTH - len(source))
+        assert corrupted.source_present[i].tolist() == rows.present[i].tolist()
 
 
 def test_a_fifth_begins_and_a_fifth_ends_the_text():
     rows = copies(numbered((1, 2, 1), (3, 3)))  # 10 tokens, 5 in the fragment, 6 places
-    firsts = np.concatenate([spoil(DEFAULT, rows, seed).positions[:, 0] + 1 for seed in range(16)])
+    firsts = np.concatenate([corrupt(DEFAULT, rows, seed).positions[:, 0] + 1 for seed in range(16)])
     expected = np.full(6, 0.6 / 6)
     expected[[0, 5]] += 0.2
     assert stats.chisquare(np.bincount(firsts, minlength=7)[1:], expected * len(firsts)).pvalue > SURPRISE
@@ -81,11 +81,11 @@ def test_80_10_10_in_the_encoder_and_never_in_the_decoder():
     rows = copies(numbered((1,) * 22))
     masked, shown, counts = [], [], np.zeros(3)
     for seed in range(8):
-        spoilt = spoil(DEFAULT, rows, seed)
-        slots = spoilt.positions + 1
-        used = spoilt.weights > 0
-        read = np.take_along_axis(spoilt.source, slots, axis=1)
-        outcome = np.where(read == MASK, 0, np.where(read == spoilt.targets, 2, 1))[used]
+        corrupted = corrupt(DEFAULT, rows, seed)
+        slots = corrupted.positions + 1
+        used = corrupted.weights > 0
+        read = np.take_along_axis(corrupted.source, slots, axis=1)
+        outcome = np.where(read == MASK, 0, np.where(read == corrupted.targets, 2, 1))[used]
         counts += np.bincount(outcome, minlength=3)
         shown.append(read[used][outcome == 1])
         masked.append((outcome == 0).reshape(BATCH, 11).sum(1))
@@ -102,10 +102,10 @@ def test_80_10_10_in_the_encoder_and_never_in_the_decoder():
 
 def test_a_share_of_1_hides_all_of_the_text():
     """And of short rows a single token at least."""
-    whole = spoil(FragmentConfig(share=1.0, mask_prob=1.0, random_prob=0.0), copies(numbered((1, 2), (3,))))
+    whole = corrupt(FragmentConfig(share=1.0, mask_prob=1.0, random_prob=0.0), copies(numbered((1, 2), (3,))))
     assert (whole.source[:, 1:7] == MASK).all()
     assert (whole.context_present.sum(1) == 2).all(), "[BOS] and [EOS] stay to be seen"
-    single = spoil(ALL_MASKED, copies(numbered((1,))))
+    single = corrupt(ALL_MASKED, copies(numbered((1,))))
     assert (single.weights.sum(1) == 1).all()
 
 

@@ -53,14 +53,14 @@ def noise(config):
     return jax.jit(functools.partial(noise_batch, config=config, **IDS))
 
 
-def spoil(config, rows, seed=0):
+def corrupt(config, rows, seed=0):
     return Denoising(*map(np.asarray, noise(config)(jax.random.key(seed), *rows)))
 
 
 def drawn(config, sentences, batches=8):
     """Sources of the same row, [BOS] and [EOS] left out, as tuples."""
     rows = copies(sentences)
-    many = itertools.chain.from_iterable(sources(spoil(config, rows, seed)) for seed in range(batches))
+    many = itertools.chain.from_iterable(sources(corrupt(config, rows, seed)) for seed in range(batches))
     return [tuple(source[1:-1]) for source in many]
 
 
@@ -204,26 +204,26 @@ def test_lengths_of_spans_are_poisson():
 @seeds
 def test_what_holds_of_every_noise(config, seed):
     rows = random_rows(seed)
-    spoilt = spoil(config, rows, seed)
-    for source, text, present in zip(sources(spoilt), texts(rows), rows.present, strict=True):
+    corrupted = corrupt(config, rows, seed)
+    for source, text, present in zip(sources(corrupted), texts(rows), rows.present, strict=True):
         assert [*source[:1], *source[1:][-1:]] == ([BOS, EOS] if present.any() else [])
         kept = [token for token in source[1:-1] if token != MASK]
         assert len(set(kept)) == len(kept)
         assert set(kept) <= set(text), "what is no mask comes from the text, and is there once"
-    np.testing.assert_array_equal(spoilt.targets, rows.tokens)
-    np.testing.assert_array_equal(spoilt.weights, rows.present)
-    np.testing.assert_array_equal(spoilt.context_present, spoilt.source_present)
-    np.testing.assert_array_equal(spoilt.inputs[:, 0], np.where(rows.present[:, 0], EOS, PAD))
+    np.testing.assert_array_equal(corrupted.targets, rows.tokens)
+    np.testing.assert_array_equal(corrupted.weights, rows.present)
+    np.testing.assert_array_equal(corrupted.context_present, corrupted.source_present)
+    np.testing.assert_array_equal(corrupted.inputs[:, 0], np.where(rows.present[:, 0], EOS, PAD))
     shifted = np.where(rows.present[:, 1:], rows.tokens[:, :-1], PAD)
-    np.testing.assert_array_equal(spoilt.inputs[:, 1:], shifted)
-    np.testing.assert_array_equal(spoilt.positions, np.tile(np.arange(LENGTH), (BATCH, 1)))
+    np.testing.assert_array_equal(corrupted.inputs[:, 1:], shifted)
+    np.testing.assert_array_equal(corrupted.positions, np.tile(np.arange(LENGTH), (BATCH, 1)))
 
 
 @seeds
 def test_permutation_moves_whole_sentences(seed):
     rows = random_rows(seed)
     for source, tokens, numbers in zip(
-        sources(spoil(PERMUTATION, rows, seed)), rows.tokens, rows.sentences, strict=True
+        sources(corrupt(PERMUTATION, rows, seed)), rows.tokens, rows.sentences, strict=True
     ):
         owner = {t: s for t, s in zip(tokens.tolist(), numbers.tolist(), strict=True) if s >= 0}
         pieces = [list(group) for _, group in itertools.groupby(source[1:-1], key=owner.get)]
@@ -234,10 +234,10 @@ def test_permutation_moves_whole_sentences(seed):
 @seeds
 def test_deletion_keeps_the_order_and_masking_the_places(seed):
     rows = random_rows(seed)
-    for source, text in zip(sources(spoil(DELETION, rows, seed)), texts(rows), strict=True):
+    for source, text in zip(sources(corrupt(DELETION, rows, seed)), texts(rows), strict=True):
         assert source[1:-1] == [token for token in text if token in set(source[1:-1])]
         assert len(text) - len(source[1:-1]) == share(0.3, len(text))
-    for source, text in zip(sources(spoil(MASKING, rows, seed)), texts(rows), strict=True):
+    for source, text in zip(sources(corrupt(MASKING, rows, seed)), texts(rows), strict=True):
         assert all(shown in (token, MASK) for shown, token in zip(source[1:-1], text, strict=True))
         assert source.count(MASK) == share(0.3, len(text))
 
@@ -245,7 +245,7 @@ def test_deletion_keeps_the_order_and_masking_the_places(seed):
 @seeds
 def test_rotation_keeps_the_circle(seed):
     rows = random_rows(seed)
-    for source, text in zip(sources(spoil(ROTATION, rows, seed)), texts(rows), strict=True):
+    for source, text in zip(sources(corrupt(ROTATION, rows, seed)), texts(rows), strict=True):
         start = source[1:-1].index(text[0]) if text else 0
         assert source[1:-1][start:] + source[1:-1][:start] == text
 
@@ -254,8 +254,8 @@ def test_rotation_keeps_the_circle(seed):
 def test_infilling_hides_the_share_of_the_words(seed):
     """Exactly, and whole ones; what stands between masks is in the text as it was, in its order."""
     rows = random_rows(seed)
-    spoilt = spoil(INFILLING, rows, seed)
-    for source, tokens, words in zip(sources(spoilt), rows.tokens, rows.words, strict=True):
+    corrupted = corrupt(INFILLING, rows, seed)
+    for source, tokens, words in zip(sources(corrupted), rows.tokens, rows.words, strict=True):
         kept = np.isin(tokens, [token for token in source if token != MASK]) & (words >= 0)
         assert [token for token in source[1:-1] if token != MASK] == tokens[kept].tolist()
         hidden = set(words[(words >= 0) & ~kept].tolist())
@@ -316,7 +316,7 @@ def test_same_noise_on_eight_devices():
 
 def test_noise_differs_between_rows_and_keys():
     rows = copies(numbered((1,) * 10, (1,) * 10))
-    first, second = (spoil(NoiseConfig(), rows, seed).source for seed in (0, 1))
+    first, second = (corrupt(NoiseConfig(), rows, seed).source for seed in (0, 1))
     assert len(np.unique(first, axis=0)) > BATCH * 0.8
     assert (first != second).any(axis=1).mean() > 0.99
 

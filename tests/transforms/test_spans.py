@@ -28,7 +28,7 @@ def noise(config):
     return jax.jit(functools.partial(corrupt_spans_batch, config=config, sentinels=needed, **IDS))
 
 
-def spoil(config, rows, seed=0):
+def corrupt(config, rows, seed=0):
     return Denoising(*map(np.asarray, noise(config)(jax.random.key(seed), *rows[:3])))
 
 
@@ -101,15 +101,15 @@ def pieces(tokens):
 @pytest.mark.parametrize("config", [DEFAULT, DENSE, DENSEST], ids=["default", "dense", "densest"])
 def test_both_texts_together_are_the_original(config):
     rows = random_rows(2)
-    spoilt = spoil(config, rows, 2)
+    corrupted = corrupt(config, rows, 2)
     shapes = config.lengths(LENGTH)
-    assert (spoilt.source.shape, spoilt.targets.shape) == ((BATCH, shapes[0]), (BATCH, shapes[1]))
-    for i, (text, source) in enumerate(zip(texts(rows), sources(spoilt), strict=True)):
-        used = spoilt.weights[i] > 0
-        target = spoilt.targets[i, used].tolist()
-        assert (np.diff(spoilt.weights[i]) <= 0).all()
-        assert (spoilt.targets[i, ~used] == PAD).all()
-        assert spoilt.inputs[i].tolist() == ([START, *target[:-1]] if target else []) + [PAD] * (~used).sum()
+    assert (corrupted.source.shape, corrupted.targets.shape) == ((BATCH, shapes[0]), (BATCH, shapes[1]))
+    for i, (text, source) in enumerate(zip(texts(rows), sources(corrupted), strict=True)):
+        used = corrupted.weights[i] > 0
+        target = corrupted.targets[i, used].tolist()
+        assert (np.diff(corrupted.weights[i]) <= 0).all()
+        assert (corrupted.targets[i, ~used] == PAD).all()
+        assert corrupted.inputs[i].tolist() == ([START, *target[:-1]] if target else []) + [PAD] * (~used).sum()
         assert source[-1:] == [EOS] * bool(rows.present[i].any())
         if not text:
             assert not target
@@ -128,28 +128,28 @@ def test_both_texts_together_are_the_original(config):
         assert all(stays[:-1])
         assert stays[-1] == [] or not spans, "the last span ends the text"
     full = (rows.words >= 0).sum(1) == LENGTH - 2
-    assert spoilt.source_present[full].all(), "a full row fills the encoder"
-    assert spoilt.weights[full].all(), "and the decoder"
-    np.testing.assert_array_equal(spoilt.positions[0], np.arange(shapes[1]))
-    np.testing.assert_array_equal(spoilt.context_present, spoilt.source_present)
+    assert corrupted.source_present[full].all(), "a full row fills the encoder"
+    assert corrupted.weights[full].all(), "and the decoder"
+    np.testing.assert_array_equal(corrupted.positions[0], np.arange(shapes[1]))
+    np.testing.assert_array_equal(corrupted.context_present, corrupted.source_present)
 
 
 def test_all_ways_of_cutting_are_equally_likely():
     """8 tokens, 4 of them in 2 spans: both the spans and what stays are cut in 3 ways."""
     rows = copies(numbered((1,) * 8))
     outcomes = collections.Counter(
-        tuple(source) for seed in range(8) for source in sources(spoil(DENSE, rows, seed))
+        tuple(source) for seed in range(8) for source in sources(corrupt(DENSE, rows, seed))
     )
     assert len(outcomes) == 9
     assert stats.chisquare(list(outcomes.values())).pvalue > SURPRISE
 
 
 def test_text_of_one_token_stays_and_token_0_is_a_token():
-    short = spoil(DEFAULT, copies(numbered((1,))))
+    short = corrupt(DEFAULT, copies(numbered((1,))))
     assert (short.source[:, :2] == [10, EOS]).all()
     assert (short.targets[:, :2] == [FIRST_SENTINEL, EOS]).all()
     assert (short.weights.sum(1) == 2).all()
-    zeros = spoil(DENSE, copies([[[0]] * 4]))
+    zeros = corrupt(DENSE, copies([[[0]] * 4]))
     assert (zeros.targets[:, :4] == [FIRST_SENTINEL, 0, 0, EOS]).all()
     assert (zeros.source[:, :4] == [0, 0, FIRST_SENTINEL, EOS]).all()
 

@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 
-from ssl_jax.data.baselines import count_baselines
+from ssl_jax.evals.masked_baselines import count_baselines
 
 
 def test_counts_agree_with_plain_loops(make_corpus):

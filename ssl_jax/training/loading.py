@@ -25,7 +25,7 @@ def training_batches(
     dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
 ) -> Iterator[dict[str, jax.Array]]:
     """The batches of these numbers, of an endless data set, on the devices ahead of their use."""
-    return _load(dataset.__getitem__, batch_size, sharding, numbers)
+    return _load(dataset.__getitem__, batch_size, sharding, numbers, examples=None)
 
 
 def evaluation_batches(
@@ -35,25 +35,35 @@ def evaluation_batches(
     examples = len(dataset)
 
     def example(index: int) -> Examples:
-        real = index < examples
-        return {**dataset[index if real else 0], "example_weight": np.float32(real)}
+        return dataset[index if index < examples else 0]
 
-    return _load(example, batch_size, sharding, range(-(-examples // batch_size)))
+    return _load(example, batch_size, sharding, range(-(-examples // batch_size)), examples=examples)
 
 
 def _load(
-    example: Callable[[int], Examples], batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
+    example: Callable[[int], Examples],
+    batch_size: int,
+    sharding: NamedSharding,
+    numbers: Iterable[int],
+    *,
+    examples: int | None,
 ) -> Iterator[dict[str, jax.Array]]:
-    """Threads share the rows of a batch, and put it together while the batches before it are used."""
+    """Threads share the rows of a batch, and put it together while the batches before it are used.
+
+    Args:
+      examples: how many there are; None for an endless data set. Rows past the end have an `example_weight` of 0.
+    """
     rows = local_rows(sharding, batch_size)
     parts = np.array_split(rows, min(READ_THREADS, len(rows)))
 
     def read(number: int, part: np.ndarray) -> list[Examples]:
         return [example(number * batch_size + int(row)) for row in part]
 
-    def assemble(reads: list[Future[list[Examples]]]) -> dict[str, jax.Array]:
-        examples = [example for done in reads for example in done.result()]
-        local = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+    def assemble(number: int, reads: list[Future[list[Examples]]]) -> dict[str, jax.Array]:
+        read = [example for done in reads for example in done.result()]
+        local = {name: np.stack([example[name] for example in read]) for name in read[0]}
+        real = np.ones(len(rows), bool) if examples is None else number * batch_size + rows < examples
+        local["example_weight"] = real.astype(np.float32)
         return to_devices(local, rows, batch_size, sharding)
 
     pool = ThreadPoolExecutor(READ_THREADS + 1, thread_name_prefix="data")
@@ -62,7 +72,7 @@ def _load(
         for number in numbers:
             reads = [pool.submit(read, number, part) for part in parts]
             ahead.append(
-                pool.submit(assemble, reads)
+                pool.submit(assemble, number, reads)
             )  # begun after its reads, so it never keeps them waiting
             if len(ahead) > BATCHES_AHEAD:
                 yield ahead.popleft().result()

@@ -14,7 +14,7 @@ from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
-from ssl_jax.runs import open_model
+from ssl_jax.runs.opening import open_model
 from ssl_jax.training.folder import CONFIG, read_json
 
 TOKENIZERS = ("tokenizer.model", "tokenizer.json", "vocab.json", "vocab.txt")

@@ -1,7 +1,7 @@
 """Tasks told to a language model by examples in its prompt, without a gradient (Brown et al. 2020, arXiv:2005.14165).
 
-    python -m experiments.few_shot runs/gpt2-tiny --task antonyms.tsv --shots 0 1 8
-    python -m experiments.few_shot GPT2_FOLDER --task french.tsv --description "Translate English to French:"
+    python -m ssl_jax.few_shot runs/gpt2-tiny --task antonyms.tsv --shots 0 1 8
+    python -m ssl_jax.few_shot GPT2_FOLDER --task french.tsv --description "Translate English to French:"
 
 RUN is a run folder (RUN@STEP for another checkpoint than the newest) or a folder of imported weights. A task is a .tsv
 file with a header line and the columns `input` and `output`, or `tfds:name:split` with --input and --output naming its
@@ -31,8 +31,8 @@ from ssl_jax.data.few_shot import Examples, Format, Item, read_task
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import Answers, FewShot, Prompt
-from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, say_table
-from ssl_jax.language_models import open_language_model
+from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, log_table
+from ssl_jax.runs.language_models import open_language_model
 from ssl_jax.training.folder import write_json, writing
 
 WITHOUT_NEWLINE = " ; "
@@ -82,7 +82,7 @@ class Arguments:
                 raise UserError(f"--{name}: expected numbers of at least {least}.")
 
 
-def evaluate(arguments: Arguments, say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate(arguments: Arguments, log: Callable[[str], None]) -> dict[str, Any]:
     """Prints the table; writes and returns the figures, by number of shots."""
     columns = (arguments.input, arguments.output, arguments.choices)
     items = read_task(arguments.task, *columns)
@@ -94,15 +94,15 @@ def evaluate(arguments: Arguments, say: Callable[[str], None]) -> dict[str, Any]
         raise UserError(
             f"{arguments.run}: an encoder-decoder does not continue a prompt; few-shot tasks need a GPT."
         )
-    separator = arguments.separator or _separator(model.tokenizer, say)
+    separator = arguments.separator or _separator(model.tokenizer, log)
     format = Format(arguments.format, arguments.description, separator)
     task = FewShot(model, items, Examples(pool, arguments.seed), format)
     floor = baselines(items)
-    figures, details = {}, {}
+    metrics, details = {}, {}
     for shots in sorted(set(arguments.shots)):
-        figures[shots], details[shots] = _of_shots(task, items, shots, arguments.draws if shots else 1, say)
-    say(f"\n{arguments.task}: {len(items)} items, {arguments.run}")
-    say_table(figures, floor, say)
+        metrics[shots], details[shots] = _of_shots(task, items, shots, arguments.draws if shots else 1, log)
+    log(f"\n{arguments.task}: {len(items)} items, {arguments.run}")
+    log_table(metrics, floor, log)
     name = Path(arguments.task).stem.replace(":", "-")
     output = epath.Path(
         arguments.folder or epath.Path(arguments.run.partition("@")[0]) / "few_shot"
@@ -111,56 +111,56 @@ def evaluate(arguments: Arguments, say: Callable[[str], None]) -> dict[str, Any]
         "arguments": dataclasses.asdict(arguments) | {"separator": separator},
         "items": len(items),
         **floor,
-        "shots": {n: {k: a._asdict() for k, a in figures[n].items()} | details[n] for n in figures},
+        "shots": {n: {k: a._asdict() for k, a in metrics[n].items()} | details[n] for n in metrics},
     }
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / f"{name}.json", content)
         draw_accuracy(
-            figures, floor, f"{name}: accuracy against examples in the prompt", output / f"{name}.png"
+            metrics, floor, f"{name}: accuracy against examples in the prompt", output / f"{name}.png"
         )
-    say(f"figures and plot are in {output}")
+    log(f"figures and plot are in {output}")
     return content
 
 
 def _of_shots(
-    task: FewShot, items: list[Item], shots: int, draws: int, say: Callable[[str], None]
+    task: FewShot, items: list[Item], shots: int, draws: int, log: Callable[[str], None]
 ) -> tuple[dict[str, Accuracy], dict[str, Any]]:
     """Accuracies, and for the file how many prompts were shortened and what was answered in the first draw."""
     prompts: list[list[Prompt]] = [task.prompts(shots, draw) for draw in range(draws)]
     answers = [task.answers(some) for some in prompts]
     if short := [prompt.shots for some in prompts for prompt in some if prompt.shots < shots]:
         few = f"{len(short)} of {draws * len(items)} prompts have fewer, at least {min(short)}"
-        say(f"{shots} shots: {few}; more do not fit the context of {task.positions} tokens")
-    _say_example(prompts[0][0], items[0], answers[0], say)
+        log(f"{shots} shots: {few}; more do not fit the context of {task.positions} tokens")
+    _log_example(prompts[0][0], items[0], answers[0], log)
     right = [task.right(some) for some in answers]
-    figures = {name: accuracy_of(np.stack([one[name] for one in right])) for name in right[0]}
+    metrics = {name: accuracy_of(np.stack([one[name] for one in right])) for name in right[0]}
     said = [
         {"input": item.input, "output": item.output, "written": answers[0].written[i]}
         | {name: item.choices[numbers[i]] for name, numbers in answers[0].chosen.items()}
         for i, item in enumerate(items)
     ]
-    return figures, {"shortened_prompts": len(short), "answers": said}
+    return metrics, {"shortened_prompts": len(short), "answers": said}
 
 
-def _say_example(prompt: Prompt, item: Item, answers: Answers, say: Callable[[str], None]) -> None:
-    say(f"\n{prompt.asked} shots, the first prompt:")
+def _log_example(prompt: Prompt, item: Item, answers: Answers, log: Callable[[str], None]) -> None:
+    log(f"\n{prompt.asked} shots, the first prompt:")
     for line in f"{prompt.text} ...".split("\n"):
-        say(f"  | {line}")
+        log(f"  | {line}")
     chosen = "".join(f"; {name}: {item.choices[numbers[0]]!r}" for name, numbers in answers.chosen.items())
-    say(f"  right: {item.output!r}; written: {answers.written[0]!r}{chosen}")
+    log(f"  right: {item.output!r}; written: {answers.written[0]!r}{chosen}")
 
 
-def _separator(tokenizer: Tokenizer, say: Callable[[str], None]) -> str:
+def _separator(tokenizer: Tokenizer, log: Callable[[str], None]) -> str:
     if "\n" in tokenizer.decode(tokenizer.encode("a\nb")):
         return "\n"
-    say(f"this tokenizer has no newline: {WITHOUT_NEWLINE!r} stands between examples")
+    log(f"this tokenizer has no newline: {WITHOUT_NEWLINE!r} stands between examples")
     return WITHOUT_NEWLINE
 
 
 def main(arguments: list[str]) -> int:
     """Evaluates what the command line names. Returns the exit code."""
-    module = "python -m experiments.few_shot"
+    module = "python -m ssl_jax.few_shot"
     evaluate(tyro.cli(Arguments, args=arguments, prog=module, description=__doc__), print)
     return 0
 

@@ -1,8 +1,8 @@
 """How good is a frozen representation: linear probes and nearest neighbours on any run, or over all its checkpoints.
 
-    python -m experiments.linear_eval runs/simclr-digits          # the newest checkpoint
-    python -m experiments.linear_eval runs/simclr-digits@1000     # another one
-    python -m experiments.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
+    python -m ssl_jax.linear_eval runs/simclr-digits          # the newest checkpoint
+    python -m ssl_jax.linear_eval runs/simclr-digits@1000     # another one
+    python -m ssl_jax.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
 
 Beside it stand the same network untrained (step 0 of the curve) and the raw pixels. The protocol is that of the papers,
 logistic regression on standardised features of images as they are: full-batch L-BFGS, or SGD where there is too much
@@ -22,9 +22,9 @@ from etils import epath
 from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.representation_report import Figures, write
+from ssl_jax.evals.representation_report import Metrics, write
 from ssl_jax.reports.images import compare_seen, raw_pixels
-from ssl_jax.runs import OpenedRun, open_run
+from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.training.folder import writing
 from ssl_jax.training.representations import representations
 
@@ -51,7 +51,7 @@ class Arguments:
     """Decides which labels are the few ones, and which part chooses the weight decay."""
 
 
-def evaluate(arguments: Arguments, say: Callable[[str], None]) -> Figures:
+def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     """Figures by checkpoint ("step 1000"), and of "raw pixels"."""
     name, step = re.fullmatch(r"(.*?)(?:@(\d+))?", arguments.run).groups()
     folder = epath.Path(name).expanduser()
@@ -69,17 +69,17 @@ def evaluate(arguments: Arguments, say: Callable[[str], None]) -> Figures:
     if step and int(step) not in steps:
         raise UserError(f"{arguments.run}: has no such checkpoint; there are {steps}.")
     chosen = steps if arguments.curve else [int(step)] if step else steps[-1:]
-    figures = _figures(run, [0, *chosen], arguments, say)
+    metrics = _metrics(run, [0, *chosen], arguments, log)
     output = folder / "linear_eval"
     with writing(output):
-        write(figures, output, bars=not arguments.curve)
+        write(metrics, output, bars=not arguments.curve)
         if arguments.curve:
-            draw_curve(figures, output / "plots" / "curve.png")
-    say(f"figures and plots are in {output}")
-    return figures
+            draw_curve(metrics, output / "plots" / "curve.png")
+    log(f"figures and plots are in {output}")
+    return metrics
 
 
-def _figures(run: OpenedRun, steps: list[int], arguments: Arguments, say: Callable[[str], None]) -> Figures:
+def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     sides = {f"step {step}": (run.experiment.represent, step) for step in steps} | {
         "raw pixels": (raw_pixels, None)
     }
@@ -98,18 +98,18 @@ def _figures(run: OpenedRun, steps: list[int], arguments: Arguments, say: Callab
             )
             for dataset in (run.data.labelled["train"], run.data.labelled["heldout"])
         ]
-    return compare_seen(seen, k=arguments.neighbours, rows=arguments.examples, seed=arguments.seed, say=say)
+    return compare_seen(seen, k=arguments.neighbours, rows=arguments.examples, seed=arguments.seed, log=log)
 
 
-def draw_curve(figures: Mapping[str, Mapping[str, float]], file: epath.Path) -> None:
+def draw_curve(metrics: Mapping[str, Mapping[str, float]], file: epath.Path) -> None:
     """Accuracy against steps; dashed, that of raw pixels."""
-    rows = {int(name.removeprefix("step ")): row for name, row in figures.items() if name.startswith("step ")}
+    rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
     picture, axes = new_axes(title="accuracy on frozen features")
     for (figure, title), colour in zip(CURVES.items(), COLOURS, strict=False):
         points = [(step, row[figure]) for step, row in sorted(rows.items()) if figure in row]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=title)
-            axes.axhline(figures["raw pixels"][figure], color=colour, linewidth=0.9, linestyle="--")
+            axes.axhline(metrics["raw pixels"][figure], color=colour, linewidth=0.9, linestyle="--")
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8)
@@ -118,7 +118,7 @@ def draw_curve(figures: Mapping[str, Mapping[str, float]], file: epath.Path) -> 
 
 def main(arguments: list[str]) -> int:
     """Evaluates the run named on the command line. Returns the exit code."""
-    module = "python -m experiments.linear_eval"
+    module = "python -m ssl_jax.linear_eval"
     evaluate(tyro.cli(Arguments, args=arguments, prog=module, description=__doc__), print)
     return 0
 

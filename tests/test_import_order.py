@@ -1,4 +1,4 @@
-"""The floors of the house: every module imports only from below."""
+"""The order of the packages: every module imports only from its own package and from those before it."""
 
 import ast
 from collections.abc import Iterator
@@ -7,42 +7,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = (
+LAYERS = (
     ("ssl_jax.errors", "ssl_jax.method", "ssl_jax.placement"),
     ("ssl_jax.models",),
-    ("ssl_jax.decoding",),
     ("ssl_jax.losses",),
     ("ssl_jax.transforms",),
     ("ssl_jax.data",),
+    ("ssl_jax.decoding",),
     ("ssl_jax.hub",),
     ("ssl_jax.methods",),
     ("ssl_jax.evals",),
     ("ssl_jax.training",),
-    ("ssl_jax.reports.images", "ssl_jax.reports.denoising", "ssl_jax.reports.language"),
-    ("ssl_jax.reports.autoencoding", "ssl_jax.reports.codes"),
-    (
-        "ssl_jax.reports.restoration",
-        "ssl_jax.reports.anomalies",
-        "ssl_jax.reports.variational",
-        "ssl_jax.reports.discrete",
-    ),
-    ("ssl_jax.reports.prior",),
-    ("ssl_jax.image_pretraining", "ssl_jax.denoising_pretraining"),
-    ("ssl_jax.autoencoding",),
-    ("ssl_jax.cli",),
     ("ssl_jax.runs",),
-    ("ssl_jax.image_coding", "ssl_jax.language_models"),
-    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate"),
+    ("ssl_jax.reports",),
+    ("ssl_jax.recipes",),
+    ("ssl_jax.cli",),
+    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate", "ssl_jax.linear_eval", "ssl_jax.few_shot"),
     ("experiments",),
 )
-"""From the ground up."""
+"""The packages, each of which imports only from those before it."""
 
 FORBIDDEN = {
     "ssl_jax.losses": ("flax", "ssl_jax.models"),
     "ssl_jax.models": ("optax", "ssl_jax.losses"),
     "ssl_jax.training": ("flax", "ssl_jax.models", "ssl_jax.decoding", "ssl_jax.methods", "ssl_jax.hub"),
 }
-"""What a floor must not import although it might."""
+"""What a package must not import although it comes later in the order."""
 
 ONLY = {
     "ssl_jax.errors": (),
@@ -59,7 +49,7 @@ ONLY = {
         "ssl_jax",
     ),
 }
-"""All that some floors may import."""
+"""All that some packages may import."""
 
 
 def modules() -> list[Path]:
@@ -85,18 +75,18 @@ def inside(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def floor(name: str) -> int | None:
-    """The number of the floor that a module is on; None for other libraries and for `ssl_jax` itself."""
-    return next((i for i, rooms in enumerate(FLOORS) if any(inside(name, room) for room in rooms)), None)
+def layer(name: str) -> int | None:
+    """The place of a module in the order; None for other libraries and for `ssl_jax` itself."""
+    return next((i for i, packages in enumerate(LAYERS) if any(inside(name, package) for package in packages)), None)
 
 
 def violations(name: str, source: str) -> list[str]:
     """What a module imports and should not."""
-    found, own = [], floor(name)
+    found, own = [], layer(name)
     for imported in imports(ast.parse(source)):
-        above = floor(imported)
+        above = layer(imported)
         if above is not None and above > own:
-            found.append(f"{imported} is on a floor above")
+            found.append(f"{imported} comes later in the order")
         for package, names in FORBIDDEN.items():
             found += [imported for n in names if inside(name, package) and inside(imported, n)]
         for package, names in ONLY.items():
@@ -106,10 +96,10 @@ def violations(name: str, source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", modules(), ids=module_name)
-def test_imports_only_from_below(file: Path) -> None:
+def test_imports_only_from_earlier_layers(file: Path) -> None:
     name = module_name(file)
-    assert floor(name) is not None or file.name == "__init__.py", f"{name} is on no floor; add it to FLOORS"
-    if floor(name) is not None:
+    assert layer(name) is not None or file.name == "__init__.py", f"{name} is in no layer; add it to LAYERS"
+    if layer(name) is not None:
         assert violations(name, file.read_text()) == []
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ssl_jax.data.ngrams import NGrams
 from ssl_jax.data.tokenizers import SENTENCEPIECE
+from ssl_jax.evals.ngrams import NGrams
 
 SIZE = 14
 BOS, EOS = SENTENCEPIECE.cls, SENTENCEPIECE.sep

@@ -1,19 +1,21 @@
-"""What experiments on spoilt text share: their configuration, the offline preset's sizes, and the wiring."""
+"""Experiments that denoise text: their configuration, the offline preset's sizes, and the experiment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from etils import epath
 
 from ssl_jax.data.passages import batch_shapes
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text, passage_rows
+from ssl_jax.method import Tree
 from ssl_jax.methods.denoising import Noise, denoising
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.denoising import Restoration, report_restoration, write_samples
-from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
-from ssl_jax.training.sharding import MeshConfig
+from ssl_jax.training.experiment import Data, Experiment
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
 
 SMALL = EncoderDecoderConfig(
     vocab_size=2000,
@@ -37,11 +39,11 @@ WIKIPEDIA = TextConfig(source="tfds:wikipedia/20230601.en", lowercase=False, hel
 
 
 @dataclass(frozen=True)
-class DenoisingPretraining:
-    """Pretraining on spoilt text; the defaults are small enough for a laptop."""
+class DenoisingConfig(RunConfig):
+    """A run that denoises text; the defaults are small enough for a laptop."""
 
     steps: int = 1200
-    """Length of training."""
+    """Optimiser steps of the whole run."""
     length: int = 48
     """Tokens of a row of text, [BOS] and [EOS] included."""
     data: TextConfig = field(default_factory=TextConfig)
@@ -50,26 +52,28 @@ class DenoisingPretraining:
     schedule: ScheduleConfig = field(
         default_factory=lambda: ScheduleConfig(learning_rate=2e-3, warmup_steps=200)
     )
-    train: TrainConfig = field(default_factory=TrainConfig)
-    mesh: MeshConfig = field(default_factory=MeshConfig)
 
 
-def wire(
-    config: DenoisingPretraining,
+def denoising_experiment(
+    config: DenoisingConfig,
     noise: Noise,
     restoration: Restoration,
     *,
     length: int | None = None,
     reserved: int = 0,
+    import_weights: Callable[[epath.Path], Tree] | None = None,
 ) -> Experiment:
-    """The experiment of a noise: rows of text, model, optimiser, held-out figures and what was restored.
+    """The experiment of a noise: rows of text, model, optimiser, held-out metrics and samples of denoised rows.
 
-    length: tokens of the rows to spoil, where that is not `config.length`.
-    reserved: ids at the end of the vocabulary that no text has.
+    Args:
+      config: of the run.
+      noise: corrupts a batch of rows.
+      restoration: how the rows of the report are corrupted, denoised and read.
+      length: tokens of the rows to corrupt, where that is not `config.length`.
+      reserved: ids at the end of the vocabulary that no text has.
+      import_weights: `(path) -> params` from another library's files.
     """
     length = config.length if length is None else length
-    schedule = make_schedule(config.schedule, config.steps)
-    task = denoising(config.model, noise)
 
     def open_data(folder: epath.Path) -> Data:
         text = open_pretraining_text(
@@ -85,19 +89,15 @@ def wire(
         heldout = tuple({"heldout": rows} for rows in text.heldout)
         return Data(train=text.train, heldout=heldout, identity=text.identity, details=text)
 
-    batch_size = config.train.batch_size
-    return Experiment(
-        method=task.method,
-        optimizer=make_optimizer(config.optimizer, schedule),
-        train=config.train,
-        mesh=config.mesh,
-        phases=(Phase(config.steps, batch_shapes(batch_size, length), work=("tokens", batch_size * length)),),
+    return make_experiment(
+        config,
+        denoising(config.model, noise),
+        phases=one_phase(config, batch_shapes(config.train.batch_size, length), "tokens", length),
         open_data=open_data,
-        evaluate=task.evaluate,
         rules=TRANSFORMER,
-        schedules={"learning_rate": schedule},
         headline=("token_loss", "token_accuracy", "exact_accuracy"),
         sample=lambda report: write_samples(report, restoration),
         report=lambda report: report_restoration(report, restoration),
         decoder=restoration.decoder,
+        import_weights=import_weights,
     )

@@ -14,7 +14,7 @@ from ssl_jax.evals.compression import Rate, rate
 from ssl_jax.method import Batch, Tree
 from ssl_jax.methods.code_prior import CodePrior
 from ssl_jax.reports.codes import find_codes
-from ssl_jax.runs import OpenedRun
+from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.training.folder import writing
 from ssl_jax.training.representations import representations
 
@@ -32,7 +32,7 @@ class Coded(NamedTuple):
 
 
 def code_images(
-    run: OpenedRun, prior: CodePrior, folder: epath.Path, *, images: int, say: Callable[[str], None]
+    run: OpenedRun, prior: CodePrior, folder: epath.Path, *, images: int, log: Callable[[str], None]
 ) -> Coded:
     """Writes codes.sjc, of all held-out images, and image-N.sjc, of the first ones, and rebuilds images from the files.
 
@@ -50,7 +50,7 @@ def code_images(
     represent = partial(representations, mesh=run.mesh, batch_size=run.experiment.train.batch_size)
 
     def pixels(params: Tree, extras: dict[str, Tree], batch: Batch) -> jax.Array:
-        seen = prior.see(batch)
+        seen = prior.preprocess(batch)
         return seen.reshape(seen.shape[0], -1)
 
     codes = find_codes(represent, variables, prior.encode, heldout).astype(np.int32)
@@ -82,7 +82,7 @@ def code_images(
     real = represent(pixels, variables, heldout).features.astype(np.uint8).reshape(rebuilt.shape)
     first = min(ALONE, len(codes))
     single = sum(through(folder / f"image-{i}.sjc", codes[i : i + 1])[1] for i in range(first))
-    say(
+    log(
         f"{folder}: {len(codes)} images of {prior.places} of {prior.codes} codes in {size:,} bytes, "
         f"{8 * size / len(codes):.1f} bits an image; alone, {single / first:.1f} bytes each. All codes came back."
     )

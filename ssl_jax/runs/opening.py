@@ -7,7 +7,7 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from ssl_jax.cli import load_experiment
+from ssl_jax.runs.configuration import load_experiment
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.training import folder as run_folder

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.models.convolution import convolve, convolve_transposed
+from ssl_jax.ops.convolution import convolve, convolve_transposed
 
 
 def randoms(*shapes):

@@ -1,0 +1,191 @@
+"""Experiments with autoencoders of images: their configuration, the settings of each data set, and the experiment.
+
+The configuration of an experiment extends one of those below with the fields of its paper, and its presets start from
+the settings: `Config(**DIGITS, code_size=10)`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.errors import UserError
+from ssl_jax.method import Method, Represent
+from ssl_jax.methods.autoencoder import Family, Objective
+from ssl_jax.models.autoencoder import AutoencoderConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.recipes import datasets
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.recipes.datasets import open_image_data
+from ssl_jax.training.experiment import Experiment, Report, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+
+LARGEST_CODE = 2**16
+
+ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+"""Gradients of a mean over pixels are small, so epsilon must be small beside them."""
+
+
+@dataclass(frozen=True)
+class WholeImageConfig(RunConfig):
+    """A run on whole images of one size; the defaults are those of the embedded digits."""
+
+    steps: int = 2000
+    """Optimiser steps of the whole run."""
+    size: int = datasets.DIGITS.size
+    """Height and width that images are brought to."""
+    centre: float = 1.0
+    """Share of the shorter side that is kept, in the middle."""
+    probe_examples: int = 10_000
+    """Most labelled images that the probes at the end of the run are fitted to."""
+    data: ImageConfig = field(default_factory=ImageConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: ADAM)
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=1e-3, warmup_steps=100, decay="cosine")
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
+    )
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"size {self.size} must be at least 1 pixel; MNIST has 28.")
+        if not 0 < self.centre <= 1:
+            raise UserError(f"centre {self.centre} must be above 0 and at most 1, the whole shorter side.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image as the network receives it: height, width, channels."""
+        return self.size, self.size, self.data.channels
+
+
+@dataclass(frozen=True)
+class AutoencodingConfig(WholeImageConfig):
+    """A run of one or several autoencoders."""
+
+    network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.network.check(self.shape)
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig(AutoencodingConfig):
+    """A run of autoencoders that minimise an error of pixels."""
+
+    objective: Objective = "squared_error"
+    """What is minimised: the squared error of pixels, or their cross-entropy, as Hinton & Salakhutdinov 2006 and
+    Vincent et al. 2008 do. Errors are reported as squares either way."""
+
+
+Settings = dict[str, Any]
+"""Fields of an `AutoencodingConfig` by name."""
+
+DIGITS_OPTIMIZER = replace(ADAM, weight_decay=0.3)
+"""So few images need a strong weight decay."""
+
+DIGITS: Settings = {
+    "network": AutoencoderConfig(hidden=(512,)),
+    "optimizer": DIGITS_OPTIMIZER,
+    "schedule": ScheduleConfig(learning_rate=4e-3, warmup_steps=100, decay="cosine"),
+    "train": TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500),
+}
+
+MNIST: Settings = DIGITS | {
+    "size": datasets.MNIST.size,
+    "probe_examples": 5_000,
+    "data": datasets.MNIST.data,
+    "network": AutoencoderConfig(hidden=(512, 256)),
+    "optimizer": ADAM,
+    "schedule": ScheduleConfig(learning_rate=2e-3, warmup_steps=100, decay="cosine"),
+}
+"""Four epochs of MNIST, for a laptop's minutes."""
+
+LONG_MNIST: Settings = MNIST | {
+    "steps": 46_900,
+    "probe_examples": 10_000,
+    "data": datasets.TFDS_MNIST.data,
+    "network": AutoencoderConfig(hidden=(1000, 500, 250)),
+    "schedule": ScheduleConfig(learning_rate=1e-3, warmup_steps=1_000, decay="cosine"),
+    "train": TrainConfig(batch_size=256, log_every=100, eval_every=2_345, save_every=2_345, keep_every=4_690),
+}
+"""200 epochs of MNIST's 60,000 images."""
+
+CIFAR10: Settings = {
+    "steps": 97_500,
+    "size": datasets.CIFAR10.size,
+    "data": datasets.CIFAR10.data,
+    "network": AutoencoderConfig(kind="convolutional", convolutional=ConvConfig(), dtype="bfloat16"),
+    "schedule": ScheduleConfig(learning_rate=1e-3, warmup_steps=1_000, decay="cosine"),
+    "train": TrainConfig(batch_size=512, log_every=100, eval_every=1_950, save_every=1_950, keep_every=9_750),
+}
+"""1,000 epochs of 50,000 images."""
+
+CELEB_A: Settings = CIFAR10 | {
+    "steps": 63_600,
+    "size": datasets.CELEB_A.size,
+    "centre": datasets.CELEB_A.centre,
+    "data": datasets.CELEB_A.data,
+    "network": AutoencoderConfig(
+        kind="convolutional", convolutional=ConvConfig(width=256, strides=(2, 2, 2, 2)), dtype="bfloat16"
+    ),
+}
+"""200 epochs of 162,770 faces."""
+
+
+def check_code_size(code_size: int) -> None:
+    """UserError for a code size out of its domain."""
+    if not 1 <= code_size <= LARGEST_CODE:
+        raise UserError(f"a code of size {code_size}: must be from 1 to {LARGEST_CODE} numbers, such as 32.")
+
+
+def family_experiment(
+    config: ReconstructionConfig,
+    family: Family,
+    *,
+    represented: str,
+    headline: tuple[str, ...],
+    report: Callable[[Report], None],
+) -> Experiment:
+    """The experiment of a family of autoencoders.
+
+    Args:
+      config: of the run.
+      family: the autoencoders.
+      represented: name of the autoencoder whose code is the representation that `linear_eval` probes.
+      headline: metrics that the progress bar and the plots show.
+      report: called at the end of the run.
+
+    Raises:
+      UserError: a clipped global norm would tie several autoencoders together.
+    """
+    if len(family.encode) > 1 and config.optimizer.clip_norm:
+        raise UserError(
+            f"optimizer.clip_norm {config.optimizer.clip_norm} would clip the gradients of {len(family.encode)} "
+            "autoencoders together, and each would depend on the others; set it to 0, or train one at a time."
+        )
+    return image_experiment(
+        config, family.method, represent=family.encode[represented], headline=headline, report=report
+    )
+
+
+def image_experiment(
+    config: WholeImageConfig,
+    method: Method,
+    *,
+    represent: Represent,
+    headline: tuple[str, ...],
+    report: Callable[[Report], None],
+) -> Experiment:
+    """The experiment of any method on whole images: data, optimiser and phase."""
+    return make_experiment(
+        config,
+        method,
+        phases=one_phase(config, batch_shapes(config.data, config.train.batch_size), "images"),
+        open_data=lambda folder: open_image_data(config.data, classes=0, seed=config.train.seed),
+        represent=represent,
+        headline=headline,
+        report=report,
+    )

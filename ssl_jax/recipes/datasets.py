@@ -1,0 +1,80 @@
+"""The image data sets of the presets: where each comes from, and what is known of it before it is opened."""
+
+from dataclasses import dataclass
+
+import grain
+
+from ssl_jax.data.images import ImageConfig, open_images
+from ssl_jax.errors import UserError
+from ssl_jax.training.experiment import Data
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """An image data set.
+
+    Attributes:
+      data: its source and the canvas that its images are stored in.
+      size: height and width of an image as a network receives it whole, in pixels.
+      classes: number of labels; 0 for none.
+      centre: share of the shorter side that is kept, in the middle.
+    """
+
+    data: ImageConfig
+    size: int
+    classes: int
+    centre: float = 1.0
+
+
+DIGITS = ImageDataset(ImageConfig(), size=8, classes=10)
+"""scikit-learn's 1,797 digits of 8x8 pixels, embedded: offline, minutes."""
+
+MNIST = ImageDataset(ImageConfig(source="mnist", canvas=28), size=28, classes=10)
+"""A folder of idx files of 28x28 gray images, named by `--data.source`: MNIST, Fashion-MNIST, KMNIST, EMNIST."""
+
+TFDS_MNIST = ImageDataset(ImageConfig(source="tfds:mnist", canvas=28), size=28, classes=10)
+"""MNIST's 60,000 training images, prepared by TFDS."""
+
+CIFAR10 = ImageDataset(ImageConfig(source="tfds:cifar10", canvas=32, channels=3), size=32, classes=10)
+"""50,000 colour images of 32x32 pixels."""
+
+STL10 = ImageDataset(ImageConfig(source="tfds:stl10", canvas=96, channels=3), size=96, classes=10)
+"""100,000 unlabelled images of 96x96 pixels; probes are fitted to the 5,000 labelled ones."""
+
+CELEB_A = ImageDataset(
+    ImageConfig(source="tfds:celeb_a", canvas=218, channels=3), size=64, classes=0, centre=0.8
+)
+"""162,770 aligned faces of 218x178 pixels, of which the middle 142x142 are used; they have no labels."""
+
+IMAGENET = ImageDataset(
+    ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3), size=224, classes=1000, centre=0.875
+)
+"""1,281,167 images of 1,000 classes."""
+
+
+def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
+    """The images of a run, in the order of its seed.
+
+    Args:
+      config: of the images.
+      classes: of an online probe or a classifier; 0 for none.
+      seed: of the order.
+
+    Raises:
+      UserError: the images have more labels than `classes`, unless it is 0.
+    """
+    images = open_images(config)
+    if 0 < classes < len(images.classes):
+        raise UserError(
+            f"classes {classes}: {images.probe.name} has {len(images.classes)} labels; give "
+            f"--classes {len(images.classes)}, or 0 for no online probe."
+        )
+    heldout = grain.MapDataset.source(images.heldout)
+    labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if images.classes else {}
+    return Data(
+        train=(grain.MapDataset.source(images.train).seed(seed).shuffle().repeat(),),
+        heldout=({"heldout": heldout},),
+        identity=images.identity,
+        details=images,
+        labelled=labelled,
+    )

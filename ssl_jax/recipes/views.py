@@ -1,0 +1,200 @@
+"""Experiments on augmented views of images: their configuration, the settings of each data set, and the experiment.
+
+The configuration of an experiment extends `ViewsConfig` with the fields of its paper, and its presets start from the
+settings below: `Config(**DIGITS, temperature=0.5)`.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+
+from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.errors import UserError
+from ssl_jax.evals.collapse import alignment, collapse_metrics, uniformity
+from ssl_jax.method import Mean
+from ssl_jax.methods.image_method import ImageMethod
+from ssl_jax.methods.joint_embedding import Embedding, Network, PairLoss, TargetConfig, joint_embedding
+from ssl_jax.models.resnet import SIZES, ResNetConfig
+from ssl_jax.recipes import datasets
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.recipes.datasets import open_image_data
+from ssl_jax.reports.images import report_images
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.transforms.images import ViewConfig
+
+
+@dataclass(frozen=True)
+class ViewsConfig(RunConfig):
+    """A run on augmented views of images; the defaults are those of the embedded digits."""
+
+    steps: int = 1500
+    """Optimiser steps of the whole run."""
+    classes: int = 10
+    """Labels of the online probe, a linear classifier that is trained beside the encoder and sends it no gradient; 0 for
+    none."""
+    probe_examples: int = 10_000
+    """Most labelled images that the probes at the end of the run are fitted to."""
+    data: ImageConfig = field(default_factory=ImageConfig)
+    views: tuple[ViewConfig, ...] = ()
+    """How each view of an image is made."""
+    encoder: ResNetConfig = SIZES["resnet50"]
+
+
+Settings = dict[str, Any]
+"""Fields of a `ViewsConfig` by name."""
+
+HANDWRITTEN = ViewConfig(
+    size=28,
+    crop_area=(0.4, 1.0),
+    interpolation="bilinear",
+    flip=0.0,  # a mirrored digit is another one, or none
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.0,
+    hue=0.0,
+    grayscale=0.0,
+    blur=0.0,
+    translate=0.1,
+    rotate=15.0,
+)
+
+DIGITS: Settings = {
+    "steps": 1500,
+    "classes": datasets.DIGITS.classes,
+    "data": datasets.DIGITS.data,
+    "views": 2 * (replace(HANDWRITTEN, size=8, crop_area=(0.6, 1.0)),),
+    "encoder": ResNetConfig(blocks=(1, 1), bottleneck=False, width=32, stem="cifar"),
+    "optimizer": OptimizerConfig(name="adamw", weight_decay=1e-4, clip_norm=0.0),
+    "schedule": ScheduleConfig(learning_rate=2e-3, warmup_steps=100, decay="cosine"),
+    "train": TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500),
+}
+
+MNIST: Settings = DIGITS | {
+    "data": datasets.MNIST.data,
+    "views": 2 * (HANDWRITTEN,),
+    "encoder": ResNetConfig(blocks=(1, 1, 1), bottleneck=False, width=32, stem="small"),
+    "train": TrainConfig(batch_size=256, eval_every=500, save_every=500, keep_every=500),
+}
+
+LARS = OptimizerConfig(
+    name="lars",
+    weight_decay=1e-6,
+    no_decay="(bias|scale)$|^probe/",  # a classifier of its own, as the head in google-research/simclr
+    clip_norm=0.0,
+)
+
+CIFAR10: Settings = {
+    "steps": 97_000,
+    "classes": datasets.CIFAR10.classes,
+    "data": datasets.CIFAR10.data,
+    "views": 2 * (ViewConfig(size=32, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0),),
+    "encoder": replace(SIZES["resnet18"], stem="cifar", dtype="bfloat16"),
+    "optimizer": LARS,
+    "schedule": ScheduleConfig(learning_rate=1.0, warmup_steps=970, decay="cosine"),
+    "train": TrainConfig(
+        batch_size=512, log_every=100, eval_every=2_000, save_every=2_000, keep_every=10_000
+    ),
+}
+"""1,000 epochs of 50,000 images, by SimCLR's settings (arXiv:2002.05709, B.9): no blur, half the jitter."""
+
+STL10: Settings = CIFAR10 | {
+    "steps": 200_000,
+    "classes": datasets.STL10.classes,
+    "data": datasets.STL10.data,
+    "views": 2 * (ViewConfig(size=96),),
+    "encoder": replace(SIZES["resnet18"], dtype="bfloat16"),
+    "schedule": ScheduleConfig(learning_rate=1.0, warmup_steps=2_000, decay="cosine"),
+}
+"""1,000 epochs of the 100,000 unlabelled images."""
+
+IMAGENET_VIEW = ViewConfig(size=datasets.IMAGENET.size, centre=datasets.IMAGENET.centre)
+IMAGENET_SCHEDULE = ScheduleConfig(learning_rate=4.8, warmup_steps=3_120, decay="cosine")
+IMAGENET_TRAIN = TrainConfig(
+    batch_size=4096, log_every=100, eval_every=3_120, save_every=1_560, keep_every=31_200
+)
+
+IMAGENET: Settings = {
+    "steps": 312_000,
+    "classes": datasets.IMAGENET.classes,
+    "probe_examples": 100_000,
+    "data": datasets.IMAGENET.data,
+    "views": 2 * (IMAGENET_VIEW,),
+    "encoder": replace(SIZES["resnet50"], dtype="bfloat16"),
+    "optimizer": LARS,
+    "schedule": IMAGENET_SCHEDULE,
+    "train": IMAGENET_TRAIN,
+}
+"""1,000 epochs of ImageNet's 1,281,167 images in batches of 4,096: 312 steps an epoch."""
+
+
+def mild(settings: Settings) -> Settings:
+    """The settings with one view, of random crops and mirror images only: for objectives that need no strong views."""
+    colours = dict.fromkeys(("brightness", "contrast", "saturation", "hue", "jitter", "grayscale"), 0.0)
+    return settings | {"views": (replace(settings["views"][0], **colours, blur=0.0, rotate=0.0),)}
+
+
+def collapse(first: Embedding, second: Embedding, weights: jax.Array) -> dict[str, Mean]:
+    """Metrics of the projections that show a collapse."""
+    return {
+        **collapse_metrics(first.projection, weights),
+        "alignment": alignment(first.projection, second.projection, weights),
+        "uniformity": uniformity(first.projection, weights),
+    }
+
+
+def pair_experiment(
+    config: ViewsConfig,
+    network: Network,
+    loss: PairLoss,
+    *,
+    headline: tuple[str, ...],
+    target: TargetConfig | None = None,
+    views_share_statistics: bool = False,
+) -> Experiment:
+    """The experiment of a loss on pairs of views; see `joint_embedding` for the arguments."""
+    method = joint_embedding(
+        network,
+        loss,
+        views=config.views,
+        classes=config.classes,
+        steps=config.steps,
+        pair_metrics=collapse,
+        target=target,
+        views_share_statistics=views_share_statistics,
+    )
+    return views_experiment(config, method, headline=headline)
+
+
+def views_experiment(config: ViewsConfig, method: ImageMethod, *, headline: tuple[str, ...]) -> Experiment:
+    """The experiment of a method on views: data, optimiser, and a report with probes and pictures."""
+    together = config.train.batch_size // config.train.micro_batches
+    if together < 2:
+        raise UserError(
+            f"train.batch_size {config.train.batch_size} in {config.train.micro_batches} micro-batches: batch "
+            f"statistics and negatives need at least 2 images at a time, not {together}."
+        )
+    for number, view in enumerate(config.views):
+        if view.size != config.views[0].size:
+            raise UserError(
+                f"views.{number}.size {view.size} differs from views.0.size {config.views[0].size}; the network sees "
+                "images of one size."
+            )
+
+    return make_experiment(
+        config,
+        method.method,
+        phases=one_phase(config, batch_shapes(config.data, config.train.batch_size), "images"),
+        open_data=lambda folder: open_image_data(config.data, classes=config.classes, seed=config.train.seed),
+        represent=method.represent,
+        headline=headline,
+        report=lambda report: report_images(
+            report,
+            method.represent,
+            config.views,
+            probe_examples=config.probe_examples,
+            seed=config.train.seed,
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Parts of update rules that optax lacks, or does not have for layers that are stacked on axis 0.
+
+The layers of a stack lie below a component `layers` of the parameter path. Which stacks there are follows from the
+shapes of all parameters together (`stacked_layers`). The rules get it from their caller, because a rule that updates
+one group of parameters does not see the others.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssl_jax.training.paths import path_name
+
+Stacks = Mapping[str, int]
+"""How many layers lie stacked below each component `layers`, by the path of that component."""
+
+
+class BertAdamState(NamedTuple):
+    """Running means of the gradients and of their squares, shaped as the parameters."""
+
+    mu: Any
+    nu: Any
+
+
+def scale_by_bert_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam without bias correction (google-research/bert, optimization.py).
+
+    The means start at 0, so that early updates are up to (1 - beta1) / sqrt(1 - beta2) = 3.2 times as large
+    as Adam's; the warm-up is there to keep them small.
+    """
+
+    def init(params: Any) -> BertAdamState:
+        return BertAdamState(optax.tree.zeros_like(params), optax.tree.zeros_like(params))
+
+    def update(grads: Any, state: BertAdamState, params: Any = None) -> tuple[Any, BertAdamState]:
+        del params
+        mu = optax.tree.update_moment(grads, state.mu, beta1, 1)
+        nu = optax.tree.update_moment(grads, state.nu, beta2, 2)
+        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + epsilon), mu, nu), BertAdamState(mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_layer_trust_ratio(
+    adapts: Callable[[Any], Any], stacks: Stacks, coefficient: float = 1.0
+) -> optax.GradientTransformation:
+    """The ratio of norms |parameter| / |update| of LARS and LAMB (arXiv:1708.03888, 1904.00962), layer by layer.
+
+    `optax.lars` and `optax.lamb` take a stack for one layer, and adapt biases and norms too unless they are masked;
+    the released codes do not. A parameter or update that is all zeros is not scaled at all.
+
+    Args:
+      adapts: from the parameters to a tree of which of them are adapted.
+      stacks: of the model, from `stacked_layers`.
+      coefficient: on the ratio.
+    """
+    ratio = optax.scale_by_trust_ratio(trust_coefficient=coefficient)
+
+    def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
+        return ratio.update(update, optax.EmptyState(), param)[0]
+
+    def update(updates: Any, params: Any) -> Any:
+        def leaf(path: tuple[Any, ...], update: jax.Array, param: jax.Array, adapted: bool) -> jax.Array:
+            if not adapted:
+                return update
+            return (jax.vmap(adapt) if _stack(path) in stacks else adapt)(update, param)
+
+        return jax.tree_util.tree_map_with_path(leaf, updates, params, adapts(params))
+
+    return optax.stateless(update)
+
+
+def scale_by_depth(layer_decay: float, stacks: Stacks) -> optax.GradientTransformation:
+    """ELECTRA's learning rates by layer (arXiv:2003.10555; google-research/electra, model/optimization.py).
+
+    Of n layers, layer i (from 0) is scaled by layer_decay ** (n + 1 - i), `embeddings` by layer_decay ** (n +
+    2) and all else, such as heads, by 1. As there, the last layer thus lies two steps below the heads, not
+    one. Layers that share their parameters count as one.
+
+    Args:
+      layer_decay: factor from one layer to the one below it.
+      stacks: of the model, from `stacked_layers`; n is the size of the largest.
+    """
+    deepest = max(stacks.values(), default=1)
+
+    def update(updates: Any, params: Any) -> Any:
+        del params
+
+        def leaf(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
+            if "embeddings" in path_name(path).split("/"):
+                return update * layer_decay ** (deepest + 2)
+            stack = _stack(path)
+            if stack is None:
+                return update
+            if stack not in stacks:  # one set of parameters, shared by all layers
+                return update * layer_decay**2
+            scales = layer_decay ** (stacks[stack] + 1 - jnp.arange(stacks[stack], dtype=update.dtype))
+            return update * scales.reshape(-1, *[1] * (update.ndim - 1))
+
+        return jax.tree_util.tree_map_with_path(leaf, updates)
+
+    return optax.stateless(update)
+
+
+def stacked_layers(params: Any) -> Stacks:
+    """The stacks of a model, from all of its parameters.
+
+    Layers that share their parameters lie below `layers` too, unstacked: their biases then have one axis, not two.
+    """
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if (stack := _stack(path)) is not None:
+            shapes.setdefault(stack, []).append(leaf.shape)
+    return {stack: group[0][0] for stack, group in shapes.items() if min(map(len, group)) > 1}
+
+
+def _stack(path: tuple[Any, ...]) -> str | None:
+    """The path up to its component `layers`, None if it has none."""
+    match = re.match(r"(.*/)?layers(?=/)", path_name(path))
+    return match and match.group()
