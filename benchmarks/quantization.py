@@ -112,9 +112,9 @@ def ours(x, book):
     import jax.numpy as jnp
 
     from ssl_jax.losses.quantization import commitment_loss
-    from ssl_jax.models.codebook import CodebookConfig, look_up, nearest
-    from ssl_jax.models.codebook_state import ema_update, init_codebook, observe
-    from ssl_jax.models.quantizers import straight_through
+    from ssl_jax.models.quantization.codebook import CodebookConfig, look_up, nearest
+    from ssl_jax.models.quantization.state import accumulate, ema_update, init_state
+    from ssl_jax.models.quantization.straight_through import straight_through
 
     config = CodebookConfig(len(book), WIDTH, decay=DECAY, smoothing=SMOOTHING, kmeans=0, restart_below=0.0)
 
@@ -122,11 +122,11 @@ def ours(x, book):
         codes = nearest(state.vectors, x)
         chosen = look_up(state.vectors, codes)
         total, weight = commitment_loss(x, chosen, jnp.ones(codes.shape))
-        state = ema_update(config, observe(config, state, jax.random.key(0), x, codes))
+        state = ema_update(config, accumulate(config, state, jax.random.key(0), x, codes))
         return state, (straight_through(chosen, x), codes, COMMITMENT * total / weight)
 
     compiled = jax.jit(quantize, donate_argnums=0)
-    state = init_codebook(jax.random.key(0), config)
+    state = init_state(jax.random.key(0), config)
     # The sums are a copy of their own: both are donated.
     last = [state._replace(vectors=jnp.asarray(book), sums=jnp.array(book, copy=True)), None]
     x = jnp.asarray(x)

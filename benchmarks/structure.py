@@ -5,7 +5,7 @@
 ROOT is a checkout, by default the one this file is in; --verbose also lists what was counted. To compare with an
 earlier commit: `git worktree add /tmp/before COMMIT`, then `python benchmarks/structure.py /tmp/before .`.
 
-The rows, all of the code in ssl_jax/ and experiments/:
+The rows are about the code in ssl_jax/ and experiments/:
 
 - Top level: the modules and the packages directly in ssl_jax/.
 - `Experiment(...)`: calls of that name.
@@ -14,14 +14,17 @@ The rows, all of the code in ssl_jax/ and experiments/:
   First the modules of ssl_jax/ with such a look-up, then all look-ups.
 - RUN@STEP: regular expressions with an `@`, and string methods that split at one.
 - Experiments: non-blank lines of the shortest and of the longest files of experiments/.
-- One batch from source to metric: the experiment's file, and every file of which a function runs, in any thread, between
+- One batch from source to metric: the experiment's file, and every file of which a function runs in any thread between
   the start of the training loop, which opens the data, and the first save, which follows the evaluation. The run is the
   one that the checkout's own tests kill and resume (`bert` and `vqvae` of tests/cases.py), cut to two steps and one
   evaluation. A reader who follows the values in a batch can skip the files that SKIPPED matches; they are not counted.
+  Files of ssl_jax/ops/ are counted, and shown once more by themselves: each computes a plain formula faster, and a
+  reader who knows the formula need not open it.
 """
 
 import argparse
 import ast
+import functools
 import inspect
 import json
 import os
@@ -38,10 +41,10 @@ KEY = "example_weight"
 EXTREMES = 3
 """Experiments shown at either end of the list by length."""
 SKIPPED = re.compile(
-    r"ssl_jax/(cli|errors|placement|runs/.*|training/(checkpoints|compiling|distributed|experiment|folder|optimizers"
+    r"ssl_jax/(cli|errors|placement|data/writing|training/(checkpoints|compiling|distributed|experiment|folder|optimizers"
     r"|paths|profiling|progress|schedules|sharding|state|update_rules|warm_start))\.py"
 )
-"""The command line, devices, optimisers, run folders and the display of progress."""
+"""The command line, devices, optimisers, the writing of files and the display of progress."""
 
 
 def top_level(root: Path) -> list[str]:
@@ -126,6 +129,7 @@ def experiment_lengths(root: Path) -> dict[str, str]:
     }
 
 
+@functools.cache
 def files_read(root: Path, case: str) -> list[str]:
     """The files that carry a batch of a case of tests/cases.py from its source to the metrics."""
     with tempfile.TemporaryDirectory() as folder:
@@ -142,6 +146,11 @@ def files_read(root: Path, case: str) -> list[str]:
         if not answer.exists():
             raise SystemExit(f"{root}: the run of {case} did not reach its first save:\n{run.stdout[-3000:]}")
         return json.loads(answer.read_text())
+
+
+def in_ops(root: Path, case: str) -> list[str]:
+    """Those of `files_read` that hold faster programs of plain formulas."""
+    return [file for file in files_read(root, case) if file.startswith("ssl_jax/ops/")]
 
 
 def follow(case: str, folder: Path) -> None:
@@ -168,9 +177,8 @@ def follow(case: str, folder: Path) -> None:
             files.add(file)
 
     own = [str(word) for word in arguments(folder)]
-    steps = (
-        "--steps" if "--steps" in own else "--phases.0.steps"
-    )  # of checkouts whose phases had their own steps
+    # A phase of BERT had its own number of steps in earlier checkouts.
+    steps = "--steps" if "--steps" in own else "--phases.0.steps"
     rhythm = [f"--train.{name} 2" for name in ("eval_every", "save_every", "keep_every")]
     cut = " ".join([f"{steps} 2 --schedule.warmup_steps 1", *rhythm]).split()
     sys.argv = [module, *own, *cut, "--workdir", str(folder / "run")]
@@ -187,7 +195,9 @@ COUNTS = {
     "regular expressions that parse RUN@STEP": lambda root: places(root, matches_at),
     "other splits of it at the @": lambda root: places(root, splits_at),
     "files read to follow a BERT batch": lambda root: files_read(root, "bert"),
+    "  of these in ssl_jax/ops": lambda root: in_ops(root, "bert"),
     "files read to follow a VQ-VAE batch": lambda root: files_read(root, "vqvae"),
+    "  of those in ssl_jax/ops": lambda root: in_ops(root, "vqvae"),
 }
 
 

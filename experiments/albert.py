@@ -1,11 +1,11 @@
-"""ALBERT: one layer's parameters for all, and sentence order (Lan et al. 2019, arXiv:1909.11942).
+"""ALBERT: all layers share one layer's parameters; sentence order prediction (Lan et al. 2019, arXiv:1909.11942).
 
     python -m experiments.albert                            # offline, minutes on a laptop's CPU
     python -m experiments.albert base --workdir gs://...    # the paper's settings, for a TPU pod
 
-BERT with four changes: layers share their parameters, embeddings are narrower than the model, the pair task is
-whether two segments are in order, and masks cover up to three words at once. Expected of base (12 M parameters,
-125,000 steps of batch 4,096): SQuAD 1.1 F1 89.3, MNLI 81.6 (the paper's table 2).
+BERT with four changes: the layers share their parameters, embeddings are narrower than the model, the task on pairs is
+sentence order prediction, and masks cover n-grams of up to three words. Expected of base (12 M parameters, 125,000
+steps of batch 4,096): SQuAD 1.1 F1 89.3, MNLI 81.6 (the paper's table 2).
 """
 
 from dataclasses import replace

@@ -1,18 +1,18 @@
-"""Anomaly detection: autoencoders that have seen normal images only, and what they make of others.
+"""Anomaly detection: autoencoders trained on normal images only are applied to all kinds of images.
 
     python -m experiments.anomaly_detection                              # offline, a minute: each digit in turn
-    python -m experiments.anomaly_detection --normal 0                   # one detector, to which zeros are normal
+    python -m experiments.anomaly_detection --normal 0                   # one detector: zeros are normal
     python -m experiments.anomaly_detection --normal 0 1 --false_alarm_rate 0.1
     python -m experiments.anomaly_detection mnist --data.source DIR      # a folder of idx files, 5 minutes
     python -m experiments.anomaly_detection tfds_mnist                   # long training
     python -m experiments.anomaly_detection cifar10                      # convolutional
 
-An image is scored by the squared error of what an autoencoder rebuilds of it, by the Mahalanobis distance of its code
-from those of normal images, by both (arXiv:1812.02765), and by the likelihood bound of a variational autoencoder (An &
-Cho 2015). The threshold is set on normal images kept aside, for a rate of false alarms; held-out images show what it is
-worth. PCA, k-NN on pixels, scikit-learn's isolation forest and its one-class SVM stand beside, fitted to the same
-normal images, or to 2,000 of them. Means over ten detectors of the area under the ROC curve (AUROC), and of the shares
-of held-out images that are false alarms and that are anomalies detected, where 5 % false alarms were asked for:
+The score of an image is the squared error of its reconstruction, the Mahalanobis distance of its code from those of
+normal images, the sum of both (arXiv:1812.02765), or the likelihood bound of a variational autoencoder (An & Cho 2015).
+The threshold is set on normal validation images for a given rate of false alarms, and held-out images show how well it
+works. Beside them stand PCA, k-NN on pixels, scikit-learn's isolation forest and its one-class SVM, fitted to the same
+normal images (at most 2,000). Mean over ten detectors of the area under the ROC curve (AUROC), of the share of held-out
+normal images that are false alarms, and of the share of anomalies detected, with a rate of 5 % false alarms asked for:
 
                         digits                            mnist
                         AUROC    false alarms  detected   AUROC    false alarms  detected
@@ -25,9 +25,9 @@ of held-out images that are false alarms and that are anomalies detected, where 
     isolation forest    0.9801   0.027         0.806      0.8530   0.045         0.449
     one-class SVM       0.9865   0.033         0.901      0.9268   0.049         0.678
 
-On 8x8 digits, of which a detector sees 120, there is nothing to be gained over PCA. On MNIST reconstruction is ahead of
-it for each of the ten digits. anomalies.json has the figures of each detector and each class of anomalies; plots/ has
-ROC curves, histograms of scores, and the best and worst examples.
+On 8x8 digits, with 120 training images per detector, PCA is as good. On MNIST, reconstruction is ahead of PCA for each
+of the ten digits. anomalies.json has the metrics of each detector and each class of anomalies; plots/ has ROC curves,
+histograms of scores, and the best and worst examples.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ from ssl_jax.recipes.autoencoders import (
     check_code_size,
 )
 from ssl_jax.recipes.base import make_experiment, one_phase
-from ssl_jax.reports.anomalies import report_anomalies
+from ssl_jax.reports.anomaly_detection import report_anomaly_detection
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 
 
@@ -130,6 +130,7 @@ def open_data(config: Config) -> Data:
         heldout=({"heldout": heldout_images(splits)},),
         identity=splits.identity,
         details=splits,
+        preprocessing=config.data.preprocessing,
     )
 
 
@@ -150,7 +151,7 @@ def build(config: Config) -> Experiment:
         phases=one_phase(config, rows, "images", config.detectors),
         open_data=lambda folder: open_data(config),
         headline=("loss", "normal_error", "anomalous_error"),
-        report=lambda report: report_anomalies(
+        report=lambda report: report_anomaly_detection(
             report,
             made,
             code_size=config.code_size,

@@ -6,19 +6,21 @@
     python -m experiments.autoencoder cifar10                    # convolutional; also celeb_a, of 64x64 pixels
     python -m experiments.autoencoder --code_sizes 3 --network.kind convolutional
 
-Several code sizes are trained side by side and compared with PCA of the same size, fitted to the same images, by their
-error on held-out images: in a table and plots/error_by_code_size.png, beside reconstructions, a map of the codes, and
-what a few labels make of them. Mean squared errors of a pixel on held-out images, where pixels are in [0, 1]:
+Autoencoders of several code sizes are trained side by side and compared with PCA of the same size, fitted to the same
+images. The report has their errors on held-out images as a table and in plots/error_by_code_size.png, reconstructions,
+a map of the codes, and linear probes with few labels. Mean squared error per pixel on held-out images, pixels in [0,
+1]:
 
-    code of            2        4        8        16       32       64
+    code size          2        4        8        16       32       64
     digits             0.0327   0.0180   0.0102   0.0045   0.0019
     PCA                0.0515   0.0361   0.0227   0.0101   0.0021
     mnist              0.0389   0.0285   0.0170   0.0105   0.0065   0.0043
     PCA                0.0555   0.0474   0.0364   0.0254   0.0152   0.0078
 
-The paper's network, 784-1000-500-250-30, leaves a squared error of 3.00 an image of MNIST, 0.0038 a pixel; PCA 13.87
-(figure 2B), which is less here, as its reconstructions are cut off at 0 and 1. What differs from the paper: no
-pretraining by restricted Boltzmann machines, ReLU for logistic units, and Adam for conjugate gradients.
+In the paper, a network of 784-1000-500-250-30 units has a squared error of 3.00 per MNIST image (0.0038 per pixel), and
+PCA 13.87 (figure 2B). PCA's error is lower here because its reconstructions are clipped to [0, 1]. Differences from the
+paper: no pretraining by restricted Boltzmann machines, ReLU instead of logistic units, Adam instead of conjugate
+gradients.
 """
 
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ from ssl_jax.recipes.autoencoders import (
     check_code_size,
     family_experiment,
 )
-from ssl_jax.reports.autoencoding import report_code_sizes
+from ssl_jax.reports.code_sizes import report_code_sizes
 from ssl_jax.training.experiment import Experiment
 
 

@@ -1,164 +1,133 @@
-"""Which noise teaches what: BART's comparison of noises (arXiv:1910.13461, table 1), in small.
+"""Which noise teaches what: BART's comparison of noises (Lewis et al. 2019, arXiv:1910.13461, table 1), in small.
 
     python -m experiments.bart_noises                      # offline, about 15 minutes on 2 CPU cores
+    python -m experiments.bart_noises base --workdir gs://...    # the paper's base model, for a TPU pod
 
-The same model is trained under each noise, with equal steps, seed and rows, and every model is then asked to restore
-the held-out text that every noise has corrupted. Two more columns are trained on by none: text that is not corrupted at all,
-which asks for copying, and text of which nothing is left, where the decoder is a language model. Each training is an
-ordinary run of experiments.bart in a folder of its own; the same command continues where it was stopped. The table is
-printed and written to noises.txt and noises.json, with a heat map in plots/.
+The same model is trained under each noise, with equal steps, seed and rows. Every model then denoises the held-out text
+as each of the noises has corrupted it. Two more columns are noises that no model is trained with: text that is not
+corrupted at all, which asks for copying, and text of which nothing is left, where the decoder is a language model.
+Each training is an ordinary run of experiments.bart in a folder of its own. The table is printed and written to
+noises.txt and noises.json, with a heat map and the curves of all runs in plots/.
 """
 
-import dataclasses
-import json
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-import tyro
 from etils import epath
 
 from experiments import bart
-from ssl_jax.cli import guarded
+from ssl_jax.cli import main
 from ssl_jax.errors import UserError
-from ssl_jax.evals.plots import draw_curves, draw_matrix
-from ssl_jax.evals.tables import aligned
-from ssl_jax.runs.configuration import run_settings
-from ssl_jax.runs.opening import open_run
-from ssl_jax.training import loop, metrics
+from ssl_jax.reports.tables import aligned
+from ssl_jax.runs.prerequisites import PlannedRun
+from ssl_jax.runs.study import Runs, Study, Table
+from ssl_jax.training import metrics
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.folder import writing
 from ssl_jax.transforms.noise import NoiseConfig
 
 NO_NOISE = NoiseConfig(permutation=0, infilling=0)
 NOISES = {
-    "masking": dataclasses.replace(NO_NOISE, masking=0.3),
-    "deletion": dataclasses.replace(NO_NOISE, deletion=0.3),
-    "infilling": dataclasses.replace(NO_NOISE, infilling=0.3),
-    "permutation": dataclasses.replace(NO_NOISE, permutation=1.0),
-    "rotation": dataclasses.replace(NO_NOISE, rotation=1.0),
+    "masking": replace(NO_NOISE, masking=0.3),
+    "deletion": replace(NO_NOISE, deletion=0.3),
+    "infilling": replace(NO_NOISE, infilling=0.3),
+    "permutation": replace(NO_NOISE, permutation=1.0),
+    "rotation": replace(NO_NOISE, rotation=1.0),
     "bart": NoiseConfig(),
 }
-"""`bart` is infilling and permutation together, what the paper chose."""
-ASKED = NOISES | {"nothing": NO_NOISE, "all hidden": NoiseConfig(permutation=0, infilling=1, mean_span=100)}
-"""What every model is asked to undo. Where all is hidden, one mask stands for the whole text."""
+"""Noises to train with. `bart` is infilling and permutation together, the paper's choice."""
+TESTED = NOISES | {"nothing": NO_NOISE, "all hidden": NoiseConfig(permutation=0, infilling=1, mean_span=100)}
+"""Noises that every model is tested with. Where all is hidden, one mask stands for the whole text."""
 
 METRICS = {
     "token_accuracy": ("token accuracy", ".1%"),
     "token_loss": ("nats per token", ".3f"),
     "exact_accuracy": ("rows with all tokens right", ".1%"),
 }
+"""Of the table: title and format."""
 
 Matrix = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Figures by the noise trained on and the noise asked of."""
+"""Metrics by the noise trained with and the noise tested with."""
+
+TINY = bart.PRESETS["tiny"]
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Config:
     """BART's noises compared at equal steps."""
 
-    steps: int = 800
-    """Of each training."""
-    length: int = 32
-    """Tokens of a row of text."""
-    source: str = "pydocs"
-    """The text; see `data.source` of experiments.bart."""
-    batch_size: int = 32
-    """Rows per step."""
-    seed: int = 0
-    """Of all trainings."""
-    workdir: str = "runs/bart-noises"
-    """Holds a run folder for each noise, the table and the plots."""
+    each: bart.Config = field(
+        default_factory=lambda: replace(
+            TINY,
+            steps=800,
+            length=32,
+            model=replace(TINY.model, positions=32),
+            train=replace(TINY.train, batch_size=32, eval_every=200, save_every=200, keep_every=800),
+        )
+    )
+    """The configuration of each run; its noise is replaced by one of those compared."""
 
 
-def settle(arguments: Arguments, noise: NoiseConfig) -> bart.Config:
-    """The configuration of one training."""
-    tiny = bart.PRESETS["tiny"]
-    every = max(1, arguments.steps // 4)
-    return dataclasses.replace(
-        tiny,
-        steps=arguments.steps,
-        length=arguments.length,
-        data=dataclasses.replace(tiny.data, source=arguments.source),
-        model=dataclasses.replace(tiny.model, positions=arguments.length),
-        noise=noise,
-        train=dataclasses.replace(
-            tiny.train,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            eval_every=every,
-            save_every=every,
-            keep_every=arguments.steps,
-        ),
+PRESETS = {"tiny": Config(), "base": Config(bart.PRESETS["base"])}
+
+
+def study(config: Config) -> Study:
+    """A run for each noise, and the table of every model on every noise."""
+    return Study(
+        name="noises",
+        runs={
+            name: PlannedRun(bart.__name__, "tiny", replace(config.each, noise=noise))
+            for name, noise in NOISES.items()
+        },
+        table=lambda runs, folder: tabulate(evaluate(config, runs)),
+        plot=draw,
     )
 
 
-def compare(arguments: Arguments) -> int:
-    """Trains, evaluates and shows. Returns the exit code."""
-    folder = epath.Path(arguments.workdir).expanduser()
-    for number, (name, noise) in enumerate(NOISES.items(), 1):
-        print(f"\n{number} of {len(NOISES)}: {name}", flush=True)
-        config = settle(arguments, noise)
-        # The table tells what each restores; samples and reports of every run would only take time.
-        experiment = bart.build(config)._replace(sample=None, report=None)
-        code = loop.train(experiment, folder / name, run_settings(bart.__name__, "tiny", config))
-        if code:
-            return code
-    matrix = evaluate(arguments, folder)
-    lines = table(matrix)
-    print("\n" + "\n".join(lines))
-    with writing(folder):
-        (folder / "noises.txt").write_text("\n".join(lines) + "\n")
-        (folder / "noises.json").write_text(json.dumps(matrix, indent=2) + "\n")
-        draw(matrix, folder)
-    print(f"\ntable and plots are in {folder}")
-    return 0
-
-
-def evaluate(arguments: Arguments, folder: epath.Path) -> Matrix:
+def evaluate(config: Config, runs: Runs) -> Matrix:
     """Every model on every noise, on the same held-out rows."""
-    runs = {name: open_run(folder / name) for name in NOISES}
     first = next(iter(runs.values()))
-    for name, run in runs.items():
+    for run in runs.values():
         if run.data.identity != first.data.identity:
             raise UserError(
-                f"{folder / name}: its text or tokenizer differs from the others'; remove it to train it anew."
+                f"{run.folder}: its text or tokenizer differs from that of {first.folder}; remove this run folder to "
+                "train it anew."
             )
-    models = {name: run.restore(run.checkpoints.steps()[-1]) for name, run in runs.items()}
-    matrix: dict[str, dict[str, dict[str, float]]] = {name: {} for name in NOISES}
-    for asked, noise in ASKED.items():
-        evaluator = Evaluator(bart.build(settle(arguments, noise)), first.mesh)
+    models = {name: run.restore() for name, run in runs.items()}
+    matrix: dict[str, dict[str, dict[str, float]]] = {name: {} for name in runs}
+    for tested, noise in TESTED.items():
+        evaluator = Evaluator(bart.build(replace(first.config, noise=noise)), first.mesh)
         for name, variables in models.items():
             extras = dict(variables)
-            matrix[name][asked] = evaluator(extras.pop("params"), extras, first.data.heldout[0]["heldout"])
+            matrix[name][tested] = evaluator(extras.pop("params"), extras, first.data.heldout[0]["heldout"])
     return matrix
 
 
-def table(matrix: Matrix) -> list[str]:
-    """Lines of text: for each figure a row for each noise trained on."""
+def tabulate(matrix: Matrix) -> Table:
+    """For each metric a row for each noise trained with."""
     lines = []
-    for figure, (title, form) in METRICS.items():
+    for metric, (title, form) in METRICS.items():
         body = [
-            [name, *(format(row[asked][figure], form) for asked in ASKED)] for name, row in matrix.items()
+            [name, *(format(row[tested][metric], form) for tested in TESTED)] for name, row in matrix.items()
         ]
-        lines += [f"{title}, by the noise to undo:", *aligned([["trained on", *ASKED], *body]), ""]
-    return lines
+        lines += [f"{title}, by the noise to undo:", *aligned([["trained on", *TESTED], *body]), ""]
+    return Table(matrix, lines)
 
 
-def draw(matrix: Matrix, folder: epath.Path) -> None:
-    """A heat map of the accuracies, and the curves of all trainings, each on its own noise."""
-    draw_matrix(
-        [[row[asked]["token_accuracy"] for asked in ASKED] for row in matrix.values()],
-        folder / "plots" / "noises.png",
-        rows=list(matrix),
-        columns=list(ASKED),
+def draw(table: Table, runs: Runs, folder: epath.Path) -> None:
+    """A heat map of the accuracies, and the curves of all runs, each on its own noise."""
+    from ssl_jax.evals.plots import draw_curves, draw_matrix, save_figures  # matplotlib is slow to import
+
+    noises = draw_matrix(
+        [[row[tested]["token_accuracy"] for tested in TESTED] for row in table.values.values()],
+        rows=list(runs),
+        columns=list(TESTED),
         title="token accuracy on held-out text",
         labels=("noise to undo", "noise trained on"),
     )
-    curves = {name: metrics.read(folder / name) for name in matrix}
-    draw_curves(curves, folder / "plots", ["token_loss", "token_accuracy"])
+    curves = {name: metrics.read(run.folder) for name, run in runs.items()}
+    figures = draw_curves(curves, ["token_loss", "token_accuracy"])
+    save_figures({"noises": noises, **figures}, folder / "plots")
 
 
 if __name__ == "__main__":
-    module = "python -m experiments.bart_noises"
-    sys.exit(guarded(lambda: compare(tyro.cli(Arguments, prog=module, description=__doc__))))
+    main(PRESETS, study=study)

@@ -24,13 +24,13 @@ from ssl_jax.data.pretraining_text import (
     open_pretraining_text,
 )
 from ssl_jax.errors import UserError
-from ssl_jax.evals.masked_words import show_masked_words
 from ssl_jax.hub.bert import load_bert
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import SIZES, BertConfig
 from ssl_jax.recipes.base import RunConfig, make_experiment
-from ssl_jax.training.experiment import Data, Experiment, Phase, Report, TrainConfig
+from ssl_jax.reports.masked_words import report_masked_words
+from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig
@@ -151,15 +151,12 @@ def build(config: Config) -> Experiment:
             seed=config.train.seed,
         )
         heldout = tuple({"heldout": rows} for rows in text.heldout)
-        return Data(train=text.train, heldout=heldout, identity=text.identity, details=text)
-
-    def report(report: Report) -> None:
-        show_masked_words(
-            report.data.details,
-            report.variables["params"],
-            tasks.predict,
-            report.metrics["heldout"],
-            report.log,
+        return Data(
+            train=text.train,
+            heldout=heldout,
+            identity=text.identity,
+            details=text,
+            preprocessing=text.preprocessing,
         )
 
     task = [] if config.pair_task == "none" else [f"{config.pair_task}_accuracy"]
@@ -178,7 +175,7 @@ def build(config: Config) -> Experiment:
         open_data=open_data,
         rules=TRANSFORMER,
         headline=("loss", "mlm_loss", "mlm_accuracy", *task),
-        report=report,
+        report=lambda report: report_masked_words(report, tasks.predict),
         import_weights=lambda path: load_bert(path)[1],
     )
 

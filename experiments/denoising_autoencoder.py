@@ -1,4 +1,4 @@
-"""Denoising autoencoders: an image is restored from a noisy one (Vincent et al. 2008, doi:10.1145/1390156.1390294).
+"""Denoising autoencoders reconstruct an image from a noisy copy (Vincent et al. 2008, doi:10.1145/1390156.1390294).
 
     python -m experiments.denoising_autoencoder                            # offline, a minute of a laptop's CPU
     python -m experiments.denoising_autoencoder mnist --data.source DIR    # a folder of idx files
@@ -6,26 +6,27 @@
     python -m experiments.denoising_autoencoder cifar10                    # convolutional; also celeb_a
     python -m experiments.denoising_autoencoder --noise.gaussian 0.5 --noise.masking 0 --noise.salt_and_pepper 0
 
-One is trained for each noise, and a plain one beside them, alike in all else. The report shows each noise to each of
-them, beside filters of 3x3 pixels and beside doing nothing; noisy, restored and original images; what their first
-layers look for; and how much labels profit from their codes. Mean squared errors of a pixel of held-out digits:
+One autoencoder is trained for each noise, and a plain one without noise; they are alike in everything else. The report
+applies each noise to each of them, beside 3x3 filters and the unchanged noisy image; it draws noisy images, their
+reconstructions and the filters of the first layers, and probes the codes with few labels. Mean squared error per pixel
+on held-out digits:
 
-    noise, undone by    nothing   median   mean    plain   gaussian   masking   salt and pepper
+    noise, removed by   nothing   median   mean    plain   gaussian   masking   salt and pepper
     gaussian            0.051     0.064    0.059   0.027   0.019      0.035     0.020
     masking             0.094     0.155    0.093   0.062   0.043      0.029     0.040
     salt and pepper     0.088     0.070    0.072   0.038   0.025      0.047     0.025
 
-Ten labels a class make 90 % of each denoising code, 89 % of the plain and of the untrained one, and 89 % of raw pixels,
-give or take 2: on 8x8 pixels there is no difference to be seen. On MNIST there is: a linear probe of all labels finds
-92.3 % in the plain code, 92.8 to 94.4 % in the denoising ones (masking most), and 90.8 % in an untrained one. The paper
-has units of this kind, with tied weights; it stacks three layers and fine-tunes them, which is not done here.
+Linear probes with 10 labels per class reach 90 % on each denoising code, and 89 % on the plain code, on a random-init
+code and on raw pixels (each within 2 %): 8x8 pixels show no difference. MNIST does: with all labels, a linear probe
+reaches 92.3 % on the plain code, 92.8 to 94.4 % on the denoising codes (masking is best) and 90.8 % on a random-init
+code. The paper ties the weights, stacks three layers and fine-tunes them; none of this is done here.
 """
 
 from dataclasses import dataclass, field, replace
 
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
-from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
+from ssl_jax.methods.autoencoder import Member, autoencoders, denoising_evaluation
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.recipes.autoencoders import (
     CELEB_A,
@@ -37,7 +38,7 @@ from ssl_jax.recipes.autoencoders import (
     check_code_size,
     family_experiment,
 )
-from ssl_jax.reports.restoration import report_restoration
+from ssl_jax.reports.denoising_autoencoder import report_denoising_autoencoders
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.transforms.corruption import Corruption, gaussian, masking, salt_and_pepper
 
@@ -111,13 +112,13 @@ def build(config: Config) -> Experiment:
         centre=config.centre,
         objective=config.objective,
     )
-    method = family.method._replace(evaluate=restoration(family, noises))
+    method = family.method._replace(evaluate=denoising_evaluation(family, noises))
     return family_experiment(
         config,
         family._replace(method=method),
         represented=next(iter(noises)),
         headline=("loss", *(f"{name}_error" for name in noises)),
-        report=lambda report: report_restoration(
+        report=lambda report: report_denoising_autoencoders(
             report,
             family,
             noises,

@@ -4,7 +4,7 @@
     python -m experiments.gpt2 small --workdir gs://...     # 124M parameters, for a TPU pod; medium, large, xl
 
 The default preset trains on the documentation inside the installed Python packages. Bits per byte of its held-out
-documents, seed 0: single tokens 2.57, lzma 2.31, 2-grams 1.84, this model 1.63, 3-grams 1.50, 5-grams 1.34
+documents, seed 0: 1-grams 2.57, lzma 2.31, 2-grams 1.84, this model 1.63, 3-grams 1.50, 5-grams 1.34
 (interpolated Kneser-Ney; much of this documentation repeats itself word for word, which long n-grams remember).
 
 The others want `tfds:c4/webtextlike` prepared as ArrayRecord, or OpenWebText as files (`--data.source 'DIR/*.txt'
@@ -22,13 +22,13 @@ import numpy as np
 from ssl_jax.cli import main
 from ssl_jax.data.next_token import batch_shapes, heldout_windows, training_rows
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text
-from ssl_jax.evals.text_samples import SamplesConfig, check_samples
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
-from ssl_jax.reports.language import LanguageReport
+from ssl_jax.reports.language_model import LanguageModelReport
+from ssl_jax.reports.text_samples import SamplesConfig, check_samples
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -111,7 +111,7 @@ def build(config: Config) -> Experiment:
     tasks = next_token(config.model)
     stride = config.length if config.stride is None else config.stride
     windows = heldout_windows(stride, config.data.heldout_rows)
-    shown = LanguageReport(config.samples, tasks.decoder, windows, config.length, stride)
+    shown = LanguageModelReport(config.samples, tasks.decoder, windows, config.length, stride)
 
     def open_data(folder) -> Data:  # noqa: ANN001
         text = open_pretraining_text(
@@ -126,7 +126,13 @@ def build(config: Config) -> Experiment:
             seed=config.train.seed,
         )
         check_samples(config.samples, tasks.decoder, text.tokenizer)
-        return Data(text.train, ({"heldout": text.heldout[0]},), text.identity, details=text)
+        return Data(
+            text.train,
+            ({"heldout": text.heldout[0]},),
+            text.identity,
+            details=text,
+            preprocessing=text.preprocessing,
+        )
 
     def derive(metrics) -> dict[str, float]:  # noqa: ANN001
         return {"perplexity": float(np.exp(metrics["next_token_loss"])), "stride": float(stride)}

@@ -1,39 +1,37 @@
-"""In-context learning in small: a GPT that is told a function by examples (after Brown et al. 2020, arXiv:2005.14165).
+"""In-context learning in small: a GPT infers a function from examples (after Brown et al. 2020, arXiv:2005.14165).
 
     python -m experiments.gpt3_in_context            # offline, 2 minutes on 2 CPU cores
 
-Every sequence is `x => f(x)` for several x, with an f of its own. It is evaluated with functions that training has
-never seen: what is right of f(x) was read in the context, as no parameter changes. GPT-3 does so with tasks in words;
-`python -m ssl_jax.few_shot` measures that, on any language model. Here the tasks are functions of two families, of
-which it is known what their examples tell:
+Every sequence is `x => f(x)` for several x, with a function f of its own. The model is evaluated on functions that
+were never trained on, so it can know f only from the examples in its context: no parameter changes. GPT-3 does this
+with tasks described in words, which `python -m ssl_jax.few_shot` measures on any language model. Here the tasks are
+functions of two families, for which the best possible accuracy is known:
 
-- substitution, of the letters of one alphabet by those of another. What an example has shown can be looked up; of other
-  letters it tells next to nothing.
-- dialect: each word has a translation in every dialect, and f says which class of words is in which dialect. One
-  example tells f of all words of its class, also of those never shown.
+- substitution: the letters of one alphabet are replaced by those of another. A pair that was shown can be looked up;
+  about other letters the examples say next to nothing.
+- dialect: every word has a translation in every dialect, and f assigns a dialect to each class of words. One example
+  determines the translation of all words of its class, including words that were not shown.
 
-Expected on functions of the test, seed 0: the answer to a query shown before is right in 100 % of both families after 1
-to 8 examples; to a new query of a dialect after 0, 1, 2, 4 and 8 examples in 19, 33, 42, 51 and 72 % (an ideal learner:
-25, 39, 46, 57 and 76 %); to a new letter of a substitution in 17 % after 8, where an ideal learner, who excludes what
-others have taken, has 34 %. Looking up is learnt all at once, after some 9,000 steps.
+Expected on test functions, seed 0. Queries that were shown before: 100 % accuracy in both families after 1 to 8
+examples. New queries of a dialect: 19, 33, 42, 51 and 72 % after 0, 1, 2, 4 and 8 examples (an ideal learner: 25, 39,
+46, 57 and 76 %). New letters of a substitution: 17 % after 8 examples; an ideal learner, which excludes the letters
+already used, reaches 34 %. Looking up is learnt abruptly, after some 9,000 steps.
 """
 
 from dataclasses import dataclass, field
 
 import grain
-import numpy as np
 from etils import epath
 
 from ssl_jax.cli import main
 from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions, batch_shapes
 from ssl_jax.errors import UserError
-from ssl_jax.evals.in_context import Point, accuracy_by_shots, as_table, draw_points, log_points
-from ssl_jax.methods.in_context import SHOTS, in_context
+from ssl_jax.methods.in_context import in_context
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
-from ssl_jax.training.experiment import Data, Experiment, Report, TrainConfig
-from ssl_jax.training.folder import write_json, writing
+from ssl_jax.reports.in_context import report_in_context
+from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -119,25 +117,6 @@ def build(config: Config) -> Experiment:
             identity={},
         )
 
-    def report(report: Report) -> None:
-        splits: dict[str, list[Point]] = {}
-        for split in ("test", "train"):
-            dataset = heldout(split, config.test_sequences)
-            right = report.represent(learner.correct, report.variables, dataset)
-            shown, ideal = (np.stack([row[name] for row in dataset]) for name in ("shown", "ideal"))
-            splits[split] = accuracy_by_shots(names, right.features, right.labels, shown, ideal)
-        report.log("\naccuracy on functions that neither training nor the choice of settings has seen:")
-        log_points(splits["test"], splits["train"], SHOTS, report.log)
-        report.log("")
-        if report.writes:
-            write_json(report.folder / "in_context.json", as_table(splits))
-            with writing(report.folder / "plots"):
-                draw_points(
-                    splits["test"],
-                    "accuracy on functions never trained on",
-                    report.folder / "plots" / "in_context.png",
-                )
-
     rows = batch_shapes(config.train.batch_size, training.length)
     return make_experiment(
         config,
@@ -151,7 +130,13 @@ def build(config: Config) -> Experiment:
             "dialect_new_1_shot_accuracy",
             "dialect_new_8_shot_accuracy",
         ),
-        report=report,
+        report=lambda report: report_in_context(
+            report,
+            learner.correct,
+            names,
+            test=heldout("test", config.test_sequences),
+            train=heldout("train", config.test_sequences),
+        ),
     )
 
 

@@ -1,13 +1,13 @@
 """Fine-tuning on few labels: a pretrained encoder and a linear classifier, trained together.
 
-    python -m experiments.image_classifier --init_from runs/simclr-digits    # 10 labels a class: 89 %
+    python -m experiments.image_classifier --init_from runs/simclr-digits    # 10 labels per class: 89 %
     python -m experiments.image_classifier --workdir runs/scratch            # the same from scratch: 88 %
     python -m experiments.image_classifier imagenet --init_from gs://...     # 1 % of ImageNet's labels
 
 On so few digits the two hardly differ, and a linear probe of the frozen encoder does better (94 %); see BUILD_NOTES.md.
-The protocol of SimCLR (arXiv:2002.05709, B.5): no warm-up, random crops and mirror images only, every layer moves.
-Expected of imagenet after SimCLR with ResNet-50: 48.3 % top-1 with 1 % of the labels, 65.6 % with 10 %; of a supervised
-one from scratch 25.4 and 56.4 % (SimCLRv2, arXiv:2006.10029, table 3).
+The protocol is that of SimCLR (arXiv:2002.05709, B.5): no warm-up, random crops and mirror images only, all layers are
+trained. Expected of imagenet after SimCLR with ResNet-50: 48.3 % top-1 with 1 % of the labels, 65.6 % with 10 %; from
+scratch 25.4 and 56.4 % (SimCLRv2, arXiv:2006.10029, table 3).
 """
 
 from dataclasses import dataclass, replace
@@ -63,7 +63,11 @@ PRESETS = {
 
 
 def few_labels(images: ImageSource, per_class: int, classes: int, seed: int) -> list[int]:
-    """Indices of the first `per_class` images of every class in a seeded order. Raises UserError if there are fewer."""
+    """Indices of the first `per_class` images of every class in a seeded order.
+
+    Raises:
+      UserError: a class has fewer images.
+    """
     wanted = np.full(classes, per_class)
     chosen = []
     for index in np.random.default_rng(seed).permutation(len(images)):
@@ -81,11 +85,11 @@ def few_labels(images: ImageSource, per_class: int, classes: int, seed: int) -> 
 
 
 def build(config: Config) -> Experiment:
-    """Encoder and classifier on a choice of labelled images."""
+    """The encoder and a classifier, on a choice of labelled images."""
     if not config.classes:
-        raise UserError("classes 0: a classifier needs their number.")
-    made = image_classification(config.encoder, config.views[0], config.classes)
-    experiment = views_experiment(config, made, headline=("class_loss", "class_accuracy"))
+        raise UserError("classes 0: a classifier needs their number; give --classes 10 for the digits.")
+    method = image_classification(config.encoder, config.views[0], config.classes)
+    experiment = views_experiment(config, method, headline=("class_loss", "class_accuracy"))
 
     def open_data(folder: epath.Path) -> Data:
         data = experiment.open_data(folder)

@@ -1,23 +1,23 @@
-"""Variational autoencoder: images as draws from a code with a known prior (Kingma & Welling 2014, arXiv:1312.6114).
+"""Variational autoencoder: images are generated from a code with a known prior (Kingma & Welling, arXiv:1312.6114).
 
     python -m experiments.vae                            # offline, a minute of a laptop's CPU
     python -m experiments.vae --code_size 2              # its latent grid is the whole plane of codes
-    python -m experiments.vae --likelihood gaussian      # of 8-bit greys, in bits per dimension
+    python -m experiments.vae --likelihood gaussian      # 8-bit grey levels, in bits per dimension
     python -m experiments.vae --kl.beta 4 --kl.warmup_steps 500 --kl.free_nats 0.1
     python -m experiments.vae mnist --data.source DIR    # a folder of idx files
     python -m experiments.vae tfds_mnist                 # 784-200-200-50 as in arXiv:1509.00519, 200 epochs
     python -m experiments.vae cifar10                    # convolutional and Gaussian; also celeb_a
 
-The report has the evidence lower bound beside the importance-weighted estimate of the same images' likelihood, and that
-of a model without a network; samples from the prior, interpolations, a plane of codes, what is rebuilt, a map, and
-probes of the codes. What each likelihood is of is told in ssl_jax/methods/variational.py. Held-out images, nats an
-image and bits a pixel (standard errors: digits 0.2 and, Gaussian, 1; mnist 0.9 nats):
+The report has the evidence lower bound, the importance-weighted estimate of the likelihood of the same images, and the
+likelihood under a model without a network; samples from the prior, interpolations, a plane of codes, reconstructions,
+a map, and probes of the codes. ssl_jax/methods/variational.py explains which data each likelihood is of. Results on
+held-out images in nats per image and bits per pixel (standard errors: digits 0.2 and, Gaussian, 1; mnist 0.9 nats):
 
                                                digits            mnist              digits, gaussian
     evidence lower bound                       -22.96   0.518    -105.92   0.195    40.04   7.10
     importance-weighted bound, 100 samples     -22.69   0.511    -101.57   0.187    44.71   6.99
-    every pixel by itself                      -27.11   0.611    -205.23   0.378
-    probabilistic PCA with a code of the size                                       18.01   7.59
+    independent pixels                         -27.11   0.611    -205.23   0.378
+    probabilistic PCA of the same code size                                         18.01   7.59
 """
 
 from dataclasses import dataclass, field, replace
@@ -36,7 +36,7 @@ from ssl_jax.recipes.autoencoders import (
     check_code_size,
     image_experiment,
 )
-from ssl_jax.reports.variational import report_variational
+from ssl_jax.reports.variational_autoencoder import report_variational_autoencoder
 from ssl_jax.training.experiment import Experiment
 
 
@@ -93,7 +93,7 @@ def build(config: Config) -> Experiment:
         made.method,
         represent=made.encode,
         headline=("loss", "negative_elbo", "kl"),
-        report=lambda report: report_variational(
+        report=lambda report: report_variational_autoencoder(
             report,
             made,
             code_size=config.code_size,

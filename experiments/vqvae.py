@@ -6,9 +6,9 @@
     python -m experiments.vqvae cifar10                      # the paper's settings
     python -m experiments.vqvae imagenet --workdir gs://...  # 128x128 images in 32x32 codes, as in the paper
 
-The report at the end says how many codes held-out images use, and draws what is rebuilt from them. Held-out digits, 16
-codes of 64 an image, squared error of a pixel and perplexity: ema .0053 and 57, gradient .0069 and 53, fsq .0060 and
-46, lookup_free .0112 and 57.
+The report says how many codes the held-out images use, and draws their reconstructions. Held-out digits, 16 codes of
+64 per image, squared error per pixel and perplexity: ema .0053 and 57, gradient .0069 and 53, fsq .0060 and 46,
+lookup_free .0112 and 57.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,21 +16,21 @@ from typing import Literal
 
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
-from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
-from ssl_jax.methods.quantizing import (
+from ssl_jax.methods.quantization import (
     LookupFreeConfig,
-    Quantizing,
-    ema_codebook,
-    fsq,
-    gradient_codebook,
-    signs,
+    Quantizer,
+    ema_quantizer,
+    fsq_quantizer,
+    gradient_quantizer,
+    lookup_free_quantizer,
 )
-from ssl_jax.models.codebook import CodebookConfig
+from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder, quantized_autoencoder
 from ssl_jax.models.conv_autoencoder import ConvConfig
-from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.models.quantization.codebook import CodebookConfig
+from ssl_jax.models.quantization.fsq import FsqConfig
 from ssl_jax.recipes import datasets
 from ssl_jax.recipes.autoencoders import WholeImageConfig, image_experiment
-from ssl_jax.reports.codes import report_codes
+from ssl_jax.reports.quantized_autoencoder import report_quantized_autoencoder
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -114,17 +114,17 @@ PRESETS = {
 }
 
 
-def make_quantizer(config: Config) -> Quantizing:
+def make_quantizer(config: Config) -> Quantizer:
     """The one that was chosen."""
     match config.quantizer:
         case "ema":
-            return ema_codebook(config.codebook, config.commitment)
+            return ema_quantizer(config.codebook, config.commitment)
         case "gradient":
-            return gradient_codebook(config.codebook, config.commitment)
+            return gradient_quantizer(config.codebook, config.commitment)
         case "fsq":
-            return fsq(config.fsq)
+            return fsq_quantizer(config.fsq)
         case "lookup_free":
-            return signs(config.lookup_free)
+            return lookup_free_quantizer(config.lookup_free)
 
 
 def make_autoencoder(config: Config) -> QuantizedAutoencoder:
@@ -148,7 +148,7 @@ def build(config: Config) -> Experiment:
         made.method,
         represent=made.represent,
         headline=("loss", "error", "perplexity"),
-        report=lambda report: report_codes(
+        report=lambda report: report_quantized_autoencoder(
             report, made, probe_examples=config.probe_examples, seed=config.train.seed
         ),
     )

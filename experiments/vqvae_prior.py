@@ -1,45 +1,41 @@
-"""VQ-VAE, its second stage: a prior over the codes, which makes new images (arXiv:1711.00937, 3.3 and 4.1).
+"""The second stage of VQ-VAE: a prior over its codes, from which images are sampled (arXiv:1711.00937, 3.3 and 4.1).
 
     python -m experiments.vqvae_prior                                # offline, a minute: a VQ-VAE, then its prior
     python -m experiments.vqvae_prior mnist --run runs/vqvae-mnist   # over the codes of a run of experiments.vqvae
     python -m experiments.vqvae_prior cifar10 --run runs/vqvae-cifar10
 
-Without --run the preset's VQ-VAE is trained first, into the folder vqvae/ of the run. It stays as it is; codes are
-found on the fly, and the prior, a GPT, reads them row by row (the paper's is a PixelCNN). After each evaluation new
-images are in samples/. Bits per dimension are of the whole, codes and 8-bit pixels; see `methods/code_prior.py`.
+Without --run the preset's VQ-VAE is trained first, in the folder vqvae/ of the run. It stays frozen; its codes are
+computed on the fly, and the prior, a GPT, reads them row by row (the paper's prior is a PixelCNN). After each
+evaluation, new images are in samples/. Bits per dimension are those of codes and 8-bit pixels together; see
+`methods/code_prior.py`.
 
-Held-out digits of the default, seed 0: 2.47 nats a code, and 3.28 by how frequent every code is at its place; 4.67 bits
-a dimension, of which 0.89 are the codes. The pixels have 17 of the 256 values that are paid for. On MNIST, 1.55 nats
-(2.93) and 2.81 bits.
+Held-out digits of the default preset, seed 0: 2.47 nats per code (3.28 from the frequency of each code at its place);
+4.67 bits per dimension, of which 0.89 are the codes'. The digits use 17 of the 256 pixel values that the likelihood
+covers. On MNIST: 1.55 nats per code (2.93) and 2.81 bits per dimension.
 """
 
-import re
 from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
-from etils import epath
 
 from experiments import vqvae as first_stage
 from ssl_jax.cli import main
 from ssl_jax.data.images import batch_shapes
-from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.methods.code_prior import CodePrior, PriorConfig, code_prior
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.recipes.datasets import open_image_data
-from ssl_jax.reports.prior import report_prior, sample_images
-from ssl_jax.runs.configuration import restore_config, run_settings
-from ssl_jax.runs.opening import open_run
-from ssl_jax.training import loop
+from ssl_jax.reports.code_prior import report_code_prior, sample_images
+from ssl_jax.runs.opening import OpenedRun
+from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
 from ssl_jax.training.experiment import Experiment, TrainConfig
-from ssl_jax.training.folder import CONFIG, read_json
+from ssl_jax.training.mapping import map_examples
 from ssl_jax.training.optimizers import OptimizerConfig
-from ssl_jax.training.representations import representations
 from ssl_jax.training.schedules import ScheduleConfig
 
 MEASURED = 2_000
-"""Training images, at most, that the deviation of what is rebuilt is measured on."""
+"""Training images, at most, that the deviation of a reconstruction from its image is measured on."""
 
 
 @dataclass(frozen=True)
@@ -93,55 +89,30 @@ PRESETS = {
 }
 
 
-def of_run(source: str) -> tuple[epath.Path, int | None]:
-    """Folder and step of RUN@STEP; no step stands for the newest."""
-    name, step = re.fullmatch(r"(.*?)(?:@(\d+))?", source).groups()
-    return epath.Path(name).expanduser(), int(step) if step else None
+def first_run(config: Config) -> Prerequisite:
+    """The VQ-VAE: of the run that is named, or the preset's, which is trained first."""
+    preset = next(iter(first_stage.PRESETS))
+    return Prerequisite("vqvae", PlannedRun(first_stage.__name__, preset, config.vqvae), run=config.run)
 
 
-def vqvae_config(config: Config) -> first_stage.Config:
-    """Of the run that is named, or the preset's."""
-    if not config.run:
-        return config.vqvae
-    folder, _ = of_run(config.run)
-    settings = read_json(folder / CONFIG)
-    if settings["experiment"] != first_stage.__name__:
-        raise UserError(
-            f"run {folder}: is one of {settings['experiment']}; expected one of {first_stage.__name__}."
-        )
-    return restore_config(first_stage.PRESETS[settings["preset"]], settings["config"])
-
-
-def train_vqvae(config: first_stage.Config, folder: epath.Path) -> None:
-    """Trains the first stage to its end, from wherever it stands."""
-    settings = run_settings(first_stage.__name__, next(iter(first_stage.PRESETS)), config)
-    stopped = loop.train(first_stage.build(config), folder, settings)
-    if stopped:
-        raise SystemExit(stopped)
-
-
-def load_vqvae(folder: epath.Path, step: int | None, prior: CodePrior) -> dict[str, Tree]:
-    """The frozen extras of the prior: a VQ-VAE, and how far from its training images it rebuilds them."""
-    run = open_run(folder)
-    steps = run.checkpoints.steps()
-    if step is not None and step not in steps:
-        raise UserError(f"run {folder}@{step}: has no such checkpoint; there are {steps}.")
-    frozen = {"vqvae": run.restore(steps[-1] if step is None else step)}
+def freeze(run: OpenedRun, prior: CodePrior) -> dict[str, Tree]:
+    """The frozen extras of the prior: a VQ-VAE, and how far its reconstructions are from its training images."""
+    frozen = {"vqvae": run.restore()}
     images = run.data.train[0][: min(MEASURED, len(run.data.details.train))]
-    errors = representations(
+    errors = map_examples(
         prior.error,
         {"params": {}, **frozen},
         images,
         mesh=run.mesh,
         batch_size=run.experiment.train.batch_size,
-    ).features
-    # Not below a quarter of a level: images that are rebuilt exactly leave no deviation.
+    )
+    # Not below a quarter of a level: images that are reconstructed exactly leave no deviation.
     return {**frozen, "deviation": jnp.sqrt(max(errors.mean(), (1 / 4 / 255) ** 2))}
 
 
 def make_prior(config: Config) -> CodePrior:
     """The method over the codes of the VQ-VAE."""
-    stage = vqvae_config(config)
+    stage = first_run(config).config
     return code_prior(
         config.prior,
         first_stage.make_autoencoder(stage),
@@ -153,14 +124,8 @@ def make_prior(config: Config) -> CodePrior:
 
 def build(config: Config) -> Experiment:
     """VQ-VAE, prior, data and optimiser, wired."""
-    prior, data, seed = make_prior(config), vqvae_config(config).data, config.train.seed
-
-    def frozen(folder: epath.Path) -> dict[str, Tree]:
-        if config.run:
-            return load_vqvae(*of_run(config.run), prior)
-        train_vqvae(config.vqvae, folder / "vqvae")
-        return load_vqvae(folder / "vqvae", None, prior)
-
+    prior, first, seed = make_prior(config), first_run(config), config.train.seed
+    data = first.config.data
     return make_experiment(
         config,
         prior.method,
@@ -170,8 +135,8 @@ def build(config: Config) -> Experiment:
         rules=TRANSFORMER,
         headline=("code_loss", "bits_per_dim"),
         sample=lambda report: sample_images(report, prior),
-        report=lambda report: report_prior(report, prior, seed=seed),
-        frozen=frozen,
+        report=lambda report: report_code_prior(report, prior, seed=seed),
+        starts=(first.start(lambda run: freeze(run, prior)),),
     )
 
 

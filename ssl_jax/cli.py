@@ -1,4 +1,4 @@
-"""The command line of every experiment.
+"""The command line of every experiment and of every study of several runs.
 
 python -m experiments.NAME [PRESET] [--section.field VALUE ...] [--workdir DIR] [--init_from RUN|WEIGHTS]
 """
@@ -6,6 +6,7 @@ python -m experiments.NAME [PRESET] [--section.field VALUE ...] [--workdir DIR] 
 import dataclasses
 import difflib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,12 +17,38 @@ from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.runs.configuration import run_settings
+from ssl_jax.runs.study import Study, run_study, study_settings
+from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
 
 Config = Any
 Presets = Mapping[str, Config]
-Build = Callable[[Config], Experiment]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyOptions:
+    """What a command line gives beside the configuration of a study."""
+
+    workdir: str
+    """The folder of all results, local or gs://. The same command again continues there."""
+    hosts: str = "auto"
+    """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
+
+    @property
+    def folder(self) -> epath.Path:
+        """The folder of `workdir`."""
+        return epath.Path(self.workdir).expanduser()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(StudyOptions):
+    """What a command line gives beside the configuration of a run."""
+
+    init_from: str | None = None
+    """Start from the weights of RUN, RUN@STEP or imported files; see README.md."""
+    profile: int = 0
+    """Write a jax.profiler trace of so many steps into profile/ of the run folder; 0 for none."""
 
 
 class Invocation(NamedTuple):
@@ -29,15 +56,14 @@ class Invocation(NamedTuple):
 
     preset: str
     config: Config
-    workdir: epath.Path
-    init_from: str | None
-    hosts: str
+    options: Any
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Runs a command and returns its exit code: 2, after one paragraph and no traceback, on a user's mistake.
 
-    Libraries are kept from talking about themselves; errors still come through.
+    The messages of other libraries are left out, except for errors. A reader of the output that closes it early, such
+    as `head`, ends the command without a traceback.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every error that it also raises
     logging.getLogger("jax").setLevel(logging.ERROR)
@@ -47,6 +73,9 @@ def guarded(command: Callable[[], int]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
+        return 1
 
 
 def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str]]:
@@ -61,45 +90,75 @@ def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str
     return name, arguments[1:]
 
 
-def parse(arguments: list[str], presets: Presets, module: str, document: str = "") -> Invocation:
-    """Reads a command line. Exits with code 2 and a suggestion if a field is unknown, or 0 after --help."""
+def parse(
+    arguments: list[str],
+    presets: Presets,
+    program: str,
+    document: str = "",
+    options: Callable[[str], Any] = RunOptions,
+) -> Invocation:
+    """Reads a command line of [PRESET] [--section.field VALUE ...] [--option VALUE ...].
+
+    Args:
+      arguments: the words of the command line.
+      presets: configurations by name; the first is the default.
+      program: the command, for the help and for messages.
+      document: what the help says first.
+      options: `default workdir -> default values of the options`, a dataclass.
+
+    Raises:
+      UserError: there is no such preset.
+      SystemExit: code 2, after a suggestion, if a field is unknown or has a wrong value; code 0 after --help.
+    """
     preset, rest = choose_preset(arguments, presets)
-    config_type = type(presets[preset])
-    short = module.rsplit(".", 1)[-1]
+    default = options(f"runs/{program.rsplit('.', 1)[-1]}-{preset}")
+    config_type, options_type = type(presets[preset]), type(default)
 
     @dataclasses.dataclass(frozen=True)
     class Arguments:
         config: Annotated[config_type, tyro.conf.arg(name="")]
-        workdir: str = f"runs/{short}-{preset}"
-        """The run folder, local or gs://. The same command again continues it."""
-        init_from: str | None = None
-        """Start from the weights of RUN, RUN@STEP or imported files; see README.md."""
-        hosts: str = "auto"
-        """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
+        options: Annotated[options_type, tyro.conf.arg(name="")]
 
     listing = "\n".join(f"  {name}{'  (default)' if name == next(iter(presets)) else ''}" for name in presets)
     chosen = tyro.cli(
         Arguments,
         args=rest,
-        default=Arguments(config=presets[preset]),
-        prog=f"python -m {module} [PRESET]",
+        default=Arguments(presets[preset], default),
+        prog=f"{program} [PRESET]",
         description=f"{document}\n\nPresets:\n{listing}\n\nBelow, the fields of preset {preset} and their values.",
         config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
         use_underscores=True,
     )
-    workdir = epath.Path(chosen.workdir).expanduser()
-    return Invocation(preset, chosen.config, workdir, chosen.init_from, chosen.hosts)
+    return Invocation(preset, chosen.config, chosen.options)
 
 
-def main(presets: Presets, build: Build) -> NoReturn:
-    """Runs an experiment's module as a command."""
+def main(
+    presets: Presets,
+    build: Callable[[Config], Experiment] | None = None,
+    *,
+    study: Callable[[Config], Study] | None = None,
+) -> NoReturn:
+    """Runs a module of experiments/ as a command.
+
+    Args:
+      presets: configurations by name; the first is the default.
+      build: `config -> Experiment`, for a module that trains one run.
+      study: `config -> Study`, for a module that compares several runs.
+    """
     running = sys.modules["__main__"]
     module = running.__spec__.name
 
     def command() -> int:
-        asked = parse(sys.argv[1:], presets, module, (running.__doc__ or "").strip())
-        distributed.join(asked.hosts)
-        settings = run_settings(module, asked.preset, asked.config, asked.init_from)
-        return loop.train(build(asked.config), asked.workdir, settings, init_from=asked.init_from)
+        document = (running.__doc__ or "").strip()
+        options = StudyOptions if study else RunOptions
+        asked = parse(sys.argv[1:], presets, f"python -m {module}", document, options)
+        given = asked.options
+        distributed.join(given.hosts)
+        if study:
+            settings = study_settings(module, asked.preset, asked.config)
+            return run_study(study(asked.config), given.folder, settings)
+        settings = run_settings(module, asked.preset, asked.config, given.init_from)
+        experiment = build_run(build, asked.config, given.folder, given.init_from)
+        return loop.train(experiment, given.folder, settings, profile=given.profile)
 
     sys.exit(guarded(command))

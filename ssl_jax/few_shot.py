@@ -1,19 +1,21 @@
-"""Tasks told to a language model by examples in its prompt, without a gradient (Brown et al. 2020, arXiv:2005.14165).
+"""Evaluates a language model on tasks given by examples in its prompt (Brown et al. 2020, arXiv:2005.14165).
 
     python -m ssl_jax.few_shot runs/gpt2-tiny --task antonyms.tsv --shots 0 1 8
     python -m ssl_jax.few_shot GPT2_FOLDER --task french.tsv --description "Translate English to French:"
 
-RUN is a run folder (RUN@STEP for another checkpoint than the newest) or a folder of imported weights. A task is a .tsv
-file with a header line and the columns `input` and `output`, or `tfds:name:split` with --input and --output naming its
-fields. A prompt is the description, examples drawn from the other items (or from --examples), and the query:
+RUN is a run folder (RUN@STEP for another checkpoint than the newest) or a folder of imported weights. Its parameters
+do not change. A task is a .tsv file with a header line and the columns `input` and `output`, or `tfds:name:split` with
+--input and --output naming its fields. A prompt is the description, examples drawn from the other items (or from
+--examples), and the query:
 
     Translate English to French:
     sea otter => loutre de mer
     cheese =>
 
-Scored are the likeliest of the choices, if the task has any (its different outputs, or a column of them), and what the
-model writes greedily up to the end of the line. An item is never in its own prompt, nor is a row with the same input.
-GPT-3's few-shot figures need its size: a small model is at chance in most tasks, which the table shows as well.
+Two kinds of answer are scored: the likeliest of the choices, if the task has choices (its different outputs, or a
+column of them), and the text that the model writes greedily up to the end of the line. An item is never in its own
+prompt, nor is a row with the same input. The few-shot accuracy of GPT-3 needs its size: a small model is at chance in
+most tasks; the table has chance and the majority class beside the model.
 """
 
 import dataclasses
@@ -31,46 +33,50 @@ from ssl_jax.data.few_shot import Examples, Format, Item, read_task
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import Answers, FewShot, Prompt
-from ssl_jax.evals.few_shot_report import Accuracy, accuracy_of, baselines, draw_accuracy, log_table
+from ssl_jax.evals.few_shot_accuracy import Accuracy, accuracy_of, draw_accuracy, input_free_baselines
+from ssl_jax.evals.plots import save_figure
+from ssl_jax.reports.few_shot import log_accuracies
 from ssl_jax.runs.language_models import open_language_model
+from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import write_json, writing
 
 WITHOUT_NEWLINE = " ; "
-"""Stands between examples where the tokenizer makes a space of a newline."""
+"""Separator of examples for tokenizers that encode a newline as a space."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Zero-, one- and few-shot accuracy of a language model on a task."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """RUN, RUN@STEP, or a folder of imported weights."""
     task: str
     """A .tsv file, or tfds:name/config:split."""
     examples: str = ""
-    """Another such source to draw the examples from; empty: the other items of the task."""
+    """Another such source to draw the examples from; empty for the other items of the task."""
     input: str = "input"
-    """Column of what is asked."""
+    """Column of the question."""
     output: str = "output"
     """Column of the answer."""
     choices: str = ""
-    """Column of the answers to choose from, with "|" between them; empty: the task's outputs, if 2 to 20 differ."""
+    """Column of the answers to choose from, with "|" between them; empty for the task's own outputs, if these are 2 to
+    20 different ones."""
     description: str = ""
     """First line of every prompt."""
     format: str = "{input} => {output}"
-    """Of an example and, up to the answer, of the query."""
+    """Format of an example and, up to the answer, of the query."""
     separator: str = ""
-    """Between examples, and where a written answer ends; empty: a newline, or " ; " if the tokenizer has none."""
+    """Stands between examples, and ends a written answer; empty for a newline, or " ; " if the tokenizer has none."""
     shots: tuple[int, ...] = (0, 1, 4, 8)
-    """Numbers of examples."""
+    """Numbers of examples in a prompt."""
     draws: int = 3
-    """How often the examples are drawn."""
+    """How often the examples are drawn anew; accuracies are means over the draws."""
     items: int = 200
-    """Items that are evaluated, at most: a seeded choice of them."""
+    """Most items that are evaluated, a random choice by the seed."""
     seed: int = 0
-    """Decides the examples and that choice."""
+    """Decides the examples and the choice of items."""
     folder: str = ""
-    """Where figures and the plot go; empty: few_shot/ in the run folder."""
+    """Where the metrics and the plot are written; empty for few_shot/ in the run folder."""
 
     def __post_init__(self) -> None:
         for name, values, least in (
@@ -83,7 +89,11 @@ class Arguments:
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> dict[str, Any]:
-    """Prints the table; writes and returns the figures, by number of shots."""
+    """Prints the table; writes and returns the accuracies, by number of shots.
+
+    Raises:
+      UserError: a task or a model cannot be read, or a prompt is longer than the model's context.
+    """
     columns = (arguments.input, arguments.output, arguments.choices)
     items = read_task(arguments.task, *columns)
     pool = read_task(arguments.examples, *columns) if arguments.examples else items
@@ -92,34 +102,33 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> dict[str, Any]
     model = open_language_model(arguments.run)
     if model.decoder.reads_source:
         raise UserError(
-            f"{arguments.run}: an encoder-decoder does not continue a prompt; few-shot tasks need a GPT."
+            f"{arguments.run}: an encoder-decoder does not continue a prompt; a few-shot task needs a GPT."
         )
     separator = arguments.separator or _separator(model.tokenizer, log)
     format = Format(arguments.format, arguments.description, separator)
     task = FewShot(model, items, Examples(pool, arguments.seed), format)
-    floor = baselines(items)
+    baselines = input_free_baselines(items)
     metrics, details = {}, {}
     for shots in sorted(set(arguments.shots)):
         metrics[shots], details[shots] = _of_shots(task, items, shots, arguments.draws if shots else 1, log)
     log(f"\n{arguments.task}: {len(items)} items, {arguments.run}")
-    log_table(metrics, floor, log)
+    log_accuracies(metrics, baselines, log)
     name = Path(arguments.task).stem.replace(":", "-")
     output = epath.Path(
-        arguments.folder or epath.Path(arguments.run.partition("@")[0]) / "few_shot"
+        arguments.folder or RunReference.parse(arguments.run).folder / "few_shot"
     ).expanduser()
     content = {
         "arguments": dataclasses.asdict(arguments) | {"separator": separator},
         "items": len(items),
-        **floor,
+        **baselines,
         "shots": {n: {k: a._asdict() for k, a in metrics[n].items()} | details[n] for n in metrics},
     }
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / f"{name}.json", content)
-        draw_accuracy(
-            metrics, floor, f"{name}: accuracy against examples in the prompt", output / f"{name}.png"
-        )
-    log(f"figures and plot are in {output}")
+        title = f"{name}: accuracy against examples in the prompt"
+        save_figure(draw_accuracy(metrics, baselines, title=title), output / f"{name}.png")
+    log(f"metrics and plot are in {output}")
     return content
 
 
@@ -128,19 +137,19 @@ def _of_shots(
 ) -> tuple[dict[str, Accuracy], dict[str, Any]]:
     """Accuracies, and for the file how many prompts were shortened and what was answered in the first draw."""
     prompts: list[list[Prompt]] = [task.prompts(shots, draw) for draw in range(draws)]
-    answers = [task.answers(some) for some in prompts]
-    if short := [prompt.shots for some in prompts for prompt in some if prompt.shots < shots]:
-        few = f"{len(short)} of {draws * len(items)} prompts have fewer, at least {min(short)}"
-        log(f"{shots} shots: {few}; more do not fit the context of {task.positions} tokens")
+    answers = [task.answers(drawn) for drawn in prompts]
+    if short := [prompt.shots for drawn in prompts for prompt in drawn if prompt.shots < shots]:
+        fewer = f"{len(short)} of {draws * len(items)} prompts have fewer, at least {min(short)}"
+        log(f"{shots} shots: {fewer}; more do not fit the context of {task.positions} tokens")
     _log_example(prompts[0][0], items[0], answers[0], log)
-    right = [task.right(some) for some in answers]
+    right = [task.right(drawn) for drawn in answers]
     metrics = {name: accuracy_of(np.stack([one[name] for one in right])) for name in right[0]}
-    said = [
+    written = [
         {"input": item.input, "output": item.output, "written": answers[0].written[i]}
         | {name: item.choices[numbers[i]] for name, numbers in answers[0].chosen.items()}
         for i, item in enumerate(items)
     ]
-    return metrics, {"shortened_prompts": len(short), "answers": said}
+    return metrics, {"shortened_prompts": len(short), "answers": written}
 
 
 def _log_example(prompt: Prompt, item: Item, answers: Answers, log: Callable[[str], None]) -> None:

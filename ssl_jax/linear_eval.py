@@ -1,16 +1,16 @@
-"""How good is a frozen representation: linear probes and nearest neighbours on any run, or over all its checkpoints.
+"""Measures a frozen representation: linear probes and nearest neighbours on any run, or over all its checkpoints.
 
     python -m ssl_jax.linear_eval runs/simclr-digits          # the newest checkpoint
     python -m ssl_jax.linear_eval runs/simclr-digits@1000     # another one
     python -m ssl_jax.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
 
-Beside it stand the same network untrained (step 0 of the curve) and the raw pixels. The protocol is that of the papers,
-logistic regression on standardised features of images as they are: full-batch L-BFGS, or SGD where there is too much
-for it; the weight decay is chosen on a part of the training images. It works on every experiment on images that says
-what its representation is, and writes linear_eval/ in the run folder.
+The same network at random initialisation (step 0 of the curve) and the raw pixels are measured too. The protocol is
+that of the papers: logistic regression on standardised features of images without augmentation, fitted by full-batch
+L-BFGS, or by SGD if there is too much data for it; the weight decay coefficient is chosen on a part of the training
+images. It works on every experiment on images that defines a representation. The results are in linear_eval/ of the
+run folder.
 """
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,11 +22,13 @@ from etils import epath
 from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.representation_report import Metrics, write
-from ssl_jax.reports.images import compare_seen, raw_pixels
+from ssl_jax.evals.probe_comparison import Metrics, compare_representations
+from ssl_jax.reports.images import raw_pixels
+from ssl_jax.reports.probes import log_comparison, write_probes
 from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import writing
-from ssl_jax.training.representations import representations
+from ssl_jax.training.mapping import map_examples, with_labels
 
 CURVES = {
     "linear_probe": "linear probe",
@@ -39,57 +41,53 @@ CURVES = {
 class Arguments:
     """Linear probes and nearest neighbours on the frozen representation of a run."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder: RUN for its newest checkpoint, RUN@STEP for another."""
     curve: bool = False
-    """All kept checkpoints, as a curve against steps."""
+    """Measure all kept checkpoints, and draw the accuracy against steps."""
     examples: int = 50_000
-    """Labelled examples that probes are fitted to, at most; as many are scored."""
+    """Most labelled examples that probes are fitted to, and most that they are tested on."""
     neighbours: int | None = None
-    """k of the nearest-neighbour vote; 20, or all examples where there are fewer."""
+    """k of the nearest-neighbour vote; None for 20, or all examples where there are fewer."""
     seed: int = 0
-    """Decides which labels are the few ones, and which part chooses the weight decay."""
+    """Decides which labelled examples are the few ones, and which part chooses the weight decay coefficient."""
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    """Figures by checkpoint ("step 1000"), and of "raw pixels"."""
-    name, step = re.fullmatch(r"(.*?)(?:@(\d+))?", arguments.run).groups()
-    folder = epath.Path(name).expanduser()
-    run = open_run(folder)
+    """Metrics by checkpoint ("step 1000"), and of "raw pixels".
+
+    Raises:
+      UserError: there is no such run or checkpoint, its experiment defines no representation, or its data no labels.
+    """
+    run = open_run(RunReference.parse(arguments.run))
     if run.experiment.represent is None:
-        raise UserError(
-            f"{folder}: this experiment does not say what its representation is; probes need one."
-        )
+        raise UserError(f"{run.folder}: its experiment defines no representation, which a probe needs.")
     if not run.data.labelled:
         raise UserError(
-            f"{folder}: labels are missing for a probe: its images have none. Start the run with a data.probe_source "
-            "that has."
+            f"{run.folder}: its images have no labels, which a probe needs. Start the run with a data.probe_source "
+            "that has labels."
         )
-    steps = run.checkpoints.steps()
-    if step and int(step) not in steps:
-        raise UserError(f"{arguments.run}: has no such checkpoint; there are {steps}.")
-    chosen = steps if arguments.curve else [int(step)] if step else steps[-1:]
+    chosen = run.checkpoints.steps() if arguments.curve else [run.step]
     metrics = _metrics(run, [0, *chosen], arguments, log)
-    output = folder / "linear_eval"
+    output = run.folder / "linear_eval"
     with writing(output):
-        write(metrics, output, bars=not arguments.curve)
+        write_probes(metrics, output, bars=not arguments.curve)
         if arguments.curve:
             draw_curve(metrics, output / "plots" / "curve.png")
-    log(f"figures and plots are in {output}")
+    log(f"metrics and plots are in {output}")
     return metrics
 
 
 def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    sides = {f"step {step}": (run.experiment.represent, step) for step in steps} | {
-        "raw pixels": (raw_pixels, None)
-    }
-    seen = {}
+    encoder, pixels = with_labels(run.experiment.represent), with_labels(raw_pixels)
+    sides = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
+    features = {}
     for name, (function, step) in sides.items():
         variables = {"params": {}}
         if step is not None:
             variables = run.restore(step) if step else run.program.initial_state().variables
-        seen[name] = [
-            representations(
+        (train, train_labels), (test, test_labels) = (
+            map_examples(
                 function,
                 variables,
                 dataset.shuffle(seed=arguments.seed)[: arguments.examples],
@@ -97,19 +95,29 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
                 batch_size=run.experiment.train.batch_size,
             )
             for dataset in (run.data.labelled["train"], run.data.labelled["heldout"])
-        ]
-    return compare_seen(seen, k=arguments.neighbours, rows=arguments.examples, seed=arguments.seed, log=log)
+        )
+        features[name] = train, test
+    comparison = compare_representations(
+        features,
+        train_labels,
+        test_labels,
+        k=arguments.neighbours,
+        rows=arguments.examples,
+        seed=arguments.seed,
+    )
+    log_comparison(comparison, log)
+    return comparison.metrics
 
 
 def draw_curve(metrics: Mapping[str, Mapping[str, float]], file: epath.Path) -> None:
-    """Accuracy against steps; dashed, that of raw pixels."""
+    """Accuracy against steps; dashed lines are that of raw pixels."""
     rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
     picture, axes = new_axes(title="accuracy on frozen features")
-    for (figure, title), colour in zip(CURVES.items(), COLOURS, strict=False):
-        points = [(step, row[figure]) for step, row in sorted(rows.items()) if figure in row]
+    for (metric, title), colour in zip(CURVES.items(), COLOURS, strict=False):
+        points = [(step, row[metric]) for step, row in sorted(rows.items()) if metric in row]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=title)
-            axes.axhline(metrics["raw pixels"][figure], color=colour, linewidth=0.9, linestyle="--")
+            axes.axhline(metrics["raw pixels"][metric], color=colour, linewidth=0.9, linestyle="--")
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8)

@@ -1,15 +1,18 @@
-"""Reproduces a run's curves from its checkpoints.
+"""Reproduces the curves of runs from their checkpoints.
 
-    python -m ssl_jax.replay RUN [RUN...] [--output DIR]
+    python -m ssl_jax.replay runs/bert-tiny
+    python -m ssl_jax.replay runs/simclr-digits runs/byol-digits --output plots    # their curves in one plot
+    python -m ssl_jax.replay runs/bart_noises-tiny                                 # every run of a study
 
-Every kept checkpoint of every run is evaluated again, from the run's own config.json, on the devices at hand. The
-figures are set beside those logged at training time: on the same kind of devices they are equal to the last bit. The
-curves of all runs are drawn into one picture per kind of figure. Exits with code 1 if a figure differs by more than
+Every kept checkpoint of every run is evaluated again, with the run's own configuration, on the devices at hand. The
+metrics are compared with those logged at training time: on the same kind of devices they are equal to the last bit.
+The curves of all runs are drawn into one plot per kind of metric. Exits with code 1 if a metric differs by more than
 1e-3.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -18,18 +21,27 @@ from etils import epath
 
 from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
-from ssl_jax.evals.plots import draw_curves
-from ssl_jax.runs.configuration import load_experiment
-from ssl_jax.runs.opening import open_run
+from ssl_jax.evals.plots import draw_curves, save_figures
+from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.study import load_study
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.metrics import read as read_log
 
 TOLERANCE = 1e-3
-"""Difference, relative to the larger of the figure and 1, that other devices and library versions may make."""
+"""Difference, relative to the larger of the metric and 1, that other devices and library versions may make."""
 
 
-class Figure(NamedTuple):
-    """One figure of one checkpoint, logged and replayed; `logged` is None if the run did not evaluate there."""
+class Comparison(NamedTuple):
+    """A metric of a checkpoint, as it was logged and as it is now.
+
+    Attributes:
+      step: of the checkpoint.
+      split: name of the held-out set.
+      name: of the metric.
+      logged: its value at training time; None if the run did not evaluate at this step.
+      replayed: its value now.
+    """
 
     step: int
     split: str
@@ -39,22 +51,26 @@ class Figure(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """Relative to the larger of the figure and 1."""
+        """Relative to the larger of the metric and 1."""
         if self.logged is None:
             return 0.0
         return abs(self.replayed - self.logged) / max(abs(self.logged), 1.0)
 
+    def __str__(self) -> str:
+        if self.logged is None:
+            return f"{self.name} {self.replayed:.6g} (not logged)"
+        if self.logged == self.replayed:
+            return f"{self.name} {self.replayed:.6g} (equal)"
+        return f"{self.name} {self.replayed:.6g} (logged {self.logged:.6g}, differs by {self.difference:.1e})"
 
-def replay(folder: epath.Path, log: Callable[[str], None]) -> list[Figure]:
-    """Evaluates every kept checkpoint of a run. Raises UserError if it has none, or if its data has changed."""
-    run = open_run(folder)
+
+def replay(run: OpenedRun, log: Callable[[str], None]) -> list[Comparison]:
+    """Evaluates every kept checkpoint of a run. Raises UserError if the run's data has changed."""
     experiment = run.experiment
-    if experiment.evaluate is None:
-        raise UserError(f"{folder}: this experiment has no evaluation to replay.")
     evaluator = Evaluator(experiment, run.mesh)
-    logged = {(line["step"], line["split"]): line for line in read_log(folder) if "split" in line}
+    logged = {(line["step"], line["split"]): line for line in read_log(run.folder) if "split" in line}
 
-    metrics = []
+    comparisons = []
     for step in run.checkpoints.steps():
         extras = run.restore(step)
         params = extras.pop("params")
@@ -62,50 +78,53 @@ def replay(folder: epath.Path, log: Callable[[str], None]) -> list[Figure]:
         for split, dataset in run.data.heldout[phase].items():
             line: Mapping = logged.get((step, split), {})
             new = [
-                Figure(step, split, name, line.get(name), value)
+                Comparison(step, split, name, line.get(name), value)
                 for name, value in evaluator(params, extras, dataset).items()
             ]
-            log(f"step {step}  {split}: {'  '.join(describe(figure) for figure in new)}")
-            metrics += new
-    return metrics
+            log(f"step {step}  {split}: {'  '.join(map(str, new))}")
+            comparisons += new
+    return comparisons
 
 
-def describe(figure: Figure) -> str:
-    """The replayed figure, and how it compares with the logged one."""
-    if figure.logged is None:
-        return f"{figure.name} {figure.replayed:.6g} (not logged)"
-    if figure.logged == figure.replayed:
-        return f"{figure.name} {figure.replayed:.6g} (equal)"
-    return f"{figure.name} {figure.replayed:.6g} (logged {figure.logged:.6g}, off by {figure.difference:.1e})"
+def runs_in(folders: Sequence[epath.Path]) -> list[OpenedRun]:
+    """The runs in the folders, opened: of a run's folder the run, of a study's folder all of its runs."""
+    runs: list[OpenedRun] = []
+    for folder in folders:
+        study = load_study(folder)
+        runs += study.open(folder).values() if study else [open_run(RunReference(folder))]
+    return runs
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Evaluates the kept checkpoints of runs again and draws their curves."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Run folders."""
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folders of runs or of studies."""
     output: str = ""
-    """Where the pictures go; the folder replay/ of the first run if empty."""
+    """Folder of the plots; empty for replay/ in the first of the folders."""
 
 
 def main(arguments: list[str]) -> int:
     """Replays the runs named on the command line. Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments, prog="python -m ssl_jax.replay")
+    chosen = tyro.cli(
+        Arguments, args=arguments, prog="python -m ssl_jax.replay", description=__doc__, use_underscores=True
+    )
     folders = [epath.Path(run).expanduser() for run in chosen.runs]
     if not folders:
         raise UserError("no run to replay: name one or several run folders, such as runs/bert-tiny.")
     curves, headline, worst = {}, {}, 0.0
-    for folder in folders:
-        print(f"{folder}:")
-        metrics = replay(folder, print)
-        different = [figure for figure in metrics if figure.difference]
-        worst = max([worst, *(figure.difference for figure in metrics)])
-        compared = sum(figure.logged is not None for figure in metrics)
-        print(f"{compared - len(different)} of {compared} figures equal those logged at training time")
-        curves[str(folder)] = read_log(folder)
-        headline |= dict.fromkeys(load_experiment(folder)[0].headline)
-    files = draw_curves(curves, epath.Path(chosen.output or folders[0] / "replay"), headline)
+    for run in runs_in(folders):
+        print(f"{run.folder}:")
+        with closing(run):
+            comparisons = replay(run, print)
+        differing = sum(comparison.difference > 0 for comparison in comparisons)
+        worst = max([worst, *(comparison.difference for comparison in comparisons)])
+        compared = sum(comparison.logged is not None for comparison in comparisons)
+        print(f"{compared - differing} of {compared} metrics equal those logged at training time")
+        curves[str(run.folder)] = read_log(run.folder)
+        headline |= dict.fromkeys(run.experiment.headline)
+    files = save_figures(draw_curves(curves, headline), epath.Path(chosen.output or folders[0] / "replay"))
     print("curves: " + ", ".join(str(file) for file in files))
     return int(worst > TOLERANCE)
 

@@ -1,31 +1,36 @@
-"""Experiments small enough to be run many times by the tests of resuming; a new experiment adds a line here."""
+"""Every experiment in small. A new experiment adds a line to `SMALL`; `CASES` are those run by the tests of resuming."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-
-class Case(NamedTuple):
-    """`python -m module arguments(folder)` trains for `steps` steps; what the arguments name is made in `folder`."""
-
-    module: str
-    arguments: Callable[[Path], list[object]]
-    steps: int
-    kills: int = 1
-    """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
-    stage: str = ""
-    """Folder, within the run's, of what is trained first; the random kills are then in there."""
+Arguments = list[object]
 
 
-def rhythm(every: int, section: str = "train") -> list[object]:
+def given(section: str = "", **values: object) -> Arguments:
+    """`--section.name value` for each value; a list stands for several words."""
+    prefix = f"--{section}." if section else "--"
+    words = ((prefix + name, value) for name, value in values.items())
+    return [word for name, value in words for word in (name, *(value if isinstance(value, list) else [value]))]
+
+
+def length(steps: int, warmup_steps: int, section: str = "") -> Arguments:
+    """So many steps, the first ones with a rising learning rate."""
+    dot = f"{section}." if section else ""
+    return [*given(section, steps=steps), *given(f"{dot}schedule", warmup_steps=warmup_steps)]
+
+
+def rhythm(every: int, section: str = "train") -> Arguments:
     """Logs all steps, evaluates and saves on the given interval."""
-    names = ("eval_every", "save_every", "keep_every")
-    return [f"--{section}.log_every", 1, *(word for name in names for word in (f"--{section}.{name}", every))]
+    return given(section, log_every=1, eval_every=every, save_every=every, keep_every=every)
 
 
 def corpus(folder: Path) -> Path:
     """A text file of 60 documents of ten sentences over 40 words."""
+    file = folder / "corpus.txt"
+    if file.exists():
+        return file
     chance = random.Random(0)
     words = ["".join(chance.choices("abcdefgh", k=chance.randint(2, 6))) for _ in range(40)]
 
@@ -33,91 +38,145 @@ def corpus(folder: Path) -> Path:
         return " ".join(chance.choices(words, k=chance.randint(4, 12))).capitalize() + "."
 
     documents = ("\n".join(sentence() for _ in range(10)) for _ in range(60))
-    file = folder / "corpus.txt"
     file.write_text("\n\n".join(documents) + "\n")
     return file
 
 
-def bert(folder: Path) -> list[object]:
-    """Two layers of 32 with dropout, two phases of different length."""
-    sizes = {"vocab_size": 120, "positions": 48, "layers": 2, "width": 32, "heads": 2, "mlp_width": 64}
-    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
-    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
-    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 20]
-    length = ["--steps", 60, "--phases.0.length", 48, "--train.batch_size", 8]
-    length += ["--schedule.warmup_steps", 10]
-    return [*model, *dropout, *data, *length, *rhythm(20)]
+DROPOUT = given("model", dropout=0.1, attention_dropout=0.1)
+VIEWS = [
+    *given("encoder", blocks=1, width=8, stem="small"),
+    *given("views.0", rotate=0, jitter=0),
+    *given(probe_examples=60),
+    *given("train", batch_size=32),
+]
+PAIRS = [*VIEWS, *given("views.1", rotate=0, jitter=0)]
+CODES = [*given("codebook", codes=8, width=4, kmeans=2), *given("network", width=8, residual_width=4)]
+AUTOENCODER = [*given("network", hidden=16), *given(probe_examples=60), *given("train", batch_size=32)]
 
 
-def byol(folder: Path) -> list[object]:
-    """Crops of digits through one block of eight channels: batch statistics, and a target with its own."""
-    encoder = ["--encoder.blocks", 1, "--encoder.width", 8, "--encoder.stem", "small"]
-    views = [word for name in ("rotate", "jitter") for i in (0, 1) for word in (f"--views.{i}.{name}", 0)]
-    heads = [word for head in ("projector", "predictor") for word in (f"--{head}.hidden", 16)]
-    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
-    return [*encoder, *views, *heads, *length, *rhythm(10)]
+def text(folder: Path, heldout_rows: int) -> Arguments:
+    """Small batches of the corpus."""
+    source = given("data", source=corpus(folder), heldout_share=0.2, heldout_rows=heldout_rows)
+    return [*source, *given("train", batch_size=8)]
 
 
-def gpt2(folder: Path) -> list[object]:
+def bert(folder: Path) -> Arguments:
+    """Two layers of 32 with dropout."""
+    sizes = given("model", vocab_size=120, positions=48, layers=2, width=32, heads=2, mlp_width=64)
+    return [*sizes, *DROPOUT, *text(folder, 20), *given("phases.0", length=48)]
+
+
+def albert(folder: Path) -> Arguments:
+    """As BERT, with embeddings of 16."""
+    return [*bert(folder), *given("model", embedding_width=16)]
+
+
+def gpt2(folder: Path) -> Arguments:
     """One layer of 16 with dropout, on packed rows; a sample after each evaluation."""
-    sizes = {"vocab_size": 320, "positions": 32, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
-    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
-    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
-    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 20]
-    samples = ["--samples.prompts", "abba", "", "--samples.new_tokens", 8]
-    length = ["--steps", 40, "--length", 32, "--stride", 16, "--train.batch_size", 8]
-    length += ["--schedule.warmup_steps", 5]
-    return [*model, *dropout, *data, *samples, *length, *rhythm(10)]
+    sizes = given("model", vocab_size=320, positions=32, layers=1, width=16, heads=2, mlp_width=32)
+    samples = given("samples", prompts=["abba", ""], new_tokens=8)
+    return [*sizes, *DROPOUT, *text(folder, 20), *samples, *given(length=32, stride=16)]
 
 
-def bart(folder: Path) -> list[object]:
-    """One layer of 16 a side with dropout; rows restored after each evaluation."""
-    sizes = {"vocab_size": 120, "positions": 32, "layers": 1, "decoder_layers": 1}
-    sizes |= {"width": 16, "heads": 2, "mlp_width": 32}
-    model = [word for name, value in sizes.items() for word in (f"--model.{name}", value)]
-    dropout = ["--model.dropout", 0.1, "--model.attention_dropout", 0.1]
-    data = ["--data.source", corpus(folder), "--data.heldout_share", 0.2, "--data.heldout_rows", 12]
-    length = ["--steps", 40, "--length", 32, "--train.batch_size", 8, "--schedule.warmup_steps", 5]
-    return [*model, *dropout, *data, *length, *rhythm(10)]
+def encoder_decoder(folder: Path) -> Arguments:
+    """One layer of 16 a side with dropout; rows denoised after each evaluation."""
+    layers = given("model", layers=1, decoder_layers=1)
+    sizes = given("model", vocab_size=120, positions=32, width=16, heads=2, mlp_width=32)
+    return [*layers, *sizes, *DROPOUT, *text(folder, 12), *given(length=32)]
 
 
-def vqvae(folder: Path) -> list[object]:
+def gpt3_in_context(folder: Path) -> Arguments:
+    """One layer of 8, on functions of a few letters and words."""
+    functions = given(letters=4, classes=3, words=1, dialects=3, pairs=5)
+    sizes = given("model", vocab_size=23, positions=11, layers=1, width=8, heads=1, mlp_width=8)
+    sequences = given(validation_sequences=50, test_sequences=90)
+    return [*functions, *sizes, *sequences, *given("train", batch_size=16)]
+
+
+def vqvae(folder: Path) -> Arguments:
     """Digits in eight codes that start by k-means and move by their averages."""
-    network = ["--network.width", 8, "--network.residual_width", 4]
-    codes = ["--codebook.codes", 8, "--codebook.width", 4, "--codebook.kmeans", 2]
-    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
-    return [*network, *codes, *length, *rhythm(10)]
+    return [*CODES, *given(probe_examples=60), *given("train", batch_size=32)]
 
 
-def coding(folder: Path) -> list[object]:
-    """Digits in small autoencoders, with small probes at the end."""
-    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32, "--probe_examples", 60]
-    return ["--network.hidden", 16, *length, *rhythm(10)]
-
-
-def vqvae_prior(folder: Path) -> list[object]:
+def vqvae_prior(folder: Path) -> Arguments:
     """A prior of one layer with dropout, over the codes of a VQ-VAE that is trained first; images drawn of it."""
-    network = ["--vqvae.network.width", 8, "--vqvae.network.residual_width", 4]
-    codes = ["--vqvae.codebook.codes", 8, "--vqvae.codebook.width", 4, "--vqvae.codebook.kmeans", 2]
-    first = ["--vqvae.steps", 40, "--vqvae.schedule.warmup_steps", 5, "--vqvae.train.batch_size", 32]
-    first += ["--vqvae.probe_examples", 60]
-    prior = ["--prior.layers", 1, "--prior.width", 16, "--prior.heads", 2]
-    length = ["--steps", 40, "--schedule.warmup_steps", 5, "--train.batch_size", 32]
-    return [*network, *codes, *first, *prior, *length, *rhythm(10), *rhythm(10, "vqvae.train")]
+    first = [str(word).replace("--", "--vqvae.") for word in vqvae(folder)]
+    return [*first, *given("prior", layers=1, width=16, heads=2), *given("train", batch_size=32)]
+
+
+def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
+    """Crops of digits through one block of eight channels, and small heads."""
+    return lambda folder: [*PAIRS, *(word for head, sizes in heads.items() for word in given(head, **sizes))]
+
+
+SMALL: Mapping[str, Callable[[Path], Arguments]] = {
+    "albert": albert,
+    "anomaly_detection": lambda folder: [*AUTOENCODER, *given(normal=0)],
+    "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[2, 3])],
+    "barlow_twins": pairs(projector={"hidden": 16, "features": 8}),
+    "bart": encoder_decoder,
+    "bert": bert,
+    "byol": pairs(projector={"hidden": 16}, predictor={"hidden": 16}),
+    "denoising_autoencoder": lambda folder: AUTOENCODER,
+    "dino": pairs(projector={"hidden": 16, "features": 8}),
+    "discrete_autoencoder": lambda folder: AUTOENCODER,
+    "gpt2": gpt2,
+    "gpt3_in_context": gpt3_in_context,
+    "image_classifier": lambda folder: VIEWS,
+    "mass": encoder_decoder,
+    "minimal": lambda folder: [],
+    "moco": pairs(projector={"hidden": 16, "features": 8}),
+    "rotation": lambda folder: VIEWS,
+    "simclr": pairs(projector={"hidden": 16, "features": 8}),
+    "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
+    "t5": encoder_decoder,
+    "vae": lambda folder: AUTOENCODER,
+    "vicreg": pairs(projector={"hidden": 16, "features": 8}),
+    "vqvae": vqvae,
+    "vqvae_prior": vqvae_prior,
+}
+"""By name: what makes the network, the data and the report of its default preset small, given a folder for files."""
+
+
+class Case(NamedTuple):
+    """An experiment in small that is trained for `steps` steps, with checkpoints on an interval."""
+
+    name: str
+    steps: int = 40
+    warmup_steps: int = 5
+    every: int = 10
+    kills: int = 0
+    """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
+    stage: str = ""
+    """What is trained first, in the folder of this name within the run's; the random kills are then in there."""
+
+    @property
+    def module(self) -> str:
+        """For `python -m`."""
+        return f"experiments.{self.name}"
+
+    def arguments(self, folder: Path) -> Arguments:
+        """Of the command; what they name is made in `folder`."""
+        first = []
+        if self.stage:
+            first = length(self.steps, self.warmup_steps, self.stage) + rhythm(self.every, f"{self.stage}.train")
+        run = [*length(self.steps, self.warmup_steps), *rhythm(self.every)]
+        return [*SMALL[self.name](folder), *first, *run]
 
 
 CASES = {
-    "minimal": Case("experiments.minimal", lambda folder: ["--steps", 600, *rhythm(100)], 600, kills=2),
-    "bert": Case("experiments.bert", bert, 60),
-    "gpt2": Case("experiments.gpt2", gpt2, 40, kills=0),
-    "bart": Case("experiments.bart", bart, 40, kills=0),
-    "byol": Case("experiments.byol", byol, 40, kills=0),
-    "vqvae": Case("experiments.vqvae", vqvae, 40, kills=0),
-    "vqvae_prior": Case("experiments.vqvae_prior", vqvae_prior, 40, stage="vqvae"),
-    "denoising_autoencoder": Case("experiments.denoising_autoencoder", coding, 40, kills=0),
-    "vae": Case("experiments.vae", coding, 40, kills=0),
-    "discrete_autoencoder": Case("experiments.discrete_autoencoder", coding, 40, kills=0),
-    "anomaly_detection": Case(
-        "experiments.anomaly_detection", lambda folder: [*coding(folder), "--normal", 0], 40, kills=0
-    ),
+    case.name: case
+    for case in (
+        Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
+        Case("bert", steps=60, warmup_steps=10, every=20, kills=1),
+        Case("gpt2"),
+        Case("bart"),
+        Case("byol"),
+        Case("vqvae"),
+        Case("vqvae_prior", stage="vqvae", kills=1),
+        Case("denoising_autoencoder"),
+        Case("vae"),
+        Case("discrete_autoencoder"),
+        Case("anomaly_detection"),
+    )
 }

@@ -1,4 +1,4 @@
-"""The command that writes text: from a run folder, from imported weights, and what it says to mistakes."""
+"""The command that writes text: from a run folder, from imported weights, and its messages on mistakes."""
 
 import dataclasses
 import io
@@ -15,6 +15,7 @@ from ssl_jax import generate
 from ssl_jax.cli import guarded
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
 from ssl_jax.decoding.generate import generate as write_tokens
+from ssl_jax.decoding.text_stream import TextStream
 from ssl_jax.hub.bart import save_bart
 from ssl_jax.hub.gpt2 import save_gpt2
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
@@ -147,7 +148,7 @@ def test_a_single_text_is_printed_while_it_is_written(gpt2_weights):
     assert terminal.getvalue().startswith("ab")
 
 
-def test_bart_restores_with_beams_and_reads_masks(bart_weights):
+def test_bart_denoises_with_beams_and_reads_masks(bart_weights):
     model = open_language_model(str(bart_weights))
     special = model.tokenizer.special
     before, after = map(model.tokenizer.encode, ("a ", "c"))
@@ -161,7 +162,7 @@ def test_bart_restores_with_beams_and_reads_masks(bart_weights):
 @pytest.mark.parametrize("text", ["é 日本 = 🎉!", "plain"])
 def test_characters_that_span_tokens_are_shown_when_whole(gpt2_weights, text):
     tokenizer = open_tokenizer(gpt2_weights / "tokenizer.json")
-    show = generate.TextStream(tokenizer, "before")
+    show = TextStream(tokenizer, "before")
     pieces = [show([token]) for token in tokenizer.encode(text)]
     assert "".join(pieces) == text
     assert len(pieces) == len(text.encode())
@@ -172,7 +173,7 @@ def test_spaces_of_sentencepiece(run):
     tokenizer = open_tokenizer(run / "tokenizer.model")
     ids = tokenizer.encode("the cat sat")
     for before, shown in (("", "the cat sat"), ("so ", "the cat sat"), ("so", " the cat sat")):
-        show = generate.TextStream(tokenizer, before)
+        show = TextStream(tokenizer, before)
         assert "".join(show([token]) for token in ids) == shown
 
 
@@ -221,7 +222,7 @@ def test_mistakes_are_explained(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def restorer(folder, experiment, sentinels):
+def denoiser(folder, experiment, sentinels):
     """A run of an encoder-decoder, opened, and its tokenizer."""
     tokenizer, tiny = train_sentencepiece(SENTENCES, 60), experiment.PRESETS["tiny"]
     vocab_size = tokenizer.vocab_size + sentinels
@@ -231,16 +232,16 @@ def restorer(folder, experiment, sentinels):
 
 
 def test_gaps_of_t5_are_sentinels_that_the_tokenizer_does_not_know(tmp_path):
-    opened, tokenizer = restorer(epath.Path(tmp_path), t5, sentinels=9)
+    opened, tokenizer = denoiser(epath.Path(tmp_path), t5, sentinels=9)
     first, second = (tokenizer.vocab_size + 9 - n for n in (1, 2))
     tokens = encode_prompt(opened, "the [MASK] sat [MASK] mat")
     assert [token for token in tokens if token >= tokenizer.vocab_size] == [first, second]
-    text = generate.TextStream(tokenizer, "", opened.decoder.blanks)
+    text = TextStream(tokenizer, "", opened.decoder.blanks)
     assert text([first, *tokenizer.encode("cat"), second], last=True) == "<0> cat <1>"
 
 
 def test_mass_writes_a_token_for_each_mask(tmp_path):
-    opened, tokenizer = restorer(epath.Path(tmp_path), mass, sentinels=0)
+    opened, tokenizer = denoiser(epath.Path(tmp_path), mass, sentinels=0)
     prompt = encode_prompt(opened, "the [MASK] [MASK] mat")
     assert prompt.count(tokenizer.special.mask) == 2
     written = write_tokens(

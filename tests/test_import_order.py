@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("ssl_jax.errors", "ssl_jax.method", "ssl_jax.placement"),
+    ("ssl_jax.ops",),
     ("ssl_jax.models",),
     ("ssl_jax.losses",),
     ("ssl_jax.transforms",),
@@ -22,7 +23,7 @@ LAYERS = (
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
     ("ssl_jax.cli",),
-    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate", "ssl_jax.linear_eval", "ssl_jax.few_shot"),
+    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate", "ssl_jax.linear_eval", "ssl_jax.few_shot", "ssl_jax.__main__"),
     ("experiments",),
 )
 """The packages, each of which imports only from those before it."""
@@ -77,7 +78,9 @@ def inside(name: str, package: str) -> bool:
 
 def layer(name: str) -> int | None:
     """The place of a module in the order; None for other libraries and for `ssl_jax` itself."""
-    return next((i for i, packages in enumerate(LAYERS) if any(inside(name, package) for package in packages)), None)
+    return next(
+        (i for i, packages in enumerate(LAYERS) if any(inside(name, package) for package in packages)), None
+    )
 
 
 def violations(name: str, source: str) -> list[str]:

@@ -1,40 +1,59 @@
-"""The contract: the toy in the docstring is a complete method, and the machinery trains it."""
-
-import textwrap
+"""The contract: what a method may leave out, and how means are made and evaluated."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import pytest
 
-from ssl_jax import method as seam
-from ssl_jax.method import Aux, Method, unchanged
-from ssl_jax.training.step import make_initial_state, make_train_step
+from experiments.minimal import denoising
+from ssl_jax.method import Aux, Mean, Method, evaluate, named_means, split_variables
 
-
-def documented() -> Method:
-    """The code in the docstring, run as it stands there."""
-    code = seam.__doc__.split("as experiments/minimal.py trains it:\n")[1].split("\nRules of the contract")[0]
-    names = {"Method": Method, "Aux": Aux, "jax": jax, "jnp": jnp}
-    exec(textwrap.dedent(code), names)
-    return names["denoising"](width=8, noise=0.1)
+BATCH = {
+    "image": jnp.asarray(np.random.default_rng(0).uniform(size=(6, 4)), jnp.float32),
+    "example_weight": jnp.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0]),
+}
+KEY = jax.random.key(1)
 
 
-def test_the_method_in_the_docstring_learns() -> None:
-    method, optimizer = documented(), optax.adam(1e-2)
-    batch = {"image": jnp.asarray(np.random.default_rng(0).normal(size=(32, 4)), jnp.float32)}
-    state = make_initial_state(method, optimizer, batch=batch, seed=0)()
-    step = jax.jit(make_train_step(method, optimizer, seed=0))
-    losses = []
-    for _ in range(200):
-        total = state.metrics["loss"][0]
-        state, _ = step(state, batch)
-        losses.append(state.metrics["loss"][0] - total)
-    assert losses[-1] < 0.2 * losses[0]
-    assert state.metrics["noise_left"][1] == 200 * 32
+def scalar_method(params, extras, batch, rng):
+    """The squared mean of the pixels, which is no mean over examples."""
+    return jnp.square((params * batch["image"]).mean()), Aux(
+        {"pixels": Mean.of(*2 * (batch["image"],))}, extras
+    )
 
 
-def test_extras_are_unchanged_by_default() -> None:
-    method = documented()
-    assert method.after_update is unchanged
-    assert unchanged({}, extras := {"a": jnp.ones(2)}, 1) is extras
+def test_an_evaluation_is_that_of_the_losses_and_metrics_unless_the_method_has_its_own():
+    params, extras = split_variables({"params": jnp.float32(2.0), "state": jnp.ones(())})
+    assert extras == {"state": 1}
+    method = Method(init=None, loss=scalar_method)
+    found = evaluate(method, params, extras, BATCH, KEY)
+    assert found.keys() == {"loss", "pixels"}
+    loss, aux = scalar_method(params, extras, BATCH, KEY)
+    assert found["loss"].weight == 4
+    np.testing.assert_allclose(found["loss"].sum, 4 * loss, rtol=1e-6)
+    np.testing.assert_array_equal(found["pixels"], aux.metrics["pixels"])
+
+    own = method._replace(evaluate=lambda params, extras, batch, rng: {"own": (params, extras["state"])})
+    assert evaluate(own, params, extras, BATCH, KEY) == {"own": Mean(params, extras["state"])}
+
+
+def test_rows_without_weight_count_for_nothing():
+    method = denoising(width=3, noise=0.1)
+    params, extras = split_variables(method.init(KEY, BATCH))
+    other = BATCH["image"].at[4:].set(7.0)
+    found, same = (
+        evaluate(method, params, extras, {**BATCH, "image": image}, KEY)["reconstruction_loss"]
+        for image in (BATCH["image"], other)
+    )
+    assert found.weight == same.weight == 4
+    np.testing.assert_allclose(found.sum, same.sum, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.5, jnp.float32(3)])
+def test_a_scaled_mean_keeps_its_weight(factor):
+    mean = Mean.of(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.5]))
+    assert mean.scaled(factor) == (2 * factor, 1.5)
+
+
+def test_named_losses_keep_their_names_and_become_means():
+    assert named_means({"a": (jnp.float32(6), jnp.float32(2))}, BATCH) == {"a": Mean(6, 2)}

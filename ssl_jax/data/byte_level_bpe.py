@@ -1,7 +1,7 @@
 """Byte-level BPE (Radford et al. 2019), the tokenizers of GPT-2 and BART, from the files that come with weights.
 
-Each byte of the UTF-8 text is written as a printable character, a space as "Ġ"; pieces are strings of these. Every text
-has an encoding, and decodes to itself.
+Each byte of the UTF-8 text is represented by a printable character (a space by "Ġ"), and pieces are strings of these
+characters. Every text can be encoded, and decoding returns the same text.
 """
 
 import hashlib
@@ -13,16 +13,17 @@ import tokenizers
 from etils import epath
 
 from ssl_jax.data.special_tokens import SpecialTokens
+from ssl_jax.data.writing import write_whole
 from ssl_jax.errors import UserError
 
 _LAYOUTS = (  # pad, unk, cls, sep, mask
     ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),  # BART
-    ("<|endoftext|>",) * 5,  # GPT-2, whose one special token ends a document and begins the next
+    ("<|endoftext|>",) * 5,  # GPT-2, whose only special token separates documents
 )
 
 
 def _byte_of_character() -> dict[str, int]:
-    """The byte that each character of a piece stands for: itself where Latin-1 has something to see there."""
+    """The byte of each character of a piece: its Latin-1 code if it is printable, otherwise as in GPT-2's table."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in visible]
     return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(others)}
@@ -34,23 +35,33 @@ _BYTES = _byte_of_character()
 class ByteLevelBpe:
     """A byte-level BPE tokenizer.
 
-    Attributes:
-      special: of GPT-2, <|endoftext|> in every part; of BART, <pad> <unk> <s> </s> <mask>.
+    The other attributes and the methods are those of `Tokenizer`.
 
-    Other attributes and the methods are those of `Tokenizer`.
+    Args:
+      text: the contents of a `tokenizer.json`.
+
+    Attributes:
+      special: for GPT-2, <|endoftext|> in each role; for BART, <pad> <unk> <s> </s> <mask>.
+
+    Raises:
+      ValueError: the text is not a byte-level BPE.
     """
 
+    kind = "byte-level BPE"
+
     def __init__(self, text: str):
-        """text: the contents of a `tokenizer.json`. Raises ValueError for what is not a byte-level BPE."""
         self._text = text
         self._tokenizer = tokenizer = _parse(text)
         self.special = _special(tokenizer)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True  # their names in a text are text
+        tokenizer.encode_special_tokens = True  # encodes their names in a text as ordinary text
         self.vocab_size = max(tokenizer.get_vocab().values()) + 1
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self.starts_word = np.array([_starts_word(self._bytes(i)) for i in range(self.vocab_size)])
+        normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
+        self.folds_case = normalize("A") == normalize("a")
+        self.byte_fallback = not _missing_bytes(tokenizer)
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -72,11 +83,11 @@ class ByteLevelBpe:
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "tokenizer.json"
-        path.write_text(self._text, encoding="utf-8")
+        write_whole(path, self._text.encode())
         return path
 
     def _bytes(self, token: int) -> bytes:
-        piece = self._tokenizer.id_to_token(token) or ""  # an id that the file skips
+        piece = self._tokenizer.id_to_token(token) or ""  # empty for an id that the file skips
         is_text = all(character in _BYTES for character in piece)
         return bytes(_BYTES[character] for character in piece) if is_text else piece.encode()
 
@@ -87,10 +98,15 @@ def _parse(text: str) -> tokenizers.Tokenizer:
     if parts != ["BPE", "ByteLevel"]:
         raise ValueError(f"its model and decoder are {parts[0]} and {parts[1]}, not BPE and ByteLevel")
     tokenizer = tokenizers.Tokenizer.from_str(text)
-    missing = [character for character in _BYTES if tokenizer.token_to_id(character) is None]
+    missing = _missing_bytes(tokenizer)
     if missing and tokenizer.model.unk_token is None:
         raise ValueError(f"no piece stands for the bytes {', '.join(hex(_BYTES[c]) for c in missing)}")
     return tokenizer
+
+
+def _missing_bytes(tokenizer: tokenizers.Tokenizer) -> list[str]:
+    """The characters of bytes that have no piece."""
+    return [character for character in _BYTES if tokenizer.token_to_id(character) is None]
 
 
 def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
@@ -105,7 +121,7 @@ def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
 
 
 def _starts_word(piece: bytes) -> bool:
-    """A piece after a space, or one of punctuation, as in SentencePiece; not one that begins inside a character."""
+    """Whether a piece begins a word: after a space, or punctuation, as in SentencePiece; not inside a character."""
     first = piece.decode(errors="replace")[:1]
     return first.isspace() or not (first.isalnum() or first == "\ufffd")
 
@@ -118,7 +134,7 @@ def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        if not isinstance(json.loads(text).get("model"), dict):  # it may be a piece of a vocab.json
+        if not isinstance(json.loads(text).get("model"), dict):  # in a vocab.json, "model" may be a piece
             text = _with_merges(path)
         return ByteLevelBpe(text)
     except UserError:
@@ -131,7 +147,7 @@ def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
 
 
 def _with_merges(vocabulary: epath.Path) -> str:
-    """A tokenizer.json made of `vocab.json` and `merges.txt`, as GPT-2 and BART read them."""
+    """The tokenizer.json that is equivalent to a `vocab.json` and a `merges.txt` of GPT-2 or BART."""
     merges = vocabulary.parent / "merges.txt"
     if not merges.is_file():
         raise UserError(

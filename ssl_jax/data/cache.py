@@ -1,4 +1,4 @@
-"""Folders of derived data, written whole or not at all, by any number of processes at once."""
+"""Cached folders of derived data, written atomically, by any number of processes at once."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from ssl_jax.errors import UserError
 
 
 def default_cache() -> Path:
-    """`$SSL_JAX_CACHE`, else `ssl_jax` in the user's cache folder."""
+    """`$SSL_JAX_CACHE` if set, otherwise `ssl_jax` in the user's cache folder."""
     if "SSL_JAX_CACHE" in os.environ:
         return Path(os.environ["SSL_JAX_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssl_jax"
@@ -19,12 +19,12 @@ def default_cache() -> Path:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path`, and renames it to `path` when the block ends without an error.
+    """Yields a temporary folder beside `path` and renames it to `path` when the block ends without an error.
 
-    Where another process made `path` meanwhile, that one stays: both hold the same.
+    If another process has created `path` meanwhile, its folder is kept: both have the same content.
 
     Raises:
-      UserError: nothing can be written there.
+      UserError: the folder cannot be written.
     """
     temporary = None
     try:

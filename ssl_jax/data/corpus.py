@@ -1,7 +1,7 @@
 """A corpus tokenised once, into flat memory-mapped arrays shared by all processes of a machine.
 
-Training reads tokens, never text: what a step costs does not depend on the tokenizer, and a corpus of billions of
-tokens needs no memory.
+Training reads tokens, never text. So the cost of a step does not depend on the tokenizer, and a corpus may be larger
+than memory.
 """
 
 import hashlib
@@ -17,22 +17,22 @@ from ssl_jax.data.sources import Source
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 
-_FORMAT = 1  # of the files; part of the key
-_BATCH_CHARACTERS = 4_000_000  # tokenised in one call, by several threads
-_LONGEST_TEXT = 10_000  # characters given to the tokenizer in one piece
+_FORMAT = 1  # version of the files; part of the cache key
+_BATCH_CHARACTERS = 4_000_000  # tokenised in one call by several threads
+_MAX_TEXT_LENGTH = 10_000  # characters given to the tokenizer in one piece
 
 
 class TokenizedCorpus(NamedTuple):
-    """Documents made of sentences made of tokens. No sentence and no document is empty.
+    """Documents, which consist of sentences, which consist of tokens. No sentence and no document is empty.
 
     Attributes:
-      name: of the source.
-      fingerprint: SHA-256 of the contents, in hexadecimal; equal wherever the text and the tokenizer are.
-      tokens: `[tokens]`, uint16 or int32.
+      name: name of the source.
+      fingerprint: SHA-256 of the contents, in hexadecimal; equal wherever the text and the tokenizer are equal.
+      tokens: uint16 or int32 `[tokens]`.
       sentence_offsets: int64 `[sentences + 1]`; sentence s is `tokens[sentence_offsets[s] : sentence_offsets[s + 1]]`.
-      first_sentence, end_sentence: int64 `[documents]`; document d holds sentences `first_sentence[d]` up to, without,
-        `end_sentence[d]`.
-      hashes: uint64 `[documents]`, of the text of each document.
+      first_sentence: int64 `[documents]`, index of the first sentence of each document.
+      end_sentence: int64 `[documents]`, index after the last sentence of each document.
+      hashes: uint64 `[documents]`, hash of the text of each document.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TokenizedCorpus(NamedTuple):
         return self.tokens[start:end]
 
     def select(self, documents: np.ndarray) -> "TokenizedCorpus":
-        """The same corpus with only these documents, by index or by boolean mask; tokens are not copied."""
+        """A corpus with only these documents, given by index or by boolean mask; tokens are not copied."""
         return self._replace(
             first_sentence=self.first_sentence[documents],
             end_sentence=self.end_sentence[documents],
@@ -62,17 +62,21 @@ class TokenizedCorpus(NamedTuple):
         )
 
 
-def split(corpus: TokenizedCorpus, held_out: float, seed: int = 0) -> tuple[TokenizedCorpus, TokenizedCorpus]:
-    """Sets whole documents apart: (training, held-out).
+def split(
+    corpus: TokenizedCorpus, heldout_share: float, seed: int = 0
+) -> tuple[TokenizedCorpus, TokenizedCorpus]:
+    """Splits a corpus by documents into (training, held-out).
 
-    A document is held out by a hash of its text and the seed: equal documents fall on the same side, and adding text
-    moves none from one side to the other. Small corpora hold out at least two documents.
+    Whether a document is held out depends on a hash of its text and the seed. So equal documents are always in the same
+    part, and adding text moves no document to the other part. At least two documents are held out.
 
     Args:
-      held_out: share of the documents, above 0 and below 1.
+      corpus: all documents.
+      heldout_share: share of the documents to hold out, above 0 and below 1.
+      seed: selects another split.
 
     Raises:
-      UserError: there are too few documents, fewer than four.
+      UserError: there are fewer than four distinct documents.
     """
     order = _mix(corpus.hashes, seed)
     distinct = np.unique(order)
@@ -82,12 +86,12 @@ def split(corpus: TokenizedCorpus, held_out: float, seed: int = 0) -> tuple[Toke
             "train on and two to hold out. Separate documents: by a blank line (format 'lines'), by two (format "
             "'raw'), or into files."
         )
-    threshold = np.clip(np.uint64(held_out * 2.0**64), distinct[1] + np.uint64(1), distinct[-2])
+    threshold = np.clip(np.uint64(heldout_share * 2.0**64), distinct[1] + np.uint64(1), distinct[-2])
     return corpus.select(order >= threshold), corpus.select(order < threshold)
 
 
 def _mix(hashes: np.ndarray, seed: int) -> np.ndarray:
-    """The finaliser of SplitMix64: another order for every seed."""
+    """The finaliser of SplitMix64: another order for each seed."""
     state = hashes + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -100,15 +104,15 @@ def tokenize_corpus(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TokenizedCorpus:
-    """Reads the tokenised corpus from the cache, after writing it there if it is not.
+    """Opens the tokenised corpus from the cache. If it is not cached, it is first tokenised and written there.
 
-    Several processes may ask for the same corpus at once.
+    Several processes may call this for the same corpus at once.
 
     Args:
       source: documents, each a list of sentences.
-      tokenizer: what turns a sentence into ids.
-      cache: folder of such corpora; `default_cache()` unless given.
-      progress: called as `progress(documents done, documents)` while the corpus is tokenised.
+      tokenizer: encodes each sentence.
+      cache: folder of tokenised corpora; None for `default_cache()`.
+      progress: called as `progress(documents done, documents)` during tokenisation.
 
     Raises:
       UserError: the source is empty or cannot be read, or the cache cannot be written.
@@ -172,7 +176,10 @@ def _batches(source: Source) -> Iterator[tuple[int, list[list[str]]]]:
 
 
 def _encode(tokenizer: Tokenizer, sentences: list[str]) -> Iterator[list[int]]:
-    """Ids of each sentence. Overlong ones are tokenised by parts, as memory grows with the longest."""
+    """Yields the ids of each sentence.
+
+    Long sentences are encoded in parts, because memory grows with the longest text.
+    """
     parts = [_parts(sentence) for sentence in sentences]
     ids = iter(tokenizer.encode_batch([text for texts in parts for text in texts]))
     for texts in parts:
@@ -181,15 +188,15 @@ def _encode(tokenizer: Tokenizer, sentences: list[str]) -> Iterator[list[int]]:
 
 def _parts(text: str) -> list[str]:
     parts = []
-    while len(text) > _LONGEST_TEXT:
-        cut = text.rfind(" ", _LONGEST_TEXT // 2, _LONGEST_TEXT) + 1 or _LONGEST_TEXT
+    while len(text) > _MAX_TEXT_LENGTH:
+        cut = text.rfind(" ", _MAX_TEXT_LENGTH // 2, _MAX_TEXT_LENGTH) + 1 or _MAX_TEXT_LENGTH
         parts.append(text[:cut])
         text = text[cut:]
     return [*parts, text]
 
 
 class _NpyWriter:
-    """An .npy file written front to back: its header leaves room for a length that is known at the end."""
+    """Writes an .npy file sequentially. The header is written twice, because the length is known only at the end."""
 
     def __init__(self, path: Path, dtype: type):
         self._path, self._dtype, self.length = path, np.dtype(dtype), 0

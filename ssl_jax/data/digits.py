@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn carries: real images, offline, in milliseconds."""
+"""The 1,797 handwritten digits of scikit-learn: real images that need no download and load in milliseconds."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,7 @@ HELDOUT_EVERY = 6
 
 
 def batch_shapes(batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every array of a batch of `Digits`."""
+    """Shape and dtype of each array of a batch of `Digits`."""
     return {
         "image": jax.ShapeDtypeStruct((batch_size, 64), np.float32),
         "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
@@ -18,9 +18,10 @@ def batch_shapes(batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 class Digits:
-    """A random-access source of {"image": float32 [64] in [0, 1], "label": int32}.
+    """A random-access source of {"image": float32 `[64]` in [0, 1], "label": int32 `[]`}.
 
-    heldout: the sixth that is never trained on, instead of the rest.
+    Args:
+      heldout: True for the held-out images, every sixth one; False for the training images.
     """
 
     def __init__(self, *, heldout: bool) -> None:

@@ -1,4 +1,4 @@
-"""Docstrings to prose: what a reader would read aloud of reStructuredText, numpydoc and Google style."""
+"""Extracts the prose of docstrings in reStructuredText, numpydoc and Google style."""
 
 import itertools
 import re
@@ -35,18 +35,22 @@ _MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
 _CITATION = re.compile(r"\s*\[(?:\d+|[A-Z]\w*\d*)\]_+")
 _URL = re.compile(r"<?https?://\S+")
 
-_FEWEST_WORDS = 4
-_FEWEST_LETTERS = 0.75  # of the characters
+_MIN_WORDS = 4
+_MIN_LETTER_SHARE = 0.75  # of the characters
 
 
 def prose(docstring: str) -> list[str]:
-    """Paragraphs of prose, each one line without markup, of a docstring whose indentation is already removed."""
+    """The paragraphs of prose in a docstring, each as one line without markup.
+
+    Args:
+      docstring: text whose indentation has been removed.
+    """
     paragraphs = (_plain(" ".join(block)) for block in _blocks(docstring.splitlines()))
     return [paragraph for paragraph in paragraphs if _is_prose(paragraph)]
 
 
 def _blocks(lines: list[str]) -> list[list[str]]:
-    """Runs of lines that make a paragraph, without headers, names of arguments and lists of names."""
+    """Groups the lines into paragraphs, without headers, names of arguments and lists of names."""
     blocks: list[list[str]] = [[]]
     in_names = False
     indent_of_block = 0
@@ -81,8 +85,8 @@ def _blocks(lines: list[str]) -> list[list[str]]:
 
 
 def _without_code(lines: list[str]) -> Iterator[str]:
-    """The lines outside of code, examples, tables and directives; a blank line stands for what is left out."""
-    skip_deeper: int | None = None  # lines indented deeper than this belong to what is being left out
+    """Yields the lines outside code, examples, tables and directives; a blank line replaces each omitted part."""
+    skip_deeper: int | None = None  # lines indented deeper than this belong to the omitted part
     in_fence = to_blank_line = False
     for line in lines:
         text, indent = line.strip(), _indent(line)
@@ -113,7 +117,7 @@ def _indent(line: str) -> int:
 
 
 def _continues(block: list[str], indent: int, indent_of_block: int) -> bool:
-    """The same indent, or a deeper one while the sentence is not finished."""
+    """Whether a line continues the paragraph: same indent, or a deeper one while the sentence is unfinished."""
     return indent == indent_of_block or (
         bool(block) and indent > indent_of_block and not block[-1].endswith((".", ":"))
     )
@@ -130,8 +134,8 @@ def _plain(text: str) -> str:
 
 
 def _is_prose(text: str) -> bool:
-    """Enough words and letters, and an end: "float, optional" and lines of formulas are not read aloud."""
-    if len(text.split()) < _FEWEST_WORDS or "%(" in text or "{{" in text:
+    """Whether a text has enough words and letters and ends like a sentence, unlike "float, optional" or a formula."""
+    if len(text.split()) < _MIN_WORDS or "%(" in text or "{{" in text:
         return False
     letters = sum(character.isalpha() or character == " " for character in text)
-    return letters >= _FEWEST_LETTERS * len(text) and text.rstrip("\"')")[-1:] in {".", "!", "?", ":"}
+    return letters >= _MIN_LETTER_SHARE * len(text) and text.rstrip("\"')")[-1:] in {".", "!", "?", ":"}

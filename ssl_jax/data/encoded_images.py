@@ -1,4 +1,4 @@
-"""Pictures in the bytes of PNG, JPEG and other files, damaged ones among them."""
+"""Images as encoded bytes of PNG, JPEG and other formats, some of which may be damaged."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from ssl_jax.errors import UserError
 Unreadable = Literal["stop", "skip"]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""What may be opened, whatever the name of the file says; Pillow's other formats run code that few have read."""
+"""Formats that are read, whatever the file name says. Pillow's decoders of other formats are less tested."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,21 +24,21 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of a camera, by its EXIF number."""
+"""The operation that undoes each EXIF orientation."""
 
 _log = logging.getLogger(__name__)
-Image.init()  # of all formats, here, since threads open images at once
+Image.init()  # registers all formats now, because several threads open images at once
 
 
 def decode(data: bytes, canvas: Canvas, label: int) -> Example:
-    """The example of an encoded picture: upright by its EXIF orientation, and the first frame of several.
+    """Decodes an image: the first frame, rotated upright according to its EXIF orientation.
 
     Raises:
-      Exception: of many kinds, whatever Pillow raises on bytes that are no picture, end early or unpack to too much.
+      Exception: of many types, from Pillow: the bytes are no image, are truncated or decode to too many pixels.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        # A much larger JPEG is decoded at a half, a quarter or an eighth of its size, in a fraction of the time.
-        width, height = canvas.shrunk(image.size)
+        # A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in a fraction of the time.
+        width, height = canvas.fitted_size(image.size)
         image.draft(canvas.mode, (int(REDUCING_GAP * width), int(REDUCING_GAP * height)))
         image.load()
         upright = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
@@ -46,11 +46,12 @@ def decode(data: bytes, canvas: Canvas, label: int) -> Example:
 
 
 class EncodedImages:
-    """A source of encoded pictures, which stops at the first damaged one, or skips them.
+    """Base class of sources of encoded images, which stops at the first damaged image or skips damaged images.
 
-    A skipped picture is told of once, by a warning with a running count; the next readable one takes its place.
+    The next readable image replaces a skipped one. Each skipped image is logged once, as a warning with a running
+    count.
 
-    Subclasses give `read`, `called` and `__len__`.
+    Subclasses implement `read`, `describe` and `__len__`.
     """
 
     name: str
@@ -64,11 +65,11 @@ class EncodedImages:
         raise NotImplementedError
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """An encoded picture and its label."""
+        """The encoded image and its label."""
         raise NotImplementedError
 
-    def called(self, index: int) -> str:
-        """What messages call it."""
+    def describe(self, index: int) -> str:
+        """The name of an image in messages."""
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Example:
@@ -80,18 +81,18 @@ class EncodedImages:
             try:
                 return decode(data, self._canvas, label)
             except Exception as error:  # Pillow's decoders raise errors of a dozen types on damaged data
-                self._tell(candidate, error)
+                self._report(candidate, error)
         raise UserError(
             f"data source {self.name!r}: none of its {len(self):,} images can be read; the warnings above say why."
         )
 
-    def _tell(self, index: int, error: Exception) -> None:
+    def _report(self, index: int, error: Exception) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"it is none of {', '.join(FORMATS)}"
         if self._unreadable == "stop":
             raise UserError(
-                f"{self.called(index)}: cannot be read as an image ({reason}). Remove or replace it, or leave out all "
+                f"{self.describe(index)}: cannot be read as an image ({reason}). Remove or replace it, or skip all "
                 "such images with --data.unreadable skip."
             ) from error
         with self._lock:
@@ -101,7 +102,7 @@ class EncodedImages:
             count = len(self._damaged)
         _log.warning(
             "%s: skipped, cannot be read as an image (%s); %d unreadable so far",
-            self.called(index),
+            self.describe(index),
             reason,
             count,
         )

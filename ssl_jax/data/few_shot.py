@@ -1,4 +1,4 @@
-"""Tasks for language models that are told what to do by examples, and the prompts made of them (arXiv:2005.14165)."""
+"""Tasks for few-shot evaluation of language models, and their prompts (arXiv:2005.14165)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,14 +12,20 @@ from ssl_jax.data.tfds_source import TfdsSource
 from ssl_jax.data.tsv import Tsv
 from ssl_jax.errors import UserError
 
-CHOICES_BETWEEN = "|"
-"""Stands between the choices in a column of them."""
-MOST_COMMON_CHOICES = 20
-"""The outputs of a task are the choices of every item when there are at most so many different ones."""
+CHOICE_SEPARATOR = "|"
+"""Separator of the choices in a column."""
+MAX_SHARED_CHOICES = 20
+"""If a task has at most this many distinct outputs, they are the choices of each item."""
 
 
 class Item(NamedTuple):
-    """What is asked, the right answer, and the answers to choose from; none if there is nothing to choose."""
+    """One question of a task.
+
+    Attributes:
+      input: the question.
+      output: the correct answer.
+      choices: the answers to choose from; empty if the answer is free text.
+    """
 
     input: str
     output: str
@@ -30,15 +36,15 @@ def read_task(spec: str, input_column: str, output_column: str, choices_column: 
     """Reads a task.
 
     Args:
-      spec: a .tsv file with a header line, or `tfds:name/config:split`, whose fields are the columns; classes appear by
-        their names.
-      input_column, output_column: their names.
-      choices_column: of choices with "|" between them. Without it, all items have the task's different outputs to
-        choose from, sorted, when these are 2 to 20; else none.
+      spec: a .tsv file with a header line, or `tfds:name/config:split`, whose fields are the columns. Class labels of
+        TFDS are read as their names.
+      input_column: name of the column of inputs.
+      output_column: name of the column of outputs.
+      choices_column: name of a column of choices separated by "|". If empty, the choices of each item are the sorted
+        distinct outputs of the task when there are 2 to 20 of them, and none otherwise.
 
     Raises:
-      UserError: no such source or column (it names those there are), an empty cell, or an output that is not among its
-        choices.
+      UserError: the source or a column does not exist, a cell is empty, or an output is not among its choices.
     """
     names = [input_column, output_column, *([choices_column] if choices_column else [])]
     columns = _tfds_columns(spec, names) if spec.startswith("tfds:") else _tsv_columns(spec, names)
@@ -47,18 +53,18 @@ def read_task(spec: str, input_column: str, output_column: str, choices_column: 
     for number, cells in enumerate(zip(*columns, strict=True), 1):
         if not all(cells):
             raise UserError(
-                f"task {spec!r}, item {number}: an empty cell; {', '.join(names)} need a text each."
+                f"task {spec!r}, item {number}: an empty cell; expected a text in each of {', '.join(names)}."
             )
     if choices_column:
-        choices = [tuple(c.strip() for c in cell.split(CHOICES_BETWEEN)) for cell in columns[2]]
+        choices = [tuple(c.strip() for c in cell.split(CHOICE_SEPARATOR)) for cell in columns[2]]
     else:
         common = tuple(sorted(set(outputs)))
-        choices = [common if 2 <= len(common) <= MOST_COMMON_CHOICES else ()] * len(outputs)
+        choices = [common if 2 <= len(common) <= MAX_SHARED_CHOICES else ()] * len(outputs)
     items = [Item(*parts) for parts in zip(inputs, outputs, choices, strict=True)]
     for number, item in enumerate(items, 1):
         if not all(item.choices):
             raise UserError(
-                f"task {spec!r}, item {number}: an empty choice; expected texts with {CHOICES_BETWEEN!r} between them."
+                f"task {spec!r}, item {number}: an empty choice; expected texts separated by {CHOICE_SEPARATOR!r}."
             )
         if item.choices and item.output not in item.choices:
             raise UserError(
@@ -78,7 +84,7 @@ def _tsv_columns(spec: str, names: Sequence[str]) -> list[list[str]]:
 def _tfds_columns(spec: str, names: Sequence[str]) -> list[list[str]]:
     source = TfdsSource(spec.removeprefix("tfds:"))
     if not source.split:
-        raise UserError(f"task {spec!r}: which split? Give {spec}:validation or another one.")
+        raise UserError(f"task {spec!r}: it names no split; give {spec}:validation or another split.")
     records = source.records(source.split)
     for name in names:
         source.require(name)
@@ -94,9 +100,15 @@ def _tfds_columns(spec: str, names: Sequence[str]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Format:
-    """How a prompt looks: description, examples and query, with `separator` between them.
+    """The format of a prompt: description, examples and query, joined by `separator`.
 
-    Raises UserError unless `example` has {input}, then {output} at its end.
+    Attributes:
+      example: template with {input}, and {output} at its end.
+      description: first part of the prompt; omitted if empty.
+      separator: between the parts.
+
+    Raises:
+      UserError: `example` does not have {input} once and {output} at its end.
     """
 
     example: str = "{input} => {output}"
@@ -116,25 +128,29 @@ class Format:
 
     @property
     def answer_context(self) -> str:
-        """What stands between an input and its output, without what is known of the item: "=>"."""
+        """The text between an input and its output, "=>": the context of an answer without its question."""
         return self._before_output.partition("{input}")[2].strip()
 
     def continuation(self, output: str) -> str:
-        """An output as it follows a prompt. The space belongs to it, as tokenizers put it before words."""
+        """The text of an output after a prompt.
+
+        It starts with the space, because tokenizers attach a space to the next word.
+        """
         return self._before_output[len(self._before_output.rstrip(" ")) :] + output
 
     def prompt(self, query: str, examples: Sequence[Item] = ()) -> str:
-        """The whole prompt, up to where the output begins, without the space before that."""
+        """The prompt up to the output, without the space before the output."""
         shown = [self._before_output.replace("{input}", item.input) + item.output for item in examples]
         asked = self._before_output.replace("{input}", query).rstrip(" ")
         return self.separator.join([*([self.description] if self.description else []), *shown, asked])
 
 
 class Examples:
-    """Chooses the examples of a prompt.
+    """Selects the examples of a prompt.
 
-    What is chosen for a query depends on the query's text, the seed, the draw, and the different (input, output) pairs
-    of the pool: not on their order, nor on the items evaluated beside it. Fewer examples are the first of more.
+    The selection depends only on the text of the query, the seed, the draw, and the set of (input, output) pairs in the
+    pool. It does not depend on the order of the pool or on the other evaluated items. The first k examples are the same
+    for every number of shots above k.
     """
 
     def __init__(self, pool: Sequence[Item], seed: int):
@@ -143,18 +159,21 @@ class Examples:
         self._seed = seed
 
     def choose(self, query: str, shots: int, draw: int = 0) -> list[Item]:
-        """`shots` examples for a query, none of them with the same input, in order.
+        """Selects `shots` examples for a query, in order; none of them has the query's own input.
 
-        draw: the number of the choice, for several ones of the same query.
+        Args:
+          query: input of the evaluated item.
+          shots: number of examples.
+          draw: index of the selection, for several selections for the same query.
 
         Raises:
-          UserError: there are not as many.
+          UserError: the pool has fewer examples.
         """
         others = [item for item in self._pool if item.input != query]
         if shots > len(others):
             raise UserError(
-                f"{shots} examples for {query!r}: there are only {len(others)} others with another input. Ask for "
-                "fewer --shots, or give more --examples."
+                f"{shots} examples for {query!r}: there are only {len(others)} others with another input. Use fewer "
+                "--shots, or give more --examples."
             )
         digest = hashlib.blake2b(f"{self._seed} {draw} {query}".encode(), digest_size=16).digest()
         order = np.random.default_rng(int.from_bytes(digest)).permutation(len(others))

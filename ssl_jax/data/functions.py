@@ -1,7 +1,7 @@
-"""Sequences of `x => f(x)` pairs whose function is drawn anew for each: what in-context learning is measured on.
+"""Sequences of `x => f(x)` pairs with a new function in each sequence, for measuring in-context learning.
 
-A family of functions knows how to draw one, and what its examples tell. Whether a function is for training, for
-choosing settings (validation) or for the final figure (test) is decided by a hash of it, so that none is in two splits.
+A family of functions draws functions and knows the accuracy of an ideal learner. A hash of the function decides whether
+it is used for training, validation (choice of settings) or the test, so that no function is in two splits.
 """
 
 import hashlib
@@ -13,23 +13,24 @@ import numpy as np
 from ssl_jax.errors import UserError
 
 PAD = 0
-"""The token that fills up a sequence. One for each family follows, which its sequences begin with, then symbols."""
+"""The padding token. The next tokens name the families, one each, at the start of a sequence; then come the symbols."""
 
 Split = Literal["train", "validation", "test"]
 HELDOUT_SHARE = 0.15
-"""Of a family's functions, for validation; as many again are for the test."""
+"""Share of a family's functions for validation; the test has the same share."""
 
 
-ENOUGH_DRAWS = 1000
-"""A split without a function among so many draws of a family is taken to have none."""
+SPLIT_CHECK_DRAWS = 1000
+"""If none of this many drawn functions is in a split, the split is considered empty."""
 
 
 class Family(Protocol):
-    """A set of functions from symbols to other symbols.
+    """A set of functions from one alphabet to another.
 
     Attributes:
-      name: in figures.
-      inputs, outputs: sizes of the two alphabets. Inputs are 0 to inputs - 1, outputs 0 to outputs - 1.
+      name: name in metrics.
+      inputs: size of the input alphabet, 0 to inputs - 1.
+      outputs: size of the output alphabet, 0 to outputs - 1.
     """
 
     name: str
@@ -37,17 +38,27 @@ class Family(Protocol):
     outputs: int
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """One of the functions, all of them equally likely: int `[inputs]`, the output of every input."""
+        """Draws a function uniformly: int `[inputs]`, the output of each input."""
 
     def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """The chance, float `[pairs]`, with which one who knows the family answers query k, given the pairs before it.
+        """The accuracy of an ideal learner.
 
-        All functions are equally likely to this ideal learner, who names the most probable answer (Bayes).
+        The ideal learner assumes that all functions are equally likely and gives the most probable answer (Bayes).
+
+        Args:
+          queries: int `[pairs]`.
+          answers: int `[pairs]`.
+
+        Returns:
+          float `[pairs]`, the probability of a correct answer to query k, given the pairs before it.
         """
 
 
 class Substitutions:
-    """All one-to-one maps of an alphabet to another: an example tells one value, and what the others are not."""
+    """All one-to-one maps of an alphabet to another.
+
+    An example determines one value and excludes it for other inputs.
+    """
 
     name = "substitution"
 
@@ -59,16 +70,16 @@ class Substitutions:
 
     def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
         again = shown_before(queries)
-        left = self.outputs - np.cumsum(~again) + 1  # values that a new symbol may have
+        left = self.outputs - np.cumsum(~again) + 1  # possible values of a new symbol
         return np.where(again, 1.0, 1 / left)
 
 
 class Dialects:
-    """Every word has one translation in each of several dialects; f says which dialect a class of words is in.
+    """Each word has one translation in each of several dialects; f assigns a dialect to each class of words.
 
-    Which words make a class, and the translations, are the same in all sequences: an example tells the value of every
-    word of its class, also of those that were never shown. The inputs are `classes` runs of `words` words; the
-    translation of a word into a dialect is output `word * dialects + dialect`.
+    The classes and the translations are the same in all sequences. So an example determines the values of all words of
+    its class, including words that were not shown. The inputs are `classes` runs of `words` words. The translation of a
+    word into a dialect is output `word * dialects + dialect`.
     """
 
     name = "dialect"
@@ -86,18 +97,24 @@ class Dialects:
 
 
 def shown_before(queries: np.ndarray) -> np.ndarray:
-    """Whether each of `queries [pairs]` is among those before it, bool `[pairs]`."""
+    """Whether each of `queries [pairs]` equals an earlier one, bool `[pairs]`."""
     return np.tril(queries[:, None] == queries[None], -1).any(-1)
 
 
 def draw_queries(
     inputs: int, pairs: int, rng: np.random.Generator, distinct: int | None = None
 ) -> np.ndarray:
-    """Queries of one sequence, int `[pairs]`: half of them new, half shown before, as far as there are such.
+    """Draws the queries of one sequence, int `[pairs]`.
 
-    distinct: how many of the inputs turn up at most; None for all.
+    Each query is new or repeats an earlier one with equal probability, where both are possible.
+
+    Args:
+      inputs: size of the input alphabet.
+      pairs: number of queries.
+      rng: source of randomness.
+      distinct: largest number of distinct inputs; None for all.
     """
-    order = rng.permutation(inputs)[:distinct]  # as they turn up
+    order = rng.permutation(inputs)[:distinct]  # of first appearance
     queries, seen = [], 0
     for again in rng.random(pairs) < 0.5:
         if seen and (again or seen == len(order)):
@@ -109,7 +126,7 @@ def draw_queries(
 
 
 def split_of(family: Family, function: np.ndarray) -> Split:
-    """The split a function belongs to, by a hash of the family's name and the function alone."""
+    """The split of a function, from a hash of the family's name and the function."""
     text = f"{family.name} {' '.join(map(str, function))}"
     share = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
     if share < HELDOUT_SHARE:
@@ -118,7 +135,7 @@ def split_of(family: Family, function: np.ndarray) -> Split:
 
 
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every array of a training batch of `FunctionSequences`."""
+    """Shape and dtype of each array of a training batch of `FunctionSequences`."""
     return {
         "tokens": jax.ShapeDtypeStruct((batch_size, length), np.int32),
         "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
@@ -128,25 +145,30 @@ def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct
 class FunctionSequences:
     """Sequences `[family] x f(x) x f(x) ...` as training examples.
 
-    Each has a function of a family, both drawn from the `rng` it is called with. The first token names the family, as a
-    description does with a task; the symbols of a family are tokens of its own. There are no tokens for arrows and
-    newlines: they would stand where they always do.
+    The family and the function of a sequence are drawn from the `rng` of the call. The first token names the family,
+    like the description of a task. Each family has its own tokens for its symbols. There are no tokens for arrows and
+    newlines, because their positions would always be the same.
 
-    few_inputs: each sequence keeps to some of the inputs, from two to all of them. To look a query up among few
-    examples is soon better than to guess one of the answers shown; learnt there, it extends to many. For training.
+    Args:
+      families: families of functions, equally likely.
+      pairs: number of pairs per sequence.
+      split: split of the functions.
+      few_inputs: for training: each sequence uses a random number of distinct inputs, from two to all. With few
+        examples, looking up a query soon becomes better than guessing one of the shown answers; lookup learnt this way
+        generalises to many examples.
 
     Raises:
-      UserError: fewer than two pairs, or a family so small that the split has none of its functions.
+      UserError: there are fewer than two pairs, or a family has no function in the split.
     """
 
     def __init__(self, families: tuple[Family, ...], pairs: int, split: Split, *, few_inputs: bool = False):
         if pairs < 2:
             raise UserError(f"sequences of {pairs} examples: there must be at least 2.")
         for family in families:
-            draws = (family.draw(np.random.default_rng(i)) for i in range(ENOUGH_DRAWS))
+            draws = (family.draw(np.random.default_rng(i)) for i in range(SPLIT_CHECK_DRAWS))
             if all(split_of(family, function) != split for function in draws):
                 raise UserError(
-                    f"{family.name}: so small a family has no function for {split}; make it larger."
+                    f"{family.name}: the family is too small, no function is in the {split} split; make it larger."
                 )
         self.families, self.pairs, self._split, self._few = families, pairs, split, few_inputs
         sizes = [family.inputs + family.outputs for family in families]
@@ -154,16 +176,16 @@ class FunctionSequences:
 
     @property
     def vocab_size(self) -> int:
-        """Tokens in use."""
+        """Number of tokens."""
         return int(self._first[-1])
 
     @property
     def length(self) -> int:
-        """Tokens of a sequence."""
+        """Tokens per sequence."""
         return 1 + 2 * self.pairs
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """int32 `tokens [length]`, and `label`, the number of the family."""
+        """An example: int32 `tokens [length]`, and `label`, the index of the family."""
         number = int(rng.integers(len(self.families)))
         family, first = self.families[number], self._first[number]
         function = family.draw(rng)
@@ -176,17 +198,17 @@ class FunctionSequences:
         return {"tokens": tokens.astype(np.int32), "label": np.int32(number)}
 
     def with_ideal(self, example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """An example and, for evaluation, what an ideal learner does with it.
+        """Adds the performance of an ideal learner to an example, for evaluation.
 
-        Adds, `[pairs]`: float32 `ideal`, its chance of answering query k right; int32 `shown`, whether an example has
-        shown that very query.
+        The added arrays are `[pairs]`: float32 `ideal`, the probability of a correct answer to query k; int32 `shown`,
+        whether the same query was shown before.
         """
         family, queries, answers = self.read(example)
         ideal = family.ideal(queries, answers)
         return {**example, "ideal": ideal.astype(np.float32), "shown": shown_before(queries).astype(np.int32)}
 
     def read(self, example: dict[str, np.ndarray]) -> tuple[Family, np.ndarray, np.ndarray]:
-        """Family, queries `[pairs]` and answers `[pairs]` of an example."""
+        """Returns the family, the queries `[pairs]` and the answers `[pairs]` of an example."""
         number = int(example["label"])
         family, first = self.families[number], self._first[number]
         queries, answers = example["tokens"][1:].reshape(-1, 2).T - first

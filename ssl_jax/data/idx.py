@@ -1,7 +1,7 @@
-"""Images and labels in idx files, the format of MNIST (http://yann.lecun.com/exdb/mnist), compressed with gzip or not.
+"""Images and labels in idx files, the format of MNIST, optionally compressed with gzip.
 
-A file is two zero bytes, the type of the values, the number of dimensions, the dimensions as big-endian 32-bit
-integers, and the values.
+The format (http://yann.lecun.com/exdb/mnist) is two zero bytes, one byte for the type of the values, one for the number
+of dimensions, the dimensions as big-endian 32-bit integers, and the values.
 """
 
 import gzip
@@ -21,10 +21,10 @@ _TEST_NAMES = ("t10k", "test")
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The values of an idx file: uint8, of any number of dimensions, read-only.
+    """Reads the values of an idx file: a read-only uint8 array of any number of dimensions.
 
     Raises:
-      UserError: it is not an idx file of unsigned bytes, or is longer or shorter than its dimensions say.
+      UserError: the file is not an idx file of unsigned bytes, or its size does not match its dimensions.
     """
     data = _bytes(path)
     if len(data) < 4 or data[:2] != b"\0\0":
@@ -60,20 +60,20 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"{str(path)!r}: cannot be read ({error.strerror}).") from error
 
 
-def training_images_in(folder: Path) -> Path | None:
-    """The file of training images in a folder named like MNIST's, if there is one."""
+def find_training_images(folder: Path) -> Path | None:
+    """The file of training images in a folder, named like MNIST's; None if there is none."""
     return next(iter(sorted(folder.glob(_TRAINING_IMAGES))), None)
 
 
 def open_idx(images: Path, canvas: Canvas) -> tuple[ImageArrays, ImageArrays | None]:
-    """(the images of this file, the test images beside it).
+    """Opens a file of images: (its images, the test images beside it).
 
-    Labels are in a file beside it whose name has `labels` for `images` and idx1 for idx3; without one, the images are
-    unlabelled. The test images' name has `t10k` or `test` for `train`; None where there are none. The names of the
-    classes are the numbers.
+    The labels are in a file in the same folder whose name has `labels` for `images` and idx1 for idx3. If it does not
+    exist, the images are unlabelled. The name of the test images has `t10k` or `test` for `train`; None if they do not
+    exist. The class names are the numbers.
 
     Raises:
-      UserError: a file is damaged or is none of images, or the labels are not as many as the images.
+      UserError: a file is damaged or does not contain images, or the numbers of labels and images differ.
     """
     files = [images, *_beside(images, [("train", test) for test in _TEST_NAMES])[:1]]
     arrays = [_images_and_labels(file) for file in files]
@@ -86,7 +86,7 @@ def open_idx(images: Path, canvas: Canvas) -> tuple[ImageArrays, ImageArrays | N
 
 
 def _images_and_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels `[images, height, width, channels]` and int32 labels `[images]`."""
+    """Reads pixels `[images, height, width, channels]` and int32 labels `[images]`."""
     pixels = read_idx(path)
     if pixels.ndim == 3:
         pixels = pixels[..., None]
@@ -108,7 +108,7 @@ def _images_and_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _beside(path: Path, renamed: list[tuple[str, str]]) -> list[Path]:
-    """Files beside this one whose names differ by `renamed` (and idx1 for labels), compressed or not."""
+    """Existing files, compressed or not, whose names differ from this one by `renamed` (and idx1 for labels)."""
     found = []
     for old, new in renamed:
         name = path.name.replace(old, new).removesuffix(".gz")

@@ -1,4 +1,4 @@
-"""Folders of images as they lie on disk: of any size, mode and format, in a folder for each class or in none."""
+"""Folders of image files of any size, mode and format, with one subfolder per class or without classes."""
 
 import hashlib
 import os
@@ -15,23 +15,33 @@ from ssl_jax.errors import UserError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 TRAINING = "train"
 HELDOUT = ("val", "valid", "validation", "test")
-"""Names of the subfolder that holds what is never trained on; the first that is there."""
+"""Names of the subfolder with the held-out images; the first that exists is used."""
 
 
 class _File(NamedTuple):
-    path: str  # relative to the folder, with slashes
+    """A file.
+
+    Attributes:
+      path: relative to the folder, with slashes.
+      size: bytes.
+    """
+
+    path: str
     size: int
 
 
 class ImageFiles(EncodedImages):
-    """The images of a folder, in the order of their names.
+    """The images of a folder, ordered by name.
 
     Args:
-      files: relative to `folder`.
-      classes: names of the first-level subfolders, whose place is the label; images elsewhere have no label.
+      folder: the folder.
+      files: files in the folder.
+      classes: names of the first-level subfolders; the index is the label. Images elsewhere have no label.
+      canvas: size and channels of the examples.
+      unreadable: what to do with damaged images.
 
     Raises:
-      UserError: (when an image is read) it cannot be, or, where damaged ones are skipped, none can.
+      UserError: (when an image is read) it cannot be read, or, if damaged images are skipped, none can.
     """
 
     def __init__(
@@ -54,24 +64,24 @@ class ImageFiles(EncodedImages):
         return len(self._files)
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The file as it is, and the number of its class.
+        """The bytes of the file, and the index of its class.
 
         Raises:
-          UserError: the disk does not give it. That may pass, so such a file is never skipped.
+          UserError: the file cannot be read from the disk. This may be temporary, so such a file is never skipped.
         """
         path = self._files[index].path
         try:
             data = (self._folder / path).read_bytes()
         except OSError as error:
-            raise UserError(f"{self.called(index)}: cannot be read ({error.strerror}).") from error
+            raise UserError(f"{self.describe(index)}: cannot be read ({error.strerror}).") from error
         return data, self._numbers.get(_subfolder(path), UNLABELLED)
 
-    def called(self, index: int) -> str:
+    def describe(self, index: int) -> str:
         """The path."""
         return repr(str(self._folder / self._files[index].path))
 
     def split(self, share: float) -> tuple["ImageFiles", "ImageFiles"]:
-        """Holds out by a hash of the path inside the folder: further images move none from one side to the other."""
+        """Splits into (training, held-out) by a hash of the relative path, so that new images move no other image."""
         heldout_count(self.name, len(self), share)
         hashes = np.array([_hash(file.path) for file in self._files], np.uint64)
         lowest, highest = np.sort(hashes)[[1, -1]]
@@ -84,14 +94,14 @@ class ImageFiles(EncodedImages):
 
 
 def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[ImageFiles, ImageFiles | None]:
-    """(the images of a folder, those that it holds out).
+    """Opens a folder: (its images, the held-out images).
 
-    With a subfolder train/, these are its images and those of val/ (or valid/, validation/, test/) beside it. Without
-    train/, or without the other, none are held out (None). Subfolders, two or more, are the classes, in the order of
-    their names; a class may have subfolders. Names that begin with a dot are left out.
+    If there is a subfolder train/, these are its images and those of val/ (or valid/, validation/, test/) beside it.
+    Otherwise, and if there is no such subfolder, the held-out images are None. Two or more subfolders are the classes,
+    ordered by name; a class may have subfolders. Names that begin with a dot are ignored.
 
     Raises:
-      UserError: there are no images, or held-out ones of a class that is not among those trained on.
+      UserError: there are no images, or the held-out images have a class that the training images do not have.
     """
     if not (folder / TRAINING).is_dir():
         files = _list(folder)
@@ -103,11 +113,11 @@ def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[I
         return train, None
     files = _list(held)
     names = _subfolders(files)
-    strange = [name for name in names if name not in train.classes]
-    if strange and train.classes:
+    unknown = [name for name in names if name not in train.classes]
+    if unknown and train.classes:
         raise UserError(
-            f"data source {str(held)!r}: a class {strange[0]!r} that {train.name!r} has not; expected the same "
-            "subfolders in both, one for each class."
+            f"data source {str(held)!r}: its class {unknown[0]!r} is missing in {train.name!r}; expected the same "
+            "subfolders in both, one per class."
         )
     return train, ImageFiles(held, files, train.classes if names else (), canvas, unreadable)
 
@@ -126,7 +136,10 @@ def _list(folder: Path) -> list[_File]:
 
 
 def _scan(folder: str, prefix: str) -> Iterator[_File]:
-    """Follows links, since data sets are often folders of links."""
+    """Yields the image files of a folder and its subfolders.
+
+    Links are followed, because data sets are often folders of links.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -138,7 +151,7 @@ def _scan(folder: str, prefix: str) -> Iterator[_File]:
 
 
 def _classes(files: Sequence[_File]) -> tuple[str, ...]:
-    """The subfolders; one alone tells nothing apart, and is no class."""
+    """The names of the subfolders. A single subfolder is no class."""
     names = _subfolders(files)
     return tuple(names) if len(names) > 1 else ()
 

@@ -1,4 +1,4 @@
-"""What all image sources share: pictures of any size and mode on a canvas of one size, and pictures in memory."""
+"""The interface of image sources, and the conversion of images of any size and mode to one size."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,22 +12,21 @@ from ssl_jax.errors import UserError
 Example = dict[str, np.ndarray]
 
 UNLABELLED = -1
-REDUCING_GAP = (
-    2.0  # how much larger than the canvas a picture stays that is first shrunk cheaply, as in Pillow
-)
+REDUCING_GAP = 2.0
+"""A large image is first reduced cheaply, to at least this factor times its final size, as in Pillow."""
 
 
 class ImageSource(Protocol):
-    """Pictures at random. What `source[i]` reads depends on `i` alone; threads may read at once.
+    """A random-access source of images. `source[i]` depends on `i` only; several threads may read at once.
 
-    An example is {"image": uint8 `[canvas, canvas, channels]`, "extent": int32 `[2]`, "label": int32 `[]`}: the picture
-    lies in the upper left corner, `extent` is its height and width in pixels, the rest is 0; the label is -1 where
-    there is none.
+    An example is {"image": uint8 `[canvas, canvas, channels]`, "extent": int32 `[2]`, "label": int32 `[]`}. The picture
+    is in the upper left corner, `extent` is its height and width in pixels, and all other pixels are 0. The label is -1
+    for unlabelled images.
 
     Attributes:
-      name: what the user calls it, for messages.
-      fingerprint: changes when the pictures may have changed.
-      classes: names of the labels; empty where there are no labels.
+      name: name in messages.
+      fingerprint: changes when the images may have changed.
+      classes: names of the labels; empty for unlabelled sources.
     """
 
     name: str
@@ -40,18 +39,27 @@ class ImageSource(Protocol):
 
 
 class Splittable(ImageSource, Protocol):
-    """A source that can hold out a share of itself, always the same."""
+    """A source that can hold out a share of its images, deterministically."""
 
     def split(self, share: float) -> tuple[ImageSource, ImageSource]:
-        """(the rest, the share held out). UserError if either would be empty."""
+        """Splits into (training, held-out).
+
+        Args:
+          share: of the images to hold out.
+
+        Raises:
+          UserError: one of the two parts would be empty.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The square that every picture is brought to.
+    """The square to which all images are fitted.
 
-    size: its side in pixels. channels: 1 (gray) or 3 (red, green, blue).
+    Attributes:
+      size: side in pixels.
+      channels: 1 (grayscale) or 3 (RGB).
     """
 
     size: int
@@ -59,23 +67,23 @@ class Canvas:
 
     @property
     def mode(self) -> str:
-        """Pillow's name of the channels."""
+        """Pillow's mode for these channels."""
         return "L" if self.channels == 1 else "RGB"
 
-    def shrunk(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) at which a picture of this size fits: the same, or its longer side is that of the canvas."""
+    def fitted_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (width, height) after resizing: unchanged if it fits, else scaled so that the longer side fits."""
         scale = min(1.0, self.size / max(size))
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
     def fit(self, image: Image.Image, label: int = UNLABELLED) -> Example:
-        """The example of a picture: shrunk until its longer side fits (antialiased bicubic), never enlarged."""
+        """Makes the example of an image, which is shrunk (antialiased bicubic) if it does not fit, never enlarged."""
         image = _flatten(image, self.mode)
-        if (size := self.shrunk(image.size)) != image.size:
+        if (size := self.fitted_size(image.size)) != image.size:
             image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
         return self.place(np.asarray(image).reshape(image.height, image.width, -1), label)
 
     def place(self, pixels: np.ndarray, label: int = UNLABELLED) -> Example:
-        """The example of uint8 pixels `[height, width, channels]` that fit as they are."""
+        """Makes the example of uint8 pixels `[height, width, channels]`, which must fit without resizing."""
         height, width, _ = pixels.shape
         image = np.zeros((self.size, self.size, self.channels), np.uint8)
         image[:height, :width] = pixels
@@ -83,7 +91,7 @@ class Canvas:
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """In the mode "L" or "RGB": palettes looked up, 16 bits cut to 8, what is transparent laid over white."""
+    """Converts to mode "L" or "RGB": palettes are applied, 16 bits are cut to 8, transparency is blended with white."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -95,12 +103,14 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 
 
 class ImageArrays:
-    """Pictures of one size in memory.
+    """Images of one size in memory.
 
     Args:
-      images: uint8 `[images, height, width, 1 or 3]`.
-      labels: integers `[images]`, -1 for none.
+      name: name in messages.
+      images: uint8 `[images, height, width, channels]` with 1 or 3 channels.
+      labels: integers `[images]`, -1 for unlabelled.
       classes: names of the labels.
+      canvas: size and channels of the examples.
     """
 
     def __init__(
@@ -108,7 +118,7 @@ class ImageArrays:
     ) -> None:
         self.name, self.classes = name, classes
         self._images, self._labels, self._canvas = images, labels, canvas
-        # Small pictures are asked for faster than Pillow makes them.
+        # Conversion by Pillow would be slower than training on small images.
         self._fit_as_they_are = max(images.shape[1:3]) <= canvas.size and images.shape[-1] == canvas.channels
         digest = hashlib.sha256(repr((images.shape, classes)).encode())
         for array in (images, labels.astype(np.int32)):
@@ -125,14 +135,19 @@ class ImageArrays:
         return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
 
     def split(self, share: float) -> tuple[ImageSource, ImageSource]:
-        """Holds out a random share, since arrays are often sorted by label."""
+        """Splits into (training, held-out) at random, because arrays are often sorted by label."""
         held = heldout_count(self.name, len(self), share)
         order = np.random.default_rng(0).permutation(len(self))
         return Rows(self, np.sort(order[held:])), Rows(self, np.sort(order[:held]))
 
 
 class Rows:
-    """Some of the pictures of a source."""
+    """A subset of the images of a source.
+
+    Args:
+      source: all images.
+      rows: integers `[subset]`, indices of the images.
+    """
 
     def __init__(self, source: ImageSource, rows: np.ndarray) -> None:
         self.name, self.classes = source.name, source.classes
@@ -147,7 +162,11 @@ class Rows:
 
 
 def heldout_count(name: str, count: int, share: float) -> int:
-    """How many of `count` pictures are held out: the share, at least one, and never all. UserError if there is one."""
+    """The number of images to hold out: the share, but at least one and never all.
+
+    Raises:
+      UserError: there are fewer than two images.
+    """
     if count < 2:
         raise UserError(
             f"data source {name!r}: {count} image(s); at least 2 are needed, one of them to hold out. Give more, or "

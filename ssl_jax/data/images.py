@@ -1,4 +1,4 @@
-"""Images without labels, or with: from a name to what is trained on, what is probed and what is held out."""
+"""Opens images by name: training images, images for probes, and held-out images, with or without labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.digits import Digits
-from ssl_jax.data.idx import open_idx, training_images_in
+from ssl_jax.data.idx import find_training_images, open_idx
 from ssl_jax.data.image_files import open_folder
 from ssl_jax.data.image_source import Canvas, ImageArrays, ImageSource, Splittable
 from ssl_jax.data.tfds_images import open_tfds
@@ -19,24 +19,25 @@ LARGEST_CANVAS = 4096
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """The images, and the canvas that they are brought to."""
+    """The image sources, and the canvas to which their images are fitted."""
 
     source: str = "digits"
-    """digits (scikit-learn's, 8x8); tfds:name[/config][:split]; a folder of images, with or without subfolders
-    train/ and val/, and in these one for each class; a folder of idx files (MNIST's), or one of its files of images."""
+    """digits (scikit-learn's, 8x8); tfds:name[/config][:split]; a folder of images, with or without subfolders train/
+    and val/, each with or without one subfolder per class; a folder of idx files (MNIST's), or one of its image files.
+   """
     heldout_source: str = ""
-    """Another source to evaluate on; empty: the validation or test images of probe_source, or of source where there is
-    none, or else a share of them."""
+    """Another source to evaluate on. If empty: the validation or test images of probe_source, or of source if there is
+    no probe_source; if these have none, a share of their images."""
     probe_source: str = ""
-    """Another source with labels to train the probes of an evaluation on; empty: the training images."""
+    """Another source with labels, to train the probes of an evaluation on. If empty: the training images."""
     heldout_share: float = 0.1
-    """Share of the images held out where a source has no validation or test images of its own."""
+    """Share of the images to hold out if a source has no validation or test images."""
     canvas: int = 8
-    """Side in pixels of the square that images are stored in; larger ones are shrunk to it, smaller ones are not."""
+    """Side of the stored square images in pixels. Larger images are shrunk to it, smaller ones are not enlarged."""
     channels: int = 1
-    """1: gray; 3: colour. Images of the other kind are converted."""
+    """1: grayscale; 3: RGB. Other images are converted."""
     unreadable: Literal["stop", "skip"] = "stop"
-    """What to do on an image that is damaged. skip: read the next one in its place, and tell."""
+    """What to do with a damaged image. stop: end with an error; skip: use the next one instead and log a warning."""
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -54,6 +55,11 @@ class ImageConfig:
         if self.unreadable not in ("stop", "skip"):
             raise UserError(f"data.unreadable {self.unreadable!r} must be 'stop' or 'skip'.")
 
+    @property
+    def preprocessing(self) -> dict[str, str]:
+        """What decides the meaning of pixel values, by name: for `training.experiment.Data`."""
+        return {"channels": str(self.channels), "pixels": "0 to 1"}
+
 
 _EXPECTED = (
     "expected 'digits', 'tfds:name[/config][:split]', or the path of a folder of images, of a folder of idx files, or "
@@ -64,10 +70,13 @@ _EXPECTED = (
 class ImageSplits(NamedTuple):
     """Opened images.
 
-    train: what is learnt from. probe: with labels where there are any, for the probes of an evaluation; `train` itself
-    unless another is asked for or `train` has no labels and another split does. heldout: what is never trained on.
-    classes: names of the labels; empty if not both `probe` and `heldout` have labels. identity: what must not change
-    when a run is continued.
+    Attributes:
+      train: training images.
+      probe: images to train probes on, labelled if possible. The same as `train` unless another source is configured,
+        or `train` has no labels and another split has.
+      heldout: images that are never trained on.
+      classes: names of the labels; empty unless both `probe` and `heldout` have labels.
+      identity: what must not change when a run is continued.
     """
 
     train: ImageSource
@@ -77,11 +86,14 @@ class ImageSplits(NamedTuple):
     identity: dict[str, str]
 
 
-class _Named(NamedTuple):
-    """What one name stands for.
+class _OpenedImages(NamedTuple):
+    """The images of one name.
 
-    probe: the labelled images to train probes on. heldout: None where the name says of none that they are to be held
-    out. exact: the name picks `train` and nothing else, as a file or `tfds:name:split` does.
+    Attributes:
+      train: training images.
+      probe: labelled images to train probes on.
+      heldout: held-out images; None if the name does not determine any.
+      exact: whether the name selects exactly `train`, as a file or `tfds:name:split` does.
     """
 
     train: Splittable
@@ -91,10 +103,10 @@ class _Named(NamedTuple):
 
 
 def open_images(config: ImageConfig) -> ImageSplits:
-    """Opens the images of a configuration. No picture is decoded before it is asked for.
+    """Opens the images of a configuration. Images are decoded only when they are read.
 
     Raises:
-      UserError: a source is missing, empty, damaged or unknown, or the labels of two sources do not mean the same.
+      UserError: a source is missing, empty, damaged or unknown, or the labels of two sources have different meanings.
     """
     main = _open(config.source, config)
     same = config.probe_source in ("", config.source)
@@ -121,7 +133,7 @@ def open_images(config: ImageConfig) -> ImageSplits:
 
 
 def batch_shapes(config: ImageConfig, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every array of a training batch, known without reading data."""
+    """Shape and dtype of each array of a training batch, without reading data."""
     square = (config.canvas, config.canvas, config.channels)
     return {
         "image": jax.ShapeDtypeStruct((batch_size, *square), np.uint8),
@@ -130,23 +142,23 @@ def batch_shapes(config: ImageConfig, batch_size: int) -> dict[str, jax.ShapeDty
     }
 
 
-def _open(spec: str, config: ImageConfig) -> _Named:
+def _open(spec: str, config: ImageConfig) -> _OpenedImages:
     canvas = Canvas(config.canvas, config.channels)
     if spec == "digits":
         train, heldout = (_digits(canvas, heldout=held) for held in (False, True))
-        return _Named(train, train, heldout, exact=False)
+        return _OpenedImages(train, train, heldout, exact=False)
     if spec.startswith("tfds:"):
-        return _Named(*open_tfds(spec.removeprefix("tfds:"), canvas, config.unreadable))
+        return _OpenedImages(*open_tfds(spec.removeprefix("tfds:"), canvas, config.unreadable))
     path = Path(spec).expanduser()
     if not path.exists():
         reason = _EXPECTED if ":" in spec else f"no such file or folder; {_EXPECTED}"
         raise UserError(f"data source {spec!r}: {reason}")
-    idx = path if path.is_file() else training_images_in(path)
+    idx = path if path.is_file() else find_training_images(path)
     if idx is None:
         train, heldout = open_folder(path, canvas, config.unreadable)
-        return _Named(train, train, heldout, exact=False)
+        return _OpenedImages(train, train, heldout, exact=False)
     train, heldout = open_idx(idx, canvas)
-    return _Named(train, train, heldout, exact=path.is_file())
+    return _OpenedImages(train, train, heldout, exact=path.is_file())
 
 
 def _digits(canvas: Canvas, *, heldout: bool) -> ImageArrays:
@@ -159,7 +171,7 @@ def _digits(canvas: Canvas, *, heldout: bool) -> ImageArrays:
 
 
 def _check_classes(one: str, first: ImageSource, other: str, second: ImageSource) -> None:
-    """Labels may be compared if each number stands for the same name in both, or one of them has no labels."""
+    """Checks that labels have the same names in two sources; a source without labels is compatible with any."""
     for number, (a, b) in enumerate(zip(first.classes, second.classes, strict=False)):
         if a != b:
             raise UserError(

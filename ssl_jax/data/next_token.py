@@ -1,9 +1,9 @@
-"""Rows for next-token prediction: what a causal model reads, and what it is to predict at each place.
+"""Rows for next-token prediction: the inputs of a causal model and the targets at each position.
 
-A document of n tokens is n + 1 predictions: it is read as [BOS] t1 ... tn, and t1 ... tn [EOS] are predicted. So
-every token and every [EOS] is predicted exactly once, [BOS] never is, and no place in a row is wasted on a token that
-nothing is predicted from. Where a document goes on in another row, that row begins with the token before those it
-predicts: the least that can be known of what came before.
+A document of n tokens gives n + 1 predictions: the inputs are [BOS] t1 ... tn, and the targets are t1 ... tn [EOS]. So
+each token and each [EOS] is predicted exactly once, [BOS] is never predicted, and every position of a row has a target.
+If a document continues in another row, that row begins with the token before its first target: the shortest possible
+context.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
-from ssl_jax.data.packing import Piece, Stream, lay_out
+from ssl_jax.data.packing import Piece, Stream, segment_ids_and_positions
 from ssl_jax.data.tokenizers import SpecialTokens, Tokenizer
 from ssl_jax.errors import UserError
 
 WINDOWS_SEED = 0
-"""Decides which held-out documents are read when there are more than asked for."""
+"""Selects the held-out documents that are read if there are more than fit."""
 
 
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a batch holds, each `[batch, length]`.
+    """Shape and dtype of each array of a batch, all `[batch, length]`.
 
-    int32 `tokens`, read; `targets`, to predict after each; `segment_ids`, 0 for padding, else the number of the packed
-    document; `positions` in it. float32 `weights`: 1 for the targets that count, 0 for others and for padding.
+    int32: `tokens`, the inputs; `targets`, the next tokens; `segment_ids`, 0 for padding, otherwise the index of the
+    packed document from 1; `positions` in the document. float32: `weights`, 1 for targets that count, 0 for other
+    targets and for padding.
     """
     shapes = {
         name: jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
@@ -35,12 +36,18 @@ def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct
 
 
 class NextTokenRows:
-    """Rows for training: the predictions of all documents, in an order drawn from `seed`, cut every `length` places.
+    """Rows for training: the predictions of all documents, in an order drawn from `seed`, cut every `length` positions.
 
-    `len(rows)` rows make an epoch, the same in every epoch; only the last one has padding. The loader shuffles them.
+    An epoch has `len(rows)` rows, the same in every epoch; only the last one has padding. The loader shuffles them.
+
+    Args:
+      corpus: the documents.
+      length: positions per row.
+      special: ids of the special tokens; [BOS] and [EOS] are its `cls` and `sep`.
+      seed: determines the order of the documents.
 
     Raises:
-      UserError: the corpus holds no document, or the length is below 1.
+      UserError: the corpus has no document, or the length is below 1.
     """
 
     def __init__(self, corpus: TokenizedCorpus, length: int, special: SpecialTokens, seed: int = 0):
@@ -52,32 +59,35 @@ class NextTokenRows:
         return self._stream.rows(self._length)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """A row, see `batch_shapes`. It needs no `rng`."""
+        """A row, see `batch_shapes`. `rng` is not used."""
         pieces = self._stream.row(row, self._length)
         return _row(self._stream.corpus, pieces, [0] * len(pieces), self._length, self._special)
 
 
 class NextTokenWindows:
-    """Rows for evaluation, with the `bytes` that each target stands for, int32 `[length]`.
+    """Rows for evaluation: windows that slide over each document, as many as fit into a row.
 
-    They are windows that slide over each document, as many as fit into a row.
+    The first window of a document predicts its first `length` positions. Each further window begins `stride` positions
+    later and predicts `stride` new positions. Only these count; the positions before them are context. So each position
+    counts once. With a stride of `length`, windows do not overlap; a small stride gives each prediction a long context,
+    at `length / stride` times the cost.
 
-    The first window of a document predicts its first `length` places. Each further one begins `stride` places after
-    the one before and predicts `stride` new places, which alone count; the places before them are context. With a
-    stride of `length` there is no overlap, and each place counts once either way. A small stride gives every
-    prediction a long context, for `length / stride` times the work.
-
-    Windows of several documents, or the ends of them, share a row without seeing each other.
-
-    Attributes:
-      corpus: the documents that are read, whole: all, or a random choice that fills `most_rows` rows.
+    Windows of several documents share a row, without attention between them. In addition to the arrays of
+    `batch_shapes`, a row has `bytes`, int32 `[length]`, the number of bytes of each target.
 
     Args:
-      bytes_of: int `[vocab_size]`, bytes of the text that each token stands for (`token_bytes`).
-      most_rows: a single document may fill more.
+      corpus: the documents.
+      length: positions per row.
+      special: ids of the special tokens.
+      token_bytes: int `[vocab_size]`, number of bytes of the text of each token (`count_token_bytes`).
+      stride: positions between windows.
+      max_rows: largest number of rows; a single document may exceed it.
+
+    Attributes:
+      corpus: the documents that are read completely: all, or a random subset that fills `max_rows` rows.
 
     Raises:
-      UserError: the corpus holds no document, or the stride is not between 1 and the length.
+      UserError: the corpus has no document, or the stride is not between 1 and the length.
     """
 
     def __init__(
@@ -85,10 +95,10 @@ class NextTokenWindows:
         corpus: TokenizedCorpus,
         length: int,
         special: SpecialTokens,
-        bytes_of: np.ndarray,
+        token_bytes: np.ndarray,
         *,
         stride: int,
-        most_rows: int,
+        max_rows: int,
     ):
         _check_length(length)
         if not 1 <= stride <= length:
@@ -96,45 +106,45 @@ class NextTokenWindows:
                 f"a stride of {stride} must be at least 1 and at most the length of a window, {length}."
             )
         corpus = Stream(corpus, WINDOWS_SEED).corpus
-        self._rows, documents = _pack_windows(corpus.document_lengths, length, stride, most_rows)
+        self._rows, documents = _pack_windows(corpus.document_lengths, length, stride, max_rows)
         self.corpus = corpus.select(np.arange(documents))
-        self._length, self._special, self._bytes = length, special, bytes_of.astype(np.int32)
+        self._length, self._special, self._bytes = length, special, token_bytes.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """A row, see `batch_shapes`, and its `bytes`. It needs no `rng`."""
+        """A row with the arrays of `batch_shapes` and `bytes`. `rng` is not used."""
         pieces, contexts = zip(*self._rows[row], strict=True)
         made = _row(self.corpus, pieces, contexts, self._length, self._special)
         return {**made, "bytes": self._bytes[made["targets"]]}
 
 
 def training_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenRows:
-    """`NextTokenRows` as `open_pretraining_text` wants them."""
+    """Makes `NextTokenRows`; an argument of `open_pretraining_text`."""
     return NextTokenRows(corpus, length, tokenizer.special)
 
 
 def heldout_windows(
-    stride: int, most_rows: int
+    stride: int, max_rows: int
 ) -> Callable[[TokenizedCorpus, int, Tokenizer], NextTokenWindows]:
-    """`NextTokenWindows` as `open_pretraining_text` wants them."""
+    """Returns a function that makes `NextTokenWindows`; an argument of `open_pretraining_text`."""
 
     def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenWindows:
-        bytes_of = token_bytes(tokenizer)
+        token_bytes = count_token_bytes(tokenizer)
         return NextTokenWindows(
-            corpus, length, tokenizer.special, bytes_of, stride=stride, most_rows=most_rows
+            corpus, length, tokenizer.special, token_bytes, stride=stride, max_rows=max_rows
         )
 
     return make
 
 
-def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of the UTF-8 text that each token stands for, int32 `[vocab_size]`.
+def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
+    """Number of bytes of the UTF-8 text of each token, int32 `[vocab_size]`.
 
-    This is the text as the tokenizer normalised it: SentencePiece's models apply NFKC, make one space of any white
-    space, and put one before the text; a byte-level BPE changes nothing. Special tokens have 0 bytes, [EOS] among
-    them, and so has an unknown token, whose text is lost: it can only worsen a figure per byte.
+    The text is the one that the tokenizer has normalised. SentencePiece models apply NFKC, replace any white space by
+    one space and add a space before the text; a byte-level BPE changes nothing. Special tokens, including [EOS], have 0
+    bytes. So has the unknown token, whose text is lost: this can only increase a loss per byte.
     """
     return np.array([len(text) for text in tokenizer.piece_bytes(range(tokenizer.vocab_size))], np.int32)
 
@@ -145,11 +155,14 @@ def _check_length(length: int) -> None:
 
 
 def _pack_windows(
-    lengths: np.ndarray, length: int, stride: int, most_rows: int
+    lengths: np.ndarray, length: int, stride: int, max_rows: int
 ) -> tuple[list[list[tuple[Piece, int]]], int]:
-    """Rows of windows, each with the number of its places that are context only; and how many documents are in them.
+    """Packs windows into rows.
 
-    A window that does not fit into the row begun last begins another. At least one document is taken.
+    A window that does not fit into the last row begins a new row. At least one document is packed.
+
+    Returns:
+      rows of (window, number of its positions that are only context), and the number of packed documents.
     """
     rows: list[list[tuple[Piece, int]]] = []
     room = 0
@@ -162,7 +175,7 @@ def _pack_windows(
                 room = length
             rows[-1].append((piece, context))
             room -= size
-        if len(rows) > most_rows and document:
+        if len(rows) > max_rows and document:
             whole, last = before
             del rows[whole:], rows[-1][last:]
             room = room_before
@@ -187,7 +200,7 @@ def _row(
     length: int,
     special: SpecialTokens,
 ) -> dict[str, np.ndarray]:
-    """The predictions of some pieces of documents; the first `contexts` of each do not count."""
+    """Makes the row of some pieces of documents; the first `contexts` positions of each piece have weight 0."""
     lengths = [piece.stop - piece.start for piece in pieces]
     ends = np.cumsum(lengths)
     tokens, targets = (np.full(length, special.pad, np.int32) for _ in range(2))
@@ -198,7 +211,7 @@ def _row(
         tokens[place] = _padded(document, special.cls, piece.start - 1, piece.stop - 1)
         targets[place] = _padded(document, special.sep, piece.start, piece.stop)
         weights[end - size + context : end] = 1
-    segment_ids, positions = lay_out(lengths, length)
+    segment_ids, positions = segment_ids_and_positions(lengths, length)
     return {
         "tokens": tokens,
         "targets": targets,
@@ -209,6 +222,6 @@ def _row(
 
 
 def _padded(document: np.ndarray, outside: int, start: int, stop: int) -> np.ndarray:
-    """`document[start:stop]`, with `outside` for the place before it and for the one after it."""
+    """`document[start:stop]`, with `outside` at the position before the document and at the position after it."""
     inside = document[max(start, 0) : stop]
     return np.concatenate([[outside] * (start < 0), inside, [outside] * (stop > len(document))])

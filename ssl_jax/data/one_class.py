@@ -1,4 +1,4 @@
-"""Images of some classes for normal, and all others for anomalies, which no training example is ever one of."""
+"""One-class data sets for anomaly detection: some classes are normal, and only these are trained on."""
 
 import hashlib
 import math
@@ -16,11 +16,16 @@ from ssl_jax.errors import UserError
 
 
 class OneClassSplits(NamedTuple):
-    """What each of several detectors of anomalies learns from, and what all of them are shown.
+    """The data of several anomaly detectors that are trained side by side.
 
-    names: of the detectors, the classes that are normal to them. train, validation: their normal images, two parts
-    without an image in common. heldout: labelled images of all classes, which are in neither. normal: bool
-    `[detectors, classes]`. classes: names by label. identity: what must not change when a run is continued.
+    Attributes:
+      names: name of each detector: its normal classes.
+      train: normal training images of each detector.
+      validation: other normal images of each detector.
+      heldout: labelled images of all classes, in neither of these parts.
+      normal: bool `[detectors, classes]`, whether a class is normal for a detector.
+      classes: names of the labels.
+      identity: what must not change when a run is continued.
     """
 
     names: tuple[str, ...]
@@ -33,7 +38,7 @@ class OneClassSplits(NamedTuple):
 
 
 def batch_shapes(config: ImageConfig, batch_size: int, detectors: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every array of a training batch: an example is one normal image for each detector."""
+    """Shape and dtype of each array of a training batch; an example has one normal image per detector."""
     return {
         name: jax.ShapeDtypeStruct((batch_size, detectors, *array.shape[1:]), array.dtype)
         for name, array in image_shapes(config, batch_size).items()
@@ -41,7 +46,7 @@ def batch_shapes(config: ImageConfig, batch_size: int, detectors: int) -> dict[s
 
 
 def validation_needed(false_alarm_rate: float) -> int:
-    """How many normal images a threshold for this rate needs: with n of them there is none below 1 / (n + 1)."""
+    """Smallest number of normal images for a threshold at this rate: n images allow no rate below 1 / (n + 1)."""
     return math.ceil(1 / false_alarm_rate - 1 - 1e-9)
 
 
@@ -54,29 +59,32 @@ def split_one_class(
     false_alarm_rate: float,
     seed: int,
 ) -> OneClassSplits:
-    """One detector to which all classes in `normal` are normal; or, if it is empty, one for each class by itself.
+    """Makes one detector for which all classes in `normal` are normal; if `normal` is empty, one detector per class.
 
     Args:
-      detectors: how many are expected.
-      validation_share: of the normal training images, a seeded choice, to set a threshold with.
-      false_alarm_rate: that the threshold is to be set for.
+      images: opened images.
+      normal: names of the normal classes.
+      detectors: expected number of detectors.
+      validation_share: share of the normal training images, selected at random, for choosing the threshold.
+      false_alarm_rate: false alarm rate of the threshold.
+      seed: of the random selection.
 
     Raises:
-      UserError: labels are missing; a class that there is not; another number of classes than of detectors; too few
-        normal images, or a class with none; held-out images that are all normal, or all anomalies.
+      UserError: there are no labels; a class does not exist; the number of classes is not that of the detectors; there
+        are too few normal images, or none of a class; or the held-out images are all normal or all anomalies.
     """
-    classes, labels, heldout_labels = images.classes, labels_of(images.train), labels_of(images.heldout)
+    classes, labels, heldout_labels = images.classes, read_labels(images.train), read_labels(images.heldout)
     if not classes or (labels < 0).all() or (heldout_labels < 0).all():
         raise UserError(
-            f"{images.train.name}: these images have no labels, which say what is normal. Give images in a folder for "
-            "each class, or another --data.source."
+            f"{images.train.name}: these images have no labels, so that no class can be normal. Give images in one "
+            "folder per class, or another --data.source."
         )
     if unknown := [name for name in normal if name not in classes]:
         raise UserError(f"normal {' '.join(unknown)}: no such class; there are: {', '.join(classes)}.")
     if not normal and detectors != len(classes):
         raise UserError(
-            f"classes {detectors}: {images.train.name} has {len(classes)}; give --classes {len(classes)} for each in "
-            "turn, or name what is normal with --normal."
+            f"classes {detectors}: {images.train.name} has {len(classes)}; give --classes {len(classes)} for one "
+            "detector per class, or the normal classes with --normal."
         )
     sets = [tuple(normal)] if normal else [(name,) for name in classes]
     chosen = np.array([[name in names for name in classes] for names in sets])
@@ -91,21 +99,21 @@ def split_one_class(
         if len(rows) == 0:
             present = ", ".join(classes[label] for label in np.unique(labels[labels >= 0]))
             raise UserError(
-                f"normal {name}: {images.train.name} has no such image to train on; it has images of: {present}."
+                f"normal {name}: {images.train.name} has no training image of it; it has images of: {present}."
             )
         seen = mask[heldout_labels]
         if seen.all() or not seen.any():
             raise UserError(
-                f"normal {name}: the {len(seen)} held-out images are {'all' if seen.all() else 'none of them'} normal; "
-                "to tell how well anomalies are found, both kinds are needed. Hold out more with --data.heldout_share "
-                "or --data.heldout_source."
+                f"normal {name}: of the {len(seen)} held-out images, {'all' if seen.all() else 'none'} are normal; the "
+                "evaluation needs normal images and anomalies. Hold out more with --data.heldout_share or "
+                "--data.heldout_source."
             )
         held = round(validation_share * len(rows))
         needed = validation_needed(false_alarm_rate)
         if held < needed or held >= len(rows):
             raise UserError(
-                f"normal {name}: of {len(rows)} normal images {held} are left to set the threshold with, but a false "
-                f"alarm rate of {false_alarm_rate} needs {needed}, and others to train on; give more images, or a "
+                f"normal {name}: of {len(rows)} normal images, {held} are for choosing the threshold, but a false "
+                f"alarm rate of {false_alarm_rate} needs {needed}, and training needs others; give more images, or a "
                 "larger --validation_share or --false_alarm_rate."
             )
         order = np.random.default_rng(seed).permutation(rows)
@@ -123,13 +131,16 @@ def split_one_class(
     )
 
 
-def labels_of(source: ImageSource) -> np.ndarray:
-    """int32 `[images]`, -1 for none. Every image is read once."""
+def read_labels(source: ImageSource) -> np.ndarray:
+    """int32 `[images]`, -1 for unlabelled images. Reads each image once."""
     return np.array([source[i]["label"] for i in range(len(source))], np.int32)
 
 
 def training_images(splits: OneClassSplits, seed: int) -> grain.MapDataset:
-    """Endless examples of one normal image for each detector, of its own: every array has an axis for detectors."""
+    """An infinite data set.
+
+    An example has one normal image per detector: each array has a leading axis for detectors.
+    """
     each = [grain.MapDataset.source(part).seed(seed).shuffle().repeat() for part in splits.train]
     return grain.experimental.ZipMapDataset(each).map(
         lambda rows: {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -137,7 +148,7 @@ def training_images(splits: OneClassSplits, seed: int) -> grain.MapDataset:
 
 
 def heldout_images(splits: OneClassSplits) -> grain.MapDataset:
-    """The held-out images, with `normal`: float32 `[detectors]`, 1 where a detector is to raise no alarm."""
+    """The held-out images, with float32 `normal [detectors]`, 1 for detectors for which the image is normal."""
     normal = splits.normal.astype(np.float32)
     return grain.MapDataset.source(splits.heldout).map(
         lambda row: {**row, "normal": normal[:, int(row["label"])]}

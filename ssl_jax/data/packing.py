@@ -1,7 +1,7 @@
-"""Documents one after the other in rows of a fixed length.
+"""Packs documents one after the other into rows of a fixed length.
 
-Documents do not see each other: a row numbers the documents in it (`segment_ids`), attention is masked to equal numbers,
-and positions restart with each.
+Attention does not cross documents: `segment_ids` number the documents of a row, attention is masked to equal numbers,
+and positions restart with each document.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ssl_jax.errors import UserError
 
 
 class Piece(NamedTuple):
-    """Places `start` up to, without, `stop` of a document."""
+    """The positions `start` to `stop` (exclusive) of a document."""
 
     document: int
     start: int
@@ -23,13 +23,17 @@ class Piece(NamedTuple):
 
 
 class Stream:
-    """All documents one after the other, each with one place more than it has tokens.
+    """All documents one after the other; each has one position more than it has tokens.
+
+    Args:
+      corpus: the documents.
+      seed: determines the order of the documents.
 
     Attributes:
-      corpus: the documents in the order of the stream, which is drawn from `seed`.
+      corpus: the documents in the order of the stream.
 
     Raises:
-      UserError: the corpus holds no document.
+      UserError: the corpus has no document.
     """
 
     def __init__(self, corpus: TokenizedCorpus, seed: int = 0):
@@ -39,11 +43,11 @@ class Stream:
         self._ends = np.concatenate([[0], np.cumsum(self.corpus.document_lengths + 1)])
 
     def rows(self, length: int) -> int:
-        """How many rows of so many places the stream fills."""
+        """The number of rows of `length` positions."""
         return -(-int(self._ends[-1]) // length)
 
     def row(self, row: int, length: int) -> list[Piece]:
-        """What is in a row of so many places. Only the last one may have fewer."""
+        """The pieces in a row of `length` positions. Only the last row may be shorter."""
         begin = row * length
         end = min(begin + length, int(self._ends[-1]))
         first, last = np.searchsorted(self._ends, [begin, end - 1], side="right") - 1
@@ -54,7 +58,7 @@ class Stream:
         ]
 
 
-def lay_out(lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
+def segment_ids_and_positions(lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
     """`segment_ids` and `positions`, int32 `[length]`, of documents of these lengths in one row."""
     used = sum(lengths)
     ends = np.cumsum(lengths)
@@ -67,15 +71,22 @@ def lay_out(lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray
 class PackedDocuments:
     """Rows `[CLS] ... [SEP] ... [SEP] ...` from a tokenised corpus (RoBERTa, arXiv:1907.11692).
 
-    All documents, in an order drawn from `seed` and each followed by [SEP], make one stream; row r is [CLS] and the
-    stream's tokens `r * (length - 1)` up to `(r + 1) * (length - 1)`. So the rows hold every token of every document
-    exactly once, and only the last row has padding. A document goes on in the next row where one is full; what stands
-    there is a sequence of its own, which does not see the beginning.
+    All documents, in an order drawn from `seed` and each followed by [SEP], form one stream. Row r is [CLS] and the
+    stream's tokens `r * (length - 1)` to `(r + 1) * (length - 1)`. So the rows contain each token of each document
+    exactly once, and only the last row has padding. A document that does not fit continues in the next row, as a
+    separate segment without attention to its beginning.
 
-    `len(packed)` rows make an epoch, the same in every epoch; the loader shuffles them.
+    An epoch has `len(packed)` rows, the same in every epoch; the loader shuffles them.
+
+    Args:
+      corpus: the documents.
+      length: tokens per row, at least 2.
+      special: ids of the special tokens.
+      starts_word: bool `[vocab_size]`, whether a token begins a word.
+      seed: determines the order of the documents.
 
     Raises:
-      UserError: the corpus holds no document, or the length is below 2.
+      UserError: the corpus has no document, or the length is below 2.
     """
 
     def __init__(
@@ -97,7 +108,10 @@ class PackedDocuments:
         return self._stream.rows(self._length - 1)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """Row: int32 `tokens`, `token_type_ids` (zeros), `segment_ids`, `positions`, `words` `[length]`. It needs no `rng`."""
+        """A row: int32 `tokens`, `token_type_ids` (zeros), `segment_ids`, `positions` and `words`, all `[length]`.
+
+        `rng` is not used.
+        """
         pieces = [self._tokens(piece) for piece in self._stream.row(row, self._length - 1)]
         lengths = np.array([len(piece) for piece in pieces])
         lengths[0] += 1  # [CLS]
@@ -106,7 +120,7 @@ class PackedDocuments:
         tokens = np.full(self._length, self._special.pad, np.int32)
         tokens[0] = self._special.cls
         tokens[1:used] = np.concatenate(pieces)
-        segment_ids, positions = lay_out(lengths, self._length)
+        segment_ids, positions = segment_ids_and_positions(lengths, self._length)
         starts = self._starts_word[tokens]
         starts[np.maximum(np.cumsum(lengths) - lengths, 1)] = True
         special = np.isin(tokens, (self._special.pad, self._special.cls, self._special.sep))
@@ -120,7 +134,7 @@ class PackedDocuments:
         }
 
     def _tokens(self, piece: Piece) -> np.ndarray:
-        """The tokens there, and [SEP] at the end of the document."""
+        """The tokens of a piece, followed by [SEP] if it ends its document."""
         document = self._stream.corpus.document(piece.document)
         text = document[piece.start : piece.stop]
         return np.append(text, self._special.sep) if piece.stop > len(document) else text

@@ -1,18 +1,18 @@
-"""Segment pairs for BERT (NSP) and ALBERT (SOP): one example is a function of (row, random generator).
+"""Segment pairs for BERT (NSP) and ALBERT (SOP): an example is a function of (row, random generator).
 
-A row stands for a stretch of one document. An example draws a boundary between two sentences there, the junction,
-and lays whole sentences before it (A) and after it (B) until they fill the row. Nothing but what the two segments
-say tells the label:
+A row corresponds to a part of one document. An example draws a boundary between two sentences there, the junction.
+Whole sentences before it (A) and after it (B) fill the row. Nothing but the content of the two segments reveals the
+label:
 
-- Junctions are drawn without regard to the lengths of sentences. Cutting a document greedily, each chunk up to the
-  sentence that no longer fits, would make the first sentence of a chunk longer than the others, and tell the order.
-- NSP: the random B is laid from the junction of another document by the rule that laid the true B, and has its length
-  exactly; B is found before the label is drawn, and the row is drawn again when there is none.
-- SOP: the rule that lays A is the mirror image of the one that lays B.
-- A sentence that is longer than its share of the row gives a random window of it, whichever segment it is in.
+- Junctions are drawn independently of sentence lengths. If documents were cut greedily, each chunk ending before the
+  first sentence that does not fit, the first sentence of a chunk would be longer than average and reveal the order.
+- NSP: the random B starts at a junction of another document, is made by the same rule as the true B, and has exactly
+  its length. It is chosen before the label is drawn, and the row is drawn again if there is none.
+- SOP: the rule that makes A mirrors the rule that makes B.
+- A sentence longer than its share of the row is replaced by a random window of it, in either segment.
 
-So an epoch presents about as many tokens as the corpus has, but not each exactly once: windows overlap and leave gaps,
-which differ in every epoch. Every sentence boundary of a document is its junction equally often.
+An epoch has about as many tokens as the corpus, but not each token exactly once: windows overlap and leave gaps, which
+differ in every epoch. Each sentence boundary of a document is equally often its junction.
 """
 
 from typing import Literal, NamedTuple
@@ -26,11 +26,11 @@ from ssl_jax.errors import UserError
 PairObjective = Literal["nsp", "sop"]
 
 _CANDIDATES = 128  # for a random B, examined at once
-_ATTEMPTS = 8  # at a pair of B's equally long, before one of them is cut
+_ATTEMPTS = 8  # to find two B's of equal length, before one of them is truncated
 
 
 class _Run(NamedTuple):
-    """A range of `corpus.tokens`: whole sentences, or (cut) a window of one sentence."""
+    """A range of `corpus.tokens`: whole sentences, or a window of one sentence (`cut`)."""
 
     start: int
     end: int
@@ -44,21 +44,21 @@ class _Run(NamedTuple):
 class SegmentPairs:
     """Rows `[CLS] A [SEP] B [SEP]` of a fixed length from a tokenised corpus.
 
-    `len(pairs)` rows make an epoch. `pairs(row, rng)` is an example: a function of the row's number and of the numbers
-    that `rng` gives, for `grain.MapDataset.range(len(pairs)).shuffle().repeat().random_map(pairs)`.
+    An epoch has `len(pairs)` rows. The example `pairs(row, rng)` depends only on the row's number and the random
+    numbers of `rng`; use `grain.MapDataset.range(len(pairs)).shuffle().repeat().random_map(pairs)`.
 
     Args:
-      corpus: documents; those of one sentence hold no pair and are left out.
-      length: tokens in a row, at least 16.
+      corpus: documents; those of one sentence have no pair and are left out.
+      length: tokens per row, at least 16.
       special: ids of the special tokens.
-      starts_word: bool `[vocab]`, which tokens begin a word.
-      objective: "nsp": B follows A (label 0) or comes from another document (label 1), arXiv:1810.04805.
-        "sop": A and B in order (0) or swapped (1), arXiv:1909.11942.
-      short_sequence_probability: share of examples with a shorter row, of a uniform length, so that short texts are
-        not a surprise after pretraining.
+      starts_word: bool `[vocab_size]`, whether a token begins a word.
+      objective: "nsp": B follows A (label 0) or comes from another document (label 1), arXiv:1810.04805. "sop": A and B
+        in order (0) or swapped (1), arXiv:1909.11942.
+      short_sequence_probability: share of examples with a shorter row, of uniformly random length, so that the model
+        also learns from short texts.
 
     Raises:
-      UserError: the corpus holds no pair of sentences, or (NSP) fewer than two documents that do.
+      UserError: the corpus has no pair of sentences, or (NSP) fewer than two documents that have one.
     """
 
     def __init__(
@@ -88,19 +88,21 @@ class SegmentPairs:
         self._length, self._special, self._starts_word = length, special, starts_word
         self._objective, self._short = objective, short_sequence_probability
         rows = np.maximum(1, np.round(self._corpus.document_lengths / (length - 3)).astype(np.int64))
-        self._rows = np.concatenate([[0], np.cumsum(rows)])  # document d has rows _rows[d] up to _rows[d + 1]
+        self._rows = np.concatenate([[0], np.cumsum(rows)])  # document d has rows _rows[d] to _rows[d + 1]
 
     def __len__(self) -> int:
         return int(self._rows[-1])
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Example of this row: int32 `tokens`, `token_type_ids`, `segment_ids`, `words` `[length]`, and `label` `[]`."""
+        """An example: int32 `tokens`, `token_type_ids`, `segment_ids` and `words`, all `[length]`, and `label []`."""
         lay = self._next_sentence if self._objective == "nsp" else self._sentence_order
         first, second, label = lay(row, rng)
         return self._assemble(first, second, label)
 
     def _junctions(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Documents of the rows, and in each the sentence that begins B: uniform, stratified over the rows."""
+        """Draws the junction of each row: its document, and the sentence that begins B, uniform and stratified over
+        rows.
+        """
         documents = np.searchsorted(self._rows, rows, side="right") - 1
         within = rows - self._rows[documents] + rng.random(len(rows))
         share = within / (self._rows[documents + 1] - self._rows[documents])
@@ -108,14 +110,14 @@ class SegmentPairs:
         return documents, self._first[documents] + 1 + (share * boundaries).astype(np.int64)
 
     def _budget(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Tokens for both segments, and the share of B where neither side of the document is short."""
+        """Draws the number of tokens of both segments, and the share of B if neither side of the document is short."""
         total = self._length - 3
         if rng.random() < self._short:
             total = int(rng.integers(8, total + 1))
         return total, int(rng.integers(total // 4, total - total // 4 + 1))
 
     def _after(self, junction: int, end: int, limit: int, rng: np.random.Generator) -> _Run:
-        """As many whole sentences from the junction on as fit in `limit` tokens."""
+        """The most whole sentences from the junction on that fit into `limit` tokens."""
         offsets = self._offsets
         start = int(offsets[junction])
         stop = int(np.searchsorted(offsets[junction : end + 1], start + limit, side="right")) + junction - 1
@@ -124,7 +126,7 @@ class SegmentPairs:
         return _Run(start, int(offsets[stop]), cut=False)
 
     def _before(self, junction: int, first: int, limit: int, rng: np.random.Generator) -> _Run:
-        """As many whole sentences before the junction as fit in `limit` tokens."""
+        """The most whole sentences before the junction that fit into `limit` tokens."""
         offsets = self._offsets
         end = int(offsets[junction])
         start = int(np.searchsorted(offsets[first : junction + 1], end - limit, side="left")) + first
@@ -155,9 +157,11 @@ class SegmentPairs:
         return before, _Run(start, start + length, cut=True), label
 
     def _equally_long(self, document: int, true: _Run, limit: int, rng: np.random.Generator) -> _Run:
-        """A run that `_after` lays in another document, as long as `true` and cut like it, or the nearest to that."""
+        """A possible result of `_after` in another document, with the length and `cut` of `true`, or the nearest to
+        that.
+        """
         documents, junctions = self._junctions(rng.integers(len(self), size=_CANDIDATES), rng)
-        if (documents == document).all():  # it holds nearly all of the text
+        if (documents == document).all():  # it has nearly all of the text
             outside = rng.integers(
                 len(self) - (self._rows[document + 1] - self._rows[document]), size=_CANDIDATES
             )
@@ -184,7 +188,7 @@ class SegmentPairs:
         documents, junctions = self._junctions(np.array([row]), rng)
         first, junction, end = int(self._first[documents[0]]), int(junctions[0]), int(self._end[documents[0]])
         before, middle, after = (int(self._offsets[s]) for s in (first, junction, end))
-        if rng.random() < 0.5:  # the side laid first leaves its remainder to the other
+        if rng.random() < 0.5:  # the side made first leaves the rest of the budget to the other
             a = self._before(junction, first, max(share, total - (after - middle)), rng)
             b = self._after(junction, end, total - a.length, rng)
         else:

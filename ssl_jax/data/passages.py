@@ -1,7 +1,7 @@
-"""Rows for sequence-to-sequence pretraining: whole consecutive sentences of one document, as many as fit.
+"""Rows for sequence-to-sequence pretraining: as many whole consecutive sentences of one document as fit.
 
-Sentences stay whole because noise moves and removes them as wholes (BART, arXiv:1910.13461), and rows never mix
-documents, so that what is missing can be told from what is there.
+Sentences are not divided, because noise permutes whole sentences (BART, arXiv:1910.13461). Rows never mix documents, so
+that the rest of a row helps to predict its corrupted parts.
 """
 
 import jax
@@ -14,7 +14,7 @@ from ssl_jax.errors import UserError
 
 
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """What a batch of passages holds: `[batch, length]`, `present` bool and the others int32; see `Passages`."""
+    """Shape and dtype of each array of a batch of `Passages`: `[batch, length]`, `present` bool, the others int32."""
     names = ("tokens", "present", "words", "sentences")
     types = {name: jnp.bool_ if name == "present" else jnp.int32 for name in names}
     return {name: jax.ShapeDtypeStruct((batch_size, length), dtype) for name, dtype in types.items()}
@@ -23,23 +23,23 @@ def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct
 class Passages:
     """Rows `[BOS] sentence sentence ... [EOS]` and padding, of a fixed length, from a tokenised corpus.
 
-    A document is cut from its beginning on, each row taking whole sentences while they fit; so every token of every
-    document is in exactly one row. A sentence that is longer than a row is cut into pieces that fill rows, and its last
-    piece is a sentence to the row that it begins.
+    A document is cut from its beginning; each row takes whole sentences while they fit. So each token of each document
+    is in exactly one row. A sentence longer than a row is cut into pieces that fill rows. Its last piece begins a row,
+    where it counts as a sentence.
 
-    `len(passages)` rows make an epoch, the same in every epoch; the loader shuffles them.
+    An epoch has `len(passages)` rows, the same in every epoch; the loader shuffles them.
+
+    Args:
+      corpus: the documents.
+      length: tokens per row, including [BOS] and [EOS]; at least 3.
+      special: ids of the special tokens; [BOS] and [EOS] are its `cls` and `sep`.
+      starts_word: bool `[vocab_size]`, whether a token begins a word.
 
     Attributes:
       cut: number of sentences that were cut.
 
-    Args:
-      corpus: the documents.
-      length: tokens in a row, [BOS] and [EOS] included; at least 3.
-      special: ids of the special tokens; [BOS] and [EOS] are its `cls` and `sep`.
-      starts_word: bool `[vocab]`, which tokens begin a word.
-
     Raises:
-      UserError: the corpus holds no document, or the length is below 3.
+      UserError: the corpus has no document, or the length is below 3.
     """
 
     def __init__(self, corpus: TokenizedCorpus, length: int, special: SpecialTokens, starts_word: np.ndarray):
@@ -56,12 +56,12 @@ class Passages:
         return len(self._begins)
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
-        """A row, as `ssl_jax.transforms.denoising` takes it; all `[length]`. It needs no `rng`.
+        """A row in the format of `ssl_jax.transforms.denoising`, all `[length]`. `rng` is not used.
 
         - `tokens`, int32.
-        - `present`, bool: not padding.
-        - `words`, int32: the number of the word in the row, -1 for [BOS], [EOS] and padding. A sentence begins a word.
-        - `sentences`, int32: the number of the sentence in the row, -1 likewise.
+        - `present`, bool: False for padding.
+        - `words`, int32: index of the word in the row, -1 for [BOS], [EOS] and padding. Each sentence begins a word.
+        - `sentences`, int32: index of the sentence in the row, -1 likewise.
         """
         begin, end = int(self._begins[row]), int(self._ends[row])
         text = slice(1, end - begin + 1)
@@ -78,13 +78,18 @@ class Passages:
 
 
 def _cut(corpus: TokenizedCorpus, capacity: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(begin, end) in `corpus.tokens` of every row, in the order of the documents, and how many sentences were cut."""
+    """Cuts documents into rows.
+
+    Returns:
+      the begin and the end of each row in `corpus.tokens`, in the order of the documents, and the number of cut
+      sentences.
+    """
     offsets = corpus.sentence_offsets
     begin, stop = offsets[corpus.first_sentence], offsets[corpus.end_sentence]
     document = np.arange(len(begin))
     documents, begins, ends = [], [], []
     cut = 0
-    while len(begin):  # the next row of every document that has one left
+    while len(begin):  # makes the next row of each unfinished document
         end = np.minimum(offsets[np.searchsorted(offsets, begin + capacity, side="right") - 1], stop)
         too_long = end <= begin
         end = np.where(too_long, begin + capacity, end)

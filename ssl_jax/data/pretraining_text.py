@@ -1,4 +1,4 @@
-"""Text for pretraining, from a name to endless examples: tokenizer, tokenised corpus, held-out documents, rows."""
+"""Opens text for pretraining: tokenizer, tokenised corpus, held-out documents and infinite data sets of rows."""
 
 import hashlib
 import time
@@ -16,74 +16,63 @@ from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.sources import Source, TextFormat, open_source
-from ssl_jax.data.tokenizers import (
-    SAVED_AS,
-    SENTENCEPIECE,
-    WORDPIECE,
-    SpecialTokens,
-    Tokenizer,
-    open_tokenizer,
-    train_sentencepiece,
-)
+from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer, preprocessing
+from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
 from ssl_jax.errors import UserError
 
 PairTask = Literal["nsp", "sop", "none"]
 
 HELDOUT_SEED = 0
-"""The held-out rows are the same for every seed of a run, so that runs can be compared."""
+"""The held-out rows are the same for all seeds of a run, so that runs can be compared."""
 
 
 @dataclass(frozen=True)
-class TextConfig:
-    """The corpus, and how it becomes tokens."""
+class TextConfig(TokenizerConfig):
+    """The corpus and its tokenizer."""
 
     source: str = "pydocs"
     """pydocs (documentation inside the installed Python packages); tfds:name/config[:split]; a text file, folder or
-    pattern; a .tsv file."""
+    glob pattern; a .tsv file."""
     format: TextFormat = "lines"
-    """Of text files. lines: a sentence a line, a blank line between documents; raw: prose."""
+    """Of text files. lines: one sentence per line, a blank line between documents; raw: prose."""
     column: str = "text"
-    """Of a .tsv file."""
-    tokenizer: str = "train"
-    """train (SentencePiece on the corpus), or the path of a SentencePiece .model, a WordPiece vocab.txt or a byte-level
-    BPE's tokenizer.json (or vocab.json, with merges.txt beside it)."""
-    lowercase: bool = True
-    """Fold case."""
-    byte_fallback: bool = False
-    """256 ids of a tokenizer that is trained stand for single bytes, so that no character is unknown to it."""
+    """Column of a .tsv file."""
     heldout_source: str = ""
-    """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus."""
+    """Another source to evaluate on, such as a validation split; if empty, whole documents of the corpus are held out.
+   """
     heldout_share: float = 0.05
-    """Share of the documents held out of the corpus when there is no other source."""
+    """Share of the documents to hold out if heldout_source is empty."""
     heldout_rows: int = 512
-    """Most rows that an evaluation reads."""
-
-    @property
-    def special(self) -> SpecialTokens:
-        """Ids of the special tokens, known before the tokenizer is; those of a byte-level BPE stand in its file."""
-        if self.tokenizer.endswith(".json"):
-            return open_tokenizer(self.tokenizer).special
-        return WORDPIECE if self.tokenizer.endswith(".txt") else SENTENCEPIECE
+    """Largest number of rows in an evaluation."""
 
 
 class PretrainingText(NamedTuple):
     """An opened corpus.
 
-    train and heldout: a data set of rows per length. identity: what must not change when a run is continued.
+    Attributes:
+      train: a data set of rows for each length.
+      heldout: the same of the held-out documents.
+      identity: what must not change when a run is continued.
+      preprocessing: settings that determine the text of the ids.
+      tokenizer: tokenizer of the run.
+      training_corpus: tokenised training documents.
+      heldout_corpus: tokenised held-out documents.
     """
 
     train: tuple[grain.MapDataset, ...]
     heldout: tuple[grain.MapDataset, ...]
     identity: dict[str, str]
+    preprocessing: dict[str, str]
     tokenizer: Tokenizer
     training_corpus: TokenizedCorpus
     heldout_corpus: TokenizedCorpus
 
 
 class Joined:
-    """A source whose documents are one text each, their sentences joined by spaces.
+    """A source with one text per document: its sentences, joined by spaces.
 
-    For models that write text: a byte-level BPE knows a word after a space as another token than one without.
+    It is for language models with byte-level BPE, in which a word has different tokens with and without a space before
+    it.
     """
 
     def __init__(self, source: Source):
@@ -98,7 +87,7 @@ class Joined:
 
 
 class Rows(Protocol):
-    """Examples by number; the same number and random numbers give the same example."""
+    """Examples by number. An example depends only on its number and the random numbers of `rng`."""
 
     def __len__(self) -> int: ...
 
@@ -106,11 +95,11 @@ class Rows(Protocol):
 
 
 MakeRows = Callable[[TokenizedCorpus, int, Tokenizer], Rows]
-"""`(corpus, length, tokenizer) -> Rows` of that many tokens."""
+"""`(corpus, length, tokenizer) -> Rows` with `length` tokens."""
 
 
 def bert_rows(pair_task: PairTask) -> MakeRows:
-    """Rows for BERT and its kin: pairs of segments, or packed documents where there is no task on pairs."""
+    """Rows for BERT: segment pairs, or packed documents if there is no task on pairs."""
 
     def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Rows:
         shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
@@ -120,11 +109,11 @@ def bert_rows(pair_task: PairTask) -> MakeRows:
 
 
 def bert_batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every array of a batch of `bert_rows`, all int32.
+    """Shape and dtype of each array of a batch of `bert_rows`, all int32.
 
-    `[batch, length]`: `tokens`; `token_type_ids`; `segment_ids`, 0 for padding, else the number of the packed document;
-    `words`, the number of the word in the row; `positions`, when documents are packed. `[batch]`: `label` of the task
-    on pairs.
+    `[batch, length]`: `tokens`; `token_type_ids`; `segment_ids`, 0 for padding, otherwise the index of the packed
+    document from 1; `words`, the index of the word in the row; `positions`, if documents are packed. `[batch]`: `label`
+    of the task on pairs.
     """
     packed = pair_task == "none"
     names = ("tokens", "token_type_ids", "segment_ids", "words", *(("positions",) if packed else ()))
@@ -150,15 +139,23 @@ def open_pretraining_text(
     make_heldout_rows: MakeRows | None = None,
     joined: bool = False,
 ) -> PretrainingText:
-    """Opens a corpus for pretraining, with its tokenizer in `folder`: trained into it unless it is there, or copied.
+    """Opens a corpus for pretraining, with the tokenizer of the run; see `open_run_tokenizer`.
 
-    make_rows: what the examples are.
-    vocab_size: rows of the model's embedding; what a trained tokenizer gets, and the most that another may have.
-    reserved: the last of these, which stand for something else than pieces of text (T5's sentinels).
-    make_heldout_rows: the examples of evaluations, all of which are read; None for `heldout_rows` random ones made by
-        `make_rows`.
-    joined: documents are tokenised as wholes, not sentence by sentence.
-    Raises UserError if a source is missing, empty or too small for a batch, or the vocabulary is too large.
+    Args:
+      config: settings of the corpus and the tokenizer.
+      folder: run folder, for the tokenizer's files.
+      make_rows: makes the examples.
+      vocab_size: rows of the model's embedding table: the size of a trained tokenizer, and the largest size of others.
+      lengths: tokens per row, for each phase of the run.
+      batch_size: rows per batch; the corpus must have at least as many.
+      seed: determines the order of the rows.
+      reserved: number of last ids that are not pieces of text (T5's sentinels).
+      make_heldout_rows: makes the examples of evaluations, all of which are read; None for `heldout_rows` random
+        examples of `make_rows`.
+      joined: tokenise whole documents instead of sentences.
+
+    Raises:
+      UserError: a source is missing, empty or too small for a batch, or the vocabulary is too large.
     """
 
     def open_text(spec: str) -> Source:
@@ -200,6 +197,7 @@ def open_pretraining_text(
             "corpus": training.fingerprint,
             "heldout_corpus": heldout.fingerprint,
         },
+        preprocessing=preprocessing(tokenizer),
         tokenizer=tokenizer,
         training_corpus=training,
         heldout_corpus=heldout,
@@ -209,22 +207,15 @@ def open_pretraining_text(
 def _tokenizer(
     config: TextConfig, vocab_size: int, reserved: int, source: Source, folder: epath.Path
 ) -> Tokenizer:
-    folder = epath.Path(folder)
-    trained = folder / "tokenizer.model"
-    if config.tokenizer != "train":
-        tokenizer = open_tokenizer(config.tokenizer, config.lowercase)
-        if not any((folder / name).exists() for name in SAVED_AS):
-            tokenizer.save(folder)  # so that the run can be used without the file that it came from
-    elif trained.exists():
-        tokenizer = open_tokenizer(trained, config.lowercase)
-    else:
-        tokenizer = train_sentencepiece(
+    def train() -> Tokenizer:
+        return train_sentencepiece(
             _shuffled(source),
             vocab_size - reserved,
             lowercase=config.lowercase,
             byte_fallback=config.byte_fallback,
         )
-        tokenizer.save(folder)
+
+    tokenizer = open_run_tokenizer(config, folder, train)
     needed = tokenizer.vocab_size + reserved
     if needed > vocab_size:
         beside = f", and {reserved} ids are reserved beside them" if reserved else ""
@@ -236,13 +227,13 @@ def _tokenizer(
 
 
 def _shuffled(source: Source) -> Iterator[str]:
-    """Sentences of the documents in random order: the tokenizer reads only the beginning."""
+    """Yields the sentences of the documents in random order, because tokenizer training reads only the beginning."""
     for index in np.random.default_rng(HELDOUT_SEED).permutation(len(source)):
         yield from source[int(index)]
 
 
 class _Progress:
-    """Prints how far a long tokenisation has come, now and then."""
+    """Prints the progress of a long tokenisation at intervals."""
 
     def __init__(self, what: str, every_seconds: float = 5.0) -> None:
         self._what, self._every, self._next = what, every_seconds, time.monotonic() + every_seconds

@@ -1,9 +1,9 @@
-"""`pydocs`: English to pretrain on without a network, from the documentation inside the installed Python packages.
+"""`pydocs`: English text for pretraining offline, from the documentation inside the installed Python packages.
 
-Docstrings of the packages that requirements.txt brings, read from their source files (no package is imported) and
-cleaned to prose: no code, tables, signatures or markup. A document is what is said of a module, of a function, or of
-a class and its methods. A paragraph stands in the first document that has it and in no other: packages copy their
-descriptions of parameters, and held-out text has to be new.
+The text is the docstrings of the packages in requirements.txt. They are read from the source files (no package is
+imported) and reduced to prose: no code, tables, signatures or markup. A document is the text of a module, of a
+function, or of a class and its methods. Repeated paragraphs are removed from all but the first document, because
+packages copy parameter descriptions, and held-out text must be new.
 """
 
 import ast
@@ -19,7 +19,7 @@ from ssl_jax.data.cache import default_cache, new_folder
 from ssl_jax.data.docstrings import prose
 from ssl_jax.errors import UserError
 
-# In this order: of equal paragraphs the first stays.
+# The order matters: of equal paragraphs the first is kept.
 # fmt: off
 PACKAGES = (
     "numpy", "scipy", "jax", "flax", "optax", "sklearn", "matplotlib", "mpl_toolkits", "orbax", "grain",
@@ -31,13 +31,14 @@ PACKAGES = (
 )
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
-_FEWEST_SENTENCES = 4  # shorter ones leave rows of pairs mostly empty
+_MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
 
 
 class PyDocs:
-    """Documents, each a list of sentences, in an order that depends on the installed packages only.
+    """Documents, each a list of sentences, in an order that depends only on the installed packages.
 
-    The first use on a machine reads some 3,000 files, which takes seconds; then the cache of `default_cache()` serves.
+    The first use on a machine reads about 3,000 files, which takes about 20 seconds; later uses read the cache in
+    `default_cache()`.
 
     Raises:
       UserError: none of the packages is installed as source files.
@@ -70,7 +71,7 @@ class PyDocs:
 
 
 def read_packages() -> list[list[str]]:
-    """Reads and cleans all documentation."""
+    """Reads the documentation of all packages: documents, each a list of sentences."""
     documents, seen = [], set()
     for root in _roots():
         for path in [root] if root.is_file() else _files(root):
@@ -81,13 +82,13 @@ def read_packages() -> list[list[str]]:
                     if key not in seen:
                         seen.add(key)
                         document.extend(sentences.split_sentences(paragraph))
-                if len(document) >= _FEWEST_SENTENCES:
+                if len(document) >= _MIN_SENTENCES:
                     documents.append(document)
     return documents
 
 
 def _key() -> str:
-    """Changes with the packages' versions and with the code that reads them."""
+    """The cache key, which changes with the versions of the packages and with the code that reads them."""
     installed = sorted({d.name for root in _roots() for d in root.parent.glob("*.dist-info")})
     code = [
         inspect.getsource(module) for module in (inspect.getmodule(prose), sentences, inspect.getmodule(_key))
@@ -117,18 +118,18 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _definitions(path: Path) -> Iterator[list[str]]:
-    """Docstrings of the module, then of each function or class (with its methods) that it defines."""
+    """Yields the docstrings of the module, then those of each function or class (with its methods) that it defines."""
     try:
         module = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        return  # a template, or for another version of Python
+        return  # a template, or code for another version of Python
     yield [ast.get_docstring(module) or ""]
     for statement in module.body:
         yield list(_docstrings(statement))
 
 
 def _docstrings(statement: ast.stmt) -> Iterator[str]:
-    """Docstrings in and below a statement, in the order of its lines, and what calls of `add_newdoc` add."""
+    """Yields the docstrings in a statement in source order, including those that calls of `add_newdoc` add."""
     if isinstance(statement, ast.Expr):
         if isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func).endswith("add_newdoc"):
             strings = (

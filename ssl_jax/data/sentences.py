@@ -1,13 +1,13 @@
-"""Splits English prose into sentences by rule.
+"""Splits English prose into sentences by rules.
 
-A sentence ends at ".", "!", "?" or "…", with the quotes and brackets that close after it, before a space and a
-character that can begin a sentence. A full stop does not end one after an abbreviation, initials ("J.", "U.S.") or a
-number that begins the text ("1. First"), nor inside brackets that are still open.
+A sentence ends at ".", "!", "?" or "…", including closing quotes and brackets after it, if a space and a character that
+can begin a sentence follow. A full stop does not end a sentence after an abbreviation, after initials ("J.", "U.S."),
+after a number that begins the text ("1. First"), or inside open brackets.
 """
 
 import re
 
-# After these a name, a number or the rest of the phrase follows, whatever its case.
+# Abbreviations before a name, a number or the rest of a phrase: the next word may be capitalised.
 _NEVER_LAST = (
     r"mr|mrs|ms|dr|prof|rev|hon|st|gen|col|capt|lt|sgt|gov|sen|rep|pres|messrs|vs|cf|eqs?|figs?|secs?|ch|vols?|pp"
     r"|eds?|refs?|approx|resp|viz|al"
@@ -26,10 +26,11 @@ _CANDIDATE = re.compile(
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of one paragraph, without the white space around them; no character other than that is lost.
+    """The sentences of one paragraph; white space is normalised, and no other character is lost.
 
-    >>> split_sentences("Dr. J. Smith paid $3.50 (approx. 3 euros). Why? He knew.")
-    ['Dr. J. Smith paid $3.50 (approx. 3 euros).', 'Why?', 'He knew.']
+    Example:
+      >>> split_sentences("Dr. J. Smith paid $3.50 (approx. 3 euros). Why? He knew.")
+      ['Dr. J. Smith paid $3.50 (approx. 3 euros).', 'Why?', 'He knew.']
     """
     sentences, start = [], 0
     for candidate in _CANDIDATE.finditer(text):
@@ -46,5 +47,5 @@ def _is_whole(sentence: str) -> bool:
         any(sentence.count(left) > sentence.count(right) for left, right in ("()", "[]"))
         and len(sentence) < 1000
     ):
-        return False  # past that length the bracket was a smiley or a misprint
+        return False  # beyond that length, the open bracket was a smiley or a typing error
     return _NOT_AN_END.fullmatch(sentence) is None

@@ -1,6 +1,6 @@
-"""Where text comes from: one random-access `Source` of documents, opened by name.
+"""Text sources: random access to documents, opened by name.
 
-A document is a list of sentences. What a source reads at `source[i]` depends on `i` alone.
+A document is a list of sentences. `source[i]` depends on `i` only.
 """
 
 from pathlib import Path
@@ -14,11 +14,11 @@ from ssl_jax.errors import UserError
 
 
 class Source(Protocol):
-    """Documents at random.
+    """Random access to documents.
 
     Attributes:
-      name: what the user calls it, for messages.
-      fingerprint: changes when the documents may have changed; the key of what is derived from them.
+      name: name in messages.
+      fingerprint: changes when the documents may have changed; part of the key of cached data.
     """
 
     name: str
@@ -34,16 +34,16 @@ def open_source(spec: str, format: TextFormat = "lines", column: str = "text") -
 
     Args:
       spec: one of
-        `pydocs`: the reference documentation inside the installed Python packages;
-        `tfds:name/config[:split]`: the field `text` of a TFDS data set, prepared as ArrayRecord;
-        a `.tsv` file with a header line: its column `column`, a document a row;
-        a text file, a folder (its `*.txt`), or a glob pattern.
-      format: of text files: "lines", a sentence a line and a blank line between documents; or "raw", prose with blank
-        lines between paragraphs and two between documents.
+        - `pydocs`: the documentation inside the installed Python packages;
+        - `tfds:name/config[:split]`: the field `text` of a TFDS data set, prepared as ArrayRecord;
+        - a `.tsv` file with a header line: its column `column`, one document per row;
+        - a text file, a folder (its `*.txt`), or a glob pattern.
+      format: of text files: "lines", one sentence per line and a blank line between documents; or "raw", prose with a
+        blank line between paragraphs and two between documents.
       column: of a `.tsv` file.
 
     Raises:
-      UserError: there is no such source, or it is empty.
+      UserError: the source does not exist, or it is empty.
     """
     if spec == "pydocs":
         return PyDocs()

@@ -1,13 +1,21 @@
-"""Ids of the tokens that stand for no text, in the layouts of the tokenizers that ssl_jax knows."""
+"""Ids of special tokens in the layouts of the supported tokenizers."""
 
 from typing import NamedTuple
 
 
 class SpecialTokens(NamedTuple):
-    """Ids of the tokens that no text produces; ids from `first_regular` on are ordinary.
+    """Ids of the special tokens, which are never produced by encoding text.
 
-    In the byte-level vocabularies of other libraries, whose ids come from their files, a special token may also stand
-    after `first_regular`, and one id may have several of these parts.
+    In byte-level vocabularies of other libraries, whose ids come from their files, special tokens may also be at or
+    above `first_regular`, and one id may have several of these roles.
+
+    Attributes:
+      pad: padding.
+      unk: unknown token.
+      cls: begins a row.
+      sep: ends a segment or a document.
+      mask: mask token.
+      first_regular: first id of an ordinary token.
     """
 
     pad: int

@@ -1,4 +1,4 @@
-"""Text files as documents, read at random through memory maps, so that a corpus may be larger than memory."""
+"""Text files as documents, with random access through memory maps, so that a corpus may be larger than memory."""
 
 import glob
 import hashlib
@@ -18,15 +18,17 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 class TextFiles:
-    """Documents, each a list of sentences, of a file, of the `*.txt` below a folder, or of a glob pattern.
+    """Documents, each a list of sentences, from text files.
 
-    Formats:
-      lines: one sentence a line; a blank line ends a document.
-      raw: prose; a blank line ends a paragraph, two or more end a document. Sentences are split by rule.
-    The end of a file ends a document in both.
+    In both formats, the end of a file ends a document.
+
+    Args:
+      path: a file, a folder (the `*.txt` in it and in its subfolders), or a glob pattern.
+      format: "lines": one sentence per line, and a blank line ends a document. "raw": prose, where a blank line ends a
+        paragraph and two or more end a document; sentences are split by rules.
 
     Raises:
-      UserError: no such file, nothing in it, or (when a document is read) bytes that are not UTF-8.
+      UserError: there is no such file, it is empty, or (when a document is read) it is not UTF-8.
     """
 
     def __init__(self, path: str | Path, format: TextFormat = "lines"):
@@ -65,7 +67,7 @@ def _find(pattern: str) -> list[Path]:
         files = sorted(path.rglob("*.txt"))
         if not files:
             raise UserError(
-                f"data source {pattern!r}: no *.txt below this folder; give a pattern, such as "
+                f"data source {pattern!r}: no *.txt below this folder; give a glob pattern, such as "
                 f"'{pattern}/*.text'."
             )
         return files
@@ -81,12 +83,12 @@ def _find(pattern: str) -> list[Path]:
 def _open(path: Path) -> mmap.mmap | bytes:
     with path.open("rb") as file:
         if path.stat().st_size == 0:
-            return b""  # which cannot be mapped
+            return b""  # an empty file cannot be mapped
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _documents(data: mmap.mmap | bytes, separator: re.Pattern[bytes]) -> np.ndarray:
-    """Byte ranges `[documents, 2]` of what lies between separators and is not white space."""
+    """The byte ranges `[documents, 2]` between separators that are not only white space."""
     start = 3 if data[:3] == b"\xef\xbb\xbf" else 0  # a byte order mark
     spans = []
     for match in separator.finditer(data, start):

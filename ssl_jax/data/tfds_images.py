@@ -1,4 +1,4 @@
-"""TFDS data sets as images: the fields `image` and, where there is one, `label`."""
+"""TFDS data sets as images: the field `image` and, if it exists, the field `label`."""
 
 import hashlib
 import re
@@ -17,13 +17,19 @@ _TEST_WITHOUT_LABELS = ("imagenet2012",)
 
 
 class TfdsImages(EncodedImages):
-    """Records of a data set, read as the PNG or JPEG that they are and decoded here, like files.
+    """Records of a data set, read as encoded PNG or JPEG and decoded here, like files.
 
     Args:
-      records: with the field `image` undecoded. rows: which of them. fingerprint: of all of them.
+      name: name in messages.
+      records: records whose field `image` is not decoded.
+      rows: selects the records.
+      fingerprint: of all records.
+      classes: names of the labels.
+      canvas: size and channels of the examples.
+      unreadable: what to do with damaged images.
 
     Raises:
-      UserError: (when an image is read) it is damaged, or, where damaged ones are skipped, all are.
+      UserError: (when an image is read) it is damaged, or, if damaged images are skipped, all are.
     """
 
     def __init__(
@@ -45,16 +51,19 @@ class TfdsImages(EncodedImages):
         return len(self._rows)
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """The record's image as it is stored, and its label."""
+        """The encoded image of a record, and its label."""
         record = self._records[self._rows[index]]
         return record["image"], int(record["label"]) if self.classes else UNLABELLED
 
-    def called(self, index: int) -> str:
-        """Its place."""
+    def describe(self, index: int) -> str:
+        """The data set and the index of the record."""
         return f"data source {self.name!r}, record {self._rows[index]}"
 
     def split(self, share: float) -> tuple["TfdsImages", "TfdsImages"]:
-        """Holds out the last records: TFDS shuffles them when it prepares a data set."""
+        """Splits into (training, held-out).
+
+        The last records are held out, because TFDS shuffles records in preparation.
+        """
         first = len(self) - heldout_count(self.name, len(self), share)
         return self._select(self._rows[:first]), self._select(self._rows[first:])
 
@@ -67,13 +76,15 @@ class TfdsImages(EncodedImages):
 def open_tfds(
     spec: str, canvas: Canvas, unreadable: Unreadable
 ) -> tuple[TfdsImages, TfdsImages, TfdsImages | None, bool]:
-    """(training images, labelled training images, held-out images, whether `spec` names a split).
+    """Opens a data set: (training images, labelled training images, held-out images, whether `spec` names a split).
 
-    Without a split in `spec`, the training images are those of "unlabelled" where there is such a split (STL-10), else
-    of "train". Held out is "test", or "validation", unless `spec` names it; None if there is neither.
+    Without a split in `spec`, the training images are those of the split "unlabelled" if it exists (STL-10), otherwise
+    of "train". The held-out images are those of "test" or else "validation", whichever `spec` does not name; None if
+    there is neither.
 
     Raises:
-      UserError: the data set is unknown or not prepared, it has no such split, or no field `image` of 8-bit images.
+      UserError: the data set is unknown or not prepared, the split does not exist, or there is no field `image` of
+        8-bit images.
     """
     source = TfdsSource(spec)
 
@@ -100,7 +111,7 @@ def open_tfds(
 
 
 def _undecoded(source: TfdsSource) -> dict[str, Any]:
-    """Keeps TFDS from decoding: it would decode at full size, and other images that a record may have."""
+    """Decoders that skip decoding of images: TFDS would decode them at full size, and also other images of a record."""
     from tensorflow_datasets import decode, features
 
     found = {}

@@ -1,4 +1,4 @@
-"""Prepared TFDS data sets by name, through `tfds.data_source` (ArrayRecord: random access, and no TensorFlow)."""
+"""Prepared TFDS data sets by name, through `tfds.data_source` (ArrayRecord: random access, without TensorFlow)."""
 
 import contextlib
 import hashlib
@@ -19,25 +19,31 @@ class TfdsSource:
       spec: `name[/config[:version]][:split]`; the split may be a slice, "train[:10%]".
 
     Attributes:
-      name: what the user calls it. split: the one that `spec` names, or "". builder: TFDS's.
+      name: name in messages.
+      split: split in `spec`, or "".
+      builder: builder of TFDS.
 
     Raises:
       UserError: the data set is unknown.
     """
 
     def __init__(self, spec: str):
-        import tensorflow_datasets as tfds  # takes a while, and few runs need it
+        import tensorflow_datasets as tfds  # slow to import, and few runs need it
 
         self.name = f"tfds:{spec}"
         logging.getLogger("absl").addFilter(_not_about_missing_info)
         self._data_set, self.split = _name_and_split(spec)
         self._tfds = tfds
-        with self._explained():
+        with self._user_errors():
             self.builder = tfds.builder(self._data_set)
 
     def records(self, split: str, decoders: Mapping[str, Any] | None = None) -> Sequence[dict[str, Any]]:
-        """The records of a split, at random. UserError if it is not prepared, or has no such split."""
-        with self._explained():
+        """The records of a split, with random access.
+
+        Raises:
+          UserError: the split is not prepared or does not exist.
+        """
+        with self._user_errors():
             return self.builder.as_data_source(split, decoders=decoders)
 
     def fingerprint(self, split: str, records: Sequence[dict[str, Any]]) -> str:
@@ -47,7 +53,11 @@ class TfdsSource:
         return hashlib.sha256(repr(description).encode()).hexdigest()
 
     def require(self, field: str) -> None:
-        """UserError, with the fields there are, if this one is not among them."""
+        """Checks that the records have a field.
+
+        Raises:
+          UserError: the field does not exist; the message lists the existing fields.
+        """
         fields = self.builder.info.features
         if field not in fields:
             raise UserError(
@@ -55,7 +65,7 @@ class TfdsSource:
             )
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _user_errors(self) -> Iterator[None]:
         core = self._tfds.core
         try:
             yield
@@ -67,15 +77,15 @@ class TfdsSource:
 
 
 def _name_and_split(spec: str) -> tuple[str, str]:
-    """Tells `:split` from `:1.2.0`, a version, which also follows a colon."""
+    """Splits a spec into (data set, split). A version, `:1.2.0`, also follows a colon."""
     match = _SPLIT.fullmatch(spec)
     return (match[1], match[2]) if match else (spec, "")
 
 
 def _how_to_prepare(source: str, name: str, folder: str) -> str:
     return (
-        f"data source {source!r}: unknown, or not prepared as ArrayRecord under {folder}. Prepare it where the "
-        'network and its dependencies are at hand: python -c "import tensorflow_datasets as tfds; '
+        f"data source {source!r}: unknown, or not prepared as ArrayRecord under {folder}. Prepare it on a machine "
+        'with network access and its dependencies: python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{name}', file_format='array_record').download_and_prepare()\". "
         "TFDS_DATA_DIR names another folder."
     )

@@ -1,4 +1,4 @@
-"""TFDS data sets as documents."""
+"""The text of TFDS data sets as documents."""
 
 import re
 
@@ -6,18 +6,18 @@ from ssl_jax.data.sentences import split_sentences
 from ssl_jax.data.tfds_source import TfdsSource
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
-# Wiki-40B marks up its articles. BERT's text is the passages only, without titles and headers (arXiv:1810.04805, 3.1).
+# Wiki-40B has markup. BERT's text is the passages only, without titles and headers (arXiv:1810.04805, section 3.1).
 _WIKI40B_HEADER = re.compile(r"\n?_START_(?:ARTICLE|SECTION)_\n[^\n]*")
 
 
 class TfdsText:
-    """The `text` field of a prepared TFDS data set as documents, each a list of sentences split by rule.
+    """The field `text` of a prepared TFDS data set as documents, each a list of sentences split by rules.
 
     Args:
-      spec: `name[/config[:version]][:split]`; the split is "train" unless given, and may be a slice, "train[:10%]".
+      spec: `name[/config[:version]][:split]`; the split is "train" by default and may be a slice, "train[:10%]".
 
     Raises:
-      UserError: the data set is unknown or not prepared, it has no such split, or no field `text`.
+      UserError: the data set is unknown or not prepared, the split does not exist, or there is no field `text`.
     """
 
     def __init__(self, spec: str):
@@ -38,7 +38,7 @@ class TfdsText:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Paragraphs of an article, between blank lines or in Wiki-40B's markup."""
+    """The paragraphs of an article, separated by blank lines or by Wiki-40B's markup."""
     if "_START_ARTICLE_" not in text:
         return _BLANK_LINES.split(text)
     text = _WIKI40B_HEADER.sub("\n", text)

@@ -1,10 +1,11 @@
-"""Tokenizers behind one interface: SentencePiece (trained here or loaded), BERT's WordPiece, byte-level BPE.
+"""Tokenizers with one interface: SentencePiece (trained here or loaded), BERT's WordPiece, byte-level BPE.
 
-Text never produces a special token: "[MASK]" written in a document is encoded as ordinary characters.
+Encoding a text never produces a special token: "[MASK]" in a document is encoded as ordinary characters.
 """
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
@@ -16,29 +17,36 @@ from etils import epath
 
 from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
+from ssl_jax.data.writing import write_whole
 from ssl_jax.errors import UserError
 
-SAVED_AS = ("tokenizer.model", "tokenizer.json", "vocab.txt")
-"""Names of the files that `Tokenizer.save` writes."""
+SETTINGS = "tokenizer_config.json"
+"""A file beside a vocab.txt. As in Hugging Face's layout, `do_lower_case` determines whether case is folded."""
 
-TRAINING_THREADS = 8  # the sums of unigram training depend on this number, so it does not follow the machine
+TRAINING_THREADS = 8  # fixed, because the sums of unigram training depend on this number
 ENCODING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 class Tokenizer(Protocol):
-    """What the pipelines need of a tokenizer.
+    """The interface of a tokenizer.
 
     Attributes:
-      vocab_size: number of ids, specials included.
+      vocab_size: number of ids, including special tokens.
       special: ids of the special tokens.
-      starts_word: bool `[vocab_size]`, True where a token begins a word (whole-word masking).
-      fingerprint: SHA-256, in hexadecimal, of all that decides how text becomes ids.
+      starts_word: bool `[vocab_size]`, whether a token begins a word (for whole-word masking).
+      fingerprint: SHA-256, in hexadecimal, of everything that determines the ids of a text.
+      kind: name of the algorithm.
+      folds_case: whether "A" and "a" have the same ids.
+      byte_fallback: whether a character without a piece is encoded as its bytes, so that none is unknown.
     """
 
     vocab_size: int
     special: SpecialTokens
     starts_word: np.ndarray
     fingerprint: str
+    kind: str
+    folds_case: bool
+    byte_fallback: bool
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -49,20 +57,25 @@ class Tokenizer(Protocol):
     def pieces(self, ids: Sequence[int]) -> list[str]: ...
 
     def piece_bytes(self, ids: Sequence[int]) -> list[bytes]:
-        """The UTF-8 text that each token stands for, a space where a word begins with one; empty for specials.
+        """The UTF-8 text of each token, including a space before a word; empty for special tokens.
 
-        Joined, those of an encoded text are the text as the tokenizer normalised it. Only unknown tokens (none, if
-        there are pieces for single bytes) and the spaces that WordPiece forgets beside punctuation are not in it.
+        Joined, those of an encoded text are the text as the tokenizer normalised it. Only unknown tokens (if the
+        tokenizer has no pieces for single bytes) and, with WordPiece, spaces beside punctuation are lost.
         """
 
     def save(self, folder: epath.Path) -> epath.Path:
-        """Writes the file that `open_tokenizer` reads, and returns its path."""
+        """Writes the file that `open_tokenizer` reads, atomically, and returns its path.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
 
 
 class SentencePiece:
-    """A SentencePiece model (arXiv:1808.06226) whose ids 0 to 4 are [PAD] [UNK] [CLS] [SEP] [MASK]."""
+    """A SentencePiece model (arXiv:1808.06226) with the ids 0 to 4 for [PAD] [UNK] [CLS] [SEP] [MASK]."""
 
     special = SENTENCEPIECE
+    kind = "SentencePiece"
 
     def __init__(self, model: bytes):
         self._model = model
@@ -70,6 +83,8 @@ class SentencePiece:
         self.vocab_size = self._processor.get_piece_size()
         self.fingerprint = hashlib.sha256(model).hexdigest()
         self.starts_word = np.array([_starts_word(p) for p in self.pieces(range(self.vocab_size))])
+        self.folds_case = self._processor.normalize("A") == self._processor.normalize("a")
+        self.byte_fallback = any(map(self._processor.is_byte, range(self.vocab_size)))
 
     def encode(self, text: str) -> list[int]:
         return self._processor.encode(text)
@@ -93,19 +108,21 @@ class SentencePiece:
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "tokenizer.model"
-        path.write_bytes(self._model)
+        write_whole(path, self._model)
         return path
 
 
 def _starts_word(piece: str) -> bool:
-    """A piece after a space, or one of punctuation: "(see" is two words, as in WordPiece and in ALBERT."""
+    """Whether a piece begins a word: after a space, or punctuation. "(see" is two words, as in WordPiece and ALBERT."""
     return piece.startswith("▁") or not piece[0].isalnum()
 
 
 class WordPiece:
-    """Google's BERT vocabularies: `vocab.txt`, one piece a line, "##" before a piece that continues a word."""
+    """Google's BERT vocabularies: `vocab.txt`, one piece per line, "##" before a piece that continues a word."""
 
     special = WORDPIECE
+    kind = "WordPiece"
+    byte_fallback = False
 
     def __init__(self, vocabulary: Sequence[str], lowercase: bool = True):
         self._vocabulary = list(vocabulary)
@@ -120,6 +137,7 @@ class WordPiece:
         self._tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
         self._tokenizer.decoder = tokenizers.decoders.WordPiece()
         self.vocab_size = len(self._vocabulary)
+        self.folds_case = lowercase
         self.fingerprint = hashlib.sha256(f"{lowercase}\n{self._text}".encode()).hexdigest()
         self.starts_word = np.array([not piece.startswith("##") for piece in self._vocabulary])
 
@@ -148,7 +166,10 @@ class WordPiece:
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "vocab.txt"
-        path.write_text(self._text, encoding="utf-8")
+        settings = json.dumps({"do_lower_case": self.folds_case}) + "\n"
+        # The settings first, because a folder with a vocab.txt has a tokenizer.
+        write_whole(path.with_name(SETTINGS), settings.encode())
+        write_whole(path, self._text.encode())
         return path
 
 
@@ -156,12 +177,12 @@ def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
     """Reads a SentencePiece `*.model`, a WordPiece `vocab.txt`, or a byte-level BPE.
 
     Args:
-      path: the file; `.txt` is WordPiece, `.json` byte-level BPE (`tokenizer.json`, or `vocab.json` with `merges.txt`
-        beside it), anything else SentencePiece.
-      lowercase: WordPiece only: the vocabulary is uncased. The others carry their own rule.
+      path: the file; `.txt` is WordPiece, `.json` is a byte-level BPE (`tokenizer.json`, or `vocab.json` with
+        `merges.txt` beside it), anything else is SentencePiece.
+      lowercase: whether a WordPiece vocabulary is uncased. Other files determine it themselves.
 
     Raises:
-      UserError: no such file, not such a file, or special tokens that are not where they are expected.
+      UserError: the file does not exist or is invalid, or its special tokens do not have the expected ids.
     """
     path = epath.Path(path).expanduser()
     if not path.is_file():
@@ -209,21 +230,21 @@ def train_sentencepiece(
     byte_fallback: bool = False,
     max_characters: int = 10_000_000,
 ) -> SentencePiece:
-    """Trains SentencePiece: the same sentences give the same model on every machine.
+    """Trains SentencePiece. The same sentences give the same model on every machine.
 
     Args:
-      sentences: the text, in an order that is not sorted by subject: only its beginning is read.
-      vocab_size: ids wanted, the five specials included. A unigram model of a small corpus may have fewer.
+      sentences: the text, not sorted by subject, because only its beginning is read.
+      vocab_size: number of ids, including the five special tokens. A unigram model of a small corpus may have fewer.
       model_type: "unigram" (arXiv:1804.10959) or "bpe".
       lowercase: fold case, as BERT's uncased vocabularies do.
-      byte_fallback: 256 of the ids stand for single bytes, so that no character is unknown.
-      max_characters: stop reading there. 10 million take about 6 seconds for 8,000 unigram pieces.
+      byte_fallback: 256 of the ids are single bytes, so that no character is unknown.
+      max_characters: number of characters to read. 10 million take about 6 seconds for 8,000 unigram pieces.
 
     Raises:
       UserError: the text is too small for the vocabulary.
     """
     buffer = io.BytesIO()
-    unreadable: list[UserError] = []  # the trainer would wrap it in an error of its own
+    unreadable: list[UserError] = []  # stored, because the trainer would wrap it in its own error
 
     def readable() -> Iterator[str]:
         try:
@@ -262,7 +283,7 @@ def train_sentencepiece(
 
 def _first_characters(sentences: Iterable[str], limit: int) -> Iterable[str]:
     for sentence in sentences:
-        yield sentence[:100_000]  # longer lines are skipped by the trainer
+        yield sentence[:100_000]  # the trainer skips longer lines
         limit -= len(sentence)
         if limit <= 0:
             return

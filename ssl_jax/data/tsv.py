@@ -1,4 +1,4 @@
-"""Tab-separated files: a header line, or columns named by the caller."""
+"""Tab-separated files, with a header line or with column names given by the caller."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from ssl_jax.errors import UserError
 
 
 class Tsv:
-    """Rows of a tab-separated file, each a dictionary from column to text. Quotes have no meaning.
+    """Rows of a tab-separated file, each a dictionary from column to text. Quotes have no special meaning.
 
     Args:
       path: the file, UTF-8.
-      columns: names of the columns; by default the first line holds them.
+      columns: names of the columns; None if the first line has them.
 
     Raises:
-      UserError: no such file, no row, not UTF-8, or a row with another number of columns; it names the line.
+      UserError: the file does not exist, has no rows, is not UTF-8, or has a row with another number of columns.
     """
 
     def __init__(self, path: str | Path, columns: Sequence[str] | None = None):
@@ -57,10 +57,10 @@ class Tsv:
         return dict(zip(self.columns, self._rows[index], strict=True))
 
     def column(self, name: str) -> list[str]:
-        """One column.
+        """The texts of one column.
 
         Raises:
-          UserError: there is no such column.
+          UserError: the column does not exist.
         """
         if name not in self.columns:
             raise UserError(
@@ -70,7 +70,7 @@ class Tsv:
 
 
 class TsvText:
-    """One column of a `Tsv` as documents, each a list of sentences split by rule."""
+    """One column of a `Tsv` as documents, each a list of sentences split by rules."""
 
     def __init__(self, tsv: Tsv, column: str):
         self.name = tsv.name

@@ -1,9 +1,9 @@
 """Beam search in one compiled loop, with the scores and stopping rules of transformers' `generate(num_beams=...)`.
 
-At each step the best `2 * beams` continuations of a prompt's open beams are looked at. Of the first `beams` of them,
-those that end are finished, and compete with the finished ones so far by their log-likelihood over
-length ** length_penalty; the best that do not end stay open. Two candidates a beam are enough, since only one
-continuation of a beam ends it.
+At each step, the best `2 * beams` continuations of a prompt's open beams are considered. Of the first `beams` of these,
+those that end are finished. They compete with the earlier finished texts by log-likelihood / length ** length_penalty.
+The best continuations that do not end stay open. Two candidates per beam are enough, because only one continuation of a
+beam ends it.
 """
 
 import functools
@@ -14,28 +14,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.decoding.decoder import Decoder, Memory, prepare
-from ssl_jax.decoding.generate import check_room
+from ssl_jax.decoding.decoder import Decoder, DecodingState, prepare
+from ssl_jax.decoding.generate import check_context_length
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 
-_NEVER = -1e9
-"""Added to scores that must not be chosen, as in transformers: finite, so that ties among them do not give NaN."""
+_EXCLUDED = -1e9
+"""Added to scores that must not be chosen, as in transformers. It is finite, so that sums do not give NaN."""
 
 
 @dataclass(frozen=True)
 class BeamConfig:
-    """How to search."""
+    """Settings of beam search."""
 
     beams: int = 4
-    """Texts kept open at a time."""
+    """Number of open texts per prompt."""
     length_penalty: float = 1.0
-    """Finished texts compete by log-likelihood / length ** length_penalty: above 0 favours long ones, 0 is none."""
+    """Finished texts compete by log-likelihood / length ** length_penalty: values above 0 favour long texts, 0 is no
+    penalty."""
     early_stopping: bool | Literal["never"] = False
-    """When a prompt is done. True: as soon as there are `beams` finished texts. False: when no open one would be better
-    than the worst of them if it ended here. "never": when none can become better, whatever its length."""
+    """When a prompt is done. True: when it has `beams` finished texts. False: when no open text would be better than
+    the worst of them if it ended now. "never": when no open text can become better, whatever its length."""
     min_new_tokens: int = 0
-    """Tokens that must come before the end-of-text token."""
+    """Number of tokens before the end-of-text token is allowed."""
 
     def __post_init__(self) -> None:
         if self.beams < 1:
@@ -44,13 +45,13 @@ class BeamConfig:
             raise UserError(f"min_new_tokens {self.min_new_tokens} must be at least 0.")
 
 
-class Found(NamedTuple):
+class BeamSearchResult(NamedTuple):
     """The best text of each prompt.
 
     Attributes:
-        tokens: int32 `[batch, new]`; after a text's end, its end is repeated.
-        lengths: int32 `[batch]`, how many of them come before the end-of-text token.
-        scores: float32 `[batch]`, log-likelihood over length ** length_penalty.
+      tokens: int32 `[batch, new]`; the end-of-text token is repeated after a text.
+      lengths: int32 `[batch]`, number of tokens before the end-of-text token.
+      scores: float32 `[batch]`, log-likelihood / length ** length_penalty.
     """
 
     tokens: np.ndarray
@@ -59,26 +60,29 @@ class Found(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """Where the search is.
+    """The state of the search.
 
     Attributes:
-        tokens: int `[batch, beams, new]`, of the open texts. scores `[batch, beams]`: their log-likelihoods.
-        origin: int `[batch, beams]`, which of the beams before this step each has grown from.
-        done_tokens, done_scores, done: the same of the finished texts; `done` is False where there is none yet.
-        hopeful: bool `[batch]`, an open text could still beat a finished one.
-        written: how many tokens the open texts have.
-        stuck: no continuation was left open.
+      tokens: int `[batch, beams, new]`, the open texts.
+      scores: `[batch, beams]`, log-likelihoods of the open texts.
+      origin: int `[batch, beams]`, index of the previous step's beam that each open text continues.
+      finished_tokens: int `[batch, beams, new]`, the finished texts.
+      finished_scores: `[batch, beams]`, scores of the finished texts.
+      finished: bool `[batch, beams]`, False for unused slots of finished texts.
+      improvable: bool `[batch]`, whether an open text could still be better than a finished one.
+      generated: number of tokens of the open texts.
+      exhausted: whether no open text is left.
     """
 
     tokens: jax.Array
     scores: jax.Array
     origin: jax.Array
-    done_tokens: jax.Array
-    done_scores: jax.Array
-    done: jax.Array
-    hopeful: jax.Array
-    written: jax.Array
-    stuck: jax.Array
+    finished_tokens: jax.Array
+    finished_scores: jax.Array
+    finished: jax.Array
+    improvable: jax.Array
+    generated: jax.Array
+    exhausted: jax.Array
 
 
 def beam_search(
@@ -90,15 +94,28 @@ def beam_search(
     max_new_tokens: int,
     end: int | None,
     config: BeamConfig,
-) -> Found:
-    """The likeliest text after each prompt that beam search finds. See `generate` for the arguments and errors."""
+) -> BeamSearchResult:
+    """Finds the text of highest score after each prompt by beam search.
+
+    Args:
+      decoder: decoder of the model.
+      params: parameters of the model, or the result of `prepare(decoder, params)`.
+      prompts: int `[batch, length]`, padded on the right.
+      lengths: int `[batch]`, at least 1.
+      max_new_tokens: at least 1.
+      end: end-of-text token; None for none.
+      config: settings.
+
+    Raises:
+      UserError: a prompt is empty, or too long for `max_new_tokens` more tokens.
+    """
     prompts, lengths = np.asarray(prompts, np.int32), np.asarray(lengths, np.int32)
-    check_room(decoder, lengths, max_new_tokens)
+    check_context_length(decoder, lengths, max_new_tokens)
     params = prepare(decoder, params)
     tokens, scores = map(np.asarray, _search(decoder, config, end, max_new_tokens, params, prompts, lengths))
     ended = np.zeros(tokens.shape, bool) if end is None else tokens == end
     counts = np.where(ended.any(1), ended.argmax(1), max_new_tokens)
-    return Found(tokens, counts.astype(np.int32), scores)
+    return BeamSearchResult(tokens, counts.astype(np.int32), scores)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -112,96 +129,96 @@ def _search(
     lengths: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     batch, beams = prompts.shape[0], config.beams
-    logits, memory = decoder.start(params, prompts, lengths, most - 1)
-    logits, memory = jax.tree.map(lambda x: jnp.repeat(x, beams, axis=0) if x.ndim else x, (logits, memory))
+    logits, state = decoder.start(params, prompts, lengths, most - 1)
+    logits, state = jax.tree.map(lambda x: jnp.repeat(x, beams, axis=0) if x.ndim else x, (logits, state))
     empty = jnp.full((batch, beams, most), 0 if end is None else end, jnp.int32)
-    never = jnp.full((batch, beams), _NEVER)
+    excluded = jnp.full((batch, beams), _EXCLUDED)
     search = _Search(
         tokens=empty,
-        scores=never.at[:, 0].set(0.0),  # the beams are equal still: only one of them may grow
+        scores=excluded.at[:, 0].set(0.0),  # the beams are still equal, so only one of them may be continued
         origin=jnp.zeros((batch, beams), jnp.int32),
-        done_tokens=empty,
-        done_scores=never,
-        done=jnp.zeros((batch, beams), bool),
-        hopeful=jnp.ones(batch, bool),
-        written=jnp.zeros((), jnp.int32),
-        stuck=jnp.zeros((), bool),
+        finished_tokens=empty,
+        finished_scores=excluded,
+        finished=jnp.zeros((batch, beams), bool),
+        improvable=jnp.ones(batch, bool),
+        generated=jnp.zeros((), jnp.int32),
+        exhausted=jnp.zeros((), bool),
     )
     search = _grow(config, end, logits, search)
 
     def unfinished(carry: tuple) -> jax.Array:
         search, _ = carry
-        full = search.done.all() if config.early_stopping is True else False
-        return search.hopeful.any() & ~jnp.asarray(full) & ~search.stuck
+        full = search.finished.all() if config.early_stopping is True else False
+        return search.improvable.any() & ~jnp.asarray(full) & ~search.exhausted
 
     def step(carry: tuple) -> tuple:
-        search, memory = carry
+        search, state = carry
         rows = (jnp.arange(batch)[:, None] * beams + search.origin).reshape(-1)
-        newest = jax.lax.dynamic_index_in_dim(search.tokens, search.written - 1, axis=2, keepdims=False)
-        logits, memory = decoder.step(params, newest.reshape(-1), _reorder(memory, rows))
-        return _grow(config, end, logits, search), memory
+        newest = jax.lax.dynamic_index_in_dim(search.tokens, search.generated - 1, axis=2, keepdims=False)
+        logits, state = decoder.step(params, newest.reshape(-1), _reorder(state, rows))
+        return _grow(config, end, logits, search), state
 
-    search, _ = jax.lax.while_loop(unfinished, step, (search, memory))
-    return search.done_tokens[:, 0], search.done_scores[:, 0]
+    search, _ = jax.lax.while_loop(unfinished, step, (search, state))
+    return search.finished_tokens[:, 0], search.finished_scores[:, 0]
 
 
-def _reorder(memory: Memory, rows: jax.Array) -> Memory:
-    """The memory with its rows taken from `rows [batch * beams]`; what all beams of a prompt share stays in place."""
+def _reorder(state: DecodingState, rows: jax.Array) -> DecodingState:
+    """The state with rows taken from `rows [batch * beams]`; arrays shared by all beams of a prompt are not copied."""
     layers = tuple(
-        part._replace(keys=part.keys[rows], values=part.values[rows]) for part in memory.cache.layers
+        part._replace(keys=part.keys[rows], values=part.values[rows]) for part in state.cache.layers
     )
-    return memory._replace(cache=memory.cache._replace(layers=layers))
+    return state._replace(cache=state.cache._replace(layers=layers))
 
 
 def _grow(config: BeamConfig, end: int | None, logits: jax.Array, search: _Search) -> _Search:
-    """Every open text by one token, from logits `[batch * beams, vocab]`."""
+    """Extends every open text by one token, from logits `[batch * beams, vocab]`."""
     [batch, beams, most], vocab = search.tokens.shape, logits.shape[-1]
-    length = search.written + 1
+    length = search.generated + 1
     log_probabilities = jax.nn.log_softmax(logits).reshape(batch, beams, vocab)
     if end is not None:
-        too_early = (jnp.arange(vocab) == end) & (search.written < config.min_new_tokens)
+        too_early = (jnp.arange(vocab) == end) & (search.generated < config.min_new_tokens)
         log_probabilities = jnp.where(too_early[None, None], -jnp.inf, log_probabilities)
     scores = (log_probabilities + search.scores[:, :, None]).reshape(batch, beams * vocab)
     scores, candidates = jax.lax.top_k(scores, 2 * beams)
     origin, newest = candidates // vocab, (candidates % vocab).astype(jnp.int32)
     tokens = jax.lax.dynamic_update_slice_in_dim(
-        _take(search.tokens, origin), newest[:, :, None], search.written, axis=2
+        _take(search.tokens, origin), newest[:, :, None], search.generated, axis=2
     )
     ends = jnp.broadcast_to(length == most, newest.shape)
     if end is not None:
         ends |= newest == end
 
-    open_scores, chosen = jax.lax.top_k(scores + _NEVER * ends, beams)
+    open_scores, chosen = jax.lax.top_k(scores + _EXCLUDED * ends, beams)
     open_tokens, open_origin = _take(tokens, chosen), _take(origin, chosen)
 
     finishing = ends & (jnp.arange(2 * beams) < beams)[None]
-    closed = ~search.hopeful
+    closed = ~search.improvable
     if config.early_stopping is True:
-        closed |= search.done.all(-1)
+        closed |= search.finished.all(-1)
     final = scores / length.astype(jnp.float32) ** config.length_penalty
-    final += _NEVER * closed[:, None] + _NEVER * ~finishing
-    done_scores, chosen = jax.lax.top_k(jnp.concatenate([search.done_scores, final], axis=1), beams)
-    done_tokens = _take(jnp.concatenate([search.done_tokens, tokens], axis=1), chosen)
-    done = _take(jnp.concatenate([search.done, finishing], axis=1), chosen)
+    final += _EXCLUDED * closed[:, None] + _EXCLUDED * ~finishing
+    finished_scores, chosen = jax.lax.top_k(jnp.concatenate([search.finished_scores, final], axis=1), beams)
+    finished_tokens = _take(jnp.concatenate([search.finished_tokens, tokens], axis=1), chosen)
+    finished = _take(jnp.concatenate([search.finished, finishing], axis=1), chosen)
 
     longest = jnp.float32(most) if _may_grow(config) else length.astype(jnp.float32)
     best = open_scores[:, :1] / longest**config.length_penalty
-    worst = jnp.where(done, done_scores.min(1, keepdims=True), _NEVER)
+    worst = jnp.where(finished, finished_scores.min(1, keepdims=True), _EXCLUDED)
     return _Search(
         tokens=open_tokens,
         scores=open_scores,
         origin=open_origin,
-        done_tokens=done_tokens,
-        done_scores=done_scores,
-        done=done,
-        hopeful=search.hopeful & (best > worst).any(-1),
-        written=length,
-        stuck=ends.all(),
+        finished_tokens=finished_tokens,
+        finished_scores=finished_scores,
+        finished=finished,
+        improvable=search.improvable & (best > worst).any(-1),
+        generated=length,
+        exhausted=ends.all(),
     )
 
 
 def _may_grow(config: BeamConfig) -> bool:
-    """Whether the best that an open text can become is judged as if it went on to the last token."""
+    """Whether the best score that an open text can reach is computed for the largest length."""
     return config.early_stopping == "never" and config.length_penalty > 0
 
 

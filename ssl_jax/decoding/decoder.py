@@ -1,7 +1,7 @@
-"""What a model must offer to write text: the contract between models and generation.
+"""The interface between models and text generation.
 
-A `Decoder` is a few pure functions; `generate`, `beam_search` and scoring know nothing else of a model. Constructors
-give the same object for the same model, so that what was compiled is found again.
+A `Decoder` is a few pure functions; `generate`, `beam_search` and scoring use nothing else of a model. The constructors
+return the same object for the same model, so that compiled programs are reused.
 """
 
 import functools
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.decoding.kernel_first import kernels_first, lay_out
+from ssl_jax.decoding.kernel_first import kernels_first, transpose_kernels
 from ssl_jax.method import Tree
 from ssl_jax.models.attention import Cache, forget_padding
 from ssl_jax.models.encoder_decoder import EncoderDecoder
@@ -19,12 +19,12 @@ from ssl_jax.models.gpt2 import Gpt2
 from ssl_jax.models.transformer import empty_cache
 
 
-class Memory(NamedTuple):
-    """What a decoder knows of the text so far: a pytree, its own but for the axis of rows.
+class DecodingState(NamedTuple):
+    """The state of a decoder after the tokens read so far, a pytree with leading axis `[batch]` except for scalars.
 
     Attributes:
-        cache: of the tokens read.
-        source_present: bool `[batch, source]`, which tokens of a source text there are; None without a source.
+      cache: keys and values of the tokens read.
+      source_present: bool `[batch, source]`, False for padding of the source text; None without a source.
     """
 
     cache: Cache
@@ -32,37 +32,47 @@ class Memory(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """How a model writes.
+    """A model as functions for generation.
 
     Attributes:
-        prepare: `params -> params` as `start` and `extend` want them. Costs a copy of the weights; what is prepared
-            already is returned as it is.
-        start: `(params, prompts [batch, length], lengths [batch], room) -> (logits [batch, vocab], memory)`: reads
-            prompts, padded on the right, and predicts the token after each. `room` more tokens can be read.
-        extend: `(params, tokens [batch, new], memory) -> (logits [batch, new, vocab], memory)`: reads tokens, and
-            predicts the one after each of them.
-        positions: the most tokens of a text; with a source, of either of the two.
-        reads_source: the prompt is a source text, and what is written stands by itself (an encoder-decoder).
-            Otherwise what is written continues the prompt.
-        blanks: tokens that stand in a source text for something missing: the n-th for the n-th gap, the last for all
-            that follow.
+      prepare: `params -> params` in the layout of `start` and `extend`. It copies the weights; prepared weights are
+        returned unchanged.
+      start: `(params, prompts [batch, length], lengths [batch], room) -> (logits [batch, vocab], state)`: reads
+        prompts, padded on the right, and predicts the next token of each. The state has capacity for `room` more
+        tokens.
+      extend: `(params, tokens [batch, new], state) -> (logits [batch, new, vocab], state)`: reads tokens, and predicts
+        the next token after each.
+      positions: largest number of tokens of a text; with a source, of either text.
+      reads_source: whether the prompt is a source text and the output is a separate text (an encoder-decoder).
+        Otherwise the output continues the prompt.
+      blanks: tokens that mark gaps in a source text: the n-th token for the n-th gap, the last token for all further
+        gaps.
     """
 
     prepare: Callable[[Tree], Tree]
-    start: Callable[[Tree, jax.Array, jax.Array, int], tuple[jax.Array, Memory]]
-    extend: Callable[[Tree, jax.Array, Memory], tuple[jax.Array, Memory]]
+    start: Callable[[Tree, jax.Array, jax.Array, int], tuple[jax.Array, DecodingState]]
+    extend: Callable[[Tree, jax.Array, DecodingState], tuple[jax.Array, DecodingState]]
     positions: int
     reads_source: bool
     blanks: tuple[int, ...] = ()
 
-    def step(self, params: Tree, tokens: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
-        """Reads one token a row, `[batch]`: logits `[batch, vocab]` of the next one, and the memory."""
-        logits, memory = self.extend(params, tokens[:, None], memory)
-        return logits[:, 0], memory
+    def step(self, params: Tree, tokens: jax.Array, state: DecodingState) -> tuple[jax.Array, DecodingState]:
+        """Reads one token per row.
+
+        Args:
+          params: prepared parameters.
+          tokens: int `[batch]`.
+          state: state after the previous tokens.
+
+        Returns:
+          logits `[batch, vocab]` of the next token, and the new state.
+        """
+        logits, state = self.extend(params, tokens[:, None], state)
+        return logits[:, 0], state
 
 
 def prepare(decoder: Decoder, params: Tree) -> Tree:
-    """`decoder.prepare(params)`, for callers that write more than once with the same parameters."""
+    """`decoder.prepare(params)`, for callers that generate more than once with the same parameters."""
     prepared = jax.eval_shape(decoder.prepare, params)
     if jax.tree.structure(prepared) == jax.tree.structure(params):
         return params  # a compiled program would copy them
@@ -76,10 +86,10 @@ def _prepare(decoder: Decoder, params: Tree) -> Tree:
 
 @functools.cache
 def causal_decoder(model: Gpt2) -> Decoder:
-    """GPT-2 continues its prompt."""
+    """The decoder of GPT-2, which continues its prompt."""
 
     def ready(params: Tree) -> Tree:
-        return {**params, "layers": lay_out(params["layers"], model.config.transformer)}
+        return {**params, "layers": transpose_kernels(params["layers"], model.config.transformer)}
 
     def read(params: Tree, tokens: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
         with kernels_first():
@@ -88,51 +98,60 @@ def causal_decoder(model: Gpt2) -> Decoder:
     def predict(params: Tree, hidden: jax.Array) -> jax.Array:
         return model.apply({"params": params}, hidden, method="logits")
 
-    def start(params: Tree, prompts: jax.Array, lengths: jax.Array, room: int) -> tuple[jax.Array, Memory]:
+    def start(
+        params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
+    ) -> tuple[jax.Array, DecodingState]:
         batch, length = prompts.shape
         cache = empty_cache(model.config.transformer, batch, length + room)
         hidden, cache = read(params, prompts, cache)
         last = jnp.take_along_axis(hidden, lengths[:, None, None] - 1, axis=1)[:, 0]
-        return predict(params, last), Memory(forget_padding(cache, lengths))
+        return predict(params, last), DecodingState(forget_padding(cache, lengths))
 
-    def extend(params: Tree, tokens: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
-        hidden, cache = read(params, tokens, memory.cache)
-        return predict(params, hidden), Memory(cache)
+    def extend(params: Tree, tokens: jax.Array, state: DecodingState) -> tuple[jax.Array, DecodingState]:
+        hidden, cache = read(params, tokens, state.cache)
+        return predict(params, hidden), DecodingState(cache)
 
     return Decoder(ready, start, extend, model.config.positions, reads_source=False)
 
 
 @functools.cache
 def source_decoder(model: EncoderDecoder, start_token: int, blanks: tuple[int, ...] = ()) -> Decoder:
-    """An encoder-decoder writes anew what it makes of its prompt; the first token that its decoder reads is
-    `start_token`."""
+    """The decoder of an encoder-decoder, which maps its prompt to a new text.
+
+    Args:
+      model: encoder-decoder.
+      start_token: first input of the decoder.
+      blanks: see `Decoder`.
+    """
 
     def ready(params: Tree) -> Tree:
-        layers = lay_out(params["decoder"]["layers"], model.config.decoder)
+        layers = transpose_kernels(params["decoder"]["layers"], model.config.decoder)
         return {**params, "decoder": {**params["decoder"], "layers": layers}}
 
-    def start(params: Tree, prompts: jax.Array, lengths: jax.Array, room: int) -> tuple[jax.Array, Memory]:
+    def start(
+        params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
+    ) -> tuple[jax.Array, DecodingState]:
         batch, length = prompts.shape
         present = jnp.arange(length)[None] < lengths[:, None]
         context = model.apply({"params": params}, prompts, present, method="encode")
         cache = empty_cache(model.config.decoder, batch, 1 + room)
         first = jnp.full((batch, 1), start_token, jnp.int32)
-        logits, memory = _extend(params, first, Memory(cache, present), context)
-        return logits[:, 0], memory
+        logits, state = _extend(params, first, DecodingState(cache, present), context)
+        return logits[:, 0], state
 
     def _extend(
-        params: Tree, tokens: jax.Array, memory: Memory, context: jax.Array | None = None
-    ) -> tuple[jax.Array, Memory]:
+        params: Tree, tokens: jax.Array, state: DecodingState, context: jax.Array | None = None
+    ) -> tuple[jax.Array, DecodingState]:
         with kernels_first():
             hidden, cache = model.apply(
                 {"params": params},
                 tokens,
                 context,
-                memory.source_present,
-                cache=memory.cache,
+                state.source_present,
+                cache=state.cache,
                 method="decode",
             )
         logits = model.apply({"params": params}, hidden, method="logits")
-        return logits, memory._replace(cache=cache)
+        return logits, state._replace(cache=cache)
 
     return Decoder(ready, start, _extend, model.config.positions, reads_source=True, blanks=blanks)

@@ -1,4 +1,4 @@
-"""How MASS writes (arXiv:1905.02450): in the place of the masks of its prompt, one token for each."""
+"""Generation with MASS (arXiv:1905.02450): predicts the masked tokens of its prompt, one token per mask."""
 
 import functools
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.transformer import empty_cache
 
 
-class FragmentMemory(NamedTuple):
-    """What the decoder knows of the fragment so far.
+class FragmentState(NamedTuple):
+    """The state of the decoder.
 
     Attributes:
-        cache: of the tokens read.
-        context_present: bool `[batch, source]`, the tokens of the prompt that are not masked.
-        first: int `[batch]`, the position of the first token read, the one before the fragment.
-        size: int `[batch]`, tokens of the fragment.
+      cache: keys and values of the tokens read.
+      context_present: bool `[batch, source]`, False for padding and masks of the prompt.
+      first: int `[batch]`, position of the first input: the token before the fragment.
+      size: int `[batch]`, number of tokens of the fragment.
     """
 
     cache: Cache
@@ -32,15 +32,20 @@ class FragmentMemory(NamedTuple):
 
 @functools.cache
 def fragment_decoder(model: EncoderDecoder, mask: int, end: int) -> Decoder:
-    """An encoder-decoder that continues its prompt from the token before the first mask, in that token's place.
+    """The decoder of MASS, which starts at the token before the first mask of its prompt, at that token's position.
 
-    It does not look at masks. After one token for each mask it writes `end`, the end-of-text token, which training does
-    not teach it. A prompt without masks is continued from its end, up to the model's last position.
+    Cross-attention does not attend to masks. After one token per mask it predicts `end`, because training does not
+    teach the model to end. A prompt without masks is continued at its end, up to the model's last position.
+
+    Args:
+      model: encoder-decoder.
+      mask: mask token.
+      end: end-of-text token.
     """
 
     def start(
         params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
-    ) -> tuple[jax.Array, FragmentMemory]:
+    ) -> tuple[jax.Array, FragmentState]:
         present = jnp.arange(prompts.shape[1])[None] < lengths[:, None]
         masked = present & (prompts == mask)
         first = jnp.where(masked.any(1), jnp.maximum(masked.argmax(1) - 1, 0), lengths - 1)
@@ -48,30 +53,28 @@ def fragment_decoder(model: EncoderDecoder, mask: int, end: int) -> Decoder:
         context = model.apply({"params": params}, prompts, present, method="encode")
         cache = empty_cache(model.config.decoder, prompts.shape[0], 1 + room)
         before = jnp.take_along_axis(prompts, first[:, None], axis=1)
-        logits, memory = extend(
-            params, before, FragmentMemory(cache, present & ~masked, first, size), context
-        )
-        return logits[:, 0], memory
+        logits, state = extend(params, before, FragmentState(cache, present & ~masked, first, size), context)
+        return logits[:, 0], state
 
     def extend(
-        params: Tree, tokens: jax.Array, memory: FragmentMemory, context: jax.Array | None = None
-    ) -> tuple[jax.Array, FragmentMemory]:
-        read = memory.cache.length[:, None] + jnp.arange(tokens.shape[1])[None]
-        positions = jnp.minimum(memory.first[:, None] + read, model.config.positions - 1)
+        params: Tree, tokens: jax.Array, state: FragmentState, context: jax.Array | None = None
+    ) -> tuple[jax.Array, FragmentState]:
+        read = state.cache.length[:, None] + jnp.arange(tokens.shape[1])[None]
+        positions = jnp.minimum(state.first[:, None] + read, model.config.positions - 1)
         with kernels_first():
             hidden, cache = model.apply(
                 {"params": params},
                 tokens,
                 context,
-                memory.context_present,
+                state.context_present,
                 positions,
-                cache=memory.cache,
+                cache=state.cache,
                 method="decode",
             )
         logits = model.apply({"params": params}, hidden, method="logits")
         others = jnp.where(jnp.arange(logits.shape[-1]) == end, 0.0, -jnp.inf).astype(logits.dtype)
-        logits = jnp.where((read >= memory.size[:, None])[..., None], others, logits)
-        return logits, memory._replace(cache=cache)
+        logits = jnp.where((read >= state.size[:, None])[..., None], others, logits)
+        return logits, state._replace(cache=cache)
 
     prepare = source_decoder(model, mask).prepare
     return Decoder(prepare, start, extend, model.config.positions, reads_source=True, blanks=(mask,))

@@ -1,8 +1,8 @@
-"""Writing text: prompts are read at once, then one compiled loop writes a token a row at a time.
+"""Text generation: prompts are read in one call, then one compiled loop generates one token per row at a time.
 
-What a row becomes is a function of its own prompt and of (key, row, position), never of its neighbours in the batch.
-Two programs are compiled for each shape of the prompts: one reads them, one writes. `generate` runs the second to
-the end, `stream` for a few tokens at a time.
+The output of a row depends only on its prompt and on (key, row, position), not on the other rows of the batch. Two
+programs are compiled for each shape of the prompts: one reads them, one generates. `generate` runs the second until the
+end, `stream` a few tokens at a time.
 """
 
 import functools
@@ -13,31 +13,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.decoding.decoder import Decoder, Memory, prepare
+from ssl_jax.decoding.decoder import Decoder, DecodingState, prepare
 from ssl_jax.decoding.sampling import GREEDY, SamplingConfig, sample
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 
 
 class Generated(NamedTuple):
-    """What was written.
+    """Generated texts.
 
     Attributes:
-        tokens: int32 `[batch, new]`, without the prompts; after a row's end, its end is repeated.
-        lengths: int32 `[batch]`, how many of them come before the end-of-text token.
+      tokens: int32 `[batch, new]`, without the prompts; the end-of-text token is repeated after a text.
+      lengths: int32 `[batch]`, number of tokens before the end-of-text token.
     """
 
     tokens: np.ndarray
     lengths: np.ndarray
 
 
-class _Writing(NamedTuple):
-    """Where the loop is: the last token of each row `[batch]`, which rows have ended, how many tokens are written."""
+class _LoopState(NamedTuple):
+    """The state of the loop.
+
+    Attributes:
+      tokens: int `[batch]`, last token of each row.
+      ended: bool `[batch]`, whether the row has ended.
+      generated: number of generated tokens per row.
+      state: state of the decoder.
+    """
 
     tokens: jax.Array
     ended: jax.Array
-    written: jax.Array
-    memory: Memory
+    generated: jax.Array
+    state: DecodingState
 
 
 def generate(
@@ -52,21 +59,21 @@ def generate(
     key: jax.Array | None = None,
     rows: Sequence[int] | None = None,
 ) -> Generated:
-    """Writes after each prompt until its end-of-text token, at most `max_new_tokens`.
+    """Generates a text after each prompt, until the end-of-text token or `max_new_tokens`.
 
     Args:
-        decoder: of the model.
-        params: of the model, or what `prepare(decoder, params)` made of them, which saves time where one writes often.
-        prompts: int `[batch, length]`, padded on the right (`padded` and `flush_left` make them so).
-        lengths: int `[batch]`, at least 1.
-        max_new_tokens: at least 1.
-        end: the end-of-text token; None for none.
-        sampling: greedy if not given.
-        key: of the random choices; not needed by greedy ones.
-        rows: int `[batch]`, the number of each row that its choices are drawn with; None for 0, 1, ...
+      decoder: decoder of the model.
+      params: parameters of the model, or the result of `prepare(decoder, params)`, which saves time if used repeatedly.
+      prompts: int `[batch, length]`, padded on the right (see `pad_right` and `move_padding_right`).
+      lengths: int `[batch]`, at least 1.
+      max_new_tokens: at least 1.
+      end: end-of-text token; None for none.
+      sampling: greedy by default.
+      key: key of the random choices; not used by greedy decoding.
+      rows: int `[batch]`, index of each row for its random choices; None for 0, 1, ...
 
     Raises:
-        UserError: for an empty prompt, or one that leaves no room for `max_new_tokens`.
+      UserError: a prompt is empty, or too long for `max_new_tokens` more tokens.
     """
     chunks = list(
         stream(
@@ -104,26 +111,34 @@ def stream(
     rows: Sequence[int] | None = None,
     chunk: int = 1,
 ) -> Iterator[np.ndarray]:
-    """`generate` while it is written: int32 `[batch, new]` of one token, then of up to `chunk` tokens at a time."""
+    """Like `generate`, but yields tokens as they are generated.
+
+    Yields:
+      int32 `[batch, new]`: one token per row first, then up to `chunk` tokens at a time.
+    """
     prompts, lengths = np.asarray(prompts, np.int32), np.asarray(lengths, np.int32)
-    check_room(decoder, lengths, max_new_tokens)
+    check_context_length(decoder, lengths, max_new_tokens)
     rows = np.arange(len(prompts)) if rows is None else np.asarray(rows)
     key = jax.random.key(0) if key is None else key
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
     params = prepare(decoder, params)
     how = (decoder, sampling, end)
-    writing = _begin(*how, max_new_tokens - 1, params, prompts, lengths, keys)
-    yield np.asarray(writing.tokens)[:, None]
+    loop = _prefill(*how, max_new_tokens - 1, params, prompts, lengths, keys)
+    yield np.asarray(loop.tokens)[:, None]
     left = max_new_tokens - 1
-    while left and not np.asarray(writing.ended).all():
+    while left and not np.asarray(loop.ended).all():
         most = min(chunk, left)
-        tokens, count, writing = _write(*how, chunk, params, writing, keys, most)
+        tokens, count, loop = _decode_chunk(*how, chunk, params, loop, keys, most)
         yield np.asarray(tokens)[:, : int(count)]
         left -= most
 
 
-def check_room(decoder: Decoder, lengths: np.ndarray, max_new_tokens: int) -> None:
-    """Raises UserError if a prompt is empty, or does not leave room for so many new tokens."""
+def check_context_length(decoder: Decoder, lengths: np.ndarray, max_new_tokens: int) -> None:
+    """Checks that prompts are not empty and leave enough of the context for `max_new_tokens`.
+
+    Raises:
+      UserError: otherwise.
+    """
     if max_new_tokens < 1:
         raise UserError(f"max_new_tokens {max_new_tokens} must be at least 1.")
     if min(lengths) < 1:
@@ -143,7 +158,7 @@ def check_room(decoder: Decoder, lengths: np.ndarray, max_new_tokens: int) -> No
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _begin(
+def _prefill(
     decoder: Decoder,
     sampling: SamplingConfig,
     end: int | None,
@@ -152,44 +167,48 @@ def _begin(
     prompts: jax.Array,
     lengths: jax.Array,
     keys: jax.Array,
-) -> _Writing:
-    """Reads the prompts and writes the first token."""
-    logits, memory = decoder.start(params, prompts, lengths, room)
+) -> _LoopState:
+    """Reads the prompts and generates the first token."""
+    logits, state = decoder.start(params, prompts, lengths, room)
     tokens = _choose(sampling, keys, jnp.zeros((), jnp.int32), logits)
-    return _Writing(tokens, _is_end(tokens, end), jnp.ones((), jnp.int32), memory)
+    return _LoopState(tokens, _is_end(tokens, end), jnp.ones((), jnp.int32), state)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def _write(
+def _decode_chunk(
     decoder: Decoder,
     sampling: SamplingConfig,
     end: int | None,
     chunk: int,
     params: Tree,
-    writing: _Writing,
+    loop: _LoopState,
     keys: jax.Array,
     most: jax.Array,
-) -> tuple[jax.Array, jax.Array, _Writing]:
-    """Writes until all rows have ended, at most `most` tokens: `[batch, chunk]`, how many, and where the loop is."""
-    batch = writing.tokens.shape[0]
+) -> tuple[jax.Array, jax.Array, _LoopState]:
+    """Generates at most `most` tokens per row, or until all rows have ended.
+
+    Returns:
+      tokens `[batch, chunk]`, the number of them that are valid, and the state of the loop.
+    """
+    batch = loop.tokens.shape[0]
     out = jnp.full((batch, chunk), 0 if end is None else end, jnp.int32)
 
     def unfinished(carry: tuple) -> jax.Array:
-        count, _, writing = carry
-        return (count < most) & ~writing.ended.all()
+        count, _, loop = carry
+        return (count < most) & ~loop.ended.all()
 
     def one(carry: tuple) -> tuple:
-        count, out, writing = carry
-        logits, memory = decoder.step(params, writing.tokens, writing.memory)
-        tokens = _choose(sampling, keys, writing.written, logits)
+        count, out, loop = carry
+        logits, state = decoder.step(params, loop.tokens, loop.state)
+        tokens = _choose(sampling, keys, loop.generated, logits)
         if end is not None:
-            tokens = jnp.where(writing.ended, end, tokens)
+            tokens = jnp.where(loop.ended, end, tokens)
         out = jax.lax.dynamic_update_slice_in_dim(out, tokens[:, None], count, axis=1)
-        ended = writing.ended | _is_end(tokens, end)
-        return count + 1, out, _Writing(tokens, ended, writing.written + 1, memory)
+        ended = loop.ended | _is_end(tokens, end)
+        return count + 1, out, _LoopState(tokens, ended, loop.generated + 1, state)
 
-    count, out, writing = jax.lax.while_loop(unfinished, one, (jnp.zeros((), jnp.int32), out, writing))
-    return out, count, writing
+    count, out, loop = jax.lax.while_loop(unfinished, one, (jnp.zeros((), jnp.int32), out, loop))
+    return out, count, loop
 
 
 def _choose(sampling: SamplingConfig, keys: jax.Array, position: jax.Array, logits: jax.Array) -> jax.Array:

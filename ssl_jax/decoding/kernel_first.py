@@ -1,69 +1,67 @@
-"""Dense layers of a few rows, as decoding has them: the kernel is the left operand of the product.
+"""The fastest layout of parameters for decoding: kernels as `[*outputs, *inputs]`.
 
-At every token each weight is read once and multiplied with a few vectors. XLA on a CPU copies the right operand of such
-a product into another order first; with the kernel on the right, that is a copy of the whole model at every token. On
-the left, and stored as `[*outputs, *inputs]`, it is read as it lies.
+The reason is in `ssl_jax.ops.affine.affine_output_first`. Models have one layout, `[*inputs, *outputs]`. This module
+transposes the kernels once and intercepts the calls of their dense layers.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ssl_jax.method import Tree
-from ssl_jax.models.layers import ACTIVATIONS, Dense
+from ssl_jax.models.layers import Dense
 from ssl_jax.models.transformer import TransformerConfig, unstack
+from ssl_jax.ops.activations import ACTIVATIONS
+from ssl_jax.ops.affine import affine_output_first
 
-_TURNED = "kernel_first"
+_NAME = "kernel_first"
+"""Name of a transposed kernel among the parameters of its layer."""
 _INPUT_AXES = {"out": 2}
-"""How many axes of a kernel are inputs, by the name of the layer; others have one. Attention's output has two."""
+"""Number of input axes of a kernel, by the name of the layer; 1 for all others. Attention's output has two."""
 
 
-def lay_out(layers: Tree, config: TransformerConfig) -> tuple[Tree, ...]:
-    """The parameters at `layers` of a stack, as decoding reads them fastest: for use inside `kernels_first()`.
+def transpose_kernels(layers: Tree, config: TransformerConfig) -> tuple[Tree, ...]:
+    """Transposes the kernels in the parameters of a stack of layers, for use inside `kernels_first()`.
+
+    Args:
+      layers: parameters of the stack; returned unchanged if they have been transposed already.
+      config: of the stack.
 
     Returns:
-        one tree a layer, its kernels as `[*outputs, *inputs]` in the dtype that is computed in. What is laid out
-        already is returned as it is.
+      one tree per layer, with kernels `[*outputs, *inputs]` in the dtype of the computation.
     """
     if isinstance(layers, tuple):
         return layers
-    return tuple(_turn(layer, "", config.dtype) for layer in unstack(layers, config))
+    return tuple(_transposed(layer, "", config.dtype) for layer in unstack(layers, config))
 
 
-def _turn(tree: Tree, name: str, dtype: str) -> Tree:
-    turned = {}
+def _transposed(tree: Tree, name: str, dtype: str) -> Tree:
+    result = {}
     for key, value in tree.items():
         if key == "kernel":
             inputs = _INPUT_AXES.get(name, 1)
             axes = (*range(inputs, value.ndim), *range(inputs))
-            turned[_TURNED] = jnp.transpose(value, axes).astype(dtype)
+            result[_NAME] = jnp.transpose(value, axes).astype(dtype)
         else:
-            turned[key] = _turn(value, key, dtype) if isinstance(value, dict) else value
-    return turned
+            result[key] = _transposed(value, key, dtype) if isinstance(value, dict) else value
+    return result
 
 
-def kernels_first() -> Any:
-    """A context in which models apply layers whose parameters `lay_out` made, and all others as always."""
-    return nn.intercept_methods(_multiply)
+def kernels_first() -> AbstractContextManager[None]:
+    """A context in which layers with parameters from `transpose_kernels` can be applied; other layers work as usual."""
+    return nn.intercept_methods(_intercept)
 
 
-def _multiply(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+def _intercept(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
     layer = context.module
-    if not (isinstance(layer, Dense) and layer.has_variable("params", _TURNED)):
+    if not (isinstance(layer, Dense) and layer.has_variable("params", _NAME)):
         return call(*args, **kwargs)
-    kernel = layer.get_variable("params", _TURNED)
     [x] = args
     x = x.astype(layer.dtype)
     if layer.activation is not None:
         x = ACTIVATIONS[layer.activation](x)
-    outputs, batch = kernel.ndim - layer.axes, x.ndim - layer.axes
-    contract = (tuple(range(outputs, kernel.ndim)), tuple(range(batch, x.ndim)))
-    y = jax.lax.dot_general(kernel, x, (contract, ((), ())))
-    y = jnp.transpose(y, (*range(outputs, y.ndim), *range(outputs)))
-    if layer.has_variable("params", "bias"):
-        bias = layer.get_variable("params", "bias").astype(layer.dtype)
-        y = y + bias.reshape((1,) * batch + bias.shape)
-    return y
+    bias = layer.get_variable("params", "bias") if layer.has_variable("params", "bias") else None
+    return affine_output_first(x, layer.get_variable("params", _NAME), bias, layer.axes)

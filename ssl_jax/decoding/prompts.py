@@ -1,35 +1,35 @@
-"""Prompts of different lengths as one array, padded on the right as generation reads them."""
+"""Prompts of different lengths as one array, padded on the right, as generation reads them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def bucket(length: int, limit: int) -> int:
-    """The length that `length` is padded to: the next power of two from 16 on, at most `limit`.
+def bucket_length(length: int, limit: int) -> int:
+    """The padded length of a prompt: the next power of two, at least 16 and at most `limit`.
 
-    Programs are compiled once per shape; prompts of any length up to `limit` then have a few shapes only.
+    Programs are compiled once per shape. Prompts of any length up to `limit` then have only a few shapes.
     """
     return min(max(16, 1 << (length - 1).bit_length()), max(limit, length))
 
 
-def padded(prompts: Sequence[Sequence[int]], length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Token lists as int32 `[batch, length]`, padded on the right, and their lengths int32 `[batch]`."""
+def pad_right(prompts: Sequence[Sequence[int]], length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pads lists of tokens on the right: int32 `[batch, length]`, and their lengths int32 `[batch]`."""
     rows = np.full((len(prompts), length), pad, np.int32)
     for row, prompt in zip(rows, prompts, strict=True):
         row[: len(prompt)] = prompt
     return rows, np.array([len(prompt) for prompt in prompts], np.int32)
 
 
-def flush_left(tokens: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts padded on the left, or anywhere, as if they were padded on the right.
+def move_padding_right(tokens: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moves padding from the left, or from anywhere, to the right.
 
     Args:
-        tokens: int `[batch, length]`.
-        present: `[batch, length]`, zero for padding (an attention mask).
+      tokens: int `[batch, length]`.
+      present: `[batch, length]`, zero for padding (an attention mask).
 
     Returns:
-        tokens of the same shape, those that are present first, in their order; and their number, int32 `[batch]`.
+      tokens of the same shape with padding last, and the number of other tokens, int32 `[batch]`.
     """
     present = np.asarray(present) != 0
     order = np.argsort(~present, axis=1, kind="stable")

@@ -1,4 +1,4 @@
-"""How the next token is chosen from its logits: pure functions of (key, logits)."""
+"""Selection of the next token from its logits: pure functions of (key, logits)."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,19 @@ from ssl_jax.ops.selection import mass_threshold
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Which tokens may come next, and how likely they are.
+    """The distribution of the next token.
 
-    The logits are divided by the temperature, then cut to the `top_k` largest, then to the nucleus, in the order of
-    transformers' `generate`. Of equal logits the one with the smaller id counts as larger.
+    The logits are divided by the temperature, then truncated to the `top_k` largest, then to the nucleus, in the order
+    of transformers' `generate`. Of equal logits, the one with the smaller id counts as larger.
     """
 
     temperature: float = 1.0
-    """Divides the logits: below 1 likely tokens become likelier. 0 takes the likeliest token (greedy)."""
+    """Divisor of the logits: values below 1 make likely tokens likelier. 0 selects the most likely token (greedy)."""
     top_k: int = 0
-    """Only the so many likeliest tokens (arXiv:1805.04833); 0 for all."""
+    """Number of most likely tokens that are kept (arXiv:1805.04833); 0 for all."""
     top_p: float = 1.0
-    """Only the fewest tokens whose probabilities reach this sum, the nucleus (arXiv:1904.09751); 1 for all."""
+    """Keeps the smallest set of tokens whose total probability reaches this value, the nucleus (arXiv:1904.09751); 1
+    for all."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -42,14 +43,14 @@ GREEDY = SamplingConfig(temperature=0.0)
 
 
 def nucleus(logits: jax.Array, top_p: float) -> jax.Array:
-    """Which tokens are in the nucleus (arXiv:1904.09751), the token with which the sum reaches `top_p` among them.
+    """The tokens in the nucleus (arXiv:1904.09751), including the token with which the sum reaches `top_p`.
 
     Args:
-        logits: float32 `[..., vocab]`.
-        top_p: above 0 and at most 1.
+      logits: float32 `[..., vocab]`.
+      top_p: above 0 and at most 1.
 
     Returns:
-        bool `[..., vocab]`. Of equal tokens that are not all needed, the first ones.
+      bool `[..., vocab]`. If only some of several tokens of equal probability are needed, the first ones are kept.
     """
     probabilities = jax.nn.softmax(logits, axis=-1)
     crossing = mass_threshold(probabilities, top_p)
@@ -63,12 +64,12 @@ def sample(key: jax.Array, logits: jax.Array, config: SamplingConfig) -> jax.Arr
     """Draws a token for each row.
 
     Args:
-        key: one, or `[batch]`, one for each row.
-        logits: float32 `[batch, vocab]`.
-        config: how. A temperature of 0 uses no key.
+      key: one key, or `[batch]`, one key per row.
+      logits: float32 `[batch, vocab]`.
+      config: distribution. A temperature of 0 uses no key.
 
     Returns:
-        int32 `[batch]`.
+      int32 `[batch]`.
     """
     if config.temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)

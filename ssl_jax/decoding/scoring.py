@@ -1,4 +1,4 @@
-"""How likely a model finds given continuations of prompts."""
+"""Log-likelihoods of given continuations of prompts."""
 
 import functools
 
@@ -18,18 +18,18 @@ def continuation_log_likelihood(
     continuations: jax.Array,
     continuation_lengths: jax.Array,
 ) -> jax.Array:
-    """Log-probabilities of continuations, token by token; their sum is that of the whole.
+    """Log-likelihoods of continuations, token by token; their sum is that of the continuation.
 
     Args:
-        decoder: of the model.
-        params: of the model, or what `prepare` made of them.
-        prompts: int `[batch, length]`, padded on the right.
-        prompt_lengths: int `[batch]`, at least 1.
-        continuations: int `[batch, new]`, padded on the right.
-        continuation_lengths: int `[batch]`.
+      decoder: decoder of the model.
+      params: parameters of the model, or the result of `prepare`.
+      prompts: int `[batch, length]`, padded on the right.
+      prompt_lengths: int `[batch]`, at least 1.
+      continuations: int `[batch, new]`, padded on the right.
+      continuation_lengths: int `[batch]`.
 
     Returns:
-        float32 `[batch, new]`, in nats, each token given the prompt and the tokens before it; 0 for padding.
+      float32 `[batch, new]`, in nats, each token given the prompt and the tokens before it; 0 for padding.
     """
     params = decoder.prepare(params)
     new = continuations.shape[1]

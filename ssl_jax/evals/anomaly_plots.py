@@ -1,14 +1,13 @@
-"""Pictures of scores of anomalies: histograms with their thresholds, and ROC curves."""
+"""Plots of anomaly scores: histograms with their thresholds, and ROC curves."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from etils import epath
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
+from ssl_jax.evals.plots import COLOURS, new_axes
 
 BINS = 40
 COLUMNS = 5
@@ -16,17 +15,18 @@ GRID = np.linspace(0, 1, 201)
 """Shares of false alarms at which ROC curves are averaged."""
 
 
-def draw_roc(
-    curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], file: epath.Path, *, title: str
-) -> None:
-    """The share of anomalies that is detected against that of false alarms, a curve for each method.
+def draw_roc(scores: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], *, title: str) -> Figure:
+    """ROC curves, one for each method: the share of anomalies that is detected against that of false alarms.
 
-    curves: by method, for each detector its scores of normal examples and of anomalies; averaged over detectors.
+    Args:
+      scores: by method, for each detector its scores of (normal examples, anomalies). The curve is the mean over
+        detectors.
+      title: at the top.
     """
     from sklearn.metrics import roc_curve  # takes a second that the start of a run need not wait for
 
     figure, axes = new_axes(title=title, width=5.6, height=5.0)
-    for (name, detectors), colour in zip(curves.items(), COLOURS, strict=False):
+    for (name, detectors), colour in zip(scores.items(), COLOURS, strict=False):
         detected = []
         for normal, anomalous in detectors:
             truth = np.repeat([0, 1], [len(normal), len(anomalous)])
@@ -36,16 +36,17 @@ def draw_roc(
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--", label="chance")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="false alarms", ylabel="anomalies detected")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    save_figure(figure, file)
+    return figure
 
 
-def draw_scores(
-    scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], file: epath.Path, *, title: str
-) -> None:
-    """Histograms of the scores of normal examples and of anomalies, a small one for each detector, by logarithm if
-    they are above 0.
+def draw_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], *, title: str) -> Figure:
+    """Histograms of the scores of normal examples and of anomalies, one for each detector.
 
-    scores: by detector, (normal, anomalous, threshold).
+    The axis of the scores is logarithmic where they are all above 0.
+
+    Args:
+      scores: by detector, (of normal examples, of anomalies, threshold).
+      title: at the top.
     """
     across = min(COLUMNS, len(scores))
     down = math.ceil(len(scores) / across)
@@ -72,4 +73,4 @@ def draw_scores(
         axes.spines[["top", "right", "left"]].set_visible(False)
     grid.flat[0].legend(frameon=False, fontsize=7)
     figure.tight_layout()
-    save_figure(figure, file)
+    return figure

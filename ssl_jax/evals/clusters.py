@@ -1,4 +1,4 @@
-"""Clusters as an unsupervised classification: how well they agree with labels that they never saw."""
+"""Clusters as an unsupervised classification, and how well they agree with labels."""
 
 import warnings
 from typing import NamedTuple
@@ -15,11 +15,12 @@ from ssl_jax.errors import UserError
 class Agreement(NamedTuple):
     """Of clusters with labels.
 
-    accuracy: the share of examples whose cluster is the one of their label, under the best matching of clusters with
-        labels, one to one; a cluster without a label is wrong of all its examples, and so is a label without a cluster.
-    nmi: mutual information over the mean of the two entropies, 0 to 1.
-    shares: float64 [labels, clusters], of the examples of a label the share in each cluster.
-    order: the clusters, those that are matched first, in the order of their labels.
+    Attributes:
+      accuracy: the share of examples whose cluster is matched with their label, under the best one-to-one matching of
+        clusters with labels. All examples of a cluster without a label are wrong, and of a label without a cluster.
+      nmi: normalised mutual information: over the mean of the two entropies, 0 to 1.
+      shares: float64 `[labels, clusters]`, of the examples of a label the share in each cluster.
+      order: the clusters, those that are matched first, in the order of their labels.
     """
 
     accuracy: float
@@ -29,7 +30,12 @@ class Agreement(NamedTuple):
 
 
 def agreement(clusters: np.ndarray, labels: np.ndarray, *, size: int) -> Agreement:
-    """Of integers `[examples]`; labels of -1 are left out, and `size` is the number of clusters.
+    """The agreement of clusters with labels.
+
+    Args:
+      clusters: int `[examples]`.
+      labels: int `[examples]`; examples with a label of -1 are left out.
+      size: number of clusters.
 
     Raises:
       UserError: nothing is labelled.
@@ -53,17 +59,17 @@ def agreement(clusters: np.ndarray, labels: np.ndarray, *, size: int) -> Agreeme
 
 
 def fit_kmeans(features: np.ndarray, size: int, *, seed: int) -> np.ndarray:
-    """The centres `[size, width]` of the best of ten k-means of float32 `[examples, width]`."""
+    """Centres `[size, width]` of the best of ten k-means of `features`, float32 `[examples, width]`."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     with threadpool_limits(1), warnings.catch_warnings():
-        # Of images that are all the same: centres coincide then.
+        # Where all images are the same, centres coincide.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return KMeans(min(size, len(features)), n_init=10, random_state=seed).fit(features).cluster_centers_
 
 
 def nearest_centre(features: jax.Array, centres: jax.Array) -> jax.Array:
-    """int32 [batch], the number of the centre nearest to each of `features [batch, width]`."""
+    """The number of the nearest of `centres [size, width]` for each of `features [batch, width]`, int32 `[batch]`."""
     products = jnp.matmul(features, centres.T, precision="highest")
     return jnp.argmin(jnp.square(centres).sum(-1)[None] - 2 * products, axis=-1)

@@ -1,16 +1,22 @@
-"""How the codes of a quantiser are used."""
+"""How the codes of a quantiser are used, and what they cost under their frequencies at each place."""
 
 from typing import NamedTuple
 
 import numpy as np
-from etils import epath
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
+from ssl_jax.evals.plots import COLOURS, new_axes
 
 
 class CodeUse(NamedTuple):
-    """counts: int [codes]. used: how many codes were chosen at all. bits: entropy of a code, by itself."""
+    """How often the codes of a codebook are chosen.
+
+    Attributes:
+      counts: int `[codes]`.
+      used: number of codes that are chosen at all.
+      bits: entropy of a code.
+    """
 
     counts: np.ndarray
     used: int
@@ -18,19 +24,42 @@ class CodeUse(NamedTuple):
 
     @property
     def perplexity(self) -> float:
-        """As many codes, if all were used alike, would have the same entropy; 1 to the number of codes."""
+        """The number of equally frequent codes that have the same entropy: from 1 to the number of codes."""
         return 2.0**self.bits
 
 
 def code_use(codes: np.ndarray, size: int) -> CodeUse:
-    """Of integers `codes [...]`, one at least, of a codebook of `size`."""
+    """The use of a codebook of `size` codes by `codes`, int `[...]`, at least one.
+
+    Example:
+      >>> code_use(np.array([0, 0, 3, 3]), 4).perplexity
+      2.0
+    """
     counts = np.bincount(codes.reshape(-1), minlength=size)
     shares = counts[counts > 0] / counts.sum()
     return CodeUse(counts, len(shares), float(max(0.0, -(shares * np.log2(shares)).sum())))
 
 
-def draw_use(use: CodeUse, file: epath.Path, *, title: str) -> None:
-    """How often each code is chosen, from the most frequent one to the last, beside an even use of all."""
+def place_frequencies(codes: np.ndarray, size: int) -> np.ndarray:
+    """Probability `[places, size]` of every code at each place, counted in `codes [images, places]` plus one each."""
+    counts = np.stack([np.bincount(column, minlength=size) for column in codes.T]) + 1.0
+    return counts / counts.sum(1, keepdims=True)
+
+
+def place_nats(frequencies: np.ndarray, codes: np.ndarray) -> float:
+    """Mean nats of a code of `codes [images, places]` under `place_frequencies`."""
+    return -float(np.log(frequencies[np.arange(codes.shape[1]), codes]).mean())
+
+
+def sample_places(frequencies: np.ndarray, images: int, seed: int) -> np.ndarray:
+    """Codes int32 `[images, places]`, each drawn by itself from the frequencies at its place."""
+    rng = np.random.default_rng(seed)
+    columns = [rng.choice(frequencies.shape[1], images, p=row) for row in frequencies]
+    return np.stack(columns, 1).astype(np.int32)
+
+
+def draw_code_use(use: CodeUse, *, title: str) -> Figure:
+    """The share of each code, from the most frequent one to the last, beside equal shares for all."""
     size = len(use.counts)
     share = np.sort(use.counts)[::-1] / use.counts.sum()
     figure, axes = new_axes(title=title)
@@ -41,7 +70,7 @@ def draw_use(use: CodeUse, file: epath.Path, *, title: str) -> None:
         marker="." if use.used < 100 else None,
         label=f"{use.used} of {size} codes, perplexity {use.perplexity:.1f}",
     )
-    axes.axhline(1 / size, color=COLOURS[1], linewidth=1.1, linestyle="--", label="all used alike")
+    axes.axhline(1 / size, color=COLOURS[1], linewidth=1.1, linestyle="--", label="equal shares")
     axes.set_xlim(0, size + 1)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -50,4 +79,4 @@ def draw_use(use: CodeUse, file: epath.Path, *, title: str) -> None:
     axes.set_xlabel("codes, the most frequent first")
     axes.set_ylabel("share of all places")
     axes.legend(frameon=False, fontsize=8)
-    save_figure(figure, file)
+    return figure

@@ -1,9 +1,9 @@
-"""Whether embeddings have collapsed, without labels: figures for the compiled evaluation step.
+"""Metrics that show whether embeddings have collapsed, without labels, for the compiled evaluation step.
 
 Embeddings are float `[batch, width]`, weights float32 `[batch]`: 1 for an example, 0 for a row that only fills up the
-last batch. Every figure is a (sum, weight) pair. Alignment is a mean over examples. The others describe a whole batch;
-their pair is (value * examples, examples), so that what is reported is their mean over the batches: comparable between
-runs with evaluation batches of one size.
+last batch. Every metric is a `Mean`. Alignment is a mean over examples. The others describe a whole batch and have the
+weight of its examples, so that their mean over batches is reported: it is comparable between runs with evaluation
+batches of one size.
 """
 
 import jax
@@ -15,11 +15,12 @@ EPSILON = 1e-12
 
 
 def collapse_metrics(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
-    """`embedding_std` and `effective_rank` of a batch of embeddings; a collapse takes them to 0 and to 1.
+    """Metrics of a batch of embeddings, which a collapse takes to 0 and to 1.
 
-    embedding_std: standard deviation of each dimension over the l2-normalised embeddings, averaged over the dimensions;
-    1 / sqrt(width) where they fill the sphere evenly (arXiv:2011.10566, figure 2).
-    effective_rank: see `effective_rank`; at most min(batch, width).
+    Returns:
+      `embedding_std`: standard deviation of each dimension over the l2-normalised embeddings, averaged over the
+      dimensions; 1 / sqrt(width) where they fill the sphere evenly (arXiv:2011.10566, figure 2). `effective_rank`: see
+      the function of this name; at most min(batch, width).
     """
     count = weights.sum()
     return {

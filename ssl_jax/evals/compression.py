@@ -1,17 +1,16 @@
-"""What images cost and how much is left of them: rates of codecs, PSNR and SSIM, and their curves."""
+"""Image compression: rates of codecs, PSNR and SSIM of what they leave, and curves of both."""
 
 import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from etils import epath
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from ssl_jax.errors import UserError
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.tables import aligned
+from ssl_jax.evals.plots import COLOURS, new_axes
 
 WINDOW = 7
 """Height and width of the windows that SSIM compares."""
@@ -22,7 +21,14 @@ WEBP_HEADER = 12 + 8 + 10
 
 
 class Rate(NamedTuple):
-    """A codec at one setting. bits: of a pixel, with all bytes; bare: without headers. psnr in dB; ssim at most 1."""
+    """A codec at one setting.
+
+    Attributes:
+      bits: bits a pixel, of all bytes.
+      bare: bits a pixel without headers.
+      psnr: peak signal-to-noise ratio, dB.
+      ssim: structural similarity, at most 1.
+    """
 
     bits: float
     bare: float
@@ -30,24 +36,36 @@ class Rate(NamedTuple):
     ssim: float
 
 
-def psnr(rebuilt: np.ndarray, images: np.ndarray) -> float:
+def psnr(reconstructions: np.ndarray, images: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of 8-bit images, by the mean squared error of them all; infinite if equal."""
-    error = np.square(rebuilt.astype(float) - images.astype(float)).mean()
-    return float(10 * np.log10(255**2 / error)) if error > 0 else float("inf")
+    error = np.square(reconstructions.astype(float) - images.astype(float)).mean()
+    return psnr_of_error(error, peak=255)
 
 
-def ssim(rebuilt: np.ndarray, images: np.ndarray) -> float:
-    """Mean structural similarity (Wang et al. 2004) of uint8 `[images, height, width, channels]`.
+def psnr_of_error(squared_error: float, *, peak: float = 1.0) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error; infinite if it is 0.
 
-    In all 7x7 windows that lie within the image, weighted evenly, with sample variances, K1 = 0.01 and K2 = 0.03; the
-    mean over windows, channels and images.
+    Example:
+      >>> psnr_of_error(0.01)
+      20.0
+    """
+    return float(10 * np.log10(peak**2 / squared_error)) if squared_error > 0 else float("inf")
+
+
+def ssim(reconstructions: np.ndarray, images: np.ndarray) -> float:
+    """Mean structural similarity (Wang et al. 2004), over all 7x7 windows within the images, channels and images.
+
+    Windows are weighted evenly, with sample variances, K1 = 0.01 and K2 = 0.03.
+
+    Args:
+      reconstructions, images: uint8 `[images, height, width, channels]`.
 
     Raises:
       UserError: images of less than 7 pixels a side.
     """
     if min(images.shape[1:3]) < WINDOW:
         raise UserError(f"SSIM: images of {images.shape[1]}x{images.shape[2]}; expected at least 7x7 pixels.")
-    first, second = rebuilt.astype(float), images.astype(float)
+    first, second = reconstructions.astype(float), images.astype(float)
 
     def mean(x: np.ndarray) -> np.ndarray:
         sums = np.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0))).cumsum(1).cumsum(2)
@@ -65,25 +83,36 @@ def ssim(rebuilt: np.ndarray, images: np.ndarray) -> float:
     return float((likeness / ((mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2))).mean())
 
 
-def rate(rebuilt: np.ndarray, images: np.ndarray, *, size: int, headers: int) -> Rate:
-    """Of uint8 `[images, height, width, channels]` that take `size` bytes in all, of which `headers` are headers."""
+def rate(reconstructions: np.ndarray, images: np.ndarray, *, size: int, headers: int) -> Rate:
+    """The rate of images that were compressed.
+
+    Args:
+      reconstructions, images: uint8 `[images, height, width, channels]`, after and before.
+      size: bytes of all files.
+      headers: bytes of these that are headers.
+    """
     pixels = np.prod(images.shape[:3])
     return Rate(
-        8 * size / pixels, 8 * (size - headers) / pixels, psnr(rebuilt, images), ssim(rebuilt, images)
+        8 * size / pixels,
+        8 * (size - headers) / pixels,
+        psnr(reconstructions, images),
+        ssim(reconstructions, images),
     )
 
 
 def pillow_rates(images: np.ndarray, kind: str) -> list[Rate]:
-    """Every image as a file of its own, for each of the qualities.
+    """Rates of Pillow's codecs, with a file for each image, by quality.
 
-    images: uint8 `[images, height, width, channels]`. kind: JPEG or WEBP.
+    Args:
+      images: uint8 `[images, height, width, channels]`.
+      kind: JPEG or WEBP.
     """
     return [_pillow_rate(images, kind, quality) for quality in QUALITIES]
 
 
 def _pillow_rate(images: np.ndarray, kind: str, quality: int) -> Rate:
     options = {"optimize": True} if kind == "JPEG" else {"method": 6}
-    size, headers, rebuilt = 0, 0, []
+    size, headers, reconstructions = 0, 0, []
     for image in images:
         mode = "L" if image.shape[-1] == 1 else "RGB"
         picture = Image.fromarray(image[..., 0] if mode == "L" else image)
@@ -93,8 +122,8 @@ def _pillow_rate(images: np.ndarray, kind: str, quality: int) -> Rate:
         size += len(content)
         headers += len(content) - len(jpeg_scan(content)) if kind == "JPEG" else WEBP_HEADER
         with Image.open(io.BytesIO(content)) as opened:
-            rebuilt.append(np.asarray(opened.convert(mode)).reshape(image.shape))
-    return rate(np.stack(rebuilt), images, size=size, headers=headers)
+            reconstructions.append(np.asarray(opened.convert(mode)).reshape(image.shape))
+    return rate(np.stack(reconstructions), images, size=size, headers=headers)
 
 
 def jpeg_scan(content: bytes) -> bytes:
@@ -107,23 +136,21 @@ def jpeg_scan(content: bytes) -> bytes:
             return content[place:-2]
 
 
-def rate_table(rates: Mapping[str, Sequence[Rate]]) -> list[str]:
-    """A line for each point of each codec."""
-    rows = [
-        [name, f"{r.bits:.3f}", f"{r.bare:.3f}", f"{r.psnr:.2f}", f"{r.ssim:.3f}"]
-        for name, points in rates.items()
-        for r in points
-    ]
-    return aligned([["", "bits a pixel", "without headers", "PSNR (dB)", "SSIM"], *rows])
+def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> dict[str, Figure]:
+    """PSNR and SSIM of each codec against its bits a pixel; without headers, dashed.
 
+    Args:
+      rates: by codec.
 
-def draw_rates(rates: Mapping[str, Sequence[Rate]], folder: epath.Path) -> None:
-    """psnr.png and ssim.png in the folder: each codec against its bits; without headers, dashed."""
-    for figure, name in (("psnr", "PSNR (dB)"), ("ssim", "SSIM")):
-        picture, axes = new_axes(title=f"{name} of held-out images against their size")
+    Returns:
+      The figures by metric, "psnr" and "ssim".
+    """
+    figures = {}
+    for metric, name in (("psnr", "PSNR (dB)"), ("ssim", "SSIM")):
+        figures[metric], axes = new_axes(title=f"{name} of held-out images against their size")
         for (codec, points), colour in zip(rates.items(), COLOURS, strict=False):
             for size, style in (("bits", "-"), ("bare", "--")):
-                line = sorted((getattr(p, size), getattr(p, figure)) for p in points)
+                line = sorted((getattr(p, size), getattr(p, metric)) for p in points)
                 axes.plot(
                     *zip(*line, strict=True),
                     style,
@@ -139,4 +166,4 @@ def draw_rates(rates: Mapping[str, Sequence[Rate]], folder: epath.Path) -> None:
         axes.set_xlabel("bits a pixel")
         axes.set_ylabel(name)
         axes.legend(frameon=False, fontsize=8)
-        save_figure(picture, folder / f"{figure}.png")
+    return figures

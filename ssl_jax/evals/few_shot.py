@@ -9,7 +9,7 @@ from ssl_jax.data.few_shot import Examples, Format, Item
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.decoding.decoder import Decoder
 from ssl_jax.decoding.generate import generate
-from ssl_jax.decoding.prompts import bucket, padded
+from ssl_jax.decoding.prompts import bucket_length, pad_right
 from ssl_jax.decoding.scoring import continuation_log_likelihood
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
@@ -25,7 +25,12 @@ SPARE_TOKENS = 4
 class LanguageModel(NamedTuple):
     """A model that continues text.
 
-    params: of `decoder`, or prepared for it. begin: tokens that every text begins with. end: the end-of-text token.
+    Attributes:
+      decoder: how it writes.
+      params: of `decoder`, or prepared for it.
+      tokenizer: of its text.
+      begin: tokens that every text begins with.
+      end: the end-of-text token.
     """
 
     decoder: Decoder
@@ -36,7 +41,13 @@ class LanguageModel(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A prompt that fits the context, with the examples it has, of how many were asked for."""
+    """A prompt that fits the context.
+
+    Attributes:
+      text: the prompt.
+      shots: number of examples in it.
+      asked: number of examples that were asked for.
+    """
 
     text: str
     shots: int
@@ -44,7 +55,12 @@ class Prompt(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a model says to each prompt: the number of the choice by normalisation, and the text it writes."""
+    """The answers of a model to prompts.
+
+    Attributes:
+      chosen: by normalisation, the number of the choice for each prompt.
+      written: the text that the model writes after each prompt.
+    """
 
     chosen: dict[str, list[int]]
     written: list[str]
@@ -53,8 +69,15 @@ class Answers(NamedTuple):
 class FewShot:
     """Prompts for the items of a task, and the model's answers to them.
 
-    batch_size: prompts at a time. Their lengths are filled up to powers of two, so that few programs are compiled; what
-    a prompt gets does not depend on the others.
+    The answer to a prompt does not depend on the others. Lengths of prompts are filled up to powers of two, so that few
+    programs are compiled.
+
+    Args:
+      model: that answers.
+      items: of the task.
+      examples: that the prompts take theirs from.
+      format: of the prompts.
+      batch_size: prompts at a time.
     """
 
     def __init__(
@@ -77,7 +100,13 @@ class FewShot:
         return self._model.decoder.positions
 
     def prompts(self, shots: int, draw: int) -> list[Prompt]:
-        """One for each item, with fewer examples where so many do not fit: as if these had been asked for.
+        """A prompt for each item.
+
+        Where not all examples fit the context the prompt has fewer, the same as if so many had been asked for.
+
+        Args:
+          shots: number of examples.
+          draw: number of the draw of the examples.
 
         Raises:
           UserError: there are not as many examples, or not even the query fits.
@@ -156,7 +185,7 @@ class FewShot:
 
     def _padded(self, rows: Sequence[list[int]], room: int = 0) -> tuple[np.ndarray, np.ndarray]:
         longest = self.positions - room
-        return padded(rows, bucket(max(map(len, rows)), longest))
+        return pad_right(rows, bucket_length(max(map(len, rows)), longest))
 
     def _tokens(self, text: str) -> list[int]:
         return [*self._model.begin, *self._model.tokenizer.encode(text)]
@@ -170,7 +199,7 @@ class FewShot:
         return whole[:shared] or [self._model.tokenizer.special.cls], whole[shared:]
 
     def right(self, answers: Answers) -> dict[str, np.ndarray]:
-        """By figure, bool `[items]`: the right choice by each normalisation; `exact_match` of what was written."""
+        """Whether answers are right, bool `[items]`, by normalisation of a choice, and as `exact_match` of the text."""
         right = {
             name: np.array(
                 [item.choices[i] == item.output for item, i in zip(self._items, numbers, strict=True)]
@@ -190,10 +219,16 @@ class FewShot:
 def compare_choices(
     total: np.ndarray, tokens: np.ndarray, unconditional: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What is compared, by normalisation; all `[choices]`: sums of log-likelihoods, and numbers of tokens."""
+    """The scores of choices by normalisation, each `[choices]`.
+
+    Args:
+      total: `[choices]`, log-likelihoods after the prompt.
+      tokens: `[choices]`, numbers of tokens.
+      unconditional: `[choices]`, log-likelihoods after the words before an answer alone.
+    """
     return dict(zip(NORMALISATIONS, (total / tokens, total, total - unconditional), strict=True))
 
 
 def first_line(text: str, separator: str) -> str:
-    """What comes before the separator of examples, without space around it."""
+    """The text before the separator of examples, without the space around it."""
     return text.lstrip().split(separator.strip(" ") or "\n")[0].strip()

@@ -1,27 +1,28 @@
-"""What the first layer of a dense network looks for: its weights as pictures."""
+"""The weights of the first layer of a dense network, as pictures."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from etils import epath
 from matplotlib.figure import Figure
-
-from ssl_jax.evals.plots import save_figure
 
 SIDE = 6
 """Units along each side of a mosaic."""
 INCHES = 2.6
-"""Of a mosaic."""
+"""Width and height of a mosaic."""
 
 
 def mosaic(kernel: np.ndarray, shape: Sequence[int], side: int = SIDE) -> np.ndarray:
-    """The units whose weights vary most, `side * side` of them, on one picture, float32 with white lines between.
+    """The weights of the units whose weights vary most, on one picture with white lines between them.
 
     Each is scaled by its own largest weight; 0 is the middle grey. Places that are left over are white.
 
     Args:
       kernel: `[pixels, units]`.
       shape: of an image, `(height, width, channels)`.
+      side: units along each side of the picture.
+
+    Returns:
+      The picture, float32 `[rows, columns, channels]` in [0, 1].
     """
     height, width, channels = shape
     units = kernel.T.astype(np.float32)
@@ -35,10 +36,12 @@ def mosaic(kernel: np.ndarray, shape: Sequence[int], side: int = SIDE) -> np.nda
     return picture
 
 
-def draw_first_layers(kernels: Mapping[str, np.ndarray], shape: Sequence[int], file: epath.Path) -> None:
+def draw_first_layers(kernels: Mapping[str, np.ndarray], shape: Sequence[int]) -> Figure:
     """A mosaic for each network, side by side.
 
-    kernels: by name, `[pixels, units]`. shape: of an image, `(height, width, channels)`.
+    Args:
+      kernels: by name of the network, `[pixels, units]`.
+      shape: of an image, `(height, width, channels)`.
     """
     figure = Figure(figsize=(INCHES * len(kernels), INCHES))
     for number, (name, kernel) in enumerate(kernels.items(), 1):
@@ -46,4 +49,4 @@ def draw_first_layers(kernels: Mapping[str, np.ndarray], shape: Sequence[int], f
         axes.imshow(mosaic(kernel, shape).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.axis("off")
         axes.set_title(name, fontsize=9)
-    save_figure(figure, file)
+    return figure

@@ -1,24 +1,30 @@
-"""What a model learns from the examples in its context, beside what could be learnt from them."""
+"""What a model learns from the examples in its context, beside what an ideal learner would."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from etils import epath
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
+from ssl_jax.evals.plots import COLOURS, new_axes
 
-QUERIES = {0: "new queries", 1: "queries shown before"}
+QUERIES = {False: "new queries", True: "queries shown before"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy of one family after `shots` examples.
+    """Accuracy on the functions of one family after some examples.
 
-    shown: whether an example has shown the query. error: standard error over the sequences, whose functions are drawn
-    independently. ideal: the share that a learner who knows the family gets right on average. chance: that of the same
-    learner without examples.
+    Attributes:
+      family: name of the family.
+      shown: whether an example has shown the query.
+      shots: number of examples before the query.
+      queries: number of queries that the accuracy is a mean of.
+      accuracy: of the model.
+      error: standard error over the sequences, whose functions are drawn independently.
+      ideal: the accuracy that a learner who knows the family expects.
+      chance: the accuracy that the same learner expects without examples.
     """
 
     family: str
@@ -39,10 +45,13 @@ class Point:
 def accuracy_by_shots(
     families: Iterable[str], right: np.ndarray, label: np.ndarray, shown: np.ndarray, ideal: np.ndarray
 ) -> list[Point]:
-    """Points by family, by whether the query was shown, by shots; those without a query are left out.
+    """Points by family, by whether the query was shown, and by shots; those without a query are left out.
 
-    families: names in the order of `label [sequences]`. right: `[sequences, pairs]`, 1 where the answer was. shown and
-    ideal: likewise, see `FunctionSequences.with_ideal`.
+    Args:
+      families: names, in the order of the labels.
+      right: float `[sequences, pairs]`, 1 where the model's answer was right, else 0.
+      label: int `[sequences]`, of the family.
+      shown, ideal: `[sequences, pairs]`; see `FunctionSequences.with_ideal`.
     """
     points = []
     for number, family in enumerate(families):
@@ -59,33 +68,8 @@ def accuracy_by_shots(
     return points
 
 
-def log_points(
-    points: Iterable[Point], trained: Iterable[Point], shots: Iterable[int], log: Callable[[str], None]
-) -> None:
-    """Prints the points at these numbers of examples, a table for each curve.
-
-    points: on functions never trained on. trained: on new sequences of functions that were.
-    """
-    points, shots = list(points), list(shots)
-    on_trained = {(point.curve, point.shots): point for point in trained}
-    for curve in dict.fromkeys(point.curve for point in points):
-        own = [point for point in points if point.curve == curve and point.shots in shots]
-        seen = [on_trained.get((curve, point.shots)) for point in own]
-        rows = {
-            "examples": [f"{point.shots}" for point in own],
-            "model": [f"{point.accuracy:.1%}" for point in own],
-            "standard error": [f"{point.error:.1%}" for point in own],
-            "ideal learner": [f"{point.ideal:.1%}" for point in own],
-            "model, training f": [f"{point.accuracy:.1%}" if point else "-" for point in seen],
-        }
-        log(f"\n{curve} (chance {own[0].chance:.1%})")
-        for name, cells in rows.items():
-            log(f"  {name:<18}" + "".join(f"{cell:>9}" for cell in cells))
-
-
-def draw_points(points: Iterable[Point], title: str, file: epath.Path) -> None:
-    """Accuracy against the number of examples; dashed, the ideal learner's."""
-    points = list(points)
+def draw_points(points: Sequence[Point], *, title: str) -> Figure:
+    """Accuracy against the number of examples, with two standard errors; the ideal learner's is dashed."""
     figure, axes = new_axes(title=title)
     curves = dict.fromkeys(point.curve for point in points)
     for number, (curve, colour) in enumerate(zip(curves, COLOURS, strict=False)):
@@ -101,9 +85,4 @@ def draw_points(points: Iterable[Point], title: str, file: epath.Path) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(-0.02, 1.04)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    save_figure(figure, file)
-
-
-def as_table(splits: Mapping[str, Iterable[Point]]) -> dict[str, list[dict]]:
-    """For a JSON file."""
-    return {split: [asdict(point) for point in points] for split, points in splits.items()}
+    return figure

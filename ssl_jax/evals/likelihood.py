@@ -1,36 +1,71 @@
-"""Likelihoods of images under models without a network, to measure learned ones by; in nats an image."""
+"""Log-likelihoods of held-out images in nats an image: means with their errors, and baselines without a network."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from ssl_jax.evals.reconstruction import fit_pca
+from ssl_jax.losses.variational import bits_per_dim
+
+
+class LogLikelihood(NamedTuple):
+    """A mean over images.
+
+    Attributes:
+      nats: of an image.
+      standard_error: of `nats`, over the images.
+      bits_per_dim: minus the log-likelihood in bits a dimension.
+    """
+
+    nats: float
+    standard_error: float
+    bits_per_dim: float
+
+
+def mean_log_likelihood(nats: np.ndarray, *, dims: int, levels: int) -> LogLikelihood:
+    """The mean of log-likelihoods.
+
+    Args:
+      nats: float64 `[images]`.
+      dims: dimensions of an image, pixels times channels.
+      levels: see `ssl_jax.losses.variational.bits_per_dim`.
+    """
+    error = nats.std(ddof=1) / np.sqrt(len(nats)) if len(nats) > 1 else 0.0
+    mean = nats.mean()
+    return LogLikelihood(float(mean), float(error), float(bits_per_dim(-mean, dims, levels=levels)))
 
 
 def independent_pixels(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """log p of black and white images if every pixel is drawn by itself, with its own frequency.
+    """Log-likelihoods of black and white images if every pixel is drawn by itself, with its own frequency.
+
+    A pixel that is never white in training counts as one that was once half white (Jeffreys' prior).
 
     Args:
-      train: float32 [images, pixels], 0 and 1, or greys, which are the probabilities of white. test: 0 and 1.
+      train: float32 `[images, pixels]`, 0 and 1, or greys, which are the probabilities of white.
+      test: float32 `[tests, pixels]`, 0 and 1.
 
     Returns:
-      float64 [tests]. A pixel that is never white in training counts as one that was once half white (Jeffreys' prior).
+      float64 `[tests]`.
     """
     white = (train.sum(0, dtype=np.float64) + 0.5) / (len(train) + 1)
-    seen = test.astype(np.float64)
-    return seen @ np.log(white) + (1 - seen) @ np.log1p(-white)
+    pixels = test.astype(np.float64)
+    return pixels @ np.log(white) + (1 - pixels) @ np.log1p(-white)
 
 
 def probabilistic_pca(train: np.ndarray, test: np.ndarray, components: int, *, seed: int = 0) -> np.ndarray:
-    """log density of images under probabilistic PCA (Tipping & Bishop 1999), the best linear Gaussian autoencoder.
+    """Log densities of images under probabilistic PCA (Tipping & Bishop 1999), the best linear Gaussian autoencoder.
 
-    A normal distribution with as many free directions as there are components, and one variance for all others. It is
-    exact, not a bound.
+    It is a normal distribution with as many free directions as there are components, and one variance for all others.
+    The density is exact, not a bound.
 
     Args:
-      train, test: float32 [images, pixels]. components: fewer where there are too few images or pixels.
-      seed: as of `fit_pca`.
+      train: float32 `[images, pixels]`.
+      test: float32 `[tests, pixels]`.
+      components: how many; fewer where there are too few images or pixels.
+      seed: see `fit_pca`.
 
     Returns:
-      float64 [tests].
+      float64 `[tests]`.
     """
     (images, pixels), train = train.shape, train.astype(np.float64)
     # A direction must be left over, or the rest has no variance.

@@ -1,103 +1,112 @@
-"""What a masked language model has learnt, in words: its accuracy beside that of counting, and blanks it filled in."""
+"""What a masked language model puts in place of whole words of held-out text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.data.pretraining_text import PretrainingText
-from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.evals.masked_baselines import count_baselines
-from ssl_jax.method import Batch, Tree
+from ssl_jax.data.tokenizers import SpecialTokens, Tokenizer
 
 BLANKS = 5
+"""Words that are masked, one in each of so many rows."""
 GUESSES = 5
+"""Most probable tokens for each."""
 CONTEXT = 14
-"""Tokens shown on either side of a blank."""
-
-COUNTED_TOKENS = 20_000_000
-"""The counts are of this much of the training text at most."""
-BASELINES = {
-    "most_frequent": "always the most frequent token",
-    "left_bigram": "commonest token after the left neighbour",
-    "two_sided": "commonest token between the two neighbours",
-}
-
-Predict = Callable[[Tree, Batch, jax.Array], jax.Array]
+"""Tokens shown on either side of a masked word."""
 
 
-def show_masked_words(
-    text: PretrainingText,
-    params: Tree,
-    predict: Predict,
-    metrics: Mapping[str, float],
-    log: Callable[[str], None],
-) -> None:
-    """Prints the held-out accuracy between those of three ways of counting, and a few blanks with the best guesses.
+class MaskedRows(NamedTuple):
+    """Held-out rows with one masked word in each.
 
-    predict: `(params, batch, positions) -> logits [batch, predictions, vocab]`.
+    Attributes:
+      batch: the rows, int `[rows, length]` each.
+      positions: int `[rows, 1]`, of the masked word.
+      originals: int `[rows]`, its token.
     """
-    log("\nheld-out accuracy on masked words, beside counting in the training text:")
-    rows = {**_counted(text), "this model": metrics["mlm_accuracy"]}
-    for name, accuracy in sorted(rows.items(), key=lambda row: row[1]):
-        log(f"  {accuracy:6.1%}  {BASELINES.get(name, name)}")
-    blanks = fill_in_blanks(text, params, predict)
-    if blanks:
-        log("\nblanks in held-out text, with the original word and the model's guesses:")
-    for sentence, original, guesses in blanks:
-        log(f"  {sentence}")
-        log(f"      {original}: {', '.join(f'{word} {share:.0%}' for word, share in guesses)}")
-    log("")
+
+    batch: dict[str, np.ndarray]
+    positions: np.ndarray
+    originals: np.ndarray
 
 
-def fill_in_blanks(
-    text: PretrainingText, params: Tree, predict: Predict
-) -> list[tuple[str, str, list[tuple[str, float]]]]:
-    """(text around a blank, original word, best guesses with their probability) for a few held-out rows.
+class MaskedWord(NamedTuple):
+    """A word of held-out text that was masked.
 
-    The blanks are whole words of four letters or more, the same for every model with this corpus and tokenizer; a tiny
-    vocabulary may have none.
+    Attributes:
+      context: the text around it, with a blank in its place.
+      original: the word.
+      guesses: the tokens that the model finds most probable, with their probabilities.
+    """
+
+    context: str
+    original: str
+    guesses: list[tuple[str, float]]
+
+
+def maskable_tokens(tokens: np.ndarray, segment_ids: np.ndarray, special: SpecialTokens) -> np.ndarray:
+    """bool `[rows, length]`: the tokens that masking chooses from, on which n-gram baselines are scored.
+
+    Args:
+      tokens, segment_ids: int `[rows, length]`; padding has the segment 0.
+      special: ids that are never masked.
+    """
+    maskable = (segment_ids > 0) & ~np.isin(tokens, special[:-1])
+    maskable[:, [0, -1]] = False
+    return maskable
+
+
+def mask_words(rows: Iterable[Mapping[str, np.ndarray]], tokenizer: Tokenizer) -> MaskedRows | None:
+    """Masks one whole word in each of the first rows that have one.
+
+    The words have four letters or more and are a token by themselves; they are the same for every model with these
+    rows and this tokenizer.
+
+    Args:
+      rows: held-out rows with int `[length]` `tokens`, `token_type_ids` and `segment_ids`.
+      tokenizer: of the rows.
+
+    Returns:
+      The masked rows; None if no row has such a word, as with a tiny vocabulary.
     """
     rng = np.random.default_rng(0)
-    rows, positions = [], []
-    for row in text.heldout[0]:
-        if candidates := _whole_words(row["tokens"], row["segment_ids"], text.tokenizer):
-            rows.append(row)
+    chosen, positions = [], []
+    for row in rows:
+        if candidates := _whole_words(row["tokens"], row["segment_ids"], tokenizer):
+            chosen.append(row)
             positions.append(int(rng.choice(candidates)))
-        if len(rows) == BLANKS:
+        if len(chosen) == BLANKS:
             break
-    if not rows:
-        return []
-    batch = {
-        name: np.stack([row[name] for row in rows]) for name in ("tokens", "token_type_ids", "segment_ids")
-    }
-    at = np.arange(len(rows)), np.array(positions)
+    if not chosen:
+        return None
+    names = ("tokens", "token_type_ids", "segment_ids")
+    batch = {name: np.stack([row[name] for row in chosen]) for name in names}
+    at = np.arange(len(chosen)), np.array(positions)
     originals = batch["tokens"][at]
-    batch["tokens"][at] = text.tokenizer.special.mask
-    logits = jax.jit(predict)(params, batch, np.array(positions)[:, None])[:, 0]
-    shares, words = jax.device_get(jax.lax.top_k(jax.nn.softmax(logits.astype(jnp.float32)), GUESSES))
+    batch["tokens"][at] = tokenizer.special.mask
+    return MaskedRows(batch, np.array(positions)[:, None], originals)
+
+
+def read_guesses(masked: MaskedRows, logits: np.ndarray, tokenizer: Tokenizer) -> list[MaskedWord]:
+    """The masked words with the tokens that a model finds most probable.
+
+    Args:
+      masked: the rows.
+      logits: `[rows, 1, vocab]`, of the model at `masked.positions`.
+      tokenizer: of the rows.
+    """
+    probabilities = jax.nn.softmax(jnp.asarray(logits)[:, 0].astype(jnp.float32))
+    # A model may have more ids than its tokenizer has pieces.
+    shares, words = jax.device_get(jax.lax.top_k(probabilities[:, : tokenizer.vocab_size], GUESSES))
     return [
-        (
-            _around(batch["tokens"][i], positions[i], text.tokenizer),
-            _word(text.tokenizer, originals[i]),
-            [(_word(text.tokenizer, w), float(p)) for w, p in zip(words[i], shares[i], strict=True)],
+        MaskedWord(
+            _around(masked.batch["tokens"][i], position, tokenizer),
+            _word(tokenizer, masked.originals[i]),
+            [(_word(tokenizer, w), float(p)) for w, p in zip(words[i], shares[i], strict=True)],
         )
-        for i in range(len(rows))
+        for i, (position,) in enumerate(masked.positions.tolist())
     ]
-
-
-def _counted(text: PretrainingText) -> dict[str, float]:
-    """Accuracies of counting at every ordinary token of the held-out rows: what masks hit on average."""
-    rows = list(text.heldout[0])
-    tokens = np.stack([row["tokens"] for row in rows])
-    ordinary = (np.stack([row["segment_ids"] for row in rows]) > 0) & ~np.isin(
-        tokens, text.tokenizer.special[:-1]
-    )
-    ordinary[:, [0, -1]] = False
-    lengths = np.cumsum(text.training_corpus.document_lengths)
-    counted = text.training_corpus.select(np.arange(max(1, np.searchsorted(lengths, COUNTED_TOKENS))))
-    return count_baselines(counted, tokens, ordinary)
 
 
 def _word(tokenizer: Tokenizer, token: int) -> str:

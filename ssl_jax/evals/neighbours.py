@@ -1,4 +1,4 @@
-"""What the neighbours of an example in feature space say of it; nothing is trained."""
+"""Nearest neighbours in feature space: their vote on the label of an example, and which they are."""
 
 from functools import partial
 

@@ -1,17 +1,16 @@
-"""Pictures of representations: grids of images, maps of features, bars of figures."""
+"""Pictures of representations: grids of images, maps of features, bars of metrics."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from etils import epath
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from threadpoolctl import threadpool_limits
 
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
+from ssl_jax.evals.plots import COLOURS, new_axes
 
 SAME, OTHER = COLOURS[2], COLOURS[1]
 """Frames of a neighbour with the query's label, and of one with another."""
@@ -20,6 +19,9 @@ UNLABELLED = "#cccccc"
 QUIET = "#555555"
 CELL, GAP = 0.9, 0.12
 """Inches of a cell, and the space beside it as a share of the cell."""
+
+LONG_NAME = 12
+"""Letters over a cell; longer names are written smaller, or they run into each other."""
 
 MOST_NAMED = 20
 """Classes that a legend can tell apart."""
@@ -31,21 +33,21 @@ Grid = Sequence[Sequence[np.ndarray]]
 
 def draw_grid(
     rows: Grid,
-    file: epath.Path,
     *,
     columns: Sequence[str] = (),
     frames: Sequence[Sequence[str | None]] = (),
     title: str = "",
     note: str = "",
-) -> None:
-    """A grid of small pictures, such as an image and its views, one row each.
+) -> Figure:
+    """A grid of small pictures, such as an image and its views in each row.
 
     Args:
       rows: images `[height, width]`, `[height, width, 1]` or `[height, width, 3]`, uint8, or float in [0, 1]; each is
         scaled to its cell, whatever its size, and keeps its shape.
-      columns: what stands over the columns.
+      columns: names of the columns.
       frames: for each cell, the colour of a frame around it or None.
-      title: at the top. note: below the grid.
+      title: at the top.
+      note: below the grid.
     """
     height, width = len(rows), max(map(len, rows))
     figure = Figure(figsize=(width * CELL, height * CELL))
@@ -55,13 +57,14 @@ def draw_grid(
             _draw_cell(axes, np.asarray(image), x, y, frames[y][x] if frames else None)
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
     axes.axis("off")
+    size = 9 if max(map(len, columns), default=0) <= LONG_NAME else 7
     for x, name in enumerate(columns):
-        axes.text(x, -0.53, name, ha="center", va="bottom", fontsize=9, color=QUIET)
+        axes.text(x, -0.53, name, ha="center", va="bottom", fontsize=size, color=QUIET)
     if title:
         axes.text(-0.46, -0.58 - 0.25 * bool(columns), title, ha="left", va="bottom", fontsize=11)
     if note:
         axes.text(-0.46, height - 0.42, note, ha="left", va="top", fontsize=8, color=QUIET)
-    save_figure(figure, file)
+    return figure
 
 
 def draw_neighbours(
@@ -69,21 +72,24 @@ def draw_neighbours(
     query_labels: np.ndarray,
     neighbours: Grid,
     neighbour_labels: np.ndarray,
-    file: epath.Path,
     *,
     title: str = "nearest neighbours",
-) -> None:
-    """Each query image and its nearest neighbours, framed by whether they have its label; unlabelled, without frames.
+) -> Figure:
+    """Each query image and its nearest neighbours, framed by whether they have its label.
 
-    neighbours: k images for each query, the nearest first; labels int `[queries]` and `[queries, k]`, -1 for none.
+    Args:
+      queries: images.
+      query_labels: int `[queries]`, -1 for none; neighbours without a label, or of a query without one, get no frame.
+      neighbours: k images for each query, the nearest first.
+      neighbour_labels: int `[queries, k]`, -1 for none.
+      title: at the top.
     """
     labels = np.asarray(query_labels)[:, None]
     known = (labels >= 0) & (np.asarray(neighbour_labels) >= 0)
     same = np.asarray(neighbour_labels) == labels
     colours = np.where(known, np.where(same, SAME, OTHER), None)
-    draw_grid(
+    return draw_grid(
         [[query, *found] for query, found in zip(queries, neighbours, strict=True)],
-        file,
         columns=["query", *map(str, range(1, same.shape[1] + 1))],
         frames=[[None, *row] for row in colours],
         title=title,
@@ -95,22 +101,23 @@ def draw_map(
     features: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-    file: epath.Path,
     *,
     method: Literal["pca", "tsne", "plane"] = "pca",
     points: int = 2000,
     seed: int = 0,
     title: str = "",
-) -> None:
+) -> Figure:
     """A map of features in two dimensions, coloured by label; the same for the same seed.
 
     Args:
-      features: float32 `[examples, width]`, drawn as they are, not standardised.
+      features: float32 `[examples, width]`, drawn without standardisation.
       labels: int `[examples]`, -1 for unlabelled.
-      classes: names by label; without them the numbers stand for themselves.
-      method: the plane of the greatest variance; t-SNE (van der Maaten and Hinton 2008), which shows what is near; or,
-        of features of width 2 or 1, the plane that they are.
+      classes: names by label; a label without a name is shown as a number.
+      method: "pca", the plane of the greatest variance; "tsne" (van der Maaten and Hinton 2008), which keeps near what
+        is near; "plane", the features themselves, of width 1 or 2.
       points: how many examples are drawn at most, a seeded choice.
+      seed: of that choice and of t-SNE.
+      title: at the top.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(features))[
@@ -141,23 +148,25 @@ def draw_map(
             axes.scatter([], [], s=30, color=colours[label], label=name) for label, name in names.items()
         ]
         axes.legend(handles=handles, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    save_figure(figure, file)
+    return figure
 
 
 def draw_bars(
     metrics: Mapping[str, Mapping[str, float]],
-    file: epath.Path,
     *,
     deviations: Mapping[str, Mapping[str, float]] | None = None,
     title: str = "",
-) -> None:
-    """Shares in [0, 1] as grouped bars with their values: a group for each figure, a colour for each name.
+) -> Figure:
+    """Shares in [0, 1] as grouped bars with their values: a group for each metric, a colour for each name.
 
-    metrics: by name, such as "trained", then by figure; a name may lack some. deviations: likewise, drawn as whiskers.
+    Args:
+      metrics: by name, such as "trained", then by metric; a name may lack some.
+      deviations: likewise, drawn as whiskers.
+      title: at the top.
     """
-    groups = list(dict.fromkeys(figure for row in metrics.values() for figure in row))
+    groups = list(dict.fromkeys(metric for row in metrics.values() for metric in row))
     width = 0.84 / len(metrics)
-    picture, axes = new_axes(title=title, width=max(4.0, 0.9 + 0.55 * len(groups) * (len(metrics) + 0.5)))
+    figure, axes = new_axes(title=title, width=max(4.0, 0.9 + 0.55 * len(groups) * (len(metrics) + 0.5)))
     for number, (name, row) in enumerate(metrics.items()):
         at = [place for place, group in enumerate(groups) if group in row]
         heights = [row[groups[place]] for place in at]
@@ -190,7 +199,7 @@ def draw_bars(
     axes.grid(visible=False, axis="x")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    save_figure(picture, file)
+    return figure
 
 
 def _draw_cell(axes: Axes, image: np.ndarray, x: int, y: int, frame: str | None) -> None:

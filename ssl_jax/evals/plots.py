@@ -1,4 +1,4 @@
-"""Curves of runs, as people look at them: one picture per kind of figure."""
+"""What plots share: curves of runs, heat maps, and how figures look and are saved."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,15 +15,23 @@ COLOURS = (
 
 
 def save_figure(figure: Figure, file: epath.Path) -> None:
-    """Writes a PNG, also to an object store."""
+    """Writes a figure as PNG, also to an object store; makes the folder if it is not there."""
     file = epath.Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as out:
         figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
 
 
+def save_figures(figures: Mapping[str, Figure], folder: epath.Path) -> list[epath.Path]:
+    """Writes each figure as NAME.png in a folder, and returns the files."""
+    files = [epath.Path(folder) / f"{name}.png" for name in figures]
+    for figure, file in zip(figures.values(), files, strict=True):
+        save_figure(figure, file)
+    return files
+
+
 def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
-    """An empty, quiet coordinate system."""
+    """An empty coordinate system with a light grid; width and height in inches."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)
@@ -34,16 +42,19 @@ def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple[Fi
 
 def draw_matrix(
     values: Sequence[Sequence[float]],
-    file: epath.Path,
     *,
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
     labels: tuple[str, str],
-) -> None:
-    """Draws shares between 0 and 1 as a heat map with the numbers in it.
+) -> Figure:
+    """Shares between 0 and 1 as a heat map with the numbers in it.
 
-    labels: of the columns and of the rows.
+    Args:
+      values: `[rows, columns]`.
+      rows, columns: names of these.
+      title: at the top.
+      labels: of the axes, that of the columns first.
     """
     figure, axes = new_axes(title=title, width=1.6 + 0.85 * len(columns), height=1.2 + 0.5 * len(rows))
     axes.grid(visible=False)
@@ -58,32 +69,41 @@ def draw_matrix(
             axes.text(
                 j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black"
             )
-    save_figure(figure, file)
+    return figure
 
 
 def kind(name: str) -> str:
-    """Figures that share a last word share a picture: mlm_loss and nsp_loss are of the kind loss.
+    """The kind of a metric, which is its last word; metrics of one kind share a plot.
 
-    One thing per another is a kind by itself, such as bits_per_byte.
+    One thing per another is a kind by itself.
+
+    Example:
+      >>> kind("mlm_loss"), kind("nsp_loss"), kind("bits_per_byte")
+      ('loss', 'loss', 'bits_per_byte')
     """
     return name if "_per_" in name else name.rsplit("_", 1)[-1]
 
 
-def draw_curves(
-    runs: Mapping[str, Iterable[Mapping[str, Any]]], folder: epath.Path, names: Iterable[str]
-) -> list:
-    """Draws the given figures of one or several runs against the step.
+def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable[str]) -> dict[str, Figure]:
+    """Metrics of one or several runs against the step.
 
-    runs: by label, lines of metrics.jsonl. Training is a thin line, evaluation a line with dots, runs differ by colour
-    when there are several, figures otherwise. Returns the files written: folder/<kind>.png.
+    Training is a thin line, evaluation a line with dots. Runs differ by colour where there are several; otherwise
+    metrics do.
+
+    Args:
+      runs: by label, lines of metrics.jsonl.
+      names: of the metrics.
+
+    Returns:
+      A figure for each kind of metric that the runs have, by kind.
     """
     names = list(names)
-    files = []
+    runs = {label: list(lines) for label, lines in runs.items()}
+    figures = {}
     for group in dict.fromkeys(kind(name) for name in names):
         figure, axes = new_axes(title=group.replace("_", " "))
         curves = 0
         for number, (label, lines) in enumerate(runs.items()):
-            lines = list(lines)
             for order, name in enumerate(n for n in names if kind(n) == group):
                 colour = COLOURS[(order if len(runs) == 1 else number) % len(COLOURS)]
                 for split in dict.fromkeys(line.get("split") for line in lines):
@@ -110,6 +130,5 @@ def draw_curves(
             axes.set_ylim(bottom=0)
         place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(axes.lines) > 8 else {}
         axes.legend(frameon=False, fontsize=8, **place)
-        files.append(epath.Path(folder) / f"{group}.png")
-        save_figure(figure, files[-1])
-    return files
+        figures[group] = figure
+    return figures

@@ -1,4 +1,4 @@
-"""What frozen features know of a label: linear classifiers on them, trained on all labels or on a few.
+"""Linear probes: classifiers on frozen features, trained on all labels or on a few.
 
 Features are float32 `[examples, width]`, labels int `[examples]`, both NumPy. Every probe standardises the features by
 its training features, and chooses how strongly it is regularised on a part of its *training* labels: the test labels
@@ -30,40 +30,49 @@ TOLERANCE = 1e-5
 
 
 class Probe(NamedTuple):
-    """A fitted classifier's result."""
+    """The result of a fitted classifier.
+
+    Attributes:
+      accuracy: share of the test examples that are right.
+      penalty: the chosen one.
+      predictions: int `[tests]`, the label predicted for each test example.
+    """
 
     accuracy: float
-    """Share of the test examples that are right."""
     penalty: float
-    """The chosen one."""
     predictions: np.ndarray
-    """The label predicted for each test example."""
 
 
 class Repeated(NamedTuple):
-    """An accuracy over several draws of the labelled examples."""
+    """An accuracy over several draws of the labelled examples.
+
+    Attributes:
+      mean: of the draws.
+      deviation: sample standard deviation over the draws; 0 of a single draw.
+      accuracies: of each draw.
+    """
 
     mean: float
     deviation: float
-    """Sample standard deviation; 0 of a single draw."""
     accuracies: tuple[float, ...]
 
     @classmethod
     def of(cls, accuracies: Sequence[float]) -> "Repeated":
+        """Mean and deviation of these accuracies."""
         deviation = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
         return cls(float(np.mean(accuracies)), deviation, tuple(accuracies))
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """All arrays by the mean and standard deviation of the first; what does not vary in it is only centred."""
+    """All arrays, standardised by the moments of the first; a dimension that does not vary there is only centred."""
     mean, scale = moments(train)
     return tuple(((features - mean) / scale).astype(np.float32) for features in (train, *others))
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, standard deviation) per dimension `[width]`; 1 for the deviation of what does not vary.
+    """Mean and standard deviation of each dimension, `[width]`; the deviation is 1 where a dimension does not vary.
 
-    Rounding makes the deviation of a constant some 1e-7 of its size: that is not taken for variation.
+    Rounding makes the deviation of a constant some 1e-7 of its size, which does not count as variation.
     """
     mean = features.mean(0, dtype=np.float64)
     deviation = features.std(0, dtype=np.float64)
@@ -86,6 +95,14 @@ def linear_probe(
     the best likelihood); the classifier is then fitted on all of them. Of two classes it is the binomial model, else
     the multinomial one.
 
+    Args:
+      train: float32 `[examples, width]`.
+      train_labels: int `[examples]`.
+      test: float32 `[tests, width]`.
+      test_labels: int `[tests]`.
+      penalties: to choose from, weights of half the squared norm of the classifier beside the mean cross entropy.
+      seed: of the fifth.
+
     Raises:
       UserError: unlabelled examples, a single class, widths that differ, features that are not finite.
     """
@@ -107,12 +124,19 @@ def few_label_probe(
     repeats: int = 5,
     seed: int = 0,
 ) -> Repeated:
-    """Linear probes that see the labels of a few training examples only, drawn anew for each of `repeats`.
+    """Linear probes that see the labels of a few training examples only, drawn anew for each repeat.
 
-    Of every class, `per_class` examples are labelled, or the given share. The features are standardised by all of
-    `train`, which takes no labels. The penalty is chosen by five-fold cross-validation within the labelled few. Where a
-    class has fewer than five of them a choice would be chance, and beyond `CROSS_VALIDATED` it would take too long: the
-    penalty is `FIXED_PENALTY` then.
+    The features are standardised by all of `train`, which takes no labels. The penalty is chosen by five-fold
+    cross-validation within the labelled examples. Where a class has fewer than five of them the choice would be chance,
+    and beyond `CROSS_VALIDATED` it would take too long: the penalty is `FIXED_PENALTY` then.
+
+    Args:
+      train, train_labels, test, test_labels: see `linear_probe`.
+      per_class: labelled examples of every class.
+      share: of every class that is labelled, where `per_class` is not given.
+      penalties: to choose from; see `linear_probe`.
+      repeats: number of draws.
+      seed: of the first draw; each has its own.
 
     Raises:
       UserError: as `linear_probe` does, and for a class that has too few examples.

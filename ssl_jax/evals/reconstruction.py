@@ -1,30 +1,37 @@
-"""Images rebuilt from a few numbers: by PCA, the best linear way, and how errors fall with their number."""
+"""Reconstruction of images from small codes: PCA as the best linear way, and errors by the size of the code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from threadpoolctl import threadpool_limits
 
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.tables import aligned
+from ssl_jax.evals.plots import COLOURS, new_axes
 
 
 class Pca(NamedTuple):
-    """Principal components: float32 `mean [pixels]`, and orthonormal `directions [components, pixels]` by variance."""
+    """Principal components.
+
+    Attributes:
+      mean: float32 `[pixels]`.
+      directions: float32 `[components, pixels]`, orthonormal, by falling variance.
+    """
 
     mean: np.ndarray
     directions: np.ndarray
 
 
 def fit_pca(pixels: np.ndarray, components: int, *, seed: int = 0) -> Pca:
-    """Of float32 `[images, pixels]`; fewer components where there are fewer images or pixels.
+    """PCA of images.
 
-    seed: of the randomised method, which scikit-learn takes for many pixels.
+    Args:
+      pixels: float32 `[images, pixels]`.
+      components: how many; fewer are fitted where there are fewer images or pixels.
+      seed: of the randomised method, which scikit-learn takes for many pixels.
     """
     from sklearn.decomposition import PCA  # takes a second that the start of a run need not wait for
 
@@ -35,60 +42,48 @@ def fit_pca(pixels: np.ndarray, components: int, *, seed: int = 0) -> Pca:
 
 
 def pca_code(pca: Pca, pixels: jax.Array, size: int) -> jax.Array:
-    """[batch, size] of [batch, pixels]: places along the first `size` components, or all if there are fewer."""
+    """Codes `[batch, size]` of `pixels [batch, pixels]` along the first `size` components, or all that there are."""
     centred = pixels - jnp.asarray(pca.mean)[None]
     return jnp.matmul(centred, jnp.asarray(pca.directions)[:size].T, precision="highest")
 
 
-def pca_rebuild(pca: Pca, pixels: jax.Array, size: int) -> jax.Array:
-    """[batch, pixels] rebuilt from `pca_code`, cut off at 0 and 1 as pixels are, which only brings them nearer.
+def pca_reconstruction(pca: Pca, pixels: jax.Array, size: int) -> jax.Array:
+    """Reconstruction of `pixels [batch, pixels]` from their `pca_code`; of size 0 it is the mean image.
 
-    Of size 0 it is the mean image.
+    It is clipped to [0, 1], where pixels are, which only reduces its error.
     """
-    rebuilt = jnp.matmul(pca_code(pca, pixels, size), jnp.asarray(pca.directions)[:size], precision="highest")
-    return jnp.clip(rebuilt + jnp.asarray(pca.mean)[None], 0, 1)
+    code = pca_code(pca, pixels, size)
+    reconstruction = jnp.matmul(code, jnp.asarray(pca.directions)[:size], precision="highest")
+    return jnp.clip(reconstruction + jnp.asarray(pca.mean)[None], 0, 1)
 
 
-def share(error: float, of: float) -> float | None:
-    """`error / of`, and None where there is nothing to take a share of: images that are all the same."""
-    return error / of if of > 0 else None
-
-
-def size_table(errors: Mapping[str, Mapping[int, float]], mean_image: float) -> list[str]:
-    """Lines: for each code size, the error by each method, and in percent of the mean image's.
-
-    errors: by method, then by code size.
-    """
-    sizes = sorted({size for row in errors.values() for size in row})
-
-    def cell(error: float) -> str:
-        relative = share(error, mean_image)
-        return f"{error:.5f}" + ("" if relative is None else f" ({relative:6.1%})")
-
-    body = [[str(size), *(cell(row[size]) for row in errors.values())] for size in sizes]
-    return aligned([["numbers in the code", *errors], *body])
+def pca_errors(pca: Pca, pixels: jax.Array, sizes: Sequence[int]) -> jax.Array:
+    """Mean squared errors of a pixel, `[batch, sizes]`, of the reconstructions from codes of these sizes."""
+    errors = [jnp.square(pca_reconstruction(pca, pixels, size) - pixels).mean(-1) for size in sizes]
+    return jnp.stack(errors, -1)
 
 
 def draw_by_size(
     curves: Mapping[str, Mapping[int, float]],
-    file: epath.Path,
     *,
     title: str,
-    figure: str,
+    metric: str,
     levels: Mapping[str, float] | None = None,
     deviations: Mapping[str, Mapping[int, float]] | None = None,
     share: bool = False,
-) -> None:
-    """A figure against the size of the code, a curve for each method, by doublings of the size.
+) -> Figure:
+    """A metric against the size of the code, which is drawn by doublings, with a curve for each method.
 
     Args:
       curves: by method, then by code size.
-      figure: its name, for the axis.
-      levels: of what has no code size; dashed.
-      deviations: as `curves`; drawn as whiskers.
-      share: the figure is one in [0, 1]; otherwise it is an error, and drawn by its logarithm if it never vanishes.
+      title: at the top.
+      metric: its name, for the axis.
+      levels: of methods without a code size; dashed.
+      deviations: by method, then by code size; drawn as whiskers.
+      share: whether the metric is a share in [0, 1]; otherwise it is an error, on a logarithmic axis if it never
+        vanishes.
     """
-    picture, axes = new_axes(title=title)
+    figure, axes = new_axes(title=title)
     for (name, row), colour in zip(curves.items(), COLOURS, strict=False):
         sizes = sorted(row)
         spread = [(deviations or {}).get(name, {}).get(size, 0.0) for size in sizes]
@@ -118,7 +113,7 @@ def draw_by_size(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("numbers in the code")
-    axes.set_ylabel(figure)
+    axes.set_xlabel("code size")
+    axes.set_ylabel(metric)
     axes.legend(frameon=False, fontsize=8)
-    save_figure(picture, file)
+    return figure

@@ -1,8 +1,8 @@
-"""BERT and ALBERT weights from and to Hugging Face's layout: a folder with config.json and model.safetensors.
+"""Imports and exports BERT and ALBERT weights in Hugging Face's layout: config.json and model.safetensors.
 
-What a file holds decides what is returned. Parameters are where `BertPretraining` and the models of
-`models.heads` have them: `encoder`, and for what the file was trained on `head` (masked tokens), `pair` (pair of
-segments), `classifier` (of sequences, or of tokens when there is no pooler) or `span` (question answering).
+The contents of a file determine the returned parameters. They have the structure of `BertPretraining` and of the models
+of `models.heads`: `encoder`, and the heads that the file has: `head` (masked tokens), `pair` (pair of segments),
+`classifier` (of sequences, or of tokens if there is no pooler) or `span` (question answering).
 """
 
 import pathlib
@@ -15,21 +15,30 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ssl_jax.errors import UserError
-from ssl_jax.hub.safetensors import Rule, linear, norm, read_folder, table, to_ours, to_theirs, write_folder
+from ssl_jax.hub.safetensors import (
+    Rule,
+    export_parameters,
+    import_parameters,
+    linear,
+    norm,
+    read_folder,
+    table,
+    write_folder,
+)
 from ssl_jax.hub.settings import (
+    activation_name,
+    merge_tied,
     parameter_shapes,
     read_activation,
     read_fields,
-    their_activation,
-    without_copies,
 )
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClassifier
 
-_SAME_FIELDS = {  # ours: theirs, in both families
+_SAME_FIELDS = {  # field of the configuration: setting in config.json, in both families
     "vocab_size": "vocab_size",
     "positions": "max_position_embeddings",
-    "segment_types": "type_vocab_size",
+    "token_types": "type_vocab_size",
     "layers": "num_hidden_layers",
     "width": "hidden_size",
     "heads": "num_attention_heads",
@@ -39,8 +48,8 @@ _SAME_FIELDS = {  # ours: theirs, in both families
     "norm_epsilon": "layer_norm_eps",
     "initializer_stddev": "initializer_range",
 }
-_REQUIRED = ("vocab_size", "positions", "segment_types", "layers", "width", "heads", "mlp_width")
-_ONLY = {  # what a file may ask for and these models do not have, with the one value that they have
+_REQUIRED = ("vocab_size", "positions", "token_types", "layers", "width", "heads", "mlp_width")
+_SUPPORTED = {  # settings that the models do not have, with their only supported values
     "position_embedding_type": "absolute",
     "is_decoder": False,
     "add_cross_attention": False,
@@ -107,36 +116,35 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
     """Reads a folder in Hugging Face's layout.
 
     Returns:
-        the configuration, and float32 numpy parameters: `encoder` and those of the heads that the file has.
+      the configuration, and float32 numpy parameters: `encoder` and those of the heads that the file has.
 
     Raises:
-        UserError: when the folder is not such a model, listing the tensors that are missing, unknown or
-        mis-shaped.
+      UserError: the folder is not such a model; the message names the setting, or lists the tensors that are missing,
+        unknown or of another shape.
     """
     settings, tensors = read_folder(path)
     family = settings.get("model_type")
     if family not in RULES:
         raise UserError(f"{path}: model_type is {family!r}, expected one of {', '.join(RULES)}")
-    tensors = _tidy(tensors, f"{family}.", str(path))
+    tensors = _normalize_names(tensors, f"{family}.", str(path))
     has_pooler = any("pooler." in name for name in tensors)
     config = _config_from(settings, family, has_pooler, str(path))
     rules = RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
     present = {rule.path.split("/")[0] for rule in rules if rule.name in tensors} | {"encoder"}
     shapes = {p: s for p, s in _shapes(config, tensors).items() if p.split("/")[0] in present}
-    return config, unflatten_dict(to_ours(rules, tensors, shapes, str(path)), sep="/")
+    return config, unflatten_dict(import_parameters(rules, tensors, shapes, str(path)), sep="/")
 
 
 def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str, Any]) -> None:
     """Writes a folder that transformers' `from_pretrained` and `load_bert` read.
 
     Args:
-        path: the folder, made if needed.
-        config: of the model.
-        params: its parameters: `encoder` and any of the heads of `BertPretraining` or of a model of
-            `models.heads`.
+      path: the folder, created if necessary.
+      config: configuration of the model.
+      params: parameters: `encoder`, and any of the heads of `BertPretraining` or of a model of `models.heads`.
 
     Raises:
-        UserError: when Hugging Face's layout has no such model, or the folder cannot be written.
+      UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
     """
     family = "albert" if config.share_layers else "bert"
     if config.share_layers != (config.embedding_width is not None):
@@ -146,11 +154,11 @@ def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str,
         )
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
-    tensors = to_theirs(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
+    tensors = export_parameters(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
         "architectures": [family.capitalize() + architecture],
-        "hidden_act": their_activation(config.activation),
+        "hidden_act": activation_name(config.activation),
         "dtype": "float32",
     }
     if family == "albert":
@@ -177,27 +185,27 @@ def _config_from(settings: Mapping[str, Any], family: str, pooler: bool, source:
     if family == "albert":
         names["embedding_width"] = "embedding_size"
         required.append("embedding_width")
-    fields = read_fields(settings, names, required, _ONLY, source)
+    fields = read_fields(settings, names, required, _SUPPORTED, source)
     activation = read_activation(settings, "hidden_act", "gelu" if family == "bert" else "gelu_new", source)
     return BertConfig(**fields, activation=activation, share_layers=family == "albert", pooler=pooler)
 
 
-def _tidy(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[str, np.ndarray]:
-    """Names as today's files have them, without buffers and without second copies of tied tensors."""
-    tidy = {}
+def _normalize_names(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[str, np.ndarray]:
+    """The tensors under the names of current files, without buffers and without copies of tied tensors."""
+    renamed = {}
     for name, tensor in tensors.items():
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if not name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
-            tidy[name] = tensor
+            renamed[name] = tensor
     copies = {}
     for head in ("cls.predictions.", "predictions."):
         copies[f"{head}decoder.bias"] = f"{head}bias"
         copies[f"{head}decoder.weight"] = f"{prefix}embeddings.word_embeddings.weight"
-    return without_copies(tidy, copies, source)
+    return merge_tied(renamed, copies, source)
 
 
 def _shapes(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
-    """Shapes of our parameters, by path, of the model whose head the tensors have."""
+    """Shapes of the parameters, by path, of the model whose head the tensors have."""
     model: nn.Module
     if "qa_outputs.weight" in tensors:
         model = QuestionAnswerer(config)

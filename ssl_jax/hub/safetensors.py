@@ -1,7 +1,7 @@
-"""Parameters to and from the safetensors files of other libraries, by a table of names.
+"""Imports and exports parameters as safetensors files of other libraries, by a table of names.
 
-A table is a sequence of `Rule`s. The same table reads and writes, so that what is imported can be exported
-again, bit for bit. Nothing here unpickles: a pickle can run any code.
+A table is a sequence of `Rule`s. The same table is used for import and export, so that imported parameters can be
+exported again, bit for bit. Pickles are never read, because a pickle can run any code.
 """
 
 import itertools
@@ -21,17 +21,17 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class Rule(NamedTuple):
-    """One of our parameters, and the tensors of the other library that hold it.
+    """A parameter and the tensors of a file that hold it.
 
     Attributes:
-        path: of our parameter, keys joined with "/".
-        name: of their tensor. `{layer}` in it stands for the index on axis 0 of our parameter; `{part}` for
-            each of `parts`, which our parameter holds side by side (a fused projection).
-        inputs: how many axes of ours, `[*inputs, *outputs]`, are inputs: 0 of a vector (a bias, a scale), 1 or
-            more of a matrix. Theirs has one axis for all inputs and one for all outputs.
-        parts: what `{part}` stands for; the parts are our axis just before the outputs.
-        transposed: their matrix is `[outputs, inputs]`, as in PyTorch's linear layers. Otherwise it is
-            `[inputs, outputs]`, as in tables of embeddings and in the layers of GPT-2.
+      path: keys of the parameter, joined with "/".
+      name: name of the tensor. `{layer}` in it is the index on axis 0 of the parameter. `{part}` is each of `parts`,
+        which the parameter holds side by side (a fused projection).
+      inputs: number of input axes of the parameter, `[*inputs, *outputs]`: 0 for a vector (a bias, a scale), 1 or more
+        for a matrix. The tensor has one axis for all inputs and one for all outputs.
+      parts: values of `{part}`; the parts are the axis before the output axes of the parameter.
+      transposed: whether the tensor is `[outputs, inputs]`, as in PyTorch's linear layers. Otherwise it is `[inputs,
+        outputs]`, as in embedding tables and in the layers of GPT-2.
     """
 
     path: str
@@ -41,23 +41,23 @@ class Rule(NamedTuple):
     transposed: bool = True
 
     def names(self, shape: tuple[int, ...]) -> list[str]:
-        """Their tensors for our parameter of this shape, by layer, then by part."""
+        """The names of the tensors of a parameter of this shape, by layer, then by part."""
         layers = range(shape[0]) if "{layer}" in self.name else (None,)
         return [self.name.format(layer=layer, part=part) for layer in layers for part in self.parts]
 
-    def to_ours(self, theirs: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-        """Our parameter, of this shape, from their tensors."""
-        tensors = np.stack(
-            [theirs[name].T if self.transposed else theirs[name] for name in self.names(shape)]
+    def import_parameter(self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+        """The parameter of this shape, from the tensors of the file."""
+        stacked = np.stack(
+            [tensors[name].T if self.transposed else tensors[name] for name in self.names(shape)]
         )
-        layers = tensors.reshape(-1, len(self.parts), *tensors.shape[1:])
+        layers = stacked.reshape(-1, len(self.parts), *stacked.shape[1:])
         return np.ascontiguousarray(np.moveaxis(layers, 1, -2).reshape(shape), dtype=np.float32)
 
-    def to_theirs(self, ours: np.ndarray) -> dict[str, np.ndarray]:
-        """Their tensors, by name, from our parameter."""
-        layers = ours if "{layer}" in self.name else ours[None]
+    def export_parameter(self, parameter: np.ndarray) -> dict[str, np.ndarray]:
+        """The tensors of the file, by name, from the parameter."""
+        layers = parameter if "{layer}" in self.name else parameter[None]
         tensors = itertools.chain.from_iterable(self._split(layer) for layer in layers)
-        return dict(zip(self.names(ours.shape), tensors, strict=True))
+        return dict(zip(self.names(parameter.shape), tensors, strict=True))
 
     def _split(self, layer: np.ndarray) -> list[np.ndarray]:
         matrices = layer.reshape(math.prod(layer.shape[: self.inputs]), len(self.parts), -1)
@@ -68,7 +68,7 @@ class Rule(NamedTuple):
 def linear(
     path: str, name: str, inputs: int = 1, parts: tuple[str, ...] = ("",), transposed: bool = True
 ) -> tuple[Rule, Rule]:
-    """The rules of a linear layer's kernel and bias."""
+    """The rules of the kernel and the bias of a linear layer."""
     return (
         Rule(f"{path}/kernel", f"{name}.weight", inputs, parts, transposed),
         Rule(f"{path}/bias", f"{name}.bias", 0, parts),
@@ -76,7 +76,7 @@ def linear(
 
 
 def table(path: str, name: str) -> Rule:
-    """The rule of a table of embeddings."""
+    """The rule of an embedding table."""
     return Rule(f"{path}/embedding", name, 1, transposed=False)
 
 
@@ -85,57 +85,61 @@ def norm(path: str, name: str) -> tuple[Rule, Rule]:
     return Rule(f"{path}/scale", f"{name}.weight"), Rule(f"{path}/bias", f"{name}.bias")
 
 
-def to_ours(
+def import_parameters(
     rules: Sequence[Rule],
-    theirs: Mapping[str, np.ndarray],
+    tensors: Mapping[str, np.ndarray],
     shapes: Mapping[str, tuple[int, ...]],
     source: str,
 ) -> dict[str, np.ndarray]:
-    """Our float32 parameters, by path, from their tensors, by name.
+    """Converts the tensors of a file, by name, to float32 parameters, by path.
 
     Args:
-        rules: a rule for each path in `shapes`; others are not used.
-        theirs: the tensors read.
-        shapes: of our parameters, by path.
-        source: what an error calls the file.
+      rules: a rule for each path in `shapes`; others are not used.
+      tensors: tensors of the file.
+      shapes: shapes of the parameters, by path.
+      source: name of the file in errors.
 
     Raises:
-        UserError: listing every tensor that is missing, unknown or of another shape.
+      UserError: tensors are missing, unknown or of another shape; the message lists all of them.
     """
     rules = [rule for rule in rules if rule.path in shapes]
     expected = {}
     for rule in rules:
-        # An array that takes no memory: only the shapes of its parts are wanted.
-        expected |= rule.to_theirs(np.broadcast_to(np.float32(0), shapes[rule.path]))
-    problems = [f"missing: {name}" for name in sorted(expected.keys() - theirs.keys())]
-    problems += [f"not used: {name}" for name in sorted(theirs.keys() - expected.keys())]
+        # A broadcast array takes no memory: only the shapes of its parts are needed.
+        expected |= rule.export_parameter(np.broadcast_to(np.float32(0), shapes[rule.path]))
+    problems = [f"missing: {name}" for name in sorted(expected.keys() - tensors.keys())]
+    problems += [f"not used: {name}" for name in sorted(tensors.keys() - expected.keys())]
     problems += [
-        f"shape: {name} is {list(theirs[name].shape)}, not {list(expected[name].shape)}"
-        for name in sorted(expected.keys() & theirs.keys())
-        if theirs[name].shape != expected[name].shape
+        f"shape: {name} is {list(tensors[name].shape)}, not {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & tensors.keys())
+        if tensors[name].shape != expected[name].shape
     ]
     if problems:
         raise UserError(
-            f"{source}: its tensors are not those that its {CONFIG} calls for. {'; '.join(problems)}. "
-            f"Expected are the weights of one of the models of ssl_jax.hub, whole, with their own {CONFIG}."
+            f"{source}: its tensors do not match its {CONFIG}. {'; '.join(problems)}. Expected the complete weights of "
+            f"one of the models of ssl_jax.hub, with their own {CONFIG}."
         )
-    return {rule.path: rule.to_ours(theirs, shapes[rule.path]) for rule in rules}
+    return {rule.path: rule.import_parameter(tensors, shapes[rule.path]) for rule in rules}
 
 
-def to_theirs(rules: Sequence[Rule], ours: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Their tensors, by name, from our parameters, by path. Raises KeyError for a path without a rule."""
+def export_parameters(rules: Sequence[Rule], parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Converts parameters, by path, to the tensors of a file, by name.
+
+    Raises:
+      KeyError: a path has no rule.
+    """
     by_path = {rule.path: rule for rule in rules}
-    theirs: dict[str, np.ndarray] = {}
-    for path, array in ours.items():
-        theirs |= by_path[path].to_theirs(np.asarray(array))
-    return theirs
+    tensors: dict[str, np.ndarray] = {}
+    for path, array in parameters.items():
+        tensors |= by_path[path].export_parameter(np.asarray(array))
+    return tensors
 
 
 def read_folder(folder: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The configuration and the tensors of a model saved as `config.json` and `model.safetensors`.
+    """Reads the configuration and the tensors of a model saved as `config.json` and `model.safetensors`.
 
     Raises:
-        UserError: when one of them is missing or is not what its name says.
+      UserError: a file is missing or invalid.
     """
     folder = pathlib.Path(folder).expanduser()
     weights, config = folder / WEIGHTS, folder / CONFIG
@@ -145,13 +149,13 @@ def read_folder(folder: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, n
         pickled = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         if pickled:
             raise UserError(
-                f"{folder}: has {', '.join(pickled)} but no {WEIGHTS}. A pickle can run any code, so "
-                "none is read. Convert it where you trust it: load the model with transformers and call "
+                f"{folder}: has {', '.join(pickled)} but no {WEIGHTS}. Pickles are not read, because a pickle can "
+                "run any code. If you trust it, convert it: load the model with transformers and call "
                 f"save_pretrained, which writes {WEIGHTS}."
             )
         raise UserError(f"{folder}: no {WEIGHTS} in it")
     if not config.exists():
-        raise UserError(f"{folder}: no {CONFIG} beside {WEIGHTS}; it gives the shape of the model")
+        raise UserError(f"{folder}: no {CONFIG} beside {WEIGHTS}; it has the configuration of the model")
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -160,17 +164,17 @@ def read_folder(folder: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, n
         return settings, safetensors.numpy.load_file(weights)
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(
-            f"{weights}: not a whole safetensors file: {error}; copy or download it again"
+            f"{weights}: not a complete safetensors file: {error}; copy or download it again"
         ) from None
 
 
 def write_folder(
     folder: str | pathlib.Path, settings: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
 ) -> None:
-    """Writes `config.json` and `model.safetensors`, which other libraries read; makes the folder.
+    """Writes `config.json` and `model.safetensors`, which other libraries read; creates the folder if necessary.
 
     Raises:
-        UserError: when the folder cannot be written.
+      UserError: the folder cannot be written.
     """
     folder = pathlib.Path(folder).expanduser()
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""What the families of weights share: fields of `config.json`, tied tensors, and the shapes of our parameters."""
+"""Functions for all model families: fields of `config.json`, tied tensors, and shapes of parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 from ssl_jax.errors import UserError
 from ssl_jax.ops.activations import Activation
 
-_ACTIVATIONS: dict[str, Activation] = {  # theirs: ours
+_ACTIVATIONS: dict[str, Activation] = {  # name in config.json: name in ssl_jax
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -23,25 +23,25 @@ def read_fields(
     settings: Mapping[str, Any],
     names: Mapping[str, str],
     required: Sequence[str],
-    only: Mapping[str, Any],
+    supported: Mapping[str, Any],
     source: str,
 ) -> dict[str, Any]:
-    """Fields of our configuration from their settings.
+    """Converts the settings of a `config.json` to fields of a configuration.
 
     Args:
-        settings: theirs, what `config.json` holds.
-        names: of their setting for each of our fields.
-        required: those of our fields that a file must have; others are left out where it has none.
-        only: what a file may ask for and our model does not have, with the one value that it has.
-        source: what an error calls the file.
+      settings: contents of `config.json`.
+      names: name of the setting for each field.
+      required: fields that a file must have; others are omitted if it does not have them.
+      supported: settings that the model does not have, with the only supported value of each.
+      source: name of the file in errors.
 
     Raises:
-        UserError: naming the setting that is missing or that our model does not have.
+      UserError: a setting is missing or not supported.
     """
-    for name, supported in only.items():
-        if settings.get(name, supported) != supported:
+    for name, value in supported.items():
+        if settings.get(name, value) != value:
             raise UserError(
-                f"{source}: config.json has {name} {settings[name]!r}; known is {supported!r} only"
+                f"{source}: config.json has {name} {settings[name]!r}; only {value!r} is supported"
             )
     missing = [names[field] for field in required if names[field] not in settings]
     if missing:
@@ -50,42 +50,51 @@ def read_fields(
 
 
 def read_activation(settings: Mapping[str, Any], name: str, default: str, source: str) -> Activation:
-    """Our activation for their setting of this name. Raises UserError for one that we do not have."""
-    theirs = settings.get(name, default)
-    if theirs not in _ACTIVATIONS:
-        raise UserError(f"{source}: {name} is {theirs!r}, expected one of {', '.join(_ACTIVATIONS)}")
-    return _ACTIVATIONS[theirs]
-
-
-def their_activation(ours: Activation) -> str:
-    """Their name of our activation."""
-    return next(theirs for theirs, mine in _ACTIVATIONS.items() if mine == ours)
-
-
-def without_copies(
-    tensors: Mapping[str, np.ndarray], copies: Mapping[str, str], source: str
-) -> dict[str, np.ndarray]:
-    """The tensors with each of those that are tied under one name.
-
-    Args:
-        tensors: by name.
-        copies: name of a tensor -> the name of the one that it is once more. A file may have either or both.
-        source: what an error calls the file.
+    """The activation for the setting `name`.
 
     Raises:
-        UserError: when the two differ.
+      UserError: the activation is not supported.
     """
-    tidy = dict(tensors)
+    value = settings.get(name, default)
+    if value not in _ACTIVATIONS:
+        raise UserError(f"{source}: {name} is {value!r}, expected one of {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[value]
+
+
+def activation_name(activation: Activation) -> str:
+    """The name of an activation in `config.json`."""
+    return next(name for name, value in _ACTIVATIONS.items() if value == activation)
+
+
+def merge_tied(
+    tensors: Mapping[str, np.ndarray], copies: Mapping[str, str], source: str
+) -> dict[str, np.ndarray]:
+    """Removes the copies of tied tensors.
+
+    Args:
+      tensors: by name.
+      copies: name of a copy -> name of the original. A file may have either or both.
+      source: name of the file in errors.
+
+    Raises:
+      UserError: a copy differs from its original.
+    """
+    merged = dict(tensors)
     for copy, original in copies.items():
-        if copy in tidy and not np.array_equal(tidy.setdefault(original, tidy[copy]), tidy[copy]):
+        if copy in merged and not np.array_equal(merged.setdefault(original, merged[copy]), merged[copy]):
             raise UserError(
                 f"{source}: {copy} differs from {original}; these models tie the two and cannot hold both"
             )
-        tidy.pop(copy, None)
-    return tidy
+        merged.pop(copy, None)
+    return merged
 
 
 def parameter_shapes(model: nn.Module, *arguments: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of the model's parameters, by path; the arguments are those of a call."""
+    """Shapes of the model's parameters, by path.
+
+    Args:
+      model: the model.
+      *arguments: arguments of a call.
+    """
     params = jax.eval_shape(model.init, jax.random.key(0), *arguments)["params"]
     return {path: value.shape for path, value in flatten_dict(params, sep="/").items()}

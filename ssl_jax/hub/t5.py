@@ -1,8 +1,8 @@
-"""T5 weights, 1.0 and 1.1, from and to Hugging Face's layout: a folder with config.json and model.safetensors.
+"""Imports and exports T5 weights, versions 1.0 and 1.1, in Hugging Face's layout: config.json and model.safetensors.
 
-Two factors of T5 are in our weights (see `T5_SIZES`): its table of tokens is divided by sqrt(width), which our model
-multiplies embeddings by, and its queries are multiplied by sqrt(width of a head), which attention divides them by.
-Where these are no powers of two, an export differs from what was imported by rounding.
+Two factors are part of the weights here (see `T5_SIZES`). The token table is divided by sqrt(width), because the model
+multiplies embeddings by it. The query projections are multiplied by sqrt(width of a head), because attention divides
+queries by it. If these factors are not powers of two, an export differs from the imported weights by rounding.
 """
 
 import math
@@ -15,11 +15,18 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ssl_jax.errors import UserError
-from ssl_jax.hub.safetensors import Rule, read_folder, table, to_ours, to_theirs, write_folder
-from ssl_jax.hub.settings import parameter_shapes, read_fields, without_copies
+from ssl_jax.hub.safetensors import (
+    Rule,
+    export_parameters,
+    import_parameters,
+    read_folder,
+    table,
+    write_folder,
+)
+from ssl_jax.hub.settings import merge_tied, parameter_shapes, read_fields
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
-_FIELDS = {  # ours: theirs
+_FIELDS = {  # field of the configuration: setting in config.json
     "vocab_size": "vocab_size",
     "positions": "n_positions",
     "layers": "num_layers",
@@ -33,13 +40,16 @@ _FIELDS = {  # ours: theirs
     "relative_distance": "relative_attention_max_distance",
 }
 _REQUIRED = ("vocab_size", "layers", "width", "heads", "mlp_width")
-_DEFAULTS = {
+_DEFAULTS = {  # of transformers, for settings that a file does not have
     "dropout": 0.1,
     "norm_epsilon": 1e-6,
     "relative_buckets": 32,
-}  # theirs, where a file says nothing
+}
 _FIXED = {"norm": "pre", "biases": False, "scale_embeddings": True, "initializer_stddev": None}
-_BLOCKS = {"relu": ("relu", False), "gated-gelu": ("gelu_tanh", True)}  # theirs: our activation, gated
+_BLOCKS = {
+    "relu": ("relu", False),
+    "gated-gelu": ("gelu_tanh", True),
+}  # feed_forward_proj: (activation, gated)
 
 
 def _kernel(path: str, name: str, inputs: int = 1, parts: tuple[str, ...] = ("",)) -> Rule:
@@ -50,73 +60,83 @@ def _scale(path: str, name: str) -> Rule:
     return Rule(f"{path}/scale", f"{name}.weight")
 
 
-def _side(side: str, mlp: int, gated: bool) -> tuple[Rule, ...]:
-    """Of the encoder or the decoder; mlp: the number of that block among those of a layer."""
-    ours, theirs = f"{side}/layers/", side + ".block.{layer}.layer."
-    attention, cross = theirs + "0.SelfAttention.", theirs + "1.EncDecAttention."
-    dense = theirs + f"{mlp}.DenseReluDense."
-    relative = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+def _stack_rules(stack: str, mlp: int, gated: bool) -> tuple[Rule, ...]:
+    """The rules of the encoder or the decoder.
+
+    Args:
+      stack: "encoder" or "decoder".
+      mlp: index of the MLP among the blocks of a layer.
+      gated: whether the MLP is gated.
+    """
+    layers, prefix = f"{stack}/layers/", stack + ".block.{layer}.layer."
+    attention, cross = prefix + "0.SelfAttention.", prefix + "1.EncDecAttention."
+    dense = prefix + f"{mlp}.DenseReluDense."
+    relative = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     hidden = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
     return (
-        table(f"{side}/relative/table", relative),
-        _scale(ours + "attention_norm", theirs + "0.layer_norm"),
-        _kernel(ours + "attention/qkv", attention + "{part}", parts=("q", "k", "v")),
-        _kernel(ours + "attention/out", attention + "o", inputs=2),
-        _scale(ours + "cross_attention_norm", theirs + "1.layer_norm"),
-        _kernel(ours + "cross_attention/query", cross + "q"),
-        _kernel(ours + "cross_attention/key_value", cross + "{part}", parts=("k", "v")),
-        _kernel(ours + "cross_attention/out", cross + "o", inputs=2),
-        _scale(ours + "mlp_norm", theirs + f"{mlp}.layer_norm"),
-        *(_kernel(f"{ours}mlp/{name}", dense + wi) for name, wi in hidden.items()),
-        _kernel(ours + "mlp/down", dense + "wo"),
-        _scale(f"{side}/final_norm", f"{side}.final_layer_norm"),
+        table(f"{stack}/relative/table", relative),
+        _scale(layers + "attention_norm", prefix + "0.layer_norm"),
+        _kernel(layers + "attention/qkv", attention + "{part}", parts=("q", "k", "v")),
+        _kernel(layers + "attention/out", attention + "o", inputs=2),
+        _scale(layers + "cross_attention_norm", prefix + "1.layer_norm"),
+        _kernel(layers + "cross_attention/query", cross + "q"),
+        _kernel(layers + "cross_attention/key_value", cross + "{part}", parts=("k", "v")),
+        _kernel(layers + "cross_attention/out", cross + "o", inputs=2),
+        _scale(layers + "mlp_norm", prefix + f"{mlp}.layer_norm"),
+        *(_kernel(f"{layers}mlp/{name}", dense + wi) for name, wi in hidden.items()),
+        _kernel(layers + "mlp/down", dense + "wo"),
+        _scale(f"{stack}/final_norm", f"{stack}.final_layer_norm"),
     )
 
 
 def rules(gated: bool) -> tuple[Rule, ...]:
-    """Of all parameters, before T5's factors are moved into them; gated: of version 1.1."""
+    """The rules of all parameters, before T5's factors are moved into them.
+
+    Args:
+      gated: whether the MLP is gated, as in version 1.1.
+    """
     tables = table("token", "shared.weight"), table("head", "lm_head.weight")
-    return (*tables, *_side("encoder", 1, gated), *_side("decoder", 2, gated))
+    return (*tables, *_stack_rules("encoder", 1, gated), *_stack_rules("decoder", 2, gated))
 
 
 def load_t5(path: str | pathlib.Path) -> tuple[EncoderDecoderConfig, dict[str, Any]]:
     """Reads a folder in Hugging Face's layout.
 
     Returns:
-        the configuration, and float32 numpy parameters of `EncoderDecoder`.
+      the configuration, and float32 numpy parameters of `EncoderDecoder`.
 
     Raises:
-        UserError: when the folder is not such a model, naming the setting, or listing the tensors that are
-        missing, unknown or mis-shaped.
+      UserError: the folder is not such a model; the message names the setting, or lists the tensors that are missing,
+        unknown or of another shape.
     """
     settings, tensors = read_folder(path)
     source = str(path)
     config = _config_from(settings, source)
     copies = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
     copies += ["lm_head.weight"] * config.tied_head
-    tensors = without_copies(tensors, dict.fromkeys(copies, "shared.weight"), source)
-    # Of the first releases; nothing reads it.
+    tensors = merge_tied(tensors, dict.fromkeys(copies, "shared.weight"), source)
+    # In the first releases; it is never used.
     tensors.pop("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", None)
     one = jnp.zeros((1, 1), jnp.int32)
     shapes = parameter_shapes(EncoderDecoder(config), one, one, one)
-    ours = to_ours(rules(config.gated), tensors, shapes, source)
-    return config, unflatten_dict(_scaled(ours, config, 1), sep="/")
+    parameters = import_parameters(rules(config.gated), tensors, shapes, source)
+    return config, unflatten_dict(_scaled(parameters, config, 1), sep="/")
 
 
 def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapping[str, Any]) -> None:
     """Writes a folder that transformers' `T5ForConditionalGeneration.from_pretrained` and `load_t5` read.
 
-    The ids of special tokens are the tokenizer's: they are left open here.
+    The ids of special tokens belong to the tokenizer and are left undefined.
 
     Args:
-        path: the folder, made if needed.
-        config: of the model.
-        params: of `EncoderDecoder`.
+      path: the folder, created if necessary.
+      config: configuration of the model.
+      params: parameters of `EncoderDecoder`.
 
     Raises:
-        UserError: when Hugging Face's layout has no such model, or the folder cannot be written.
+      UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
     """
-    blocks = {ours: theirs for theirs, ours in _BLOCKS.items()}
+    blocks = {value: name for name, value in _BLOCKS.items()}
     block = config.activation, config.gated
     if config.norm != "pre" or config.biases or not config.scale_embeddings or not config.relative_buckets:
         raise UserError(
@@ -124,11 +144,11 @@ def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapp
         )
     if block not in blocks or config.attention_dropout != config.dropout:
         raise UserError(
-            f"{path}: a T5 has relu or gated gelu_tanh in its MLP and one rate of dropout; this model has "
+            f"{path}: a T5 has relu or gated gelu_tanh in its MLP and one dropout rate; this model has "
             f"activation {config.activation}, gated {config.gated}, dropout {config.dropout}, attention_dropout "
             f"{config.attention_dropout}"
         )
-    ours = {path: np.asarray(array) for path, array in flatten_dict(dict(params), sep="/").items()}
+    parameters = {path: np.asarray(array) for path, array in flatten_dict(dict(params), sep="/").items()}
     settings = {name: getattr(config, field) for field, name in _FIELDS.items()} | {
         "model_type": "t5",
         "architectures": ["T5ForConditionalGeneration"],
@@ -140,7 +160,7 @@ def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapp
         "eos_token_id": None,
         "dtype": "float32",
     }
-    write_folder(path, settings, to_theirs(rules(config.gated), _scaled(ours, config, -1)))
+    write_folder(path, settings, export_parameters(rules(config.gated), _scaled(parameters, config, -1)))
 
 
 def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConfig:
@@ -152,17 +172,19 @@ def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConf
         raise UserError(f"{source}: feed_forward_proj is {block!r}, expected one of {', '.join(_BLOCKS)}")
     if (inner := settings.get("d_kv", 64) * fields["heads"]) != fields["width"]:
         raise UserError(
-            f"{source}: num_heads times d_kv is {inner}; known is d_model, {fields['width']}, only"
+            f"{source}: num_heads times d_kv is {inner}; only d_model, {fields['width']}, is supported"
         )
     fields["activation"], fields["gated"] = _BLOCKS[block]
     fields.setdefault("decoder_layers", fields["layers"])
-    # transformers 5 writes of version 1.1, too, that the head is tied, and by another name whether it is scaled.
+    # For version 1.1, transformers 5 also writes tie_word_embeddings true; scale_decoder_outputs is correct.
     fields["tied_head"] = settings.get("scale_decoder_outputs", settings.get("tie_word_embeddings", True))
     return EncoderDecoderConfig(**fields, **_FIXED, attention_dropout=fields["dropout"])
 
 
-def _scaled(ours: dict[str, np.ndarray], config: EncoderDecoderConfig, sign: int) -> dict[str, np.ndarray]:
-    """Their values at our paths with T5's factors moved into them (sign 1), or out of them (-1)."""
+def _scaled(
+    parameters: dict[str, np.ndarray], config: EncoderDecoderConfig, sign: int
+) -> dict[str, np.ndarray]:
+    """Moves T5's factors into the parameters (sign 1) or out of them (sign -1)."""
     head = np.float32(math.sqrt(config.width // config.heads) ** sign)
     queries = np.array([head, 1, 1], np.float32)[:, None, None]
     factors = {
@@ -171,4 +193,4 @@ def _scaled(ours: dict[str, np.ndarray], config: EncoderDecoderConfig, sign: int
         "decoder/layers/attention/qkv/kernel": queries,
         "decoder/layers/cross_attention/query/kernel": head,
     }
-    return ours | {path: ours[path] * factor for path, factor in factors.items()}
+    return parameters | {path: parameters[path] * factor for path, factor in factors.items()}

@@ -54,16 +54,6 @@ def perplexity(counts: jax.Array) -> jax.Array:
     return jnp.exp(entropy(shares))
 
 
-def usage(counts: jax.Array) -> jax.Array:
-    """Share of the codes that were chosen at all, of `counts [codes]`.
-
-    Example:
-      >>> print(float(usage(jnp.array([5.0, 5.0, 0.0, 0.0]))))
-      0.5
-    """
-    return (counts > 0).mean()
-
-
 def entropy(probabilities: jax.Array, axis: int = -1) -> jax.Array:
     """Of `probabilities [..., outcomes]`, in nats.
 

@@ -1,8 +1,8 @@
-"""Autoencoders with a bottleneck, plain and denoising: an image is rebuilt from its code.
+"""Autoencoders with a bottleneck, plain and denoising: an image is reconstructed from its code.
 
-Several are trained side by side: of the same images, by the sum of their losses. None learns of the others, and each
-begins and is updated as if it were alone, so that what sets them apart is the code's size, or the noise, and nothing
-else. The optimiser must treat parameters one by one or layer by layer; a clipped global norm would tie them together.
+Several are trained side by side on the same images, by the sum of their losses. Each is initialised and updated as if
+it were alone, so that they differ in the size of the code, or in the noise, and in nothing else. The optimiser must
+treat parameters one by one or layer by layer; a clipped global norm would tie the autoencoders together.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,17 @@ from ssl_jax.transforms.filters import mean_filter, median_filter
 from ssl_jax.transforms.images import plain_view
 
 Objective = Literal["squared_error", "cross_entropy"]
-Restore = Callable[[Tree, jax.Array], jax.Array]
+Reconstruct = Callable[[Tree, jax.Array], jax.Array]
 """`(params, images) -> images`, float32 [batch, size, size, channels] in [0, 1]."""
 
 
 class Member(NamedTuple):
-    """One autoencoder: the size of its code, and the noise that it is to take off, if any."""
+    """One autoencoder.
+
+    Attributes:
+      code_size: numbers in its code.
+      corruption: the noise that it learns to remove; None for none.
+    """
 
     code_size: int
     corruption: Corruption | None = None
@@ -33,19 +38,23 @@ class Member(NamedTuple):
 class Family(NamedTuple):
     """Autoencoders on batches of `ssl_jax.data.images.batch_shapes`.
 
-    The parameters of each lie below its name. Metrics: `NAME_error`, the mean squared error of a pixel in [0, 1], of
-    what is made of the image, or of the noisy image; `NAME_cross_entropy` where that is minimised.
+    The parameters of each autoencoder are stored under its name. Metrics: `NAME_error`, the mean squared error per
+    pixel in [0, 1] of the reconstruction of the image, or of the noisy image; `NAME_cross_entropy` where that is
+    minimised.
 
-    shape: of an image as the autoencoders see it, `(height, width, channels)`. preprocess: `(batch) -> images`, as they see
-    them. encode: by name, `(params, extras, batch) -> [batch, code_size]` of the images without noise.
-    rebuild: by name.
+    Attributes:
+      method: the objective.
+      shape: of an image as the autoencoders receive it, `(height, width, channels)`.
+      preprocess: `(batch) -> images` as the autoencoders receive them.
+      encode: by name, `(params, extras, batch) -> [batch, code_size]` of the images without noise.
+      reconstruct: by name, `(params, images) -> images`.
     """
 
     method: Method
     shape: tuple[int, int, int]
     preprocess: Callable[[Batch], jax.Array]
     encode: Mapping[str, Represent]
-    rebuild: Mapping[str, Restore]
+    reconstruct: Mapping[str, Reconstruct]
 
 
 def autoencoders(
@@ -57,10 +66,14 @@ def autoencoders(
     centre: float = 1.0,
     objective: Objective = "squared_error",
 ) -> Family:
-    """The family of all members, which have a network of the same shape.
+    """The family of all members, which share the shape of the network.
 
     Args:
-      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      members: by name.
+      network: of each encoder and decoder.
+      size: height and width that images are brought to.
+      channels: of an image.
+      centre: share of the shorter side that is kept, in the middle.
       objective: what is minimised.
     """
     shape = (size, size, channels)
@@ -76,7 +89,7 @@ def autoencoders(
     def losses_and_metrics(
         params: Tree, batch: Batch, rng: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean]]:
-        """(what is minimised, what is watched)."""
+        """(minimised, only logged)."""
         images, weights = preprocess(batch), batch["example_weight"]
         errors, entropies = {}, {}
         for name, member in members.items():
@@ -100,7 +113,7 @@ def autoencoders(
 
         return encode
 
-    def rebuilder(name: str) -> Restore:
+    def reconstructor(name: str) -> Reconstruct:
         return lambda params, images: jax.nn.sigmoid(networks[name].apply({"params": params[name]}, images))
 
     return Family(
@@ -108,21 +121,25 @@ def autoencoders(
         shape,
         preprocess,
         {name: encoder(name) for name in members},
-        {name: rebuilder(name) for name in members},
+        {name: reconstructor(name) for name in members},
     )
 
 
-def restoration(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
-    """An evaluation that shows every noise to every autoencoder, beside filters and beside doing nothing.
+def denoising_evaluation(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
+    """An evaluation that applies every noise to every autoencoder, to filters, and to nothing at all.
 
-    Figures: those of `family.method.evaluate`, and `WHO_on_NOISE_error`, the mean squared error of a pixel, where WHO is an
-    autoencoder, "nothing", "median" or "mean" (of the 3 x 3 neighbourhood).
+    Metrics: those of the family, and `WHO_on_NOISE_error`, the mean squared error per pixel, where WHO is an
+    autoencoder, "nothing", "median" or "mean" (filters of 3 x 3 pixels).
+
+    Args:
+      family: the autoencoders.
+      noises: by name.
     """
-    restorers: dict[str, Restore] = {
+    reconstructions: dict[str, Reconstruct] = {
         "nothing": lambda params, images: images,
         "median": lambda params, images: median_filter(images),
         "mean": lambda params, images: mean_filter(images),
-        **family.rebuild,
+        **family.reconstruct,
     }
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
@@ -130,9 +147,9 @@ def restoration(family: Family, noises: Mapping[str, Corruption]) -> Evaluate:
         found = dict(family.method.evaluate(params, extras, batch, rng))
         for noise, corruption in noises.items():
             noisy = corrupt(rng, images, corruption)
-            for name, restore in restorers.items():
-                restored = jnp.clip(restore(params, noisy), 0, 1)
-                found[f"{name}_on_{noise}_error"] = squared_error(restored, images, weights)
+            for name, reconstruct in reconstructions.items():
+                reconstruction = jnp.clip(reconstruct(params, noisy), 0, 1)
+                found[f"{name}_on_{noise}_error"] = squared_error(reconstruction, images, weights)
         return found
 
     return evaluate

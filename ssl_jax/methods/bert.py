@@ -1,6 +1,7 @@
-"""BERT's pretraining as a method: masked words, and how two segments belong together (arXiv:1810.04805).
+"""BERT's pretraining as a method: masked words and a task on pairs of segments (arXiv:1810.04805).
 
-With `sop` for the second task it is ALBERT's (arXiv:1909.11942), without one RoBERTa's (arXiv:1907.11692).
+With sentence order as the second task it is ALBERT's pretraining (arXiv:1909.11942), without a second task RoBERTa's
+(arXiv:1907.11692).
 """
 
 from collections.abc import Callable
@@ -20,9 +21,12 @@ PAIR_LOSSES = {"nsp": next_sentence, "sop": sentence_order}
 
 
 class Pretraining(NamedTuple):
-    """The method, and its figures on held-out data: the same tasks without dropout.
+    """BERT's pretraining.
 
-    predict: `(params, batch, positions) -> logits [batch, predictions, vocab]`, to look at what the model says.
+    Attributes:
+      method: its evaluation is on the same tasks without dropout. Metrics: `mlm_loss` (nats) and `mlm_accuracy` per
+        masked word, and `TASK_loss` and `TASK_accuracy` of the task on pairs.
+      predict: `(params, batch, positions) -> logits [batch, predictions, vocab]`, for looking at predictions.
     """
 
     method: Method
@@ -32,7 +36,14 @@ class Pretraining(NamedTuple):
 def pretraining(
     config: BertConfig, *, masking: MaskingConfig, pair_task: PairTask, special: SpecialTokens
 ) -> Pretraining:
-    """Masked words plus a task on pairs of segments, on batches of `ssl_jax.data.pretraining_text.bert_batch_shapes`."""
+    """Masked words and a task on pairs of segments, on batches of `ssl_jax.data.pretraining_text.bert_batch_shapes`.
+
+    Args:
+      config: of the model.
+      masking: which words are masked, and how.
+      pair_task: `nsp` (next sentence), `sop` (sentence order) or `none`.
+      special: ids of the special tokens.
+    """
     model = BertPretraining(config)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:

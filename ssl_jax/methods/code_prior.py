@@ -1,7 +1,7 @@
 """The prior of a VQ-VAE: an autoregressive transformer over the codes of images (arXiv:1711.00937, 3.3).
 
 The VQ-VAE is frozen. It travels in the extras: `vqvae`, its {"params": ..., **extras}, and `deviation`, how far pixels
-are from what is rebuilt of them.
+are from their reconstructions.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.decoding.decoder import Decoder, Memory, causal_decoder
+from ssl_jax.decoding.decoder import Decoder, DecodingState, causal_decoder
 from ssl_jax.decoding.generate import generate
 from ssl_jax.decoding.sampling import SamplingConfig
 from ssl_jax.errors import UserError
@@ -62,18 +62,23 @@ class PriorConfig:
 class CodePrior(NamedTuple):
     """On batches of `ssl_jax.data.images.batch_shapes`.
 
-    Metrics: `code_loss`, nats a code given those before it in the raster. On held-out images also `code_accuracy`, and
-    `decoder_bits_per_dim`, what the pixels cost once their codes are known.
+    Metrics: `code_loss`, nats per code given those before it in raster order. The evaluation adds `code_accuracy`, and
+    `decoder_bits_per_dim`, the cost of the pixels once their codes are known.
 
-    codes, places: how many different codes there are, and how many an image has. begin: the token before the first.
-    dims: pixels times channels of an image.
-    decoder: how the prior writes codes.
-    derive: of the figures: `prior_bits_per_dim`, what the codes cost, and `bits_per_dim`, the sum of both.
-    preprocess: `(batch) -> pixels`, int32 [batch, size, size, channels], 0 to 255.
-    encode: `(params, extras, batch) -> codes`, int32 [batch, places].
-    decode: `(extras, codes [batch, places]) -> images`, float32 [batch, size, size, channels] in [0, 1].
-    sample: `(params, count, seed) -> codes`, int32 [count, places], drawn from the prior.
-    error: `(params, extras, batch) -> [batch, 1]`, mean squared error of a pixel that is rebuilt, of whole levels.
+    Attributes:
+      codes: how many different codes there are.
+      places: how many codes an image has.
+      begin: the token before the first code.
+      dims: pixels times channels of an image.
+      method: the objective.
+      derive: of the metrics: `prior_bits_per_dim`, the cost of the codes, and `bits_per_dim`, the sum of both costs.
+      decoder: how the prior generates codes.
+      preprocess: `(batch) -> pixels`, int32 [batch, size, size, channels], 0 to 255.
+      encode: `(params, extras, batch) -> codes`, int32 [batch, places].
+      decode: `(extras, codes [batch, places]) -> images`, float32 [batch, size, size, channels] in [0, 1].
+      sample: `(params, count, seed) -> codes`, int32 [count, places], drawn from the prior.
+      error: `(params, extras, batch) -> [batch, 1]`, mean squared error per pixel of the reconstruction of 8-bit
+        pixels.
     """
 
     codes: int
@@ -101,11 +106,15 @@ def code_prior(
     """The method.
 
     Bits per dimension are those of the whole model, -log2 p(z) - log2 p(x | z) over pixels and channels: the image's
-    codes z under the prior, and its 8-bit pixels x under a Gaussian around what is rebuilt, of one deviation for all
+    codes z under the prior, and its 8-bit pixels x under a Gaussian around the reconstruction, of one deviation for all
     images (`level_log_likelihood`). Since an image has one code only, this is an upper bound of -log2 p(x).
 
     Args:
-      grid: rows and columns of an image's codes. size: height and width of an image. channels: of an image.
+      config: of the transformer.
+      autoencoder: the VQ-VAE.
+      grid: rows and columns of an image's codes.
+      size: height and width of an image.
+      channels: of an image.
     """
     codes, places, dims = autoencoder.codes, math.prod(grid), size * size * channels
     # `begin` is no code, and has an embedding of its own. One position is for the last code, which nothing follows.
@@ -200,8 +209,8 @@ def code_prior(
         ).tokens
 
     def error(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
-        rebuilt = decode(extras, encode(params, extras, batch))
-        squares = jnp.square(rebuilt - preprocess(batch) / (LEVELS - 1))
+        reconstruction = decode(extras, encode(params, extras, batch))
+        squares = jnp.square(reconstruction - preprocess(batch) / (LEVELS - 1))
         return squares.reshape(squares.shape[0], -1).mean(-1, keepdims=True)
 
     return CodePrior(
@@ -226,12 +235,14 @@ def without_begin(model: Gpt2) -> Decoder:
     whole = causal_decoder(model)
     codes = model.config.vocab_size - 1
 
-    def start(params: Tree, prompts: jax.Array, lengths: jax.Array, room: int) -> tuple[jax.Array, Memory]:
-        logits, memory = whole.start(params, prompts, lengths, room)
-        return logits[..., :codes], memory
+    def start(
+        params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
+    ) -> tuple[jax.Array, DecodingState]:
+        logits, state = whole.start(params, prompts, lengths, room)
+        return logits[..., :codes], state
 
-    def extend(params: Tree, tokens: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
-        logits, memory = whole.extend(params, tokens, memory)
-        return logits[..., :codes], memory
+    def extend(params: Tree, tokens: jax.Array, state: DecodingState) -> tuple[jax.Array, DecodingState]:
+        logits, state = whole.extend(params, tokens, state)
+        return logits[..., :codes], state
 
     return whole._replace(start=start, extend=extend)

@@ -1,4 +1,4 @@
-"""Restoring corrupted text: an encoder reads the source, a decoder writes what the noise asks for.
+"""Denoising text: an encoder reads the corrupted source, a decoder predicts what the noise asks for.
 
 With the noise of BART (arXiv:1910.13461) the target is the whole original, with that of MASS (arXiv:1905.02450) the
 masked fragment, with that of T5 (arXiv:1910.10683) the missing spans; the method is the same.
@@ -19,10 +19,12 @@ Noise = Callable[[jax.Array, Batch], Denoising]
 
 
 def denoising(config: EncoderDecoderConfig, noise: Noise) -> Method:
-    """Cross-entropy of the targets with weights, the decoder reading the true tokens before each (teacher forcing).
+    """Cross-entropy of the targets; the decoder reads the true tokens before each of them (teacher forcing).
+
+    Its evaluation takes the noise from the evaluation's key and has no dropout.
 
     Metrics: `token_loss` (nats) and `token_accuracy` per target token, `exact_accuracy`, the share of rows whose target
-    tokens are all right.
+    tokens are all predicted correctly.
     """
     model = EncoderDecoder(config)
 

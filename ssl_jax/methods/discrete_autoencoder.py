@@ -6,8 +6,8 @@
 - one_hot: a class is drawn by Gumbel-softmax (arXiv:1611.01144), one-hot on the way to the decoder, with the gradient
   of the soft draw, whose temperature falls from step to step; a trained encoder gives the likeliest class.
 
-What keeps all classes and both values of each bit in use is a reward for those that are even over a batch (regularised
-information maximisation, Krause, Perona & Gomes 2010).
+A balance loss keeps all classes, and both values of each bit, in use: it rewards probabilities that are even over a
+batch (regularised information maximisation, Krause, Perona & Gomes 2010).
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from ssl_jax.errors import UserError
 from ssl_jax.losses.quantization import entropy, perplexity
 from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
-from ssl_jax.methods.autoencoder import Family, Objective, Restore
+from ssl_jax.methods.autoencoder import Family, Objective, Reconstruct
 from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
-from ssl_jax.models.quantizers import bernoulli_bits, gumbel_softmax
+from ssl_jax.models.quantization.stochastic import bernoulli_bits, gumbel_softmax
 from ssl_jax.transforms.images import plain_view
 
 KINDS = ("real", "binary", "one_hot")
@@ -62,16 +62,18 @@ def temperature_at(step: jax.Array | int, config: GumbelConfig, steps: int) -> j
 class DiscreteFamily(NamedTuple):
     """A `Family` of the kinds of code that there are, by their names in `KINDS`, and what their codes come from.
 
-    Figures: those of the family, `KIND_error`; `one_hot_perplexity`, how many classes of a batch are in use if all
-    were used alike. Codes are 0 and 1 where they are not real. The temperature is in the extras as `temperature`.
+    Metrics: those of the family, `KIND_error`; `one_hot_perplexity`, how many classes a batch uses, if all were used
+    equally. Codes are 0 and 1 where they are not real. The temperature is in the extras as `temperature`.
 
-    logits: by kind, `(params, extras, batch) -> [batch, size]`, before bits or classes are chosen.
-    decode: by kind, `(params, code) -> images` in [0, 1].
+    Attributes:
+      family: the autoencoders.
+      logits: by kind, `(params, extras, batch) -> [batch, size]`, before bits or classes are chosen.
+      decode: by kind, `(params, code) -> images` in [0, 1].
     """
 
     family: Family
     logits: Mapping[str, Represent]
-    decode: Mapping[str, Restore]
+    decode: Mapping[str, Reconstruct]
 
 
 def discrete_autoencoders(
@@ -86,14 +88,19 @@ def discrete_autoencoders(
     centre: float = 1.0,
     objective: Objective = "squared_error",
 ) -> DiscreteFamily:
-    """An autoencoder for each kind of `sizes`, all with a network of the same shape; none learns of the others.
+    """An autoencoder for each kind of code, all with the same shape of network, trained independently side by side.
 
     Args:
       sizes: by kind, the numbers, bits or classes of the code.
-      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
-      steps: over which the temperature falls. objective: what is minimised.
-      balance: weight of the entropy, in nats, that the mean probabilities of a batch lack of an even use of all
-        classes, and of both values of a bit.
+      network: of each encoder and decoder.
+      size: height and width that images are brought to.
+      channels: of an image.
+      steps: over which the temperature falls.
+      gumbel: temperatures of the one-hot code.
+      balance: weight of the balance loss: the entropy, in nats, by which the mean probabilities of a batch fall short
+        of an even use of all classes, and of both values of a bit.
+      centre: share of the shorter side that is kept, in the middle.
+      objective: what is minimised.
     """
     shape = (size, size, channels)
     networks = {kind: Autoencoder(network, width, shape) for kind, width in sizes.items()}
@@ -115,7 +122,7 @@ def discrete_autoencoders(
     def losses_and_metrics(
         params: Tree, images: jax.Array, codes: Mapping[str, jax.Array], weights: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean]]:
-        """(what is minimised, what is watched) of codes."""
+        """(minimised, only logged) of codes."""
         errors, entropies, use = {}, {}, {}
         for kind, code in codes.items():
             pixels = pixels_of(kind, params, code)
@@ -164,7 +171,7 @@ def discrete_autoencoders(
         losses, watched = losses_and_metrics(params, images, codes, batch["example_weight"])
         return losses | watched
 
-    def decoder(kind: str) -> Restore:
+    def decoder(kind: str) -> Reconstruct:
         return lambda params, code: jax.nn.sigmoid(pixels_of(kind, params, code))
 
     decode = {kind: decoder(kind) for kind in sizes}
@@ -176,7 +183,7 @@ def discrete_autoencoders(
             kind: lambda params, extras, batch, kind=kind: code_of(kind, params, preprocess(batch))
             for kind in sizes
         },
-        rebuild={
+        reconstruct={
             kind: lambda params, images, kind=kind: decode[kind](params, code_of(kind, params, images))
             for kind in sizes
         },

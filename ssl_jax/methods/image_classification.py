@@ -1,4 +1,4 @@
-"""An encoder and a linear classifier, trained together on labels: fine-tuning, and training from scratch beside it."""
+"""An encoder and a linear classifier, trained together on labels: for fine-tuning, and for training from scratch."""
 
 import flax.linen as nn
 import jax
@@ -12,12 +12,18 @@ from ssl_jax.transforms.images import ViewConfig, random_views
 
 
 def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
-    """A method with labels; the encoder's paths are those of pretraining.
+    """A method whose loss is the cross-entropy of the labels.
 
-    The classifier starts at zero, so that the first steps do not corrupt the encoder.
+    The parameters of the encoder have the paths that they have in pretraining, for `--init_from`. The classifier starts
+    at zero, so that the first steps do not harm a pretrained encoder.
+
+    Args:
+      config: of the encoder.
+      view: how an image is augmented in training.
+      classes: number of labels.
     """
-    encoder, represent = ResNet(config), frozen_encoder(config, view)
-    head = nn.Dense(classes, kernel_init=nn.initializers.zeros)
+    encoder, head = ResNet(config), nn.Dense(classes, kernel_init=nn.initializers.zeros)
+    represent = frozen_encoder(encoder, view)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         encoder_rng, head_rng = jax.random.split(rng)

@@ -1,4 +1,4 @@
-"""Answers of functions that only the examples before them tell, as GPT-3 learns tasks in context (arXiv:2005.14165)."""
+"""In-context learning of functions from examples, as GPT-3 learns tasks from its prompt (arXiv:2005.14165)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,14 +12,16 @@ from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 SHOTS = (0, 1, 2, 4, 8, 16, 32)
-"""Numbers of examples that an evaluation reports accuracy after."""
+"""Numbers of examples after which an evaluation reports the accuracy."""
 
 
 class InContext(NamedTuple):
-    """The method, and what it gets right.
+    """In-context learning.
 
-    evaluate: accuracy by family, by whether the query was shown, and by the number of examples before it.
-    correct: as `represent`, `[batch, pairs]`, whether the likeliest token is answer k.
+    Attributes:
+      method: its evaluation gives the accuracy by family, by whether the query was shown, and by the number of examples
+        before it.
+      correct: `(params, extras, batch) -> [batch, pairs]`, whether the most likely token is answer k.
     """
 
     method: Method
@@ -27,15 +29,17 @@ class InContext(NamedTuple):
 
 
 def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
-    """Next-token prediction of the answers alone: of every second token.
+    """Next-token prediction of the answers only, which are every second token.
 
-    The queries are drawn at random: a loss on them teaches nothing that the answers need, and its noise is in the way.
-    What the model reads is not affected.
+    Queries are drawn at random, so a loss on them teaches nothing about the answers and only adds noise. The model
+    reads them all the same.
 
-    A query and its answer have one position, that of their pair. Which value belongs to which query then need not be
-    found out from neighbouring positions first.
+    A query and its answer share one position, that of their pair. The model then need not learn first, from
+    neighbouring positions, which value belongs to which query.
 
-    families: names in the order of a batch's `label`.
+    Args:
+      config: of the model.
+      families: names in the order of a batch's `label`.
     """
     model = Gpt2(config)
 
@@ -79,7 +83,10 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
 def by_shots(right: jax.Array, batch: Batch, families: Sequence[str]) -> dict[str, Mean]:
     """Accuracy of queries that no example has shown (`new`) and of those that one has (`shown`), by family and shots.
 
-    right: float `[batch, pairs]`, whether answer k is. batch: with the `shown` of `FunctionSequences.with_ideal`.
+    Args:
+      right: float `[batch, pairs]`, whether answer k is correct.
+      batch: with the `shown` of `FunctionSequences.with_ideal`.
+      families: names in the order of the batch's `label`.
     """
     metrics = {}
     for label, family in enumerate(families):

@@ -1,189 +1,271 @@
-"""Two views of each image through one network, and a loss that compares them: what SimCLR, BYOL and their kin share.
+"""Views of each image through one network, and a loss that compares them: what SimCLR, BYOL, MoCo and DINO share.
 
-A new objective is a `PairLoss`, a pure function of the two embeddings. Views, batch statistics, the target network, the
-online probe and the figures on held-out images come from here.
+A new objective is a function of the embeddings of the views: a `PairLoss` where two embeddings and nothing else decide
+it, or a `ViewsLoss`, which also has more views, labels and a state without gradient, such as a queue. The views, the
+batch statistics, the target network, the online probe and the metrics on held-out images come from here.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.errors import UserError
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
 from ssl_jax.methods.online_probe import init_probe, probe_metrics
-from ssl_jax.models.projection import MlpConfig, ProjectionMlp
-from ssl_jax.models.resnet import ResNet, ResNetConfig
+from ssl_jax.methods.target_network import TargetConfig, target_decay, update_target
 from ssl_jax.transforms.images import ViewConfig, random_views
 
 
 class Embedding(NamedTuple):
-    """One view of every image of a batch, as the network and its target see it; all [batch, width].
+    """One view of every image of the global batch; each array is [batch, width], or None where nothing computes it.
 
-    prediction: None without a predictor. target: the projection by the target network, None without one.
+    Attributes:
+      representation: output of the encoder; None for a view that the network does not see.
+      projection: output of the projector; None likewise.
+      prediction: output of the predictor; None likewise, and without a predictor.
+      target: projection by the target network, which gets no gradient; None for a view that the target does not see,
+        and without a target network.
     """
 
-    representation: jax.Array
-    projection: jax.Array
+    representation: jax.Array | None = None
+    projection: jax.Array | None = None
     prediction: jax.Array | None = None
     target: jax.Array | None = None
 
 
+class ViewsLoss(NamedTuple):
+    """An objective on any number of views.
+
+    Attributes:
+      loss: `(views, batch, state) -> (losses, Aux(metrics, state))`, with one `Embedding` per view, in the order of the
+        views, all of the global batch. The sum of the means of `losses` is minimised; metrics are logged. A loss on
+        labels reads `batch["label"]`, which is -1 for images without one, and every loss `batch["example_weight"]`.
+        Micro-batches receive the state one after the other; in an evaluation the new state is dropped.
+      init_state: `(rng) -> state`, arrays without gradient; they are at `loss_state` in the extras of the method. None
+        for a loss without state, which receives None.
+      after_update: `(state, step) -> state`, once per optimiser step; `step` counts from 1. For schedules.
+    """
+
+    loss: Callable[[Sequence[Embedding], Batch, Tree], tuple[Mapping[str, Mean], Aux]]
+    init_state: Callable[[jax.Array], Tree] | None = None
+    after_update: Callable[[Tree, jax.Array], Tree] | None = None
+
+
 PairLoss = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
-"""`(first view, second view, weights [batch]) -> named (sum, weight) pairs`; the mean of each is minimised."""
+"""`(first view, second view, weights [batch]) -> named means`; the sum of the means is minimised."""
+PairMetrics = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
+"""Of the same form; logged, not minimised."""
+
+
+def pairwise(loss: PairLoss) -> ViewsLoss:
+    """A loss on two views without state as a `ViewsLoss`.
+
+    Raises:
+      UserError: when the loss is called with more or fewer than two views.
+    """
+
+    def on_views(views: Sequence[Embedding], batch: Batch, state: None) -> tuple[Mapping[str, Mean], Aux]:
+        if len(views) != 2:
+            raise UserError(f"views: this loss compares 2 views of an image, not {len(views)}.")
+        return loss(*views, batch["example_weight"]), Aux({}, state)
+
+    return ViewsLoss(on_views)
 
 
 class Network(nn.Module):
-    """Encoder, projector and, where there is one, predictor."""
+    """Encoder, projector and, where there is one, predictor.
 
-    encoder: ResNetConfig
-    projector: MlpConfig
-    predictor: MlpConfig | None = None
+    Attributes:
+      encoder: module `(images [batch, size, size, channels], train) -> [batch, features]`.
+      projector: module `([batch, features], train) -> [batch, width]`.
+      predictor: module `([batch, width], train) -> [batch, width]`, or None.
+    """
 
-    @nn.compact
+    encoder: nn.Module
+    projector: nn.Module
+    predictor: nn.Module | None = None
+
     def __call__(self, images: jax.Array, train: bool) -> Embedding:
-        representation = ResNet(self.encoder, name="encoder")(images, train)
-        projection = ProjectionMlp(self.projector, name="projector")(representation, train)
-        prediction = None
-        if self.predictor is not None:
-            prediction = ProjectionMlp(self.predictor, name="predictor")(projection, train)
+        """Embeds one view.
+
+        Args:
+          images: float32 [batch, size, size, channels].
+          train: batch normalisation takes the statistics of this batch, and updates the running ones.
+        """
+        representation = self.encoder(images, train)
+        projection = self.projector(representation, train)
+        prediction = None if self.predictor is None else self.predictor(projection, train)
         return Embedding(representation, projection, prediction)
-
-
-@dataclass(frozen=True)
-class TargetConfig:
-    """A second network whose parameters are a moving average of the first one's (BYOL, arXiv:2006.07733)."""
-
-    decay: float = 0.996
-    """Share of itself that the target keeps at the first step; rises to 1 as a cosine. 0.99 for short runs."""
-    start: Literal["own", "copy"] = "own"
-    """The target begins with weights of its own, as in deepmind-research/byol, or as a copy of the online network."""
-
-
-def target_decay(config: TargetConfig, step: jax.Array, steps: int) -> jax.Array:
-    """The decay of the moving average at a step that counts from 1, of a run of `steps` (arXiv:2006.07733, 3.2)."""
-    progress = (step - 1) / steps
-    return 1 - (1 - config.decay) * (jnp.cos(jnp.pi * progress) + 1) / 2
-
-
-PairMetrics = Callable[[Embedding, Embedding, jax.Array], Mapping[str, Mean]]
-"""Of the same form as a `PairLoss`; watched, not minimised."""
 
 
 def joint_embedding(
     network: Network,
-    pair_loss: PairLoss,
+    loss: ViewsLoss,
     *,
-    views: tuple[ViewConfig, ViewConfig],
+    views: Sequence[ViewConfig],
     classes: int,
     steps: int,
     pair_metrics: PairMetrics = lambda first, second, weights: {},
     target: TargetConfig | None = None,
+    network_views: Sequence[int] | None = None,
+    target_views: Sequence[int] | None = None,
     views_share_statistics: bool = False,
 ) -> ImageMethod:
-    """A method whose loss compares two views of each image.
+    """A method whose loss compares views of each image.
 
     Args:
       network: what is trained.
-      pair_loss: the objective.
-      views: how either view is made; a pair, since some methods treat them differently.
+      loss: the objective; see `pairwise` for one on two views.
+      views: how each view is made; they may differ in size.
       classes: of the online probe, a linear classifier that is trained beside on the labels and whose gradient does not
         reach the encoder; 0 for none.
       steps: of the whole run, for the target's schedule.
-      pair_metrics: of the two embeddings of held-out images, beside the loss.
-      target: of the moving average, if the loss reads `Embedding.target`.
-      views_share_statistics: batch normalisation sees both views as one batch (SimCLR) instead of one after the other.
+      pair_metrics: of the first two views of held-out images, beside the loss.
+      target: of the target network, if the loss reads `Embedding.target`.
+      network_views: numbers of the views that the network sees in training, counted from 0; None for all. In an
+        evaluation it sees all, for the metrics.
+      target_views: numbers of the views that the target network sees; None for all.
+      views_share_statistics: batch normalisation of the training step sees all views of one size as one batch (SimCLR,
+        DINO) instead of one after the other.
     """
     represent = frozen_encoder(network.encoder, views[0])
     target_network = Network(network.encoder, network.projector)
+    everything = range(len(views))
+    network_views = everything if network_views is None else network_views
+    target_views = everything if target_views is None else target_views
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, target_rng, probe_rng = jax.random.split(rng, 3)
         image = blank_views(views[0], batch)
-        variables = dict(network.init(network_rng, image, train=True))
-        params = dict(variables["params"])
-        extras = {"batch_stats": variables["batch_stats"]}
+        embedding, variables = network.init_with_output(network_rng, image, train=True)
+        extras = {"batch_stats": variables.get("batch_stats", {})}
         if target is not None:
-            start = (
-                variables if target.start == "copy" else target_network.init(target_rng, image, train=True)
-            )
+            own = target.start == "own"
+            start = target_network.init(target_rng, image, train=True) if own else variables
             extras["target"] = {
-                kind: {name: start[kind][name] for name in ("encoder", "projector")}
+                kind: {name: tree for name, tree in start.get(kind, {}).items() if name != "predictor"}
                 for kind in ("params", "batch_stats")
             }
-        probe = init_probe(probe_rng, network.encoder.features, classes)
-        return {"params": {**params, **probe}, **extras}
+        if loss.init_state is not None:
+            extras["loss_state"] = loss.init_state(jax.random.fold_in(rng, 3))
+        probe = init_probe(probe_rng, embedding.representation.shape[-1], classes)
+        return {"params": {**variables["params"], **probe}, **extras}
 
-    def embed(
-        which: Network, params: Tree, batch_stats: Tree, pair: tuple[jax.Array, jax.Array], train: bool
-    ) -> tuple[tuple[Embedding, Embedding], Tree]:
-        """Both views through a network, and its batch statistics after them."""
-
-        def apply(images: jax.Array, batch_stats: Tree) -> tuple[Embedding, Tree]:
-            variables = {"params": params, "batch_stats": batch_stats}
-            if not train:
-                return which.apply(variables, images, train=False), batch_stats
-            embedding, changed = which.apply(variables, images, train=True, mutable=["batch_stats"])
-            return embedding, changed["batch_stats"]
-
-        if train and views_share_statistics:
-            # Interleaved, so that both views of an image stay on the device that holds it.
-            together, batch_stats = apply(
-                jnp.stack(pair, axis=1).reshape(-1, *pair[0].shape[1:]), batch_stats
-            )
-            apart = jax.tree.map(lambda x: x.reshape(-1, 2, *x.shape[1:]), together)
-            return (
-                jax.tree.map(lambda x: x[:, 0], apart),
-                jax.tree.map(lambda x: x[:, 1], apart),
-            ), batch_stats
-        first, batch_stats = apply(pair[0], batch_stats)
-        second, batch_stats = apply(pair[1], batch_stats)
-        return (first, second), batch_stats
-
-    def both_views(
+    def embed_views(
         params: Tree, extras: Extras, batch: Batch, rng: jax.Array, train: bool
-    ) -> tuple[tuple[Embedding, Embedding], dict[str, Tree]]:
-        pair = tuple(
+    ) -> tuple[list[Embedding], dict[str, Tree]]:
+        """The embeddings of all views, and the extras with the batch statistics after them."""
+        keys = jax.random.split(rng, len(views))
+        images = [
             random_views(key, batch["image"], batch["extent"], view)
-            for key, view in zip(jax.random.split(rng), views, strict=True)
+            for key, view in zip(keys, views, strict=True)
+        ]
+        embeddings = [Embedding()] * len(views)
+        seen = network_views if train else everything
+        variables = {"params": params, "batch_stats": extras["batch_stats"]}
+        outputs, batch_stats = embed(
+            network, variables, [images[i] for i in seen], train=train, together=views_share_statistics
         )
-        (first, second), batch_stats = embed(network, params, extras["batch_stats"], pair, train)
         extras = {**extras, "batch_stats": batch_stats}
+        for i, output in zip(seen, outputs, strict=True):
+            embeddings[i] = output
         if target is not None:
-            variables = extras["target"]
-            seen, target_stats = embed(
-                target_network, variables["params"], variables["batch_stats"], pair, train
+            outputs, batch_stats = embed(
+                target_network,
+                extras["target"],
+                [images[i] for i in target_views],
+                train=train and target.statistics == "batch",
+                together=views_share_statistics,
             )
-            first = first._replace(target=seen[0].projection)
-            second = second._replace(target=seen[1].projection)
-            extras["target"] = {**variables, "batch_stats": target_stats}
-        return (first, second), extras
+            extras["target"] = {**extras["target"], "batch_stats": batch_stats}
+            for i, output in zip(target_views, outputs, strict=True):
+                embeddings[i] = embeddings[i]._replace(target=jax.lax.stop_gradient(output.projection))
+        return embeddings, extras
 
-    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
-        (first, second), extras = both_views(params, extras, batch, rng, train=True)
-        losses = dict(pair_loss(first, second, batch["example_weight"]))
-        probe_losses, metrics = probe_metrics(params, first.representation, batch)
-        return losses | probe_losses, Aux(metrics, extras)
-
-    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Mapping[str, Tree]:
-        decay = target_decay(target, step, steps)
-        average = jax.tree.map(
-            lambda old, new: decay * old + (1 - decay) * new,
-            extras["target"]["params"],
-            {name: params[name] for name in extras["target"]["params"]},
-        )
-        return {**extras, "target": {**extras["target"], "params": average}}
+    def training_loss(
+        params: Tree, extras: Extras, batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], Aux]:
+        embeddings, extras = embed_views(params, extras, batch, rng, train=True)
+        losses, aux = loss.loss(embeddings, batch, extras.get("loss_state"))
+        if loss.init_state is not None:
+            extras["loss_state"] = aux.extras
+        representation = embeddings[network_views[0]].representation
+        probe_losses, metrics = probe_metrics(params, representation, batch)
+        return {**losses, **probe_losses}, Aux({**aux.metrics, **metrics}, extras)
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        pair, _ = both_views(params, extras, batch, rng, train=False)
-        weights = batch["example_weight"]
+        embeddings, extras = embed_views(params, extras, batch, rng, train=False)
+        losses, aux = loss.loss(embeddings, batch, extras.get("loss_state"))
         probe_losses, metrics = probe_metrics(params, represent(params, extras, batch), batch)
-        return {**pair_loss(*pair, weights), **probe_losses, **metrics, **pair_metrics(*pair, weights)}
+        pair = pair_metrics(*embeddings[:2], batch["example_weight"])
+        return {**losses, **aux.metrics, **probe_losses, **metrics, **pair}
 
-    method = Method(init, loss, evaluate)
-    if target is not None:
-        method = method._replace(after_update=after_update)
-    return ImageMethod(method, represent)
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> dict[str, Tree]:
+        extras = dict(extras)
+        if target is not None:
+            now = {"params": params, "batch_stats": extras["batch_stats"]}
+            extras["target"] = update_target(target, extras["target"], now, target_decay(target, step, steps))
+        if loss.after_update is not None:
+            extras["loss_state"] = loss.after_update(extras["loss_state"], step)
+        return extras
+
+    return ImageMethod(Method(init, training_loss, evaluate, after_update), represent)
+
+
+def embed(
+    network: Network,
+    variables: Mapping[str, Tree],
+    images: Sequence[jax.Array],
+    *,
+    train: bool,
+    together: bool,
+) -> tuple[list[Embedding], Tree]:
+    """Views through a network, and its batch statistics after them.
+
+    Args:
+      network: with or without predictor.
+      variables: {"params": ..., "batch_stats": ...}.
+      images: for each view float32 [batch, size, size, channels].
+      train: batch normalisation takes the statistics of the batch and updates the running ones.
+      together: in training, all views of one size are one batch; otherwise each view is.
+    """
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    embeddings = [Embedding()] * len(images)
+    for group in _of_one_size(images) if train and together else [[i] for i in range(len(images))]:
+        joined = _interleave([images[i] for i in group])
+        state = {"params": params, "batch_stats": batch_stats}
+        if train:
+            output, changed = network.apply(state, joined, train=True, mutable=["batch_stats"])
+            batch_stats = changed.get("batch_stats", {})
+        else:
+            output = network.apply(state, joined, train=False)
+        for i, embedding in zip(group, _apart(output, len(group)), strict=True):
+            embeddings[i] = embedding
+    return embeddings, batch_stats
+
+
+def _of_one_size(images: Sequence[jax.Array]) -> Iterable[list[int]]:
+    """Numbers of the views, grouped by size."""
+    groups: dict[int, list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(image.shape[1], []).append(i)
+    return groups.values()
+
+
+def _interleave(images: Sequence[jax.Array]) -> jax.Array:
+    """Views as one batch, in which those of an image are neighbours, so that they stay on the device that holds it."""
+    if len(images) == 1:
+        return images[0]
+    return jnp.stack(images, axis=1).reshape(-1, *images[0].shape[1:])
+
+
+def _apart(embedding: Embedding, views: int) -> list[Embedding]:
+    """The embeddings of each of the views that were interleaved."""
+    if views == 1:
+        return [embedding]
+    apart = jax.tree.map(lambda x: x.reshape(-1, views, *x.shape[1:]), embedding)
+    return [jax.tree.map(lambda x, i=i: x[:, i], apart) for i in range(views)]

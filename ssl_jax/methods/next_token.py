@@ -13,7 +13,12 @@ from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 
 class NextToken(NamedTuple):
-    """The method, its figures on held-out data, and how the model writes."""
+    """Next-token prediction.
+
+    Attributes:
+      method: the objective; its evaluation has no dropout.
+      decoder: how the model generates text.
+    """
 
     method: Method
     decoder: Decoder
@@ -22,8 +27,8 @@ class NextToken(NamedTuple):
 def next_token(config: Gpt2Config) -> NextToken:
     """Cross-entropy of the next token, in nats, on batches of `ssl_jax.data.next_token.batch_shapes`.
 
-    On held-out data, without dropout, also bits per byte of the text that the targets stand for, which unlike a loss
-    per token does not depend on the tokenizer; batches then hold `bytes` as well.
+    The evaluation adds `next_token_accuracy` and `bits_per_byte` of the text that the targets stand for, which, unlike
+    a loss per token, does not depend on the tokenizer; its batches hold `bytes` as well.
     """
     model = Gpt2(config)
 

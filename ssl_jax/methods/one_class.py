@@ -1,9 +1,9 @@
-"""Detectors of anomalies: autoencoders of normal images, which rebuild others badly, several side by side.
+"""Anomaly detectors: autoencoders of normal images, which reconstruct others badly; several are trained side by side.
 
-A detector is a plain autoencoder, whose error and whose code tell of an anomaly (arXiv:1812.02765), and a variational
-one, whose bound of the likelihood does (An & Cho 2015). The likelihood is Gaussian with one learnt variance for all
-pixels (arXiv:2006.13202), so that nothing has to be chosen. Detectors have no parameter in common: the parameters of
-all are stacked along a first axis.
+A detector is a plain autoencoder, whose error and code reveal an anomaly (arXiv:1812.02765), and a variational one,
+whose likelihood bound does (An & Cho 2015). The likelihood is Gaussian with one learnt variance for all pixels
+(arXiv:2006.13202), so that no scale has to be chosen. Detectors share no parameters: those of all detectors are
+stacked along a first axis.
 """
 
 import math
@@ -20,29 +20,32 @@ from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.transforms.images import plain_view
 
 LEAST_LOG_SCALE = -math.log(510)
-"""Half a level of an 8-bit pixel: what is rebuilt better is rebuilt."""
+"""Half a level of an 8-bit pixel: a smaller error is an exact reconstruction."""
 FIRST_LOG_SCALE = math.log(0.2)
-"""About the deviation of pixels before anything is learnt."""
+"""About the deviation of pixels before training."""
 
 
 class Detectors(NamedTuple):
     """Detectors on batches of a normal image for each: `image [batch, detectors, canvas, canvas, channels]` and so on.
 
-    Figures of training: `error`, the mean squared error of a pixel, and `vae_loss`, minus the evidence lower bound in
-    nats a pixel, means over detectors. evaluate: on batches of `images [batch, ...]` with `normal [batch, detectors]`:
-    `normal_error`, `anomalous_error`, `normal_vae_loss`, `anomalous_vae_loss`.
+    Metrics in training: `error`, the mean squared error per pixel, and `vae_loss`, minus the evidence lower bound in
+    nats per pixel, both means over detectors. The evaluation takes batches of `images [batch, ...]` with `normal
+    [batch, detectors]` and gives `normal_error`, `anomalous_error`, `normal_vae_loss` and `anomalous_vae_loss`.
 
-    shape: of an image as the detectors see it. preprocess: `(batch) -> images`, as they see them.
-    examine: `(params of one detector, extras, batch) -> [batch, 2 + code_size]`: the plain autoencoder's error, minus
-    the bound of the variational one at its code's mean in nats, and the code.
-    rebuild: `(params of one detector, images) -> images`.
+    Attributes:
+      method: the objective.
+      shape: of an image as the detectors receive it.
+      preprocess: `(batch) -> images` as the detectors receive them.
+      examine: `(params of one detector, extras, batch) -> [batch, 2 + code_size]`: the plain autoencoder's error, minus
+        the bound of the variational one at the mean of its code in nats, and the code.
+      reconstruct: `(params of one detector, images) -> images`.
     """
 
     method: Method
     shape: tuple[int, int, int]
     preprocess: Callable[[Batch], jax.Array]
     examine: Represent
-    rebuild: Callable[[Tree, jax.Array], jax.Array]
+    reconstruct: Callable[[Tree, jax.Array], jax.Array]
 
 
 def detectors(
@@ -54,10 +57,15 @@ def detectors(
     channels: int,
     centre: float = 1.0,
 ) -> Detectors:
-    """So many detectors, all of this shape.
+    """Detectors that share the shape of their networks.
 
     Args:
-      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      count: how many.
+      network: of each encoder and decoder.
+      code_size: numbers in a code.
+      size: height and width that images are brought to.
+      channels: of an image.
+      centre: share of the shorter side that is kept, in the middle.
     """
     shape = (size, size, channels)
     plain = Autoencoder(network, code_size, shape)
@@ -83,20 +91,20 @@ def detectors(
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         return {"params": jax.vmap(init_one)(jax.random.split(rng, count))}
 
-    def rebuild(params: Tree, images: jax.Array) -> jax.Array:
+    def reconstruct(params: Tree, images: jax.Array) -> jax.Array:
         return jax.nn.sigmoid(plain.apply({"params": params["plain"]}, images))
 
     def errors(params: Tree, images: jax.Array) -> jax.Array:
-        return _over_pixels(jnp.square(rebuild(params, images) - images)).mean(-1)
+        return _over_pixels(jnp.square(reconstruct(params, images) - images)).mean(-1)
 
     def bounds(params: Tree, images: jax.Array, rng: jax.Array | None) -> jax.Array:
-        """[batch] evidence lower bounds, nats; of a draw of the code, or without a key of its mean."""
+        """[batch] evidence lower bounds in nats, at a draw of the code, or at its mean without a key."""
         weights = {"params": params["variational"]}
         mean, log_variance = jnp.split(variational.apply(weights, images, method="encode"), 2, -1)
         code = mean if rng is None else sample_gaussian(rng, mean, log_variance)
-        rebuilt = jax.nn.sigmoid(variational.apply(weights, code, method="decode"))
-        spread = jnp.full(rebuilt.shape, 2 * jnp.maximum(params["log_scale"], LEAST_LOG_SCALE))
-        likelihood = _over_pixels(gaussian_log_likelihood(images, rebuilt, spread)).sum(-1)
+        reconstruction = jax.nn.sigmoid(variational.apply(weights, code, method="decode"))
+        spread = jnp.full(reconstruction.shape, 2 * jnp.maximum(params["log_scale"], LEAST_LOG_SCALE))
+        likelihood = _over_pixels(gaussian_log_likelihood(images, reconstruction, spread)).sum(-1)
         return elbo(likelihood, gaussian_kl(mean, log_variance))
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
@@ -134,7 +142,7 @@ def detectors(
         found = jnp.stack([errors(params, images), -bounds(params, images, None)], -1)
         return jnp.concatenate([found, code], -1)
 
-    return Detectors(Method(init, loss, evaluate), shape, preprocess, examine, rebuild)
+    return Detectors(Method(init, loss, evaluate), shape, preprocess, examine, reconstruct)
 
 
 def _over_pixels(values: jax.Array) -> jax.Array:

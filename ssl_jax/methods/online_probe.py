@@ -1,4 +1,4 @@
-"""A linear classifier that is trained beside a representation, on labels that the representation never learns of."""
+"""A linear classifier that is trained beside a representation, on labels that do not influence the representation."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,16 @@ from ssl_jax.method import Batch, Mean, Tree
 
 
 def init_probe(rng: jax.Array, features: int, classes: int) -> dict[str, Tree]:
-    """The parameters `{"probe": ...}` of a probe for `classes` classes; none for 0."""
+    """The parameters of a probe.
+
+    Args:
+      rng: of the initialisation.
+      features: width of the representation.
+      classes: number of labels; 0 for no probe.
+
+    Returns:
+      `{"probe": ...}`, or `{}` for no probe.
+    """
     if not classes:
         return {}
     kernel = jax.nn.initializers.lecun_normal()(rng, (features, classes))
@@ -21,9 +30,15 @@ def init_probe(rng: jax.Array, features: int, classes: int) -> dict[str, Tree]:
 def probe_metrics(
     params: Mapping[str, Tree], representation: jax.Array, batch: Batch
 ) -> tuple[dict[str, Mean], dict[str, Mean]]:
-    """({"probe_loss"}, {"probe_accuracy"}) over the labelled examples of a batch; nothing without a probe.
+    """Loss and accuracy of the probe over the labelled examples of a batch.
 
-    representation: [batch, features]; no gradient goes back into it.
+    Args:
+      params: of the method.
+      representation: [batch, features]; it gets no gradient.
+      batch: with `label`, -1 for images without one.
+
+    Returns:
+      ({"probe_loss": ...}, {"probe_accuracy": ...}), or ({}, {}) where `params` have no probe.
     """
     if "probe" not in params:
         return {}, {}
@@ -32,7 +47,16 @@ def probe_metrics(
 
 
 def label_metrics(name: str, logits: jax.Array, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
-    """({name_loss}, {name_accuracy}) of `logits [batch, classes]` over the labelled examples of a batch."""
+    """Loss and accuracy of a classifier over the labelled examples of a batch.
+
+    Args:
+      name: of the classifier.
+      logits: [batch, classes].
+      batch: with `label`, -1 for images without one.
+
+    Returns:
+      ({"NAME_loss": ...}, {"NAME_accuracy": ...}).
+    """
     labels = batch["label"]
     labelled = batch["example_weight"] * (labels >= 0)
     labels = jnp.maximum(labels, 0)

@@ -1,4 +1,4 @@
-"""Where the parameters of the transformers live on a mesh, as data: (path, mesh axis of each of the last dimensions).
+"""How the parameters of transformers are sharded over a mesh: (path, mesh axis of each of the last dimensions).
 
 Within a layer, `tensor` cuts heads and hidden units (Megatron-LM, arXiv:1909.08053): the first matrix of a block by its
 outputs, the second by its inputs, so that a block needs one sum over the chips. `fsdp` cuts the other dimension

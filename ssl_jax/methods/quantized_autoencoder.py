@@ -1,4 +1,4 @@
-"""VQ-VAE (arXiv:1711.00937) with any quantiser: an image becomes a grid of codes, and is rebuilt from it."""
+"""VQ-VAE (arXiv:1711.00937) with any quantiser: an image becomes a grid of codes, from which it is reconstructed."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from ssl_jax.losses.quantization import perplexity
 from ssl_jax.losses.reconstruction import squared_error
-from ssl_jax.method import Aux, Batch, Mean, Method, Represent, Tree
-from ssl_jax.methods.quantizing import Extras, Quantizing
-from ssl_jax.models.codebook import tally
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
+from ssl_jax.methods.quantization import Quantizer
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.grid_autoencoder import GridAutoencoder
+from ssl_jax.models.quantization.codebook import count_and_sum
 from ssl_jax.transforms.images import plain_view
 
 MIDDLE = 0.5
@@ -22,13 +22,15 @@ MIDDLE = 0.5
 class QuantizedAutoencoder(NamedTuple):
     """On batches of `ssl_jax.data.images.batch_shapes`.
 
-    Metrics: `error`, the mean squared error of a pixel in [0, 1]; `perplexity` of the codes of a whole batch.
+    Metrics: `error`, the mean squared error per pixel in [0, 1]; `perplexity` of the codes of a whole batch.
 
-    codes: how many different ones there are.
-    preprocess: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
-    encode: `(params, extras, images) -> codes`, int32 [batch, rows, columns].
-    decode: `(params, extras, codes) -> images`.
-    represent: the vectors of an image's codes, flat.
+    Attributes:
+      codes: how many different ones there are.
+      method: the objective.
+      preprocess: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
+      encode: `(params, extras, images) -> codes`, int32 [batch, rows, columns].
+      decode: `(params, extras, codes) -> images`.
+      represent: the vectors of an image's codes, flat.
     """
 
     codes: int
@@ -41,7 +43,7 @@ class QuantizedAutoencoder(NamedTuple):
 
 def quantized_autoencoder(
     config: ConvConfig,
-    quantizing: Quantizing,
+    quantizer: Quantizer,
     *,
     size: int,
     channels: int,
@@ -52,11 +54,13 @@ def quantized_autoencoder(
     """The method.
 
     Args:
-      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      size: height and width that images are brought to.
+      channels: of an image.
+      centre: share of the shorter side that is kept, in the middle.
       variance: of the data's pixels, which the squared error is divided by in the loss, as in the authors' code: the
         commitment then has the same weight beside it for dim and for bright images.
     """
-    network = GridAutoencoder(config, quantizing.width, channels, dtype)
+    network = GridAutoencoder(config, quantizer.width, channels, dtype)
 
     def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
@@ -74,33 +78,33 @@ def quantized_autoencoder(
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, quantizer_rng = jax.random.split(rng)
         params = network.init(network_rng, jnp.zeros((1, size, size, channels)))["params"]
-        quantizer_params, extras = quantizing.init(quantizer_rng)
+        quantizer_params, extras = quantizer.init(quantizer_rng)
         return {"params": {"network": params, **quantizer_params}, **extras}
 
     def losses_and_metrics(
         params: Tree, extras: Extras, images: jax.Array, grid: jax.Array, weights: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
-        """(what is minimised, what is watched, codes)."""
-        quantized, losses = quantizing.quantize(params, extras, grid, places(grid, weights))
+        """(minimised, only logged, codes)."""
+        quantized, losses = quantizer.quantize(params, extras, grid, places(grid, weights))
         error = squared_error(from_grid(params, quantized.vectors), images, weights)
-        counts, _ = tally(grid, quantized.codes, quantizing.codes, places(grid, weights))
+        counts, _ = count_and_sum(grid, quantized.codes, quantizer.codes, places(grid, weights))
         images_seen = weights.sum()
         watched = {"error": error, "perplexity": Mean(perplexity(counts) * images_seen, images_seen)}
         return {"reconstruction_loss": error.scaled(1 / variance), **losses}, watched, quantized.codes
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
-        begin_rng, observe_rng = jax.random.split(rng)
+        initialize_rng, accumulate_rng = jax.random.split(rng)
         images, weights = preprocess(batch), batch["example_weight"]
         grid = to_grid(params, images)
         counted = places(grid, weights)
-        extras = {**extras, **quantizing.begin(extras, begin_rng, grid, counted)}
+        extras = {**extras, **quantizer.initialize_from_batch(extras, initialize_rng, grid, counted)}
         losses, watched, codes = losses_and_metrics(params, extras, images, grid, weights)
         return losses, Aux(
-            watched, {**extras, **quantizing.observe(extras, observe_rng, grid, codes, counted)}
+            watched, {**extras, **quantizer.accumulate(extras, accumulate_rng, grid, codes, counted)}
         )
 
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
-        return {**extras, **quantizing.after_update(params, extras)}
+        return {**extras, **quantizer.after_update(params, extras)}
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
         images = preprocess(batch)
@@ -111,15 +115,15 @@ def quantized_autoencoder(
 
     def encode(params: Tree, extras: Extras, images: jax.Array) -> jax.Array:
         grid = to_grid(params, images)
-        return quantizing.quantize(params, extras, grid, jnp.ones(grid.shape[:-1]))[0].codes
+        return quantizer.quantize(params, extras, grid, jnp.ones(grid.shape[:-1]))[0].codes
 
     def decode(params: Tree, extras: Extras, codes: jax.Array) -> jax.Array:
-        return jnp.clip(from_grid(params, quantizing.look_up(params, extras, codes)), 0, 1)
+        return jnp.clip(from_grid(params, quantizer.look_up(params, extras, codes)), 0, 1)
 
     def represent(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
-        vectors = quantizing.look_up(params, extras, encode(params, extras, preprocess(batch)))
+        vectors = quantizer.look_up(params, extras, encode(params, extras, preprocess(batch)))
         return vectors.reshape(vectors.shape[0], -1)
 
     return QuantizedAutoencoder(
-        quantizing.codes, Method(init, loss, evaluate, after_update), preprocess, encode, decode, represent
+        quantizer.codes, Method(init, loss, evaluate, after_update), preprocess, encode, decode, represent
     )

@@ -1,4 +1,4 @@
-"""Which way up is it: the four quarter turns of each image, told apart (RotNet, arXiv:1803.07728)."""
+"""Rotation prediction: each image is turned four ways, and a classifier tells the turns apart (arXiv:1803.07728)."""
 
 import flax.linen as nn
 import jax
@@ -16,12 +16,15 @@ TURNS = 4
 
 
 def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
-    """A method on batches of `ssl_jax.data.images.batch_shapes`.
+    """A method whose loss is the cross-entropy of the turn. All four turns of an image are in a batch, as in the paper.
 
-    All four turns of an image are in the batch, as in the paper. classes: of the online probe; 0 for none.
+    Args:
+      config: of the encoder.
+      view: how the image that is turned is made.
+      classes: of the online probe; 0 for none.
     """
-    encoder, represent = ResNet(config), frozen_encoder(config, view)
-    head = nn.Dense(TURNS)
+    encoder, head = ResNet(config), nn.Dense(TURNS)
+    represent = frozen_encoder(encoder, view)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         encoder_rng, head_rng, probe_rng = jax.random.split(rng, 3)

@@ -48,7 +48,7 @@ LEVELS = {"bernoulli": 1, "gaussian": 256}
 
 @dataclass(frozen=True)
 class KlConfig:
-    """The divergence of the code from its prior, as it is minimised. Figures are of the plain bound whatever it is."""
+    """The divergence of the code from its prior, as it is minimised. Metrics are of the plain bound in any case."""
 
     beta: float = 1.0
     """Its weight: 1 for the ELBO, more for a code nearer to the prior (beta-VAE, Higgins et al. 2017)."""
@@ -66,18 +66,20 @@ class KlConfig:
 class Variational(NamedTuple):
     """On batches of `ssl_jax.data.images.batch_shapes`; the weight of the divergence is in the extras as `kl_weight`.
 
-    Figures: what is minimised, `reconstruction_loss` and `kl_loss`, in nats an image; `negative_elbo` and `kl`, in
-    nats an image, without weights and free nats; `bits_per_dim` of the bound; `error`, the mean squared error of a
-    pixel in [0, 1] of what is made of the most likely code.
+    Metrics: the losses, `reconstruction_loss` and `kl_loss`, in nats per image; `negative_elbo` and `kl`, in nats per
+    image, without weights and free nats; `bits_per_dim` of the bound; `error`, the mean squared error per pixel in [0,
+    1] of the reconstruction from the most likely code.
 
-    shape: of an image as the autoencoder sees it, `(height, width, channels)`.
-    preprocess: `(batch) -> images`, float32 [batch, *shape] in [0, 1].
-    draw: `(rng, images) -> data`, what the likelihood is of.
-    encode: the mean of the code, [batch, code_size].
-    posterior: `(params, data) -> (mean, log_variance)`, each [batch, code_size].
-    decode: `(params, code) -> images`, the mean of the pixels.
-    bounds: `(params, batch, rng, samples) -> [batch, 2]`, nats: the evidence lower bound, and the importance-weighted
-        one (arXiv:1509.00519), of the same draws.
+    Attributes:
+      method: the objective.
+      shape: of an image as the autoencoder receives it, `(height, width, channels)`.
+      preprocess: `(batch) -> images`, float32 [batch, *shape] in [0, 1].
+      draw: `(rng, images) -> data`, the data that the likelihood is of.
+      encode: the mean of the code, [batch, code_size].
+      posterior: `(params, data) -> (mean, log_variance)`, each [batch, code_size].
+      decode: `(params, code) -> images`, the mean of the pixels.
+      bounds: `(params, batch, rng, samples) -> [batch, 2]`, nats: the evidence lower bound, and the importance-weighted
+        bound (arXiv:1509.00519), of the same draws.
     """
 
     method: Method
@@ -111,8 +113,13 @@ def variational_autoencoder(
     """The method.
 
     Args:
-      network: of the encoder, which gives a mean and a log-variance for each number of the code, and the decoder.
-      size: height and width that images are brought to. centre: the share of the shorter side that is seen.
+      network: of the encoder, which gives a mean and a log-variance for each number of the code, and of the decoder.
+      code_size: numbers in a code.
+      size: height and width that images are brought to.
+      channels: of an image.
+      centre: share of the shorter side that is kept, in the middle.
+      likelihood: of the pixels.
+      kl: weight of the divergence.
     """
     shape = (size, size, channels)
     dims = size * size * channels
@@ -159,7 +166,7 @@ def variational_autoencoder(
     def losses_and_metrics(
         params: Tree, extras: Extras, batch: Batch, rng: jax.Array
     ) -> tuple[dict[str, Mean], dict[str, Mean], jax.Array]:
-        """(what is minimised, what is watched, mean of the code)."""
+        """(minimised, only logged, mean of the code)."""
         data_rng, code_rng = jax.random.split(rng)
         data, weights = draw(data_rng, preprocess(batch)), batch["example_weight"]
         mean, log_variance = posterior(params, data)

@@ -1,7 +1,7 @@
 """Multi-head attention (arXiv:1706.03762), its masks, and the cache of keys and values for generation.
 
-Masks are boolean, broadcastable to `[batch, heads, query, key]`; True means that the query may attend to the
-key. A query that may attend to nothing gets zeros, not NaN.
+Masks are boolean, broadcastable to `[batch, heads, query, key]`; True means that the query may attend to the key. The
+output of a query that may attend to nothing is zeros, not NaN.
 """
 
 from typing import NamedTuple
@@ -15,33 +15,33 @@ from ssl_jax.ops.attention import masked_softmax, weighted_sum
 
 
 def padding_mask(present: jax.Array) -> jax.Array:
-    """`[batch, key]`, nonzero where there is a token -> mask `[batch, 1, 1, key]`."""
+    """The mask `[batch, 1, 1, key]` of `present [batch, key]`, which is nonzero where there is a token."""
     return (present != 0)[:, None, None, :]
 
 
 def packed_mask(segment_ids: jax.Array) -> jax.Array:
-    """Attention within documents packed into one row.
+    """The mask of documents that are packed into one row: tokens attend to their own document.
 
     Args:
-        segment_ids: int `[batch, length]`, the number of the document each token belongs to, 0 for padding.
+      segment_ids: int `[batch, length]`, the number of the document that each token belongs to, 0 for padding.
 
     Returns:
-        mask `[batch, 1, length, length]`: both tokens belong to the same document.
+      A mask `[batch, 1, length, length]`, True where both tokens belong to the same document.
     """
     same = segment_ids[:, :, None] == segment_ids[:, None, :]
     return (same & (segment_ids != 0)[:, None, :])[:, None]
 
 
 def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax.Array:
-    """Each query sees the keys up to its own position.
+    """The mask of a causal model: each query attends to the keys up to its own position.
 
     Args:
-        queries: number of queries.
-        keys: number of keys.
-        offset: int `[batch]` or `[1]`, the position of each row's first query among the keys; None for 0.
+      queries: number of queries.
+      keys: number of keys.
+      offset: int `[batch]` or `[1]`, the position of each row's first query among the keys; None for 0.
 
     Returns:
-        mask `[batch, 1, queries, keys]`, with a batch of 1 when there is no offset.
+      A mask `[batch, 1, queries, keys]`; the batch is 1 without an offset.
     """
     offset = jnp.zeros(1, jnp.int32) if offset is None else offset
     position = offset[:, None] + jnp.arange(queries)[None, :]
@@ -49,12 +49,14 @@ def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax
 
 
 class LayerCache(NamedTuple):
-    """What one layer remembers of the tokens it has read.
+    """Keys and values of one layer.
 
     Attributes:
-        keys, values: `[batch, heads, capacity, head_dim]`, of the tokens read.
-        context_keys, context_values: `[batch, heads, context, head_dim]`, of the encoder's output. None until
-            filled by the call that is given the context; later calls leave it out.
+      keys: `[batch, heads, capacity, head_dim]`, of the tokens read so far.
+      values: of the same shape.
+      context_keys: `[batch, heads, context, head_dim]`, of the encoder's output; None before the call that is given the
+        context.
+      context_values: of the same shape, or None.
     """
 
     keys: jax.Array
@@ -64,17 +66,17 @@ class LayerCache(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """What a decoder remembers of the tokens it has read; a plain pytree, given to a call and returned by it.
+    """Keys and values of all tokens that a decoder has read: a pytree that each call takes and returns.
 
     All rows write into the same slots, so that a call updates each layer's arrays in place with one slice. Prompts of
-    different lengths are padded on the right and read in one call; then `forget_padding` hides the slots that hold
-    padding, and what is read next follows in the slots after it.
+    different lengths are padded on the right and read in one call. Then `forget_padding` hides the slots of the
+    padding; later tokens are written into the slots after them.
 
     Attributes:
-        layers: by layer, each with arrays of its own: stacked, a loop over them would copy them at every token.
-        length: int `[batch]`, how many tokens of each row count, which is the position of its next one.
-        slot: int, where the next tokens are written.
-        present: bool `[batch, capacity]`, which slots hold tokens that count.
+      layers: one entry per layer. They are not stacked, because a loop over a stack would copy it at every token.
+      length: int `[batch]`, how many tokens each row has, without padding: the position of its next token.
+      slot: int, where the next tokens are written.
+      present: bool `[batch, capacity]`, which slots hold tokens other than padding.
     """
 
     layers: tuple[LayerCache, ...]
@@ -84,18 +86,18 @@ class Cache(NamedTuple):
 
 
 def forget_padding(cache: Cache, lengths: jax.Array) -> Cache:
-    """The cache after its first call, whose rows are `lengths [batch]` tokens and then padding."""
+    """Hides padding after the first call, whose rows are `lengths [batch]` tokens followed by padding."""
     capacity = cache.present.shape[1]
     return cache._replace(length=lengths, present=jnp.arange(capacity)[None] < lengths[:, None])
 
 
 def _write(memory: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:
-    """`new [batch, query, heads, head_dim]` put into `memory [batch, heads, capacity, head_dim]` at `slot`."""
+    """Writes `new [batch, query, heads, head_dim]` into `memory [batch, heads, capacity, head_dim]` at `slot`."""
     return jax.lax.dynamic_update_slice_in_dim(memory, _by_head(new).astype(memory.dtype), slot, axis=2)
 
 
 def _by_head(x: jax.Array) -> jax.Array:
-    """`[batch, length, heads, head_dim]` as a cache has it, `[batch, heads, length, head_dim]`, and back."""
+    """`[batch, length, heads, head_dim]` to the layout of a cache, `[batch, heads, length, head_dim]`, and back."""
     return x.swapaxes(1, 2)
 
 
@@ -111,15 +113,16 @@ def attend(
     """Scaled dot-product attention.
 
     Args:
-        queries: `[batch, query, heads, head_dim]`.
-        keys, values: `[batch, key, heads, head_dim]`.
-        mask: see the module's docstring; None for all True.
-        rate: of dropout on the attention weights.
-        key: of that dropout; None for none.
-        bias: added to the logits, float32, broadcastable to `[batch, heads, query, key]`; None for none.
+      queries: `[batch, query, heads, head_dim]`.
+      keys: `[batch, key, heads, head_dim]`.
+      values: `[batch, key, heads, head_dim]`.
+      mask: see the module's docstring; None for all True.
+      rate: dropout rate of the attention weights.
+      key: random key of dropout; None for no dropout.
+      bias: float32, added to the logits and broadcastable to `[batch, heads, query, key]`; None for no bias.
 
     Returns:
-        `[batch, query, heads, head_dim]`.
+      `[batch, query, heads, head_dim]`.
     """
     queries = queries * (queries.shape[-1] ** -0.5)
     logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
@@ -132,15 +135,14 @@ def attend(
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
 
-    Args of a call:
-        x: `[batch, length, width]`.
-        mask: see the module's docstring; with a cache, its keys are the cache's `capacity` slots.
-        cache: this layer's part of a `Cache`, or None.
-        slot: where in the cache this call's tokens go.
-        bias: see `attend`.
-
-    Returns:
-        `[batch, length, width]` and the cache with this call's tokens written into it.
+    Attributes:
+      heads: number of heads, which divides the width.
+      dropout: rate of the attention weights.
+      stddev: initialises the kernels of queries, keys and values, as in `Dense`.
+      dtype: dtype of the computation.
+      deterministic: turns dropout off. Otherwise a call needs the "dropout" key.
+      out_stddev: initialises the kernel of the output, as in `Dense`.
+      biases: whether the dense layers have biases.
     """
 
     heads: int
@@ -160,6 +162,18 @@ class SelfAttention(nn.Module):
         slot: jax.Array | None = None,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
+        """Attends to the input itself, or with a cache to all tokens in it.
+
+        Args:
+          x: `[batch, length, width]`.
+          mask: see the module's docstring; with a cache, its keys are the `capacity` slots.
+          cache: this layer's part of a `Cache`, or None.
+          slot: where in the cache the tokens of this call are written.
+          bias: see `attend`.
+
+        Returns:
+          `[batch, length, width]`, and the cache with the tokens of this call, None if none was given.
+        """
         width = x.shape[-1]
         features = (3, self.heads, width // self.heads)
         qkv = Dense(features, self.stddev, self.dtype, bias=self.biases, name="qkv")(x)
@@ -176,9 +190,16 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of `x [batch, length, width]` to a context `[batch, keys, context_width]`.
+    """Multi-head attention of one sequence to another one, its context.
 
-    With a cache, the call that is given the context stores its keys and values, and later calls leave it out.
+    Attributes:
+      heads: number of heads, which divides the width.
+      dropout: rate of the attention weights.
+      stddev: initialises the kernels of queries, keys and values, as in `Dense`.
+      dtype: dtype of the computation.
+      deterministic: turns dropout off. Otherwise a call needs the "dropout" key.
+      out_stddev: initialises the kernel of the output, as in `Dense`.
+      biases: whether the dense layers have biases.
     """
 
     heads: int
@@ -193,6 +214,17 @@ class CrossAttention(nn.Module):
     def __call__(
         self, x: jax.Array, context: jax.Array | None, mask: jax.Array | None, cache: LayerCache | None = None
     ) -> tuple[jax.Array, LayerCache | None]:
+        """Attends to the context. A call that is given the context and a cache stores keys and values in the cache.
+
+        Args:
+          x: `[batch, length, width]`.
+          context: `[batch, keys, context_width]`; None if the cache holds its keys and values.
+          mask: see the module's docstring.
+          cache: this layer's part of a `Cache`, or None.
+
+        Returns:
+          `[batch, length, width]`, and the cache, None if none was given.
+        """
         width = x.shape[-1]
         features = (self.heads, width // self.heads)
         queries = Dense(features, self.stddev, self.dtype, bias=self.biases, name="query")(x)

@@ -1,6 +1,6 @@
-"""Encoder, bottleneck, decoder: an image as a vector of a few numbers, and back.
+"""Autoencoders: an encoder compresses an image to a vector, the code, from which a decoder reconstructs it.
 
-Dense, as Hinton & Salakhutdinov 2006 (https://doi.org/10.1126/science.1127647) have them, with ReLU where they have
+They are dense, as in Hinton & Salakhutdinov 2006 (https://doi.org/10.1126/science.1127647), with ReLU instead of
 logistic units, which needed layer-wise pretraining; or convolutional.
 """
 
@@ -19,35 +19,40 @@ from ssl_jax.models.perceptron import Perceptron
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig:
-    """The shape of an autoencoder; the defaults are Hinton and Salakhutdinov's for MNIST."""
+    """The shape of an autoencoder. The defaults are Hinton and Salakhutdinov's for MNIST."""
 
     kind: Literal["dense", "convolutional"] = "dense"
-    """Of the encoder and the decoder."""
+    """Kind of the encoder and the decoder."""
     hidden: tuple[int, ...] = (1000, 500, 250)
-    """Widths of the dense encoder's hidden layers; the decoder has them the other way round."""
+    """Widths of the hidden layers of the dense encoder; the decoder has them in reverse order."""
     convolutional: ConvConfig = dataclasses.field(default_factory=ConvConfig)
-    """Of the convolutional encoder and decoder; a linear map leads from their coarse grid to the code and back."""
+    """The convolutional encoder and decoder; linear maps connect their coarse grid with the code."""
     code: Literal["linear", "sigmoid"] = "linear"
-    """What the code is of the encoder's output. sigmoid: the units of Vincent et al.'s one-layer autoencoders."""
+    """Activation of the code; sigmoid as in the one-layer autoencoders of Vincent et al. (2008)."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters and codes are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters and codes are float32."""
 
     def __post_init__(self) -> None:
         if min(self.hidden, default=1) < 1:
             raise UserError(f"network.hidden {self.hidden}: every layer must have a width of at least 1.")
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """UserError unless images of this shape can be coded: a convolutional encoder's strides must divide it."""
+        """Checks that images of this shape can be encoded.
+
+        Raises:
+          UserError: the strides of the convolutional encoder do not divide the shape.
+        """
         if self.kind == "convolutional":
             self.convolutional.coarse(shape[:-1])
 
 
 class Autoencoder(nn.Module):
-    """Both halves.
+    """An encoder and a decoder.
 
     Attributes:
-        code_size: numbers in the code.
-        shape: of an image, `(height, width, channels)`, or of a sequence, `(length, channels)`.
+      config: their shape.
+      code_size: size of the code.
+      shape: of an image, `(height, width, channels)`, or of a sequence, `(length, channels)`.
     """
 
     config: AutoencoderConfig
@@ -69,17 +74,18 @@ class Autoencoder(nn.Module):
     def encode(self, images: jax.Array) -> jax.Array:
         """`[batch, *shape]` to float32 `[batch, code_size]`."""
         if self.config.kind == "dense":
-            found = self.encoder(images.reshape(images.shape[0], -1))
+            code = self.encoder(images.reshape(images.shape[0], -1))
         else:
             grid = self.encoder(images)
-            found = self.to_code(grid.reshape(grid.shape[0], -1))
-        return nn.sigmoid(found) if self.config.code == "sigmoid" else found
+            code = self.to_code(grid.reshape(grid.shape[0], -1))
+        return nn.sigmoid(code) if self.config.code == "sigmoid" else code
 
     def decode(self, code: jax.Array) -> jax.Array:
-        """`[batch, code_size]` to float32 logits `[batch, *shape]`; their logistic function are pixels in [0, 1]."""
+        """`[batch, code_size]` to float32 logits `[batch, *shape]`, whose sigmoid are pixels in [0, 1]."""
         if self.config.kind == "dense":
             return self.decoder(code).reshape(-1, *self.shape)
         return self.decoder(nn.relu(self.from_code(code)).reshape(-1, *self.grid))
 
     def __call__(self, images: jax.Array) -> jax.Array:
+        """Logits `[batch, *shape]` of the reconstruction of images."""
         return self.decode(self.encode(images.astype(jnp.float32)))

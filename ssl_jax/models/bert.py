@@ -19,46 +19,47 @@ from ssl_jax.placement import along_batch
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
-    """The shape of a BERT; the defaults are BERT-base, uncased."""
+    """The shape of a BERT. The defaults are BERT-base, uncased."""
 
     vocab_size: int = 30522
-    """Number of word pieces."""
+    """Number of tokens in the vocabulary."""
     positions: int = 512
-    """The longest sequence, in tokens."""
-    segment_types: int = 2
-    """Number of segments that a token can belong to."""
+    """Length of the longest sequence, in tokens."""
+    token_types: int = 2
+    """Number of token types, by which the two segments of a pair differ."""
     layers: int = 12
     """Number of layers."""
     width: int = 768
-    """Of the residual stream."""
+    """Width of the residual stream."""
     heads: int = 12
-    """Of attention; they divide the width."""
+    """Number of attention heads; it divides the width."""
     mlp_width: int = 3072
     """Hidden units of the MLP block."""
     embedding_width: int | None = None
-    """Of the embeddings, which are then projected to the width (ALBERT); None for the width itself."""
+    """Width of the embeddings, which a dense layer maps to `width` (ALBERT); None for `width` without that layer."""
     share_layers: bool = False
-    """All layers have the same parameters (ALBERT)."""
+    """Whether all layers have the same parameters (ALBERT)."""
     dropout: float = 0.1
-    """Rate on the embeddings and on the output of each block."""
+    """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: float = 0.1
-    """Rate on the attention weights."""
+    """Dropout rate of the attention weights."""
     activation: Activation = "gelu"
-    """gelu (with erf: the paper, Hugging Face), gelu_tanh (google-research/bert as released) or relu."""
+    """Activation of the MLP: gelu (with erf: the paper, Hugging Face), gelu_tanh (google-research/bert as released) or
+    relu."""
     norm_epsilon: float = 1e-12
-    """Of the layer normalisations."""
+    """Epsilon of the layer normalisations, added to the variance."""
     initializer_stddev: float = 0.02
-    """Of the truncated normal that weights are drawn from."""
+    """Standard deviation of the truncated normal distribution that initialises weights."""
     pooler: bool = True
-    """A dense layer with tanh on the first token's output, which the prediction about the pair needs."""
+    """Whether there is a dense layer with tanh on the output of the first token, for the classification of pairs."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
 
     @property
     def transformer(self) -> TransformerConfig:
-        """The encoder's layers."""
+        """The layers of the encoder."""
         return TransformerConfig.of(self)
 
 
@@ -76,19 +77,24 @@ SIZES = {  # base and large: arXiv:1810.04805; the small ones: arXiv:1908.08962
 
 
 class BertEncoding(NamedTuple):
-    """Attributes: hidden `[batch, length, width]`; pooled `[batch, width]`, None without a pooler."""
+    """The output of the encoder.
+
+    Attributes:
+      hidden: `[batch, length, width]`.
+      pooled: `[batch, width]`; None without a pooler.
+    """
 
     hidden: jax.Array
     pooled: jax.Array | None
 
 
 class BertPredictions(NamedTuple):
-    """What a pretraining model predicts.
+    """The predictions of a pretraining model.
 
     Attributes:
-        token_logits: float32 `[batch, predictions, vocab_size]`.
-        pair_logits: float32 `[batch, 2]`, of how the two segments belong together; None without a pooler.
-        encoding: what they were predicted from.
+      token_logits: float32 `[batch, predictions, vocab_size]`.
+      pair_logits: float32 `[batch, 2]`, of next-sentence prediction or sentence order; None without a pooler.
+      encoding: the output of the encoder.
     """
 
     token_logits: jax.Array
@@ -97,7 +103,7 @@ class BertPredictions(NamedTuple):
 
 
 class BertEmbeddings(nn.Module):
-    """Sum of the token, position and segment embeddings, normalised: `[batch, length, width]`."""
+    """The normalised sum of token, position and token type embeddings."""
 
     config: BertConfig
 
@@ -106,7 +112,7 @@ class BertEmbeddings(nn.Module):
         width = c.embedding_width or c.width
         self.token = Table(c.vocab_size, width, c.initializer_stddev)
         self.position = Table(c.positions, width, c.initializer_stddev)
-        self.segment = Table(c.segment_types, width, c.initializer_stddev)
+        self.segment = Table(c.token_types, width, c.initializer_stddev)
         self.norm = LayerNorm(c.norm_epsilon, c.dtype)
         if c.embedding_width is not None:
             self.projection = Dense((c.width,), c.initializer_stddev, c.dtype)
@@ -114,6 +120,7 @@ class BertEmbeddings(nn.Module):
     def __call__(
         self, tokens: jax.Array, token_type_ids: jax.Array, positions: jax.Array | None, deterministic: bool
     ) -> jax.Array:
+        """Embeds tokens as `[batch, length, width]`; see `BertEncoder`."""
         c, length = self.config, tokens.shape[1]
         if length > c.positions:
             raise UserError(
@@ -130,19 +137,7 @@ class BertEmbeddings(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """The encoder.
-
-    Args of a call:
-        tokens: int `[batch, length]`.
-        token_type_ids: int `[batch, length]`, token types.
-        segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document (1
-            everywhere for a plain attention mask). A token attends to its own document only.
-        positions: int `[batch, length]`, or None for 0, 1, ... (packed documents start again at 0).
-        deterministic: no dropout. Otherwise the call needs the "dropout" key.
-
-    Raises:
-        UserError: when the sequence is longer than the model's positions.
-    """
+    """The encoder: embeddings, transformer layers and pooler."""
 
     config: BertConfig
 
@@ -163,6 +158,19 @@ class BertEncoder(nn.Module):
         *,
         deterministic: bool = True,
     ) -> BertEncoding:
+        """Encodes tokens.
+
+        Args:
+          tokens: int `[batch, length]`.
+          token_type_ids: int `[batch, length]`, the segment of a pair that each token belongs to.
+          segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document; 1 everywhere
+            for rows of one document. A token attends to its own document only.
+          positions: int `[batch, length]`, or None for 0, 1, ...; packed documents start again at 0.
+          deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
+
+        Raises:
+          UserError: the sequence is longer than `config.positions`.
+        """
         x = self.embeddings(tokens, token_type_ids, positions, deterministic)
         hidden, _ = self.transformer(x, packed_mask(segment_ids), deterministic=deterministic)
         pooled = jnp.tanh(self.pooler(hidden[:, 0])) if self.config.pooler else None
@@ -170,12 +178,13 @@ class BertEncoder(nn.Module):
 
 
 class MaskedTokenHead(nn.Module):
-    """Dense, activation, norm, then the token embeddings once more: `[..., width] -> [..., vocab_size]`."""
+    """Dense layer, activation and normalisation, then the table of token embeddings as the output layer."""
 
     config: BertConfig
 
     @nn.compact
     def __call__(self, hidden: jax.Array, embedding: jax.Array) -> jax.Array:
+        """`hidden [..., width]` to float32 logits `[..., vocab_size]`, by `embedding [vocab_size, embedding_width]`."""
         c = self.config
         x = Dense((embedding.shape[1],), c.initializer_stddev, c.dtype, name="dense")(hidden)
         x = LayerNorm(c.norm_epsilon, c.dtype, name="norm")(ACTIVATIONS[c.activation](x))
@@ -184,12 +193,7 @@ class MaskedTokenHead(nn.Module):
 
 
 class BertPretraining(nn.Module):
-    """The encoder with the heads it is pretrained with: masked tokens, and the pair of segments.
-
-    A call takes what `BertEncoder` takes and:
-        predict_positions: int `[batch, predictions]`, where in the row the tokens to predict are; None for
-            all.
-    """
+    """The encoder with the heads of pretraining: masked tokens, and the pair of segments."""
 
     config: BertConfig
 
@@ -210,6 +214,12 @@ class BertPretraining(nn.Module):
         predict_positions: jax.Array | None = None,
         deterministic: bool = True,
     ) -> BertPredictions:
+        """Predicts tokens and the pair.
+
+        Args:
+          tokens: as in `BertEncoder`, and so are the other arguments.
+          predict_positions: int `[batch, predictions]`, the positions in the row to predict; None for all.
+        """
         encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         hidden = encoding.hidden
         if predict_positions is not None:

@@ -1,9 +1,9 @@
-"""Convolutional encoder and decoder with residual blocks, of images and of sequences alike.
+"""Convolutional encoder and decoder with residual blocks, for images and for sequences.
 
-They are VQ-VAE's (arXiv:1711.00937, section 4.1): strided convolutions, residual blocks at the coarsest resolution, and
-the same backwards with transposed convolutions. Kernels are twice as large as the stride, so that every pixel of the
-decoder is a sum of equally many products, without a checkerboard, and the work is done at the coarse resolution; a
-resize before an ordinary convolution has as even an overlap and does it at the fine one.
+They are those of VQ-VAE (arXiv:1711.00937, section 4.1): the encoder has strided convolutions, then residual blocks at
+the coarsest resolution; the decoder has the same layers in reverse order, with transposed convolutions. Kernels are
+twice as large as the stride, so that every pixel of the decoder's output is a sum of equally many products, without a
+checkerboard pattern. A resize before an ordinary convolution avoids it as well, but computes at the fine resolution.
 """
 
 import dataclasses
@@ -21,16 +21,17 @@ from ssl_jax.placement import along_batch
 
 @dataclasses.dataclass(frozen=True)
 class ConvConfig:
-    """The shape of a convolutional encoder and of its mirror image, the decoder; the defaults are VQ-VAE's code's."""
+    """The shape of a convolutional encoder and of its mirror image, the decoder. The defaults are those of VQ-VAE's
+    released code."""
 
     width: int = 128
     """Channels at the coarsest resolution; half as many at the finer ones."""
     strides: tuple[int, ...] = (2, 2)
-    """By how much each layer shrinks every axis; a decoder enlarges in reverse order."""
+    """Stride of each convolution of the encoder, which shrinks every axis; the decoder enlarges in reverse order."""
     residual_blocks: int = 2
-    """At the coarsest resolution, in the encoder and in the decoder."""
+    """Number of residual blocks at the coarsest resolution, in the encoder and in the decoder."""
     residual_width: int = 32
-    """Channels inside of a residual block."""
+    """Channels of the hidden layer of a residual block."""
 
     def __post_init__(self) -> None:
         if self.width < 2 or self.residual_width < 1 or self.residual_blocks < 0:
@@ -46,10 +47,10 @@ class ConvConfig:
             )
 
     def coarse(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """What the encoder makes of an image of these sizes (height and width, or length).
+        """Sizes of the encoder's output for an input of these sizes (height and width, or length).
 
         Raises:
-          UserError: they are not divisible by the strides.
+          UserError: the sizes are not divisible by the strides.
         """
         stride = math.prod(self.strides)
         for size in sizes:
@@ -67,55 +68,67 @@ class ConvConfig:
 class Convolution(nn.Module):
     """A convolution with a bias, or the transpose of one.
 
-    The kernel starts with variance 2 / fan-in, or `blank`, with zeros.
+    Attributes:
+      features: channels of the output.
+      size: of the kernel along each axis.
+      stride: along each axis.
+      transposed: whether the convolution is transposed.
+      zero_init: initialises the kernel with zeros; otherwise its variance is 2 / fan-in.
     """
 
     features: int
     size: int
     stride: int = 1
     transposed: bool = False
-    blank: bool = False
+    zero_init: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, *sizes, channels]` to `[batch, *sizes, features]`, with other sizes if there is a stride."""
         axes = x.ndim - 2
         window = (self.size,) * axes
 
-        def start(factor: float = 1.0, **layout: int) -> nn.initializers.Initializer:
-            if self.blank:
+        def initializer(factor: float = 1.0, **layout: int) -> nn.initializers.Initializer:
+            if self.zero_init:
                 return nn.initializers.zeros
             return nn.initializers.variance_scaling(2.0 * factor, "fan_in", "truncated_normal", **layout)
 
         if self.transposed:
-            # Of the kernel's size ** axes products, an output is the sum of one in stride ** axes.
-            init = start(self.stride**axes, in_axis=-1, out_axis=-2)
+            # An output is the sum of only one in stride ** axes of the kernel's products.
+            init = initializer(self.stride**axes, in_axis=-1, out_axis=-2)
             kernel = self.param("kernel", init, (*window, self.features, x.shape[-1]), jnp.float32)
             y = convolve_transposed(x, kernel, self.stride)
         else:
-            kernel = self.param("kernel", start(), (*window, x.shape[-1], self.features), jnp.float32)
+            kernel = self.param("kernel", initializer(), (*window, x.shape[-1], self.features), jnp.float32)
             y = convolve(x, kernel, self.stride)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return along_batch(y + bias.astype(y.dtype).reshape((1,) * (y.ndim - 1) + bias.shape))
 
 
 class ResidualBlock(nn.Module):
-    """ReLU, convolution of 3, ReLU, convolution of 1, added to the input. Returns it and None, as `nn.scan` wants."""
+    """ReLU, convolution of size 3, ReLU, convolution of size 1, and a residual sum.
+
+    Attributes:
+      width: channels of the hidden layer.
+    """
 
     width: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, None]:
+        """`[batch, *sizes, channels]` to the same shape, and None, which `nn.scan` requires."""
         y = Convolution(self.width, 3, name="convolution1")(nn.relu(x))
         return x + Convolution(x.shape[-1], 1, name="convolution2")(nn.relu(y)), None
 
 
 class ResidualStack(nn.Module):
-    """All residual blocks, and a ReLU at their end."""
+    """All residual blocks, and a ReLU after the last."""
 
     config: ConvConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, *sizes, config.width]` to the same shape."""
         if self.config.residual_blocks:
             stack = nn.scan(
                 ResidualBlock,
@@ -128,14 +141,11 @@ class ResidualStack(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Images `[batch, height, width, channels]` or sequences `[batch, length, channels]` to a coarser grid.
+    """The encoder.
 
-    Returns:
-        `[batch, height / stride, width / stride, config.width]` or `[batch, length / stride, config.width]`, in
-        `dtype`, not negative; the stride is the product of all.
-
-    Raises:
-        UserError: a size is not divisible by the stride.
+    Attributes:
+      config: its shape.
+      dtype: dtype of the computation.
     """
 
     config: ConvConfig
@@ -143,6 +153,18 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Encodes images or sequences as a coarser grid.
+
+        Args:
+          x: `[batch, height, width, channels]` or `[batch, length, channels]`.
+
+        Returns:
+          `[batch, height / stride, width / stride, config.width]` or `[batch, length / stride, config.width]`, in
+          `dtype`, not negative; the stride is the product of all strides.
+
+        Raises:
+          UserError: a size is not divisible by the stride.
+        """
         c = self.config
         c.coarse(x.shape[1:-1])
         x = x.astype(self.dtype)
@@ -154,10 +176,16 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The mirror image of `ConvEncoder`, from a grid of any number of channels to float32 images of `channels`.
+    """The decoder, the mirror image of `ConvEncoder`.
 
-    The first images are blank. If they are large and left to chance, a quantiser settles on codes before these mean
-    anything: VQ-VAE's error of the digits is then twice as large to the end, and more if codes are signs.
+    The last kernel is initialised with zeros, so that the first reconstructions are blank. With large random ones, a
+    quantiser settles on codes before they carry information: at the end of training, VQ-VAE's error on the digits is
+    then twice as large, and larger still for lookup-free codes.
+
+    Attributes:
+      config: its shape.
+      channels: of the images.
+      dtype: dtype of the computation.
     """
 
     config: ConvConfig
@@ -166,12 +194,13 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """A grid `[batch, *sizes, any number of channels]` to float32 images `[batch, *(sizes * stride), channels]`."""
         c = self.config
         x = Convolution(c.width, 3, name="convolution")(x.astype(self.dtype))
         x = ResidualStack(c, name="residual")(x)
         for layer, stride in reversed(list(enumerate(c.strides, 1))):
             last = layer == 1
             width = self.channels if last else c.width // 2
-            x = Convolution(width, 2 * stride, stride, transposed=True, blank=last, name=f"up{layer}")(x)
+            x = Convolution(width, 2 * stride, stride, transposed=True, zero_init=last, name=f"up{layer}")(x)
             x = x if last else nn.relu(x)
         return x.astype(jnp.float32)

@@ -1,8 +1,9 @@
-"""An encoder and a decoder that reads it: BART (Lewis et al. 2019, arXiv:1910.13461), mBART, T5.
+"""Encoder-decoders: BART (Lewis et al. 2019, arXiv:1910.13461), mBART and T5.
 
-Both share one table of tokens, which is the decoder's head as well. BART has learned positions and normalises their sum
-with the tokens; mBART (arXiv:2001.08210) differs by `norm="pre"` and `scale_embeddings=True`. T5 (arXiv:1910.10683) has
-relative positions instead, no biases, and in version 1.1 gated blocks and a head of its own: see `T5_SIZES`.
+Encoder and decoder share one table of tokens, which is also the output layer. BART has learned positions and normalises
+the sum of token and position embeddings; mBART (arXiv:2001.08210) differs by `norm="pre"` and `scale_embeddings=True`.
+T5 (arXiv:1910.10683) has relative positions and no biases; its version 1.1 also has gated MLPs and a separate output
+layer: see `T5_SIZES`.
 """
 
 import dataclasses
@@ -25,59 +26,61 @@ from ssl_jax.placement import along_batch
 
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoderConfig:
-    """The shape of an encoder-decoder; the defaults are BART-base."""
+    """The shape of an encoder-decoder. The defaults are BART-base."""
 
     vocab_size: int = 50265
-    """Number of tokens."""
+    """Number of tokens in the vocabulary."""
     positions: int = 1024
-    """The longest source and the longest target, in tokens."""
+    """Length of the longest source and of the longest target, in tokens."""
     layers: int = 6
-    """Of the encoder."""
+    """Number of layers of the encoder."""
     decoder_layers: int = 6
-    """Of the decoder."""
+    """Number of layers of the decoder."""
     width: int = 768
-    """Of the residual streams."""
+    """Width of the residual streams."""
     heads: int = 12
-    """Of attention; they divide the width."""
+    """Number of attention heads; it divides the width."""
     mlp_width: int = 3072
     """Hidden units of the MLP blocks."""
     dropout: float = 0.1
-    """Rate on the embeddings and on the output of each block."""
+    """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: float = 0.1
-    """Rate on the attention weights."""
+    """Dropout rate of the attention weights."""
     norm: Literal["post", "pre"] = "post"
-    """post (BART) normalises after each residual sum; pre (mBART) before each block, and after the last."""
+    """Where layers normalise: post (BART) after each residual sum; pre (mBART, T5) before each block, and after the
+    last one."""
     norm_epsilon: float = 1e-5
-    """Of the layer normalisations."""
+    """Epsilon of the layer normalisations, added to the variance."""
     scale_embeddings: bool = False
-    """Token embeddings are multiplied by the square root of the width (arXiv:1706.03762, mBART)."""
+    """Whether token embeddings are multiplied by the square root of the width (arXiv:1706.03762, mBART)."""
     activation: Activation = "gelu"
-    """gelu (with erf), gelu_tanh or relu."""
+    """Activation of the MLP: gelu (with erf), gelu_tanh or relu."""
     gated: bool = False
-    """The MLP blocks are gated (arXiv:2002.05202, T5 1.1)."""
+    """Whether the MLP blocks are gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
-    """Of dense layers, head and normalisations, which without them only rescale (T5)."""
+    """Whether dense layers, the output layer and normalisations have biases (T5 has none)."""
     relative_buckets: int = 0
-    """Of distances, for relative positions (T5); 0 for learned positions, normalised with the tokens (BART)."""
+    """Number of buckets of distances, for relative positions (T5); 0 for learned positions (BART)."""
     relative_distance: int = 128
-    """Tokens that far apart and farther share a bucket."""
+    """All distances of at least this many tokens share a bucket."""
     tied_head: bool = True
-    """The head is the table of tokens (BART, T5); otherwise it has weights of its own (T5 1.1)."""
+    """Whether the output layer is the table of tokens (BART, T5) instead of a separate table (T5 1.1)."""
     initializer_stddev: float | None = 0.02
-    """Of the truncated normal that weights are drawn from; None for 1/sqrt(inputs) of each (T5)."""
+    """Standard deviation of the truncated normal distribution that initialises weights; None for 1/sqrt(number of
+    inputs) of each weight matrix (T5)."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
 
     @property
     def encoder(self) -> TransformerConfig:
-        """The encoder's layers."""
+        """The layers of the encoder."""
         return TransformerConfig.of(self)
 
     @property
     def decoder(self) -> TransformerConfig:
-        """The decoder's layers."""
+        """The layers of the decoder."""
         return dataclasses.replace(
             self.encoder, layers=self.decoder_layers, causal=True, cross_attention=True
         )
@@ -89,7 +92,7 @@ def _size(layers: int, width: int) -> EncoderDecoderConfig:
     )
 
 
-SIZES = {  # base and large: arXiv:1910.13461, with half of the layers on either side; the small ones are ours
+SIZES = {  # base and large: arXiv:1910.13461, with half of the layers on either side; the others are not in the paper
     "tiny": _size(2, 128),
     "mini": _size(3, 256),
     "small": _size(4, 512),
@@ -122,13 +125,13 @@ T5_SIZES = {  # arXiv:1910.10683, section 2.3 and 3.7; 1.1 as in its released co
     "base-1.1": _t5(12, 768, 2048, **_T5_1_1),
     "large-1.1": _t5(24, 1024, 2816, **_T5_1_1),
 }
-"""T5 scales the head by 1/sqrt(width) and not the embeddings, and draws queries for logits that are not scaled. Here
-the weights hold these factors: the same functions, and the same distribution of them at the start. Dropout is where our
-other models have it, not also within the MLP and after the last normalisation as in T5."""
+"""T5 scales the input of the output layer by 1/sqrt(width) instead of the embeddings, and its attention logits are not
+scaled. Here the weights contain these factors: the functions and their distribution at initialisation are the same.
+Dropout is in the same places as in our other models; T5 has it also within the MLP and after the last normalisation."""
 
 
 class _Side(nn.Module):
-    """Positions added to token embeddings, normalisation, layers: `[batch, length, width]` to the same shape."""
+    """The encoder or the decoder without its table of tokens: positions, normalisation and layers."""
 
     config: EncoderDecoderConfig
     layers: TransformerConfig
@@ -152,6 +155,7 @@ class _Side(nn.Module):
         cache: Cache | None = None,
         deterministic: bool,
     ) -> tuple[jax.Array, Cache | None]:
+        """`embedded [batch, length, width]` to the same shape, and the cache; see `EncoderDecoder.decode`."""
         c, length = self.config, embedded.shape[1]
         if length > c.positions:
             raise UserError(
@@ -171,24 +175,7 @@ class _Side(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """The model: a call gives the decoder the whole target; `encode`, `decode` and `logits` are its parts.
-
-    Args of a call:
-        source: int `[batch, source]`.
-        source_present: `[batch, source]`, zero for padding.
-        target_inputs: int `[batch, target]`, what the decoder reads: at each position the token before the
-            one to predict. Padding stands on the right, where no other position looks.
-        target_positions: int `[batch, target]`, or None for 0, 1, ...; of learned positions only.
-        context_present: `[batch, source]`, zero where the decoder does not look (MASS, arXiv:1905.02450: masked
-            tokens); None for `source_present`.
-        deterministic: no dropout. Otherwise the call needs the "dropout" key.
-
-    Returns:
-        logits, float32 `[batch, target, vocab_size]`.
-
-    Raises:
-        UserError: when source or target is longer than the model's positions.
-    """
+    """The model. A call predicts a whole target; `encode`, `decode` and `logits` are its parts."""
 
     config: EncoderDecoderConfig
 
@@ -212,6 +199,24 @@ class EncoderDecoder(nn.Module):
         context_present: jax.Array | None = None,
         deterministic: bool = True,
     ) -> jax.Array:
+        """Predicts each token of a target from the source and the tokens before it.
+
+        Args:
+          source: int `[batch, source]`.
+          source_present: `[batch, source]`, zero for padding.
+          target_inputs: int `[batch, target]`, the input of the decoder: at each position the token before the one to
+            predict. Padding is on the right, where no other position attends to it.
+          target_positions: int `[batch, target]`, or None for 0, 1, ...; for learned positions only.
+          context_present: `[batch, source]`, zero where the decoder does not attend to (the masked tokens of MASS,
+            arXiv:1905.02450); None for `source_present`.
+          deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
+
+        Returns:
+          float32 logits `[batch, target, vocab_size]`.
+
+        Raises:
+          UserError: source or target is longer than `config.positions`.
+        """
         context = self.encode(source, source_present, deterministic=deterministic)
         context_present = source_present if context_present is None else context_present
         hidden, _ = self.decode(
@@ -227,7 +232,17 @@ class EncoderDecoder(nn.Module):
         *,
         deterministic: bool = True,
     ) -> jax.Array:
-        """The encoder: tokens and present `[batch, source]` -> context `[batch, source, width]`."""
+        """The encoder.
+
+        Args:
+          tokens: int `[batch, source]`.
+          present: `[batch, source]`, zero for padding.
+          positions: int `[batch, source]`, or None for 0, 1, ...; for learned positions only.
+          deterministic: turns dropout off.
+
+        Returns:
+          The context `[batch, source, width]`.
+        """
         x, _ = self.encoder(
             self._embed(tokens), positions, padding_mask(present), deterministic=deterministic
         )
@@ -246,16 +261,16 @@ class EncoderDecoder(nn.Module):
         """The decoder.
 
         Args:
-            tokens: int `[batch, target]`; with a cache, those that follow the ones it holds.
-            context: `[batch, source, width]` from `encode`; None when the cache holds it already.
-            context_present: `[batch, source]`, zero where the decoder does not look.
-            positions: int `[batch, target]`, or None to count on from the cache's length, or from 0; of learned
-                positions only.
-            cache: `empty_cache(config.decoder, batch, capacity)` and what earlier calls made of it, or None.
-            deterministic: no dropout.
+          tokens: int `[batch, target]`; with a cache, the tokens that follow those in it.
+          context: `[batch, source, width]` from `encode`; None if the cache holds its keys and values.
+          context_present: `[batch, source]`, zero where the decoder does not attend to.
+          positions: int `[batch, target]`, or None to count from the length of the cache, or from 0; for learned
+            positions only.
+          cache: `empty_cache(config.decoder, batch, capacity)`, or the cache that an earlier call returned, or None.
+          deterministic: turns dropout off.
 
         Returns:
-            hidden `[batch, target, width]`, and the cache with these tokens, None if none was given.
+          Hidden states `[batch, target, width]`, and the cache with these tokens, None if none was given.
         """
         return self.decoder(
             self._embed(tokens),
@@ -268,7 +283,7 @@ class EncoderDecoder(nn.Module):
         )
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """Predictions of the token at each position: `[..., width] -> float32 [..., vocab_size]`."""
+        """`hidden [..., width]` to float32 logits `[..., vocab_size]` of the token at each position."""
         c = self.config
         table = (self.token if c.tied_head else self.head).embedding
         return tied_logits(along_batch(hidden), table, self.bias if c.biases else None)

@@ -1,4 +1,4 @@
-"""GPT-2 (Radford et al. 2019): a causal pre-norm transformer whose token table is also its output layer."""
+"""GPT-2 (Radford et al. 2019): a causal pre-norm transformer whose table of tokens is also its output layer."""
 
 import dataclasses
 
@@ -16,43 +16,43 @@ from ssl_jax.ops.dropout import dropout
 from ssl_jax.placement import along_batch
 
 _CUT_NORMAL = 0.87962566
-"""Standard deviation of a standard normal cut off at twice its own. GPT-2 draws from a whole normal distribution:
-divided by this, the cut one of our layers has the standard deviation that is asked for."""
+"""Standard deviation of a standard normal distribution that is truncated at -2 and 2. GPT-2 initialises weights from a
+normal distribution that is not truncated. Divided by this number, the standard deviation of our layers is the same."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpt2Config:
-    """The shape of a GPT-2; the defaults are the smallest of the paper (124M)."""
+    """The shape of a GPT-2. The defaults are the smallest of the paper (124 million parameters)."""
 
     vocab_size: int = 50257
-    """Number of tokens."""
+    """Number of tokens in the vocabulary."""
     positions: int = 1024
-    """The longest sequence, in tokens."""
+    """Length of the longest sequence, in tokens."""
     layers: int = 12
     """Number of layers."""
     width: int = 768
-    """Of the residual stream."""
+    """Width of the residual stream."""
     heads: int = 12
-    """Of attention; they divide the width."""
+    """Number of attention heads; it divides the width."""
     mlp_width: int = 3072
     """Hidden units of the MLP block."""
     dropout: float = 0.1
-    """Rate on the embeddings and on the output of each block."""
+    """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: float = 0.1
-    """Rate on the attention weights."""
+    """Dropout rate of the attention weights."""
     activation: Activation = "gelu_tanh"
-    """gelu_tanh (as released), gelu (with erf: nanoGPT) or relu."""
+    """Activation of the MLP: gelu_tanh (as released), gelu (with erf: nanoGPT) or relu."""
     norm_epsilon: float = 1e-5
-    """Of the layer normalisations."""
+    """Epsilon of the layer normalisations, added to the variance."""
     initializer_stddev: float = 0.02
-    """Standard deviation of token embeddings and kernels at the start. Kernels whose output is added to the residual
-    stream have 1/sqrt(2 * layers) of it, as the paper's section 2.3 and nanoGPT do."""
+    """Standard deviation that initialises token embeddings and kernels. Kernels whose output is added to the residual
+    stream have 1/sqrt(2 * layers) of it, as in section 2.3 of the paper and nanoGPT."""
     position_stddev: float = 0.01
-    """Standard deviation of position embeddings at the start (0.01 in the released code, 0.02 in nanoGPT)."""
+    """Standard deviation that initialises position embeddings (0.01 in the released code, 0.02 in nanoGPT)."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
 
     @property
     def transformer(self) -> TransformerConfig:
@@ -80,7 +80,7 @@ def _size(layers: int, width: int, heads: int) -> Gpt2Config:
     return Gpt2Config(layers=layers, width=width, heads=heads, mlp_width=4 * width)
 
 
-SIZES = {  # 124, 355, 774 and 1558 million parameters (the paper's table 2 counts them differently)
+SIZES = {  # 124, 355, 774 and 1558 million parameters (table 2 of the paper counts them differently)
     "small": _size(12, 768, 12),
     "medium": _size(24, 1024, 16),
     "large": _size(36, 1280, 20),
@@ -89,7 +89,7 @@ SIZES = {  # 124, 355, 774 and 1558 million parameters (the paper's table 2 coun
 
 
 class Gpt2Embeddings(nn.Module):
-    """Sum of the token and position embeddings: `[batch, length, width]`."""
+    """The sum of token and position embeddings."""
 
     config: Gpt2Config
 
@@ -99,29 +99,13 @@ class Gpt2Embeddings(nn.Module):
         self.position = Table(c.positions, c.width, c.position_stddev / _CUT_NORMAL)
 
     def __call__(self, tokens: jax.Array, positions: jax.Array, deterministic: bool) -> jax.Array:
+        """Embeds tokens as `[batch, length, width]`; see `Gpt2`."""
         x = along_batch(self.token(tokens)) + self.position(positions)
         return dropout(x, self.config.dropout, None if deterministic else self.make_rng("dropout"))
 
 
 class Gpt2(nn.Module):
-    """The model.
-
-    Args of a call:
-        tokens: int `[batch, length]`.
-        segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document: a token attends
-            to its own document only. None for one document and no padding, and always None with a cache.
-        positions: int `[batch, length]`, or None for 0, 1, ..., counted on from the tokens in the cache (packed
-            documents start again at 0). A position beyond the table gives NaN.
-        cache: what was read before; see `Cache`.
-        deterministic: no dropout. Otherwise the call needs the "dropout" key.
-
-    Returns:
-        `[batch, length, width]`, which `logits` makes predictions of the next token from, and the cache with this
-        call's tokens, None if none was given.
-
-    Raises:
-        UserError: when the sequence is longer than the model's positions.
-    """
+    """The model: embeddings and transformer layers; `logits` is its output layer."""
 
     config: Gpt2Config
 
@@ -139,6 +123,23 @@ class Gpt2(nn.Module):
         cache: Cache | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, Cache | None]:
+        """Computes the hidden states, from which `logits` predicts the next token.
+
+        Args:
+          tokens: int `[batch, length]`.
+          segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document; a token
+            attends to its own document only. None for one document without padding, and always None with a cache.
+          positions: int `[batch, length]`, or None for 0, 1, ..., continued from the tokens in the cache; packed
+            documents start again at 0. A position beyond the table gives NaN.
+          cache: keys and values of earlier tokens; see `Cache`.
+          deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
+
+        Returns:
+          `[batch, length, width]`, and the cache with the tokens of this call, None if none was given.
+
+        Raises:
+          UserError: the sequence is longer than `config.positions`.
+        """
         length = tokens.shape[1]
         if length > self.config.positions:
             raise UserError(
@@ -153,5 +154,5 @@ class Gpt2(nn.Module):
         return self.transformer(x, mask, cache=cache, deterministic=deterministic)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
-        """Predictions of the next token, float32: `[..., width] -> [..., vocab_size]`."""
+        """`hidden [..., width]` to float32 logits `[..., vocab_size]` of the next token."""
         return tied_logits(hidden, self.embeddings.token.embedding)

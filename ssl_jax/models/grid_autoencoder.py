@@ -1,4 +1,4 @@
-"""An autoencoder whose code is a grid of vectors, for quantisers: coarse images, or short sequences."""
+"""An autoencoder whose code is a grid of vectors, the input of a quantiser."""
 
 import flax.linen as nn
 import jax
@@ -8,12 +8,14 @@ from ssl_jax.models.conv_autoencoder import ConvConfig, ConvDecoder, ConvEncoder
 
 
 class GridAutoencoder(nn.Module):
-    """Both halves; images `[batch, height, width, channels]` or sequences `[batch, length, channels]`.
+    """A convolutional encoder and decoder of images `[batch, height, width, channels]` or sequences `[batch, length,
+    channels]`.
 
     Attributes:
-        code_width: channels of the code.
-        channels: of an image.
-        dtype: of the computation, float32 or bfloat16; parameters and codes are float32.
+      config: shape of encoder and decoder.
+      code_width: channels of the code.
+      channels: of the images.
+      dtype: dtype of the computation, float32 or bfloat16; parameters and codes are float32.
     """
 
     config: ConvConfig
@@ -27,12 +29,17 @@ class GridAutoencoder(nn.Module):
         self.decoder = ConvDecoder(self.config, self.channels, self.dtype)
 
     def encode(self, images: jax.Array) -> jax.Array:
-        """To float32 `[batch, height / stride, width / stride, code_width]`. UserError if the stride does not fit."""
+        """Encodes images as float32 `[batch, height / stride, width / stride, code_width]`.
+
+        Raises:
+          UserError: a size is not divisible by the stride.
+        """
         return self.to_code(self.encoder(images).astype(jnp.float32))
 
     def decode(self, code: jax.Array) -> jax.Array:
-        """Back to float32 images."""
+        """Reconstructs float32 images from the code."""
         return self.decoder(code)
 
     def __call__(self, images: jax.Array) -> jax.Array:
+        """The reconstruction of images, without a quantiser."""
         return self.decode(self.encode(images))

@@ -1,7 +1,7 @@
-"""What BERT is fine-tuned with: classification of sequences and of tokens, and question answering.
+"""BERT with the heads of fine-tuning: classification of sequences and of tokens, and question answering.
 
-Each model is the encoder under `encoder`, as in `BertPretraining`, and one new dense layer, so that
-pretrained parameters are found by path; a pooler only where it is used. Calls take what `BertEncoder` takes;
+Each model has the encoder under `encoder`, as in `BertPretraining`, so that pretrained parameters are found by their
+path, and one new dense layer. It has a pooler only if the head uses it. Calls take the arguments of `BertEncoder`;
 logits are float32.
 """
 
@@ -17,7 +17,7 @@ from ssl_jax.ops.dropout import dropout
 
 
 class _Head(nn.Module):
-    """Dropout and one dense layer: `[..., width] -> float32 [..., outputs]`."""
+    """Dropout and one dense layer."""
 
     config: BertConfig
     outputs: int
@@ -25,13 +25,20 @@ class _Head(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
+        """`x [..., width]` to float32 `[..., outputs]`."""
         c = self.config
         x = dropout(x, self.dropout, None if deterministic else self.make_rng("dropout"))
         return Dense((self.outputs,), c.initializer_stddev, c.dtype, name="dense")(x).astype(jnp.float32)
 
 
 class SequenceClassifier(nn.Module):
-    """One of `classes` for each sequence, from the pooled output: logits `[batch, classes]`."""
+    """Classification of sequences by the pooled output.
+
+    Attributes:
+      config: of the encoder; `pooler` is turned on.
+      classes: number of classes.
+      dropout: rate of the input of the head.
+    """
 
     config: BertConfig
     classes: int
@@ -50,12 +57,19 @@ class SequenceClassifier(nn.Module):
         *,
         deterministic: bool = True,
     ) -> jax.Array:
+        """Logits `[batch, classes]`."""
         encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         return self.classifier(encoding.pooled, deterministic)
 
 
 class TokenClassifier(nn.Module):
-    """One of `classes` for each token: logits `[batch, length, classes]`."""
+    """Classification of tokens.
+
+    Attributes:
+      config: of the encoder; `pooler` is turned off.
+      classes: number of classes.
+      dropout: rate of the input of the head.
+    """
 
     config: BertConfig
     classes: int
@@ -74,12 +88,13 @@ class TokenClassifier(nn.Module):
         *,
         deterministic: bool = True,
     ) -> jax.Array:
+        """Logits `[batch, length, classes]`."""
         encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         return self.classifier(encoding.hidden, deterministic)
 
 
 class QuestionAnswerer(nn.Module):
-    """Where the answer starts and ends (SQuAD): logits `[batch, length]` of the start and of the end."""
+    """Extractive question answering (SQuAD): where in the sequence the answer starts and ends."""
 
     config: BertConfig
 
@@ -96,6 +111,7 @@ class QuestionAnswerer(nn.Module):
         *,
         deterministic: bool = True,
     ) -> tuple[jax.Array, jax.Array]:
+        """Logits `[batch, length]` of the start, and of the end."""
         encoding = self.encoder(tokens, token_type_ids, segment_ids, positions, deterministic=deterministic)
         logits = self.span(encoding.hidden, deterministic)
         return logits[..., 0], logits[..., 1]

@@ -1,4 +1,4 @@
-"""A plain multi-layer perceptron, such as either half of a dense autoencoder (Hinton & Salakhutdinov 2006)."""
+"""A multi-layer perceptron, such as either half of a dense autoencoder (Hinton & Salakhutdinov 2006)."""
 
 import math
 
@@ -11,13 +11,14 @@ from ssl_jax.placement import along_batch
 
 
 class Perceptron(nn.Module):
-    """`[batch, inputs]` to float32 `[batch, widths[-1]]`, with ReLU between the layers.
+    """Dense layers with ReLU between them.
 
-    Kernels start with variance 2 / fan-in (arXiv:1502.01852), so that deep ones keep the size of what goes through.
+    Kernels are initialised with variance 2 / fan-in (arXiv:1502.01852), which keeps the variance of the activations
+    constant over the layers.
 
     Attributes:
-        widths: of every layer, the output last.
-        dtype: of the computation; parameters are float32.
+      widths: of every layer; the last one is the width of the output.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     widths: tuple[int, ...]
@@ -25,6 +26,7 @@ class Perceptron(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, inputs]` to float32 `[batch, widths[-1]]`."""
         for layer, width in enumerate(self.widths, 1):
             x = along_batch(
                 Dense(

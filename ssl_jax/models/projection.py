@@ -1,12 +1,14 @@
-"""The perceptrons that joint-embedding methods put on an encoder: projectors, expanders and predictors.
+"""The MLPs on top of the encoder in joint-embedding methods: projectors, expanders and predictors.
 
-What differs between the papers is the number of layers, their widths, and the end: SimCLR (arXiv:2002.05709,
-2006.10029) normalises it without a bias, SimSiam's projector (2011.10566) without scale and bias; those of BYOL
-(2006.07733), Barlow Twins (2103.03230) and VICReg (2105.04906) end in a bare matrix, SimSiam's predictor in one with a
-bias. Every hidden layer is normalised; its matrix has no bias, which the normalisation would take off again (some of
-the released codes have one).
+The papers differ in the number of layers, their widths, and the last layer. SimCLR (arXiv:2002.05709, 2006.10029)
+normalises the output without a bias; SimSiam's projector (2011.10566) without scale and bias. The last layer of BYOL
+(2006.07733), Barlow Twins (2103.03230) and VICReg (2105.04906) is a matrix without normalisation; that of SimSiam's
+predictor has a bias as well. All of these normalise the hidden layers, whose matrices have no bias, because the
+normalisation would remove it (some of the released codes have one). The hidden layers of MoCo v2 (2003.04297) are not
+normalised and have a bias.
 
-Kernels start with variance 1 / fan-in, a normal distribution cut off at twice its deviation, as in BYOL's code.
+Kernels are initialised with variance 1 / fan-in, from a normal distribution truncated at twice its standard deviation,
+as in BYOL's code.
 """
 
 import dataclasses
@@ -24,7 +26,7 @@ MOMENTUM, EPSILON = 0.9, 1e-5  # of the normalisations, the same in all of the p
 
 @dataclasses.dataclass(frozen=True)
 class MlpConfig:
-    """The shape of a head; the defaults are SimCLR's for ResNet-50."""
+    """The shape of a head. The defaults are SimCLR's for ResNet-50."""
 
     hidden: tuple[int, ...] = (2048,)
     """Widths of the hidden layers, each followed by BatchNorm and ReLU."""
@@ -33,9 +35,11 @@ class MlpConfig:
     last_norm: Literal["none", "plain", "scale"] = "scale"
     """BatchNorm of the output: none, plain (neither scale nor bias) or scale (without bias)."""
     last_bias: bool = False
-    """The last layer has a bias; for an output that is not normalised."""
+    """Whether the last layer has a bias; only without a normalisation of the output."""
+    hidden_norm: bool = True
+    """Whether BatchNorm follows the hidden layers; otherwise they have a bias and ReLU alone."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters and statistics are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters and statistics are float32."""
 
     def __post_init__(self) -> None:
         if min(*self.hidden, self.features, 1) < 1:
@@ -45,35 +49,36 @@ class MlpConfig:
             )
         if self.last_bias and self.last_norm != "none":
             raise UserError(
-                f"a head with last_bias and last_norm {self.last_norm!r} has a bias without effect, since the "
-                "normalisation takes it off; turn one of the two off."
+                f"a head with last_bias and last_norm {self.last_norm!r} has a bias without effect, because the "
+                "normalisation removes it; turn one of the two off."
             )
 
 
 class ProjectionMlp(nn.Module):
-    """The head.
-
-    Args of a call:
-        x: `[batch, width]`, the output of an encoder or of another head.
-        train: normalises by the statistics of this batch and updates the running ones ("batch_stats" must be
-            mutable); otherwise by the running ones.
-
-    Returns:
-        float32 `[batch, features]`.
-    """
+    """An MLP with BatchNorm."""
 
     config: MlpConfig
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Applies the head.
+
+        Args:
+          x: `[batch, width]`, the output of an encoder or of another head.
+          train: normalises by the statistics of this batch and updates the running statistics ("batch_stats" must be
+            mutable); otherwise normalises by the running statistics.
+
+        Returns:
+          float32 `[batch, features]`.
+        """
         c = self.config
 
         def dense(x: jax.Array, width: int, layer: int, bias: bool) -> jax.Array:
             return along_batch(nn.Dense(width, use_bias=bias, dtype=c.dtype, name=f"dense{layer}")(x))
 
         def norm(x: jax.Array, layer: int, scale: bool, bias: bool) -> jax.Array:
-            # Of the deviations themselves: the shorter E[x^2] - E[x]^2 is wrong where the outputs of a batch are
-            # nearly the same, which is where a collapse begins.
+            # Not by the fast variance E[x^2] - E[x]^2, which is inexact where the outputs of a batch are nearly the
+            # same, as they are when a collapse begins.
             return nn.BatchNorm(
                 use_running_average=not train,
                 momentum=MOMENTUM,
@@ -87,7 +92,8 @@ class ProjectionMlp(nn.Module):
 
         x = x.astype(c.dtype)
         for layer, width in enumerate(c.hidden, 1):
-            x = nn.relu(norm(dense(x, width, layer, bias=False), layer, scale=True, bias=True))
+            x = dense(x, width, layer, bias=not c.hidden_norm)
+            x = nn.relu(norm(x, layer, scale=True, bias=True) if c.hidden_norm else x)
         last = len(c.hidden) + 1
         x = dense(x, c.features, last, c.last_bias)
         if c.last_norm != "none":

@@ -1,4 +1,4 @@
-"""Relative positions in buckets, as biases of the attention logits (T5, arXiv:1910.10683, section 2.1)."""
+"""Relative positions: biases of the attention logits by buckets of distances (T5, arXiv:1910.10683, section 2.1)."""
 
 import math
 
@@ -13,18 +13,18 @@ from ssl_jax.models.layers import Table
 def relative_bucket(distance: jax.Array, buckets: int, farthest: int, both_sides: bool) -> jax.Array:
     """The bucket of each distance.
 
-    Half of the buckets (of a side) hold one distance each, from 0 on; the others share out the distances up to
-    `farthest` evenly on a logarithmic scale, and the last one also holds all beyond it.
+    Half of the buckets of a side hold one distance each, from 0 on. The others divide the distances up to `farthest`
+    evenly on a logarithmic scale, and the last one also holds all larger distances.
 
     Args:
-        distance: int, the position of the key less that of the query.
-        buckets: how many.
-        farthest: distances from which on all are alike.
-        both_sides: keys after the query have the second half of the buckets to themselves; otherwise they are
-            put with distance 0.
+      distance: int, the position of the key minus that of the query.
+      buckets: number of buckets.
+      farthest: this distance and all larger ones are in the last bucket of their side.
+      both_sides: whether keys after the query have the second half of the buckets; otherwise they are in the bucket of
+        distance 0.
 
     Returns:
-        int, of the same shape, from 0 to `buckets - 1`.
+      int, of the same shape, from 0 to `buckets - 1`.
     """
     first = 0
     if both_sides:
@@ -33,7 +33,7 @@ def relative_bucket(distance: jax.Array, buckets: int, farthest: int, both_sides
         distance = jnp.abs(distance)
     else:
         distance = jnp.maximum(-distance, 0)
-    # Looked up, so that no logarithm of a device decides on which side of a border a distance lies.
+    # From a table, because logarithms of different devices may round differently at the border of two buckets.
     return first + jnp.asarray(_one_side(buckets, farthest))[jnp.minimum(distance, farthest)]
 
 
@@ -41,21 +41,20 @@ def _one_side(buckets: int, farthest: int) -> np.ndarray:
     """The bucket of each distance from 0 to `farthest`."""
     distance, exact = np.arange(farthest + 1), buckets // 2
     share = np.log(np.maximum(distance, exact) / exact) / math.log(farthest / exact)
-    coarse = exact + (share * (buckets - exact) + 1e-9).astype(
-        np.int32
-    )  # a whole number is not to fall short
+    # 1e-9, so that a whole number is not rounded to the one below.
+    coarse = exact + (share * (buckets - exact) + 1e-9).astype(np.int32)
     return np.where(distance < exact, distance, np.minimum(coarse, buckets - 1)).astype(np.int32)
 
 
 class RelativePositions(nn.Module):
-    """The bias of each head for each pair of positions.
+    """A learned bias for each head and each bucket of distances.
 
-    Args of a call:
-        queries: int `[batch, query]`, positions.
-        keys: int `[batch, key]`, positions.
-
-    Returns:
-        float32 `[batch, heads, query, key]`.
+    Attributes:
+      buckets: number of buckets.
+      farthest: see `relative_bucket`.
+      heads: number of heads.
+      both_sides: see `relative_bucket`.
+      stddev: initialises the biases, as in `Table`.
     """
 
     buckets: int
@@ -66,6 +65,7 @@ class RelativePositions(nn.Module):
 
     @nn.compact
     def __call__(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
+        """Positions of queries `[batch, query]` and keys `[batch, key]` to float32 `[batch, heads, query, key]`."""
         distance = keys[:, None, :] - queries[:, :, None]
         bucket = relative_bucket(distance, self.buckets, self.farthest, self.both_sides)
         bias = Table(self.buckets, self.heads, self.stddev, name="table")(bucket)

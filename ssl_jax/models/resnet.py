@@ -1,15 +1,15 @@
 """Residual networks for images (arXiv:1512.03385), in the variant "v1.5" of torchvision and google-research/simclr.
 
-Where a bottleneck block shrinks the image, its 3x3 convolution does it. A stage is its `first` block and, under
-`nn.scan`, the others, which are alike: their parameters and statistics are stacked on axis 0 below `layers`, so
-that compile time does not grow with depth.
+In a bottleneck block with a stride, the 3x3 convolution has the stride. A stage consists of its `first` block and of
+the others, which are alike and run under `nn.scan`: their parameters and statistics are stacked on axis 0 below
+`layers`, so that compile time does not grow with depth.
 
-BatchNorm takes its statistics over the whole batch it is called with, which in a training step is the global batch,
-however many devices hold it. The running ones (float32, in the collection "batch_stats") are means of the batches'
-biased variances, where torch keeps unbiased ones.
+BatchNorm computes its statistics over the whole batch it is called with: in a training step, the global batch, on
+however many devices. The running statistics (float32, in the collection "batch_stats") average the biased variances of
+batches; torch averages unbiased ones.
 
-Convolutions start as torchvision's: normal, with variance 2 / fan-out, where simclr has 1 / fan-in. Normalisation
-follows each of them, so that this changes no output, but the size of a step relative to its kernel.
+Convolutions are initialised as in torchvision: normal, with variance 2 / fan-out; simclr has 1 / fan-in. Because a
+normalisation follows each of them, this does not change the output, only the size of a step relative to the kernel.
 """
 
 import dataclasses
@@ -26,27 +26,28 @@ from ssl_jax.placement import along_batch
 
 @dataclasses.dataclass(frozen=True)
 class ResNetConfig:
-    """The shape of a residual network; the defaults are ResNet-50."""
+    """The shape of a residual network. The defaults are ResNet-50."""
 
     blocks: tuple[int, ...] = (3, 4, 6, 3)
-    """How many in each stage. Every stage but the first halves height and width and doubles the channels."""
+    """Number of blocks in each stage. Every stage but the first halves height and width and doubles the channels."""
     bottleneck: bool = True
-    """Blocks of convolutions 1x1, 3x3, 1x1, the last to four times the channels; otherwise of two 3x3."""
+    """Whether blocks have convolutions 1x1, 3x3 and 1x1, the last with four times the channels; otherwise two 3x3."""
     width: int = 64
     """Channels of the 3x3 convolutions of the first stage. The papers' "2x" and "4x" networks are 128 and 256."""
     stem: Literal["imagenet", "cifar", "small"] = "imagenet"
-    """What comes before the stages. imagenet: a convolution 7x7 and a max-pool 3x3, each of stride 2; cifar: a
-    convolution 3x3 of stride 1, for 32x32; small: one of stride 2, which is a quarter of the work."""
+    """The layers before the stages. imagenet: a convolution 7x7 and a max-pool 3x3, each of stride 2; cifar: a
+    convolution 3x3 of stride 1, for images of 32x32; small: the same of stride 2, with a quarter of the operations."""
     norm_momentum: float = 0.9
-    """Share of the running statistics that a step leaves."""
+    """EMA decay of the running statistics."""
     norm_epsilon: float = 1e-5
     """Added to the variance."""
     zero_init_residual: bool = True
-    """The last scale of each block starts at 0, and the block as the identity (arXiv:1706.02677)."""
+    """Whether the last scale of each block is initialised with 0, so that the block begins as the identity
+    (arXiv:1706.02677)."""
     remat: Literal["none", "full"] = "none"
-    """What the backward pass computes again to save memory: none or full (all but the activations between blocks)."""
+    """What the backward pass recomputes to save memory: none or full (all but the activations between blocks)."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters and statistics are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters and statistics are float32."""
 
     def __post_init__(self) -> None:
         if not self.blocks or min(self.blocks) < 1 or self.width < 1:
@@ -57,7 +58,7 @@ class ResNetConfig:
 
     @property
     def features(self) -> int:
-        """Width of the output."""
+        """Number of features of the output."""
         return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
 
 
@@ -73,7 +74,16 @@ SIZES: dict[str, ResNetConfig] = {
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias and its BatchNorm, from `[batch, height, width, inputs]` to `channels`."""
+    """A convolution without bias, and BatchNorm.
+
+    Attributes:
+      config: of the network.
+      channels: of the output.
+      size: of the kernel.
+      train: see `ResNet`.
+      stride: of the convolution.
+      zero_init: whether the scale is initialised with 0.
+    """
 
     config: ResNetConfig
     channels: int
@@ -84,6 +94,7 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, height, width, inputs]` to `[batch, height / stride, width / stride, channels]`."""
         c = self.config
         initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         shape = (self.size, self.size, x.shape[-1], self.channels)
@@ -99,9 +110,13 @@ class ConvNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Convolutions and a residual sum; a projected `shortcut` where the shapes of input and output differ.
+    """Convolutions and a residual sum, with a projection `shortcut` if the shapes of input and output differ.
 
-    Returns the activations, and None: the signature `nn.scan` wants.
+    Attributes:
+      config: of the network.
+      channels: of the 3x3 convolutions.
+      train: see `ResNet`.
+      stride: of the block.
     """
 
     config: ResNetConfig
@@ -111,6 +126,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, None]:
+        """The activations after the block, and None, which `nn.scan` requires."""
         c = self.config
         if c.bottleneck:
             layers = [(self.channels, 1, 1), (self.channels, 3, self.stride), (4 * self.channels, 1, 1)]
@@ -129,7 +145,15 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """`blocks` blocks, the first with `stride`."""
+    """A sequence of blocks.
+
+    Attributes:
+      config: of the network.
+      blocks: number of blocks.
+      channels: of the 3x3 convolutions.
+      stride: of the first block.
+      train: see `ResNet`.
+    """
 
     config: ResNetConfig
     blocks: int
@@ -139,6 +163,7 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The activations after the stage."""
         block = Block if self.config.remat == "none" else nn.remat(Block, prevent_cse=False)
         x, _ = block(self.config, self.channels, self.train, self.stride, name="first")(x)
         if self.blocks > 1:
@@ -153,21 +178,22 @@ class Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The network up to the mean over the image.
-
-    Args of a call:
-        images: float32 `[batch, height, width, channels]`.
-        train: normalises by the statistics of this batch and updates the running ones ("batch_stats" must be
-            mutable); otherwise by the running ones.
-
-    Returns:
-        float32 `[batch, features]`.
-    """
+    """The network up to the mean over the image, without a classifier."""
 
     config: ResNetConfig
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Computes features of images.
+
+        Args:
+          images: float32 `[batch, height, width, channels]`.
+          train: normalises by the statistics of this batch and updates the running statistics ("batch_stats" must be
+            mutable); otherwise normalises by the running statistics.
+
+        Returns:
+          float32 `[batch, features]`.
+        """
         c = self.config
         size, stride = {"imagenet": (7, 2), "cifar": (3, 1), "small": (3, 2)}[c.stem]
         x = nn.relu(ConvNorm(c, c.width, size, train, stride, name="stem")(images.astype(c.dtype)))

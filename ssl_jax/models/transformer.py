@@ -1,7 +1,7 @@
 """A stack of transformer layers (arXiv:1706.03762): the one encoder and decoder of all models here.
 
-The layers run under `nn.scan`, their parameters stacked on axis 0 below `layers`, so that compile time does
-not grow with depth. Parameters are float32; `dtype` is what is computed in.
+The layers run under `nn.scan`, and their parameters are stacked on axis 0 below `layers`, so that compile time does not
+grow with depth. Parameters are float32; `dtype` is the dtype of the computation.
 """
 
 import dataclasses
@@ -29,45 +29,48 @@ class TransformerConfig:
     """The shape of a stack of layers."""
 
     layers: int
-    """How many."""
+    """Number of layers."""
     width: int
-    """Of the residual stream."""
+    """Width of the residual stream."""
     heads: int
-    """Of attention; they divide the width."""
+    """Number of attention heads; it divides the width."""
     mlp_width: int
     """Hidden units of the MLP block."""
     dropout: float = 0.1
-    """Rate on the output of each block."""
+    """Dropout rate of the output of each block."""
     attention_dropout: float = 0.1
-    """Rate on the attention weights."""
+    """Dropout rate of the attention weights."""
     norm: Literal["post", "pre"] = "post"
-    """post (BERT, BART) normalises after each residual sum; pre (GPT-2, T5) before each block, and after the last."""
+    """Where layers normalise: post (BERT, BART) after each residual sum; pre (GPT-2, T5) before each block, and after
+    the last one."""
     norm_epsilon: float = 1e-12
-    """Of the layer normalisations."""
+    """Epsilon of the layer normalisations, added to the variance."""
     activation: Activation = "gelu"
-    """Of the MLP."""
+    """Activation of the MLP."""
     gated: bool = False
-    """The MLP is a gated one (arXiv:2002.05202, T5 1.1)."""
+    """Whether the MLP is gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
-    """Of dense layers and of normalisations, which without them only rescale: `RmsNorm` (T5)."""
+    """Whether dense layers and normalisations have biases. Without them the normalisation is `RmsNorm` (T5)."""
     relative_buckets: int = 0
-    """Of distances, each with a bias of its own on the attention logits of each head (T5); 0 for none."""
+    """Number of buckets of distances between tokens, each with a learned bias of the attention logits per head (T5);
+    0 for no relative positions."""
     relative_distance: int = 128
-    """Tokens that far apart and farther share a bucket."""
+    """All distances of at least this many tokens share a bucket."""
     initializer_stddev: float | None = 0.02
-    """Of the truncated normal that kernels are drawn from; None for 1/sqrt(inputs) of each (T5)."""
+    """Standard deviation of the truncated normal distribution that initialises kernels; None for 1/sqrt(number of
+    inputs) of each kernel (T5)."""
     residual_stddev: float | None = None
-    """The same for the kernels whose output is added to the residual stream (GPT-2); None for no difference."""
+    """The same for the kernels whose output is added to the residual stream (GPT-2); None for `initializer_stddev`."""
     dtype: str = "float32"
-    """Of the computation, float32 or bfloat16; parameters are float32."""
+    """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     causal: bool = False
-    """A token attends to itself and to those before it."""
+    """Whether a token attends only to itself and to the tokens before it."""
     cross_attention: bool = False
-    """Each layer also attends to a context."""
+    """Whether each layer also attends to a context."""
     share_layers: bool = False
-    """Every layer has the same parameters (ALBERT, arXiv:1909.11942)."""
+    """Whether all layers have the same parameters (ALBERT, arXiv:1909.11942)."""
     remat: Remat = "none"
-    """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full (all
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full (all
     but the residual stream between layers)."""
 
     def __post_init__(self) -> None:
@@ -83,26 +86,27 @@ class TransformerConfig:
 
     @classmethod
     def of(cls, model: Any) -> "TransformerConfig":
-        """That of a model's configuration, a dataclass: every field of it that layers have too."""
+        """The layers of a model, from the fields of its configuration (a dataclass) that have the same names."""
         names = {field.name for field in dataclasses.fields(cls)}
-        own = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-        return cls(**{name: value for name, value in own.items() if name in names})
+        values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+        return cls(**{name: value for name, value in values.items() if name in names})
 
     @property
     def out_stddev(self) -> float | None:
-        """Of the kernels whose output is added to the residual stream."""
+        """Standard deviation that initialises the kernels whose output is added to the residual stream."""
         return self.initializer_stddev if self.residual_stddev is None else self.residual_stddev
 
     def normalisation(self, name: str) -> nn.Module:
-        """A new layer of this name."""
+        """A new normalisation layer of this name."""
         return (LayerNorm if self.biases else RmsNorm)(self.norm_epsilon, self.dtype, name=name)
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention if any, MLP; each with dropout, a residual sum and a normalisation.
+    """Self-attention, cross-attention if any, and MLP; each with dropout, a residual sum and a normalisation.
 
-    A call takes the residual stream and this layer's part of the cache first, the two that differ between
-    layers, and returns both: the signature `nn.scan` wants.
+    Attributes:
+      config: of the stack.
+      deterministic: turns dropout off. Otherwise a call needs the "dropout" key.
     """
 
     config: TransformerConfig
@@ -119,6 +123,20 @@ class Layer(nn.Module):
         context_mask: jax.Array | None,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
+        """Applies the layer; `nn.scan` calls it with the arguments in this order.
+
+        Args:
+          x: `[batch, length, width]`, the residual stream.
+          cache: this layer's part of a `Cache`, or None.
+          mask: of self-attention, as in `attend`.
+          slot: where in the cache the tokens of this call are written.
+          context: `[batch, keys, context_width]`, of cross-attention, or None.
+          context_mask: of cross-attention.
+          bias: of the logits of self-attention, or None.
+
+        Returns:
+          `[batch, length, width]`, and this layer's part of the cache.
+        """
         c = self.config
         shared = (
             c.heads,
@@ -155,23 +173,7 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The stack of layers, and the last normalisation of a pre-norm one (`final_norm`).
-
-    Args of a call:
-        x: `[batch, length, width]`, embeddings.
-        mask: boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the causal
-            mask itself. With a cache its keys are the cache's `capacity` slots.
-        context: `[batch, keys, context_width]`, what cross-attention attends to.
-        context_mask: boolean, broadcastable to `[batch, heads, query, keys]`, or None.
-        cache: see `Cache` and `empty_cache`; None when all tokens are given at once. Causal models only. With a
-            cache there is no dropout, and the layers run one after the other instead of under `nn.scan`, which
-            would copy each layer's weights and cache at every token. Their parameters are stacked as always, or
-            come as a tuple with one tree a layer.
-        deterministic: no dropout. Otherwise the call needs the "dropout" key.
-
-    Returns:
-        `[batch, length, width]`, and the cache with this call's tokens, None if none was given.
-    """
+    """The stack of layers, and for pre-norm layers a last normalisation (`final_norm`)."""
 
     config: TransformerConfig
 
@@ -186,6 +188,24 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, Cache | None]:
+        """Applies all layers.
+
+        With a cache there is no dropout, and the layers run one after the other instead of under `nn.scan`, which would
+        copy each layer's weights and cache at every token. Their parameters are stacked as without a cache, or a tuple
+        with one tree per layer.
+
+        Args:
+          x: `[batch, length, width]`, embeddings.
+          mask: boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the causal mask
+            itself. With a cache, its keys are the `capacity` slots of the cache.
+          context: `[batch, keys, context_width]`, the input of cross-attention.
+          context_mask: boolean, broadcastable to `[batch, heads, query, keys]`, or None.
+          cache: see `Cache` and `empty_cache`; None when all tokens are given at once. For causal models only.
+          deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
+
+        Returns:
+          `[batch, length, width]`, and the cache with the tokens of this call, None if none was given.
+        """
         c = self.config
         if cache is not None:
             x, cache = self._continue(x, mask, context, context_mask, cache)
@@ -215,16 +235,18 @@ class Transformer(nn.Module):
         return c.normalisation("final_norm")(x) if c.norm == "pre" else x
 
     def _relative_bias(self, length: int, before: jax.Array, present: jax.Array | None) -> jax.Array | None:
-        """Of the attention logits of `length` queries; None without relative positions.
+        """The bias of the attention logits of `length` queries; None without relative positions.
 
-        before: int `[batch]`, tokens of each row before the queries. present: of the keys, `[batch, key]`; None when
-        they are the queries.
+        Args:
+          length: number of queries.
+          before: int `[batch]`, how many tokens of each row precede the queries.
+          present: `[batch, key]`, which keys are tokens; None if the keys are the queries.
         """
         c = self.config
         if not c.relative_buckets:
             return None
         queries = before[:, None] + jnp.arange(length)[None]
-        keys = queries if present is None else present.cumsum(1) - 1  # slots with padding have no position
+        keys = queries if present is None else present.cumsum(1) - 1  # slots with padding do not count
         shape = (c.relative_buckets, c.relative_distance, c.heads, not c.causal, c.width**-0.5)
         return RelativePositions(*shape, name="relative")(queries, keys)
 
@@ -236,12 +258,12 @@ class Transformer(nn.Module):
         context_mask: jax.Array | None,
         cache: Cache,
     ) -> tuple[jax.Array, Cache]:
-        """The layers on tokens that follow those in the cache."""
+        """Applies the layers to tokens that follow those in the cache."""
         c, queries = self.config, x.shape[1]
         new = jnp.ones((x.shape[0], queries), bool)
         present = jax.lax.dynamic_update_slice_in_dim(cache.present, new, cache.slot, axis=1)
-        seen = causal_mask(queries, present.shape[1], cache.slot[None]) & present[:, None, None]
-        mask = seen if mask is None else mask & seen
+        causal = causal_mask(queries, present.shape[1], cache.slot[None]) & present[:, None, None]
+        mask = causal if mask is None else mask & causal
 
         bias = self._relative_bias(queries, cache.length, present)
         params = unstack(self.get_variable("params", "layers"), c)
@@ -253,7 +275,7 @@ class Transformer(nn.Module):
 
 
 def unstack(layers: Mapping[str, Any] | tuple, config: TransformerConfig) -> tuple:
-    """The parameters at `layers` as a tuple with one tree a layer, which is the form that a loop over tokens wants."""
+    """The parameters at `layers` as a tuple with one tree per layer, the form that is fast in a loop over tokens."""
     if isinstance(layers, tuple):
         return layers
     if config.share_layers:
@@ -262,7 +284,7 @@ def unstack(layers: Mapping[str, Any] | tuple, config: TransformerConfig) -> tup
 
 
 def empty_cache(config: TransformerConfig, batch: int, capacity: int) -> Cache:
-    """A cache for up to `capacity` tokens of each of `batch` rows, with nothing read yet."""
+    """An empty cache for up to `capacity` tokens of each of `batch` rows."""
     shape = (batch, config.heads, capacity, config.width // config.heads)
     layers = tuple(
         LayerCache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))

@@ -94,7 +94,8 @@ def affine_output_first(
     Returns:
       `[*batch, *outputs]`.
     """
-    y = jnp.tensordot(x, kernel, (range(x.ndim - inputs, x.ndim), range(kernel.ndim - inputs, kernel.ndim)))
+    last = tuple(range(-inputs, 0))
+    y = jnp.tensordot(x, kernel, (last, last))
     return y if bias is None else _add_bias(y, bias)
 
 

@@ -23,9 +23,9 @@ _plain = jax.make_user_context(False)
 def plain_formulas() -> AbstractContextManager[None]:
     """A context in which every operation is its plain formula, with the derivatives that JAX finds for it.
 
-    Some fast forms have a written-out reverse-mode derivative, which JAX cannot use in forward mode. Within this context
-    `jax.jvp`, `jax.jacfwd`, `jax.linearize` and `jax.hessian` work on all models. Functions that were compiled outside
-    of it are compiled anew.
+    Some fast forms have a written-out reverse-mode derivative, which JAX cannot use in forward mode. Within this
+    context `jax.jvp`, `jax.jacfwd`, `jax.linearize` and `jax.hessian` work on all models. Functions that were compiled
+    outside of it are compiled anew.
 
     Example:
       >>> import jax.numpy as jnp

@@ -43,14 +43,14 @@ def _fast_is_argmax(x: jax.Array, index: jax.Array) -> jax.Array:
 
 @Operation
 def cumsum(x: jax.Array) -> jax.Array:
-    """int32 `[n]`, cumulative sums of booleans or non-negative integers `x [n]` whose total is less than 2^24."""
+    """int32 `[n]`, cumulative sums of booleans or integers `x [n]`; no sum of neighbours may reach 2^24 in size."""
     return jnp.cumsum(x, dtype=jnp.int32)
 
 
 @cumsum.fast_form
 def _fast_cumsum(x: jax.Array) -> jax.Array:
-    # In blocks, by products with triangles of ones: on a CPU a fifth of the time of `jnp.cumsum`. float32 is exact up to
-    # 2^24.
+    # In blocks, by products with triangles of ones: on a CPU a fifth of the time of `jnp.cumsum`. float32 is exact for
+    # integers up to 2^24.
     (length,) = x.shape
     blocks = -(-length // BLOCK)
     x = jnp.pad(x.astype(jnp.float32), (0, blocks * BLOCK - length)).reshape(blocks, BLOCK)

@@ -9,7 +9,7 @@ from etils import epath
 
 from ssl_jax.method import Method
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
+from ssl_jax.training.optimizers import OptimizerConfig, learning_rates, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 from ssl_jax.training.sharding import MeshConfig
 
@@ -68,6 +68,6 @@ def make_experiment(
         mesh=config.mesh,
         phases=tuple(phases),
         open_data=open_data,
-        schedules={"learning_rate": schedule},
+        schedules=learning_rates(config.optimizer, schedule),
         **optional,
     )

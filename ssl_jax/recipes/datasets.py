@@ -77,4 +77,5 @@ def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
         identity=images.identity,
         details=images,
         labelled=labelled,
+        preprocessing=config.preprocessing,
     )

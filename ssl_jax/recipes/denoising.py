@@ -12,7 +12,7 @@ from ssl_jax.methods.denoising import Noise, denoising
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
-from ssl_jax.reports.denoising import Restoration, report_restoration, write_samples
+from ssl_jax.reports.text_denoising import Denoiser, report_text_denoising, sample_denoised
 from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -57,7 +57,7 @@ class DenoisingConfig(RunConfig):
 def denoising_experiment(
     config: DenoisingConfig,
     noise: Noise,
-    restoration: Restoration,
+    denoiser: Denoiser,
     *,
     length: int | None = None,
     reserved: int = 0,
@@ -68,7 +68,7 @@ def denoising_experiment(
     Args:
       config: of the run.
       noise: corrupts a batch of rows.
-      restoration: how the rows of the report are corrupted, denoised and read.
+      denoiser: how the rows of the report are corrupted, denoised and read.
       length: tokens of the rows to corrupt, where that is not `config.length`.
       reserved: ids at the end of the vocabulary that no text has.
       import_weights: `(path) -> params` from another library's files.
@@ -87,7 +87,13 @@ def denoising_experiment(
             reserved=reserved,
         )
         heldout = tuple({"heldout": rows} for rows in text.heldout)
-        return Data(train=text.train, heldout=heldout, identity=text.identity, details=text)
+        return Data(
+            train=text.train,
+            heldout=heldout,
+            identity=text.identity,
+            details=text,
+            preprocessing=text.preprocessing,
+        )
 
     return make_experiment(
         config,
@@ -96,8 +102,8 @@ def denoising_experiment(
         open_data=open_data,
         rules=TRANSFORMER,
         headline=("token_loss", "token_accuracy", "exact_accuracy"),
-        sample=lambda report: write_samples(report, restoration),
-        report=lambda report: report_restoration(report, restoration),
-        decoder=restoration.decoder,
+        sample=lambda report: sample_denoised(report, denoiser),
+        report=lambda report: report_text_denoising(report, denoiser),
+        decoder=denoiser.decoder,
         import_weights=import_weights,
     )

@@ -1,7 +1,6 @@
-"""Images as files of codes: written by a range coder under a learned prior, read back, and rebuilt from the files."""
+"""Images as files of codes: a range coder writes them under the learned prior, and they are read and decoded again."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,84 +10,107 @@ from etils import epath
 from ssl_jax.decoding.entropy_coding import HEADER, compress, decompress, fingerprint
 from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import Rate, rate
-from ssl_jax.method import Batch, Tree
+from ssl_jax.method import Batch, Extras, Tree, split_variables
 from ssl_jax.methods.code_prior import CodePrior
-from ssl_jax.reports.codes import find_codes
 from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.training.folder import writing
-from ssl_jax.training.representations import representations
+from ssl_jax.training.mapping import map_examples
 
 ALONE = 16
 """Images that also get files of their own."""
 
 
 class Coded(NamedTuple):
-    """Held-out images before and after, uint8, and what they take: all in one file, and the first in a file each."""
+    """Held-out images as files of codes.
+
+    Attributes:
+      images: uint8 `[images, height, width, channels]`.
+      reconstructions: what the decoder makes of their codes; of the same shape and dtype.
+      together: bits and quality of all images in one file.
+      alone: of the first images in a file each.
+    """
 
     images: np.ndarray
-    rebuilt: np.ndarray
+    reconstructions: np.ndarray
     together: Rate
     alone: Rate
 
 
-def code_images(
-    run: OpenedRun, prior: CodePrior, folder: epath.Path, *, images: int, log: Callable[[str], None]
-) -> Coded:
-    """Writes codes.sjc, of all held-out images, and image-N.sjc, of the first ones, and rebuilds images from the files.
+class CodeFiles:
+    """Files of codes, written under the prior of one model.
 
-    Args:
-      run: of experiments.vqvae_prior; its newest checkpoint is used. folder: where the files are written.
-      images: held-out images, at most.
-
-    Raises:
-      UserError: the codes read back are not those that were written, or a file cannot be written.
+    Attributes:
+      prior: over the codes.
+      variables: of the model, {"params": ..., **extras}.
     """
-    variables = run.restore(run.checkpoints.steps()[-1])
-    extras = {key: value for key, value in variables.items() if key != "params"}
-    heldout = run.data.heldout[0]["heldout"]
-    heldout = heldout[: min(images, len(heldout))]
-    represent = partial(representations, mesh=run.mesh, batch_size=run.experiment.train.batch_size)
 
-    def pixels(params: Tree, extras: dict[str, Tree], batch: Batch) -> jax.Array:
-        seen = prior.preprocess(batch)
-        return seen.reshape(seen.shape[0], -1)
+    def __init__(self, prior: CodePrior, variables: dict[str, Tree]) -> None:
+        self.prior, self.variables = prior, variables
+        self._model = fingerprint(variables)
 
-    codes = find_codes(represent, variables, prior.encode, heldout).astype(np.int32)
-    model, how = fingerprint(variables), {"begin": prior.begin}
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    def round_trip(self, file: epath.Path, codes: np.ndarray) -> tuple[np.ndarray, int]:
+        """Writes codes `[images, places]` into a file and reads them back.
 
-    def through(file: epath.Path, codes: np.ndarray) -> tuple[np.ndarray, int]:
-        """The codes read back from a file, and its size in bytes."""
+        Returns:
+          The codes that were read, and the size of the file in bytes.
+
+        Raises:
+          UserError: the file cannot be written, or the codes read are not those that were written.
+        """
+        shared = {"begin": self.prior.begin, "model": self._model}
+        params = self.variables["params"]
         with writing(file):
-            file.write_bytes(compress(prior.decoder, variables["params"], codes, model=model, **how))
+            file.write_bytes(compress(self.prior.decoder, params, codes, **shared))
         content = file.read_bytes()
         found = decompress(
-            prior.decoder,
-            variables["params"],
-            content,
-            places=prior.places,
-            model=model,
-            name=str(file),
-            **how,
+            self.prior.decoder, params, content, places=self.prior.places, name=str(file), **shared
         )
         if not np.array_equal(found, codes):
             raise UserError(f"{file}: the codes read back are not those that were written.")
         return found, len(content)
 
-    found, size = through(folder / "codes.sjc", codes)
-    rebuilt = np.asarray(jax.jit(prior.decode)(extras, found))
-    rebuilt = np.round(255 * rebuilt).astype(np.uint8)
-    real = represent(pixels, variables, heldout).features.astype(np.uint8).reshape(rebuilt.shape)
+
+def code_images(
+    run: OpenedRun, prior: CodePrior, folder: epath.Path, *, images: int, log: Callable[[str], None]
+) -> Coded:
+    """Writes codes.sjc, of all held-out images, and image-N.sjc, of the first ones, and decodes images from the files.
+
+    Args:
+      run: of experiments.vqvae_prior.
+      prior: built from its configuration.
+      folder: where the files are written.
+      images: held-out images, at most.
+      log: prints a line.
+
+    Raises:
+      UserError: the codes read back are not those that were written, or a file cannot be written.
+    """
+    variables = run.restore()
+    _, extras = split_variables(variables)
+    heldout = run.data.heldout[0]["heldout"]
+    heldout = heldout[: min(images, len(heldout))]
+
+    def encode(params: Tree, extras: Extras, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        return prior.preprocess(batch).astype("uint8"), prior.encode(params, extras, batch)
+
+    originals, codes = map_examples(
+        encode, variables, heldout, mesh=run.mesh, batch_size=run.experiment.train.batch_size
+    )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = CodeFiles(prior, variables)
+    found, size = files.round_trip(folder / "codes.sjc", codes)
+    reconstructions = np.asarray(jax.jit(prior.decode)(extras, found))
+    reconstructions = np.round(255 * reconstructions).astype(np.uint8)
     first = min(ALONE, len(codes))
-    single = sum(through(folder / f"image-{i}.sjc", codes[i : i + 1])[1] for i in range(first))
+    single = sum(files.round_trip(folder / f"image-{i}.sjc", codes[i : i + 1])[1] for i in range(first))
     log(
         f"{folder}: {len(codes)} images of {prior.places} of {prior.codes} codes in {size:,} bytes, "
         f"{8 * size / len(codes):.1f} bits an image; alone, {single / first:.1f} bytes each. All codes came back."
     )
     return Coded(
-        real,
-        rebuilt,
-        rate(rebuilt, real, size=size, headers=HEADER.size),
-        rate(rebuilt[:first], real[:first], size=single, headers=HEADER.size * first),
+        originals,
+        reconstructions,
+        rate(reconstructions, originals, size=size, headers=HEADER.size),
+        rate(reconstructions[:first], originals[:first], size=single, headers=HEADER.size * first),
     )

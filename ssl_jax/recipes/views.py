@@ -14,12 +14,12 @@ from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_metrics, uniformity
 from ssl_jax.method import Mean
 from ssl_jax.methods.image_method import ImageMethod
-from ssl_jax.methods.joint_embedding import Embedding, Network, PairLoss, TargetConfig, joint_embedding
+from ssl_jax.methods.joint_embedding import Embedding, Network, ViewsLoss, joint_embedding
 from ssl_jax.models.resnet import SIZES, ResNetConfig
 from ssl_jax.recipes import datasets
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.recipes.datasets import open_image_data
-from ssl_jax.reports.images import report_images
+from ssl_jax.reports.views import report_views
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -33,8 +33,8 @@ class ViewsConfig(RunConfig):
     steps: int = 1500
     """Optimiser steps of the whole run."""
     classes: int = 10
-    """Labels of the online probe, a linear classifier that is trained beside the encoder and sends it no gradient; 0 for
-    none."""
+    """Labels of the online probe, a linear classifier that is trained beside the encoder without sending it a gradient;
+    0 for none."""
     probe_examples: int = 10_000
     """Most labelled images that the probes at the end of the run are fitted to."""
     data: ImageConfig = field(default_factory=ImageConfig)
@@ -131,13 +131,13 @@ IMAGENET: Settings = {
 
 
 def mild(settings: Settings) -> Settings:
-    """The settings with one view, of random crops and mirror images only: for objectives that need no strong views."""
+    """The settings with one view, made by random crops and mirror images only."""
     colours = dict.fromkeys(("brightness", "contrast", "saturation", "hue", "jitter", "grayscale"), 0.0)
     return settings | {"views": (replace(settings["views"][0], **colours, blur=0.0, rotate=0.0),)}
 
 
 def collapse(first: Embedding, second: Embedding, weights: jax.Array) -> dict[str, Mean]:
-    """Metrics of the projections that show a collapse."""
+    """Metrics of the projections of two views that show a collapse; see `ssl_jax.evals.collapse`."""
     return {
         **collapse_metrics(first.projection, weights),
         "alignment": alignment(first.projection, second.projection, weights),
@@ -145,16 +145,18 @@ def collapse(first: Embedding, second: Embedding, weights: jax.Array) -> dict[st
     }
 
 
-def pair_experiment(
-    config: ViewsConfig,
-    network: Network,
-    loss: PairLoss,
-    *,
-    headline: tuple[str, ...],
-    target: TargetConfig | None = None,
-    views_share_statistics: bool = False,
+def embedding_experiment(
+    config: ViewsConfig, network: Network, loss: ViewsLoss, *, headline: tuple[str, ...], **settings: Any
 ) -> Experiment:
-    """The experiment of a loss on pairs of views; see `joint_embedding` for the arguments."""
+    """The experiment of a loss on the embeddings of views.
+
+    Args:
+      config: of the run.
+      network: what is trained.
+      loss: the objective; `pairwise` makes one of a function of two embeddings.
+      headline: names of the metrics that the progress bar and the plots show.
+      **settings: other arguments of `ssl_jax.methods.joint_embedding.joint_embedding`, such as `target`.
+    """
     method = joint_embedding(
         network,
         loss,
@@ -162,27 +164,28 @@ def pair_experiment(
         classes=config.classes,
         steps=config.steps,
         pair_metrics=collapse,
-        target=target,
-        views_share_statistics=views_share_statistics,
+        **settings,
     )
     return views_experiment(config, method, headline=headline)
 
 
 def views_experiment(config: ViewsConfig, method: ImageMethod, *, headline: tuple[str, ...]) -> Experiment:
-    """The experiment of a method on views: data, optimiser, and a report with probes and pictures."""
-    together = config.train.batch_size // config.train.micro_batches
-    if together < 2:
+    """The experiment of any method on augmented images: data, optimiser, and a report with probes and pictures.
+
+    Args:
+      config: of the run.
+      method: what is trained.
+      headline: names of the metrics that the progress bar and the plots show.
+
+    Raises:
+      UserError: a micro-batch has fewer than two images.
+    """
+    images = config.train.batch_size // config.train.micro_batches
+    if images < 2:
         raise UserError(
             f"train.batch_size {config.train.batch_size} in {config.train.micro_batches} micro-batches: batch "
-            f"statistics and negatives need at least 2 images at a time, not {together}."
+            f"statistics and negatives need at least 2 images at a time, not {images}."
         )
-    for number, view in enumerate(config.views):
-        if view.size != config.views[0].size:
-            raise UserError(
-                f"views.{number}.size {view.size} differs from views.0.size {config.views[0].size}; the network sees "
-                "images of one size."
-            )
-
     return make_experiment(
         config,
         method.method,
@@ -190,7 +193,7 @@ def views_experiment(config: ViewsConfig, method: ImageMethod, *, headline: tupl
         open_data=lambda folder: open_image_data(config.data, classes=config.classes, seed=config.train.seed),
         represent=method.represent,
         headline=headline,
-        report=lambda report: report_images(
+        report=lambda report: report_views(
             report,
             method.represent,
             config.views,

@@ -1,180 +1,111 @@
-"""What an experiment on images shows at its end: probes beside an untrained encoder and raw pixels, and pictures."""
+"""What reports on images share: choices of images, their pixels, baselines fitted to them, and rows of pictures."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
 import grain
 import jax
 import numpy as np
-from etils import epath
 
-from ssl_jax.evals.neighbours import nearest
-from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
-from ssl_jax.evals.representation_report import Metrics, compare, write
-from ssl_jax.method import Batch, Represent, Tree
-from ssl_jax.training.experiment import Report, Represented
-from ssl_jax.training.folder import writing
-from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
+from ssl_jax.evals.pictures import draw_grid
+from ssl_jax.evals.reconstruction import Pca, fit_pca
+from ssl_jax.method import Batch, Extras, Represent, Tree
+from ssl_jax.reports.files import save_plot
+from ssl_jax.training.experiment import Report
+from ssl_jax.training.mapping import MapFunction
+from ssl_jax.transforms.images import plain_view
 
 RAW_SIZE = 32
 """Images are shrunk to this many pixels a side where their raw pixels are probed beside what was learnt."""
+SHOWN = 8
+"""Images in a picture."""
+MAPPED = 2000
+"""Images in a map."""
+PCA_NUMBERS = 2**28
+"""PCA is fitted to all training images, or to as many as have this many numbers: 1 GB."""
 
-SHOWN, NEIGHBOURS, MORE_VIEWS = 8, 8, 3
-"""Images in a picture; neighbours of each; views of either kind of each."""
 
-
-def raw_pixels(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> jax.Array:
-    """[batch, pixels] of the images themselves, in the form of an experiment's `represent`."""
+def raw_pixels(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+    """The images themselves, `[batch, pixels]`, as a representation to compare with."""
     size = min(batch["image"].shape[1], RAW_SIZE)
-    images = plain_view(batch["image"], batch["extent"], size)
+    return flat(plain_view(batch["image"], batch["extent"], size))
+
+
+def pixels_of(preprocess: Callable[[Batch], jax.Array]) -> Represent:
+    """The representation of images by their pixels `[batch, pixels]` as a network receives them."""
+
+    def pixels(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return flat(preprocess(batch))
+
+    return pixels
+
+
+def flat(images: jax.Array) -> jax.Array:
+    """Pixels `[batch, pixels]` of `images [batch, height, width, channels]`."""
     return images.reshape(images.shape[0], -1)
 
 
-def report_images(
+def at_most(images: grain.MapDataset, count: int, seed: int) -> grain.MapDataset:
+    """All images of a data set, or a seeded choice of so many where there are more."""
+    return images.shuffle(seed=seed)[:count] if len(images) > count else images
+
+
+def training_pixels(report: Report, pixels: Represent, count: int, seed: int, *, baseline: str) -> np.ndarray:
+    """Pixels of the training images that a baseline is fitted to, or of a choice of them, which the log then tells.
+
+    Args:
+      report: of the run.
+      pixels: see `pixels_of`.
+      count: images, at most.
+      seed: of the choice.
+      baseline: its name.
+
+    Returns:
+      float32 `[images, pixels]`.
+    """
+    images = grain.MapDataset.source(report.data.details.train)
+    if len(images) > count:
+        report.log(f"{baseline} is fitted to {count} of the {len(images)} training images")
+    return report.map(pixels, at_most(images, count, seed), {"params": {}})
+
+
+def fit_training_pca(
+    report: Report, pixels: Represent, shape: Sequence[int], components: int, seed: int
+) -> Pca:
+    """PCA of the training images, or of some where they are many; see `training_pixels`.
+
+    Args:
+      report: of the run.
+      pixels: see `pixels_of`.
+      shape: of an image.
+      components: of PCA.
+      seed: of the choice of images and of PCA.
+    """
+    count = max(1, PCA_NUMBERS // math.prod(shape))
+    return fit_pca(training_pixels(report, pixels, count, seed, baseline="PCA"), components, seed=seed)
+
+
+def save_image_rows(
     report: Report,
-    represent: Represent,
-    views: Sequence[ViewConfig],
+    name: str,
+    function: MapFunction,
+    images: grain.MapDataset,
     *,
-    probe_examples: int,
-    seed: int,
+    columns: Sequence[str],
+    title: str,
+    variables: Tree = None,
 ) -> None:
-    """Probes of `represent`, a map and neighbours of the held-out images by it, and a grid of views.
+    """Writes plots/NAME.png, which has a row of pictures for each of the first images.
 
-    probe_examples: labelled images that probes are fitted to, at most; a seeded choice.
+    Args:
+      report: of the run.
+      name: of the plot.
+      function: `(params, extras, batch) -> pictures`, a list with an array `[batch, height, width, channels]` for each
+        column.
+      images: the data set.
+      columns: their names.
+      title: of the plot.
+      variables: of the function; None for those of the model.
     """
-    plots = report.folder / "plots"
-    if report.writes:
-        with writing(plots):
-            draw_views(report.data.heldout[-1]["heldout"], views, plots / "views.png", seed)
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    train, test = probed
-    sides = {
-        "trained": (represent, report.variables),
-        "random encoder": (represent, report.initial_variables()),
-        "raw pixels": (raw_pixels, {"params": {}}),
-    }
-    seen = {
-        name: [report.represent(function, variables, rows) for rows in (train, test)]
-        for name, (function, variables) in sides.items()
-    }
-    if not report.writes:
-        return
-    metrics = compare_seen(seen, rows=probe_examples, seed=seed, log=report.log)
-    fitted, scored = seen["trained"]
-    with writing(report.folder):
-        write(metrics, report.folder)
-        draw_map(
-            scored.features,
-            scored.labels,
-            report.data.details.classes,
-            plots / "map.png",
-            method="tsne",
-            title="held-out images by what the encoder makes of them",
-        )
-        draw_found(train, test, fitted, scored, plots / "neighbours.png")
-
-
-def probed_images(
-    report: Report, examples: int, seed: int
-) -> tuple[grain.MapDataset, grain.MapDataset] | None:
-    """The labelled images to fit probes to and to score them with, at most so many of either: a seeded choice.
-
-    None, with a word about it, where there are no labels.
-    """
-    if not report.data.labelled:
-        report.log("no probes: these images have no labels; --data.probe_source names others that have")
-        return None
-    train, test = (some(report.data.labelled[side], examples, seed) for side in ("train", "heldout"))
-    return train, test
-
-
-def some(images: grain.MapDataset, most: int, seed: int) -> grain.MapDataset:
-    """All the images, or a seeded choice of `most` where there are more."""
-    return images.shuffle(seed=seed)[:most] if len(images) > most else images
-
-
-def report_probes(
-    report: Report,
-    trained: Mapping[str, Represent],
-    *,
-    untrained: Represent | None = None,
-    pixels: Represent = raw_pixels,
-    probe_examples: int,
-    seed: int,
-) -> None:
-    """Probes of what was learnt beside those of raw pixels, said and written; a word instead if there are no labels.
-
-    trained: by name. untrained: of a network as it was before training, to stand beside them; None for none. pixels: of
-    the images themselves. probe_examples: labelled images that probes are fitted to, at most; a seeded choice.
-    """
-    probed = probed_images(report, probe_examples, seed)
-    if probed is None:
-        return
-    sides = {name: (represent, report.variables) for name, represent in trained.items()}
-    if untrained:
-        sides["untrained"] = (untrained, report.initial_variables())
-    sides["raw pixels"] = (pixels, {"params": {}})
-    seen = {name: [report.represent(*side, rows) for rows in probed] for name, side in sides.items()}
-    if report.writes:
-        found = compare_seen(seen, rows=probe_examples, seed=seed, log=report.log)
-        with writing(report.folder):
-            write(found, report.folder)
-
-
-def compare_seen(seen: Mapping[str, Sequence[Represented]], **settings: Any) -> Metrics:
-    """`compare` of (fitted, scored) representations of the same examples, by name."""
-    banks = {name: (fitted.features, scored.features) for name, (fitted, scored) in seen.items()}
-    fitted, scored = next(iter(seen.values()))
-    return compare(banks, fitted.labels, scored.labels, **settings)
-
-
-def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], file: epath.Path, seed: int) -> None:
-    """The first images, as they are and in some of their views."""
-    rows = [images[i] for i in range(min(SHOWN, len(images)))]
-    batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
-    keys = jax.random.split(jax.random.key(seed), (MORE_VIEWS, len(views)))
-    # As one program each, or every operation is compiled by itself.
-    plain, drawn = (
-        jax.jit(plain_view, static_argnames="size"),
-        jax.jit(random_views, static_argnames="config"),
-    )
-    columns = [plain(batch["image"], batch["extent"], size=views[0].size)]
-    columns += [
-        drawn(keys[more, number], batch["image"], batch["extent"], config=view)
-        for more in range(MORE_VIEWS)
-        for number, view in enumerate(views)
-    ]
-    names = [f"view {number + 1}" for number in range(len(views))] * MORE_VIEWS
-    draw_grid(
-        list(zip(*map(np.asarray, columns), strict=True)),
-        file,
-        columns=["image", *names],
-        title="held-out images and random views of them",
-    )
-
-
-def draw_found(
-    train: grain.MapDataset,
-    test: grain.MapDataset,
-    fitted: Represented,
-    scored: Represented,
-    file: epath.Path,
-) -> None:
-    """The first held-out images, and the training images that the encoder finds most alike."""
-    queries = range(min(SHOWN, len(test)))
-    found = nearest(fitted.features, scored.features[: len(queries)], min(NEIGHBOURS, len(train)))
-    draw_neighbours(
-        [_picture(test[i]) for i in queries],
-        scored.labels[: len(queries)],
-        [[_picture(train[int(i)]) for i in row] for row in found],
-        fitted.labels[found],
-        file,
-        title="held-out images and the nearest training images",
-    )
-
-
-def _picture(example: Mapping[str, np.ndarray]) -> np.ndarray:
-    height, width = example["extent"]
-    return example["image"][:height, :width]
+    pictures = report.map(function, images[: min(SHOWN, len(images))], variables)
+    save_plot(report, name, draw_grid(list(zip(*pictures, strict=True)), columns=columns, title=title))

@@ -1,11 +1,12 @@
 """Language models opened for writing: those of run folders, and imported weights."""
 
 import itertools
-import re
+from contextlib import closing
 
 from etils import epath
 
-from ssl_jax.data.tokenizers import Tokenizer, open_tokenizer
+from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
+from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
@@ -14,11 +15,9 @@ from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
-from ssl_jax.runs.opening import open_model
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import CONFIG, read_json
-
-TOKENIZERS = ("tokenizer.model", "tokenizer.json", "vocab.json", "vocab.txt")
-"""File names of tokenizers in a folder, in the order they are looked for."""
 
 MASK = "[MASK]"
 """Stands in a source text for what is missing."""
@@ -35,16 +34,16 @@ def open_language_model(source: str) -> LanguageModel:
         UserError: there is no such folder or checkpoint, the folder has no tokenizer or another model's, or the model
             writes no text.
     """
-    name, step = re.fullmatch(r"(.*?)(?:@(\d+))?", source).groups()
-    folder = epath.Path(name).expanduser()
+    reference = RunReference.parse(source)
+    folder = reference.folder
     if not folder.is_dir():
-        raise UserError(f"{name}: no such folder; expected a run folder, or one of GPT-2 or BART weights.")
+        raise UserError(f"{folder}: no such folder; expected a run folder, or one of GPT-2 or BART weights.")
     if (folder / "checkpoints").exists():
-        return _of_run(folder, int(step) if step else None)
+        return _of_run(reference)
     if (folder / "model.safetensors").exists():
         return _imported(folder)
     raise UserError(
-        f"{name}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
+        f"{folder}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
         "model.safetensors and the files of a tokenizer)."
     )
 
@@ -72,16 +71,18 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
     return [*model.begin, *first, *masked, model.end]
 
 
-def _of_run(folder: epath.Path, step: int | None) -> LanguageModel:
-    experiment, variables = open_model(folder, step)
-    decoder = experiment.decoder
-    if decoder is None:
-        raise UserError(
-            f"{folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
-        )
-    tokenizer = _tokenizer(folder)
-    begin, end = (tokenizer.special.cls,), tokenizer.special.sep
-    return LanguageModel(decoder, prepare(decoder, variables["params"]), tokenizer, begin, end)
+def _of_run(reference: RunReference) -> LanguageModel:
+    with closing(open_run(reference)) as run:
+        decoder = run.experiment.decoder
+        if decoder is None:
+            raise UserError(
+                f"{run.folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
+            )
+        tokenizer = _tokenizer(run.folder)
+        params = prepare(decoder, run.restore()["params"])
+    return LanguageModel(
+        decoder, params, tokenizer, begin=(tokenizer.special.cls,), end=tokenizer.special.sep
+    )
 
 
 def _imported(folder: epath.Path) -> LanguageModel:
@@ -118,7 +119,7 @@ def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, in
 
 
 def _tokenizer(folder: epath.Path) -> Tokenizer:
-    for name in TOKENIZERS:
-        if (folder / name).is_file():
-            return open_tokenizer(folder / name)
-    raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(TOKENIZERS)} in it.")
+    file = find_tokenizer(folder)
+    if file is None:
+        raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(FILES)} in it.")
+    return file.open()

@@ -1,66 +1,92 @@
-"""A run folder opened for reading: its experiment, its data, and the model of every checkpoint."""
+"""A run folder opened for reading: its configuration, its experiment, its data, and the model of every checkpoint."""
 
-from contextlib import closing
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from ssl_jax.runs.configuration import load_experiment
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
+from ssl_jax.runs.configuration import Config, read_run
+from ssl_jax.runs.reference import RunReference, choose_step
+from ssl_jax.runs.tokenizers import with_own_tokenizer
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment
-from ssl_jax.training.sharding import MeshConfig, make_mesh, place
+from ssl_jax.training.sharding import MeshConfig, make_mesh
 
 
-class OpenedRun(NamedTuple):
-    """A run, on the devices at hand."""
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run, on the devices at hand.
 
+    Attributes:
+      folder: of the run.
+      step: of the checkpoint that is meant.
+      settings: what config.json holds.
+      config: the configuration; its tokenizer is the one in the run folder.
+      experiment: built from it.
+      checkpoints: of the run.
+      mesh: the run's own where it fits the devices, else copies of the model on all of them.
+    """
+
+    folder: epath.Path
+    step: int
+    settings: Mapping[str, Any]
+    config: Config
     experiment: Experiment
-    data: Data
-    mesh: Mesh
-    program: Program
     checkpoints: Checkpoints
+    mesh: Mesh
 
-    def restore(self, step: int) -> dict[str, Tree]:
-        """The model at a checkpoint: {"params": ..., **extras}."""
+    @cached_property
+    def data(self) -> Data:
+        """The data of the run. Raises UserError if it has changed since."""
+        data = self.experiment.open_data(self.folder)
+        run_folder.check_data(self.folder, data.identity, data.preprocessing)
+        return data
+
+    @cached_property
+    def program(self) -> Program:
+        """The experiment as compiled programs."""
+        return Program(self.experiment, self.mesh)
+
+    def restore(self, step: int | None = None) -> dict[str, Tree]:
+        """The model at a checkpoint, `{"params": ..., **extras}`.
+
+        Args:
+          step: of the checkpoint; None for `self.step`.
+        """
+        step = self.step if step is None else step
         return dict(self.checkpoints.restore_model(step, self.program.state.variables))
 
-
-def open_run(folder: epath.Path) -> OpenedRun:
-    """Opens a run folder. Raises UserError if it has no checkpoint, or if its data has changed."""
-    experiment, _ = load_experiment(folder)
-    checkpoints = Checkpoints(folder / "checkpoints")
-    if not checkpoints.steps():
-        raise UserError(f"{folder}: has no complete checkpoint.")
-    data = experiment.open_data(folder)
-    run_folder.check_data(folder, data.identity)
-    mesh = make_mesh(_mesh_at_hand(experiment))
-    return OpenedRun(experiment, data, mesh, Program(experiment, mesh), checkpoints)
+    def close(self) -> None:
+        """Ends the reading of checkpoints."""
+        self.checkpoints.close()
 
 
-def open_model(folder: epath.Path, step: int | None = None) -> tuple[Experiment, dict[str, Tree]]:
-    """The experiment of a run, and its model {"params": ..., **extras} at a checkpoint, without opening its data.
+def open_run(reference: RunReference, experiment: str | None = None) -> OpenedRun:
+    """Opens a run. Its data is opened when it is asked for, and nothing is compiled.
 
-    step: of the checkpoint; None for the newest. UserError if there is none, or not this one.
+    Args:
+      reference: the run folder and the checkpoint that is meant; `RunReference.parse` reads one that a user wrote.
+      experiment: module that the run must be of; None for any.
+
+    Raises:
+      UserError: it is not a run folder, is a run of another experiment, or has no such checkpoint.
     """
-    experiment, _ = load_experiment(folder)
-    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
-        steps = checkpoints.steps()
-        if not steps:
-            raise UserError(f"{folder}: has no complete checkpoint.")
-        if step is not None and step not in steps:
-            raise UserError(
-                f"{folder}: has no checkpoint of step {step}; there are {', '.join(map(str, steps))}."
-            )
-        chosen = steps[-1] if step is None else step
-        mesh = make_mesh(_mesh_at_hand(experiment))
-        shapes = place(mesh, experiment.rules, checkpoints.model_shapes(chosen))
-        return experiment, dict(checkpoints.restore_model(chosen, shapes))
+    folder = reference.folder
+    saved = read_run(folder, experiment)
+    config = with_own_tokenizer(saved.config, folder)
+    built = saved.module.build(config)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    step = choose_step(checkpoints, reference)
+    mesh = make_mesh(_mesh_at_hand(built))
+    return OpenedRun(folder, step, saved.settings, config, built, checkpoints, mesh)
 
 
 def _mesh_at_hand(experiment: Experiment) -> MeshConfig:

@@ -1,4 +1,4 @@
-"""Several hosts, one run: joining the others, waiting for them, and hearing that the machine will be taken away."""
+"""Several hosts, one run: joining the others, waiting for them, and stopping when the machine will be preempted."""
 
 import hashlib
 import json
@@ -25,9 +25,13 @@ def on_tpu() -> bool:
 def join(hosts: str) -> None:
     """Starts `jax.distributed`. Must come before any other use of jax devices.
 
-    hosts: "auto" joins the pod on a TPU VM and the job under a launcher that jax knows (Slurm, Open MPI with several
-    tasks), and is a single process elsewhere; "HOST:PORT,ID,COUNT" names the address of process 0, this process's
-    number and how many there are.
+    Args:
+      hosts: "auto" joins the pod on a TPU VM and the job under a launcher that jax knows (Slurm, Open MPI with several
+        tasks), and is a single process elsewhere; "HOST:PORT,ID,COUNT" gives the address of process 0, this process's
+        number and the number of processes.
+
+    Raises:
+      UserError: `hosts` has another form, or this pod cannot be joined.
     """
     if hosts != "auto":
         try:
@@ -94,7 +98,7 @@ def same_everywhere(content: object) -> bool:
 
 
 class StopRequest:
-    """Hears SIGTERM (a preemption) and Ctrl-C, and tells at which step to save and leave.
+    """Receives SIGTERM (a preemption) and Ctrl-C, and decides at which step to save and stop.
 
     On several hosts the signal may reach only one of them; all of them are told to stop at the same step.
     """

@@ -1,4 +1,4 @@
-"""Figures on held-out data: every example once, the same randomness each time."""
+"""Metrics on held-out data: every example once, with the same randomness each time."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ from ssl_jax.training.sharding import batch_sharding, replicated
 
 
 class Evaluator:
-    """Runs an experiment's `evaluate` over data sets. One compiled step per shape of a batch."""
+    """Evaluates an experiment's method on data sets. One compiled step per shape of a batch."""
 
     def __init__(self, experiment: Experiment, mesh: Mesh) -> None:
         seed = experiment.train.seed
 
         def metrics(params: Tree, extras: Extras, batch: Batch, number: jax.Array) -> dict[str, Mean]:
-            # Stream 2 of the seed; see step_rng. The same masks at every evaluation make figures comparable.
+            # Stream 2 of the seed; see step_rng. The same masks at every evaluation make metrics comparable.
             rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2), number)
             return evaluate(experiment.method, params, extras, batch, rng)
 
@@ -37,7 +37,7 @@ class Evaluator:
         dataset: grain.MapDataset,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
-        """Mean of every figure over the data set, and what is derived from them; None if `interrupted` said to stop."""
+        """Mean of every metric over the data set, and the derived metrics; None if `interrupted` returned True."""
         totals: Counter[str] = Counter()
         weights: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""What an experiment's `build(config)` returns: a method, its data and its figures, and nothing hidden."""
+"""What an experiment's `build(config)` returns: a method, its data and its metrics, and nothing hidden."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import grain
 import jax
-import numpy as np
 import optax
 from etils import epath
+from jax.sharding import Mesh
 
 from ssl_jax.errors import UserError
 from ssl_jax.method import Method, Represent, Tree, example_shape
-from ssl_jax.training.sharding import MeshConfig, Rules
+from ssl_jax.training.mapping import MapFunction, map_examples
+from ssl_jax.training.sharding import MeshConfig, Rules, replicated
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,14 @@ class Phase(NamedTuple):
 class Data(NamedTuple):
     """The opened data of a run.
 
-    train: per phase, an endless `grain.MapDataset` of single examples (dictionaries of NumPy arrays).
-    heldout: per phase and by name, finite ones for evaluation.
-    identity: what must not change between a run and its continuation, such as the hash of a tokenizer.
-    details: whatever the experiment's report needs.
-    labelled: finite ones with a `label`, for probes of the representation: `train` to fit them, `heldout` to score.
+    Attributes:
+      train: per phase, an endless `grain.MapDataset` of single examples (dictionaries of NumPy arrays).
+      heldout: per phase and by name, finite ones for evaluation.
+      identity: what must not change between a run and its continuation, such as the hash of a corpus.
+      details: whatever the experiment's report needs.
+      labelled: finite ones with a `label`, for probes of the representation: `train` to fit them, `heldout` to score.
+      preprocessing: what decides the meaning of token ids or pixel values, by name, such as the hash of a tokenizer or
+        the number of channels. A run on other data can start from the weights if these are equal.
     """
 
     train: tuple[grain.MapDataset, ...]
@@ -82,24 +86,41 @@ class Data(NamedTuple):
     identity: Mapping[str, str]
     details: Any = None
     labelled: Mapping[str, grain.MapDataset] = {}
+    preprocessing: Mapping[str, str] = {}
 
 
-class Represented(NamedTuple):
-    """A data set as a frozen model sees it: float32 `features [examples, width]` and int32 `labels [examples]`."""
+class Start(NamedTuple):
+    """Arrays that a new run takes from somewhere else, in place of its own initialisation.
 
-    features: np.ndarray
-    labels: np.ndarray
+    Attributes:
+      source: where they come from, for the first line of the log.
+      load: `(variables, run folder, mesh, log) -> variables`: the initial `{"params": ..., **extras}` with the arrays
+        replaced, each of the shape, dtype and sharding that it had. Every process calls it where a run begins; later
+        the arrays come from the run's own checkpoints. `log` prints a line.
+    """
+
+    source: str
+    load: Callable[[Mapping[str, Tree], epath.Path, Mesh, Callable[[str], None]], Mapping[str, Tree]]
 
 
 @dataclass(frozen=True)
 class Report:
     """What an experiment's report, and its samples along the way, have to show results with.
 
-    folder: the run folder, to write plots and samples into, by the one process that `writes`; every process makes the
-    report, since the arrays may be spread over all of them. log: prints a line. step: finished steps. variables:
-    {"params": ..., **extras}. figures: the last evaluation, by split. represent: `(function, variables, dataset) ->
-    Represented`, where the function is of the kind of the experiment's `represent`. initial_variables: what the run
-    would begin with from scratch, the untrained model to compare with.
+    Every process makes the report, since arrays may be spread over the devices of all of them; one writes the files.
+
+    Attributes:
+      folder: the run folder, where plots and samples go.
+      writes: whether this process is the one that writes files.
+      log: prints a line.
+      step: number of finished steps.
+      variables: of the model, `{"params": ..., **extras}`.
+      data: of the run.
+      heldout: the held-out data sets of the current phase, by split.
+      metrics: of the last evaluation on these, by split.
+      mesh: of the devices.
+      batch_size: examples that `map` computes at once.
+      initial_variables: `() -> variables` that the run would begin with from scratch, for a random-init baseline.
     """
 
     folder: epath.Path
@@ -108,30 +129,59 @@ class Report:
     step: int
     variables: Mapping[str, Tree]
     data: Data
+    heldout: Mapping[str, grain.MapDataset]
     metrics: Mapping[str, Mapping[str, float]]
-    represent: Callable[[Represent, Mapping[str, Tree], grain.MapDataset], Represented]
+    mesh: Mesh
+    batch_size: int
     initial_variables: Callable[[], Mapping[str, Tree]]
+
+    def map(
+        self,
+        function: MapFunction,
+        dataset: grain.MapDataset,
+        variables: Mapping[str, Tree] | None = None,
+    ) -> Tree:
+        """The results of a function for every example of a data set, in order; every process gets all of them.
+
+        Args:
+          function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`. It is compiled once: pass the same
+            function object for several data sets.
+          dataset: a finite one.
+          variables: that the function receives, `{"params": ..., **extras}`; None for those of the model.
+
+        Returns:
+          The tree of the function, of NumPy arrays `[examples, ...]` with the dtypes that the function gives them.
+        """
+        variables = self.variables if variables is None else variables
+        return map_examples(function, variables, dataset, mesh=self.mesh, batch_size=self.batch_size)
+
+    def compute(self, function: Callable[..., Tree], *arguments: Tree) -> Tree:
+        """The result of a function of arrays, such as parameters, in NumPy; compiled, and the same in every process."""
+        return jax.device_get(jax.jit(function, out_shardings=replicated(self.mesh))(*arguments))
 
 
 class Experiment(NamedTuple):
     """An experiment, ready to run. Building one reads no data and allocates nothing.
 
-    method, optimizer, train, mesh: what is trained, how.
-    phases: one, or several with batches of different shapes.
-    open_data: `(run folder) -> Data`; the place where files are read and tokenizers trained.
-    derive: `(figures) -> further figures` of an evaluation's means, such as a perplexity, which is not a mean itself.
-    represent: `(params, extras, batch) -> [batch, width]`, what a frozen model makes of examples, for probes.
-    rules: where the parameters live on the mesh.
-    schedules: functions of the step to log, such as {"learning_rate": schedule}.
-    headline: names of the figures that the progress bar and the plots show.
-    sample: called after each evaluation, to write what the model makes by then into the run folder. Its files are a
-        function of the report, so that a step that is done again after a restart writes the same ones.
-    report: called once at the end of a run, to print and draw what only this experiment can.
-    decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
-    import_weights: `(path) -> params` from another library's files, for `--init_from`.
-    frozen: `(run folder) -> extras` that another run has learnt, such as the VQ-VAE under its prior. Called by every
-        process where a run begins; later they come from its checkpoints. They have the shapes that `method.init` gives
-        them.
+    Attributes:
+      method: what is trained.
+      optimizer: its update rule, the learning rate included.
+      train: batch size, seed and intervals.
+      mesh: how the devices are used.
+      phases: one, or several with batches of different shapes.
+      open_data: `(run folder) -> Data`; the place where files are read and tokenizers are trained.
+      derive: `(metrics) -> more metrics`, of the means of an evaluation, such as a perplexity, which is not a mean.
+      represent: `(params, extras, batch) -> [batch, width]`, the representation of examples by a frozen model, for
+        probes.
+      rules: where the parameters are on the mesh.
+      schedules: functions of the step to log, such as {"learning_rate": schedule}.
+      headline: names of the metrics that the progress bar and the plots show.
+      sample: called after each evaluation, to write what the model generates by then into the run folder. Its files are
+        a function of the report, so that a step that is done again after a restart writes the same ones.
+      report: called once at the end of a run, to print and draw what only this experiment can.
+      decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
+      import_weights: `(folder) -> params` from another library's files, for `--init_from`.
+      starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
     """
 
     method: Method
@@ -149,7 +199,7 @@ class Experiment(NamedTuple):
     report: Callable[[Report], None] | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
-    frozen: Callable[[epath.Path], Mapping[str, Tree]] | None = None
+    starts: tuple[Start, ...] = ()
 
     @property
     def steps(self) -> int:

@@ -15,6 +15,8 @@ from etils import epath
 from ssl_jax.errors import UserError
 
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
+PREPROCESSING = "preprocessing"
+"""Key of data.json beside those of the data's identity."""
 TOPOLOGY = "config.mesh."
 """Settings that may differ when a run is continued: the same curve comes from any mesh."""
 
@@ -64,23 +66,35 @@ def differences(old: Any, new: Any) -> list[str]:
     return [f"{name}: {before.get(name)!r} -> {after.get(name)!r}" for name in names]
 
 
+def changes(folder: epath.Path, settings: Mapping[str, Any]) -> list[str]:
+    """What differs between the run in a folder and these settings, as `differences` gives it."""
+    return differences(read_json(folder / CONFIG), json.loads(json.dumps(settings)))
+
+
 def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder this run's, or checks that it already is.
 
-    settings: JSON: experiment, preset and the full configuration. UserError if the folder cannot be written, or if it
-    belongs to a run with other settings (the differences are listed).
+    Args:
+      folder: of the run; it is made if needed.
+      settings: JSON: the experiment, the preset and the full configuration.
+
+    Raises:
+      UserError: the folder cannot be written, or it belongs to a run with other settings (the differences are listed).
     """
-    settings = json.loads(json.dumps(settings))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         inside = {path.name for path in folder.iterdir()}
     if CONFIG in inside:
-        changed = differences(read_json(folder / CONFIG), settings)
-        if changed:
+        if changed := changes(folder, settings):
+            warm_start = (
+                f", or both --workdir and --init_from {folder} to start from its weights"
+                if "init_from" in settings
+                else ""
+            )
             raise UserError(
                 f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
-                f"{'; '.join(changed)}. Give the old values to continue it, another --workdir to start a new run, "
-                f"or both --workdir and --init_from {folder} to start from its weights."
+                f"{'; '.join(changed)}. Give the old values to continue it, or another --workdir to start a new run"
+                f"{warm_start}."
             )
     elif inside - {CONFIG + ".new"}:
         raise UserError(
@@ -130,12 +144,22 @@ def _revision() -> str | None:
         return None
 
 
-def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
-    """Remembers what the data of a new run is; UserError if that of a continued run has changed."""
+def check_data(folder: epath.Path, identity: Mapping[str, str], preprocessing: Mapping[str, str]) -> None:
+    """Writes down what the data of a new run is, or checks that of a continued run.
+
+    Args:
+      folder: of the run.
+      identity: what must not change between a run and its continuation.
+      preprocessing: what decides the meaning of ids and pixels, for runs that start from this one.
+
+    Raises:
+      UserError: the identity has changed.
+    """
     if not (folder / DATA).exists():
-        write_json(folder / DATA, dict(identity))
+        write_json(folder / DATA, {**identity, PREPROCESSING: dict(preprocessing)})
         return
-    changed = differences(read_json(folder / DATA), dict(identity))
+    saved = {name: value for name, value in read_json(folder / DATA).items() if name != PREPROCESSING}
+    changed = differences(saved, dict(identity))
     if changed:
         raise UserError(
             f"{folder}: the data is not what this run was started with (old -> new): {'; '.join(changed)}. "

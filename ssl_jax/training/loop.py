@@ -1,7 +1,7 @@
-"""The training loop, from the first compile to the report.
+"""The training loop, from the first compilation to the report.
 
-Arriving at a step means, in this order: log it, evaluate it, save it. What is missing of this after a restart is done
-again, so that a run that was killed has the same log as one that was not.
+After a step, in this order: its metrics are logged, the model is evaluated, a checkpoint is saved. What is missing of
+this after a restart is done again, so that a run that was killed has the same log as one that was not.
 """
 
 import time
@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.method import Mean, Tree
+from ssl_jax.method import Mean, split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.checkpoints import Checkpoints
@@ -26,26 +25,39 @@ from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.metrics import MetricsLog, means
-from ssl_jax.training.progress import Display, duration, figure
-from ssl_jax.training.representations import representations
+from ssl_jax.training.profiling import StepProfiler
+from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.state import TrainState
-from ssl_jax.training.warm_start import warm_start
 
 STEPS_IN_FLIGHT = 2
-"""Steps that may be queued on the devices: enough to keep them busy, few enough to leave promptly."""
+"""Steps that may be queued on the devices: enough to keep them busy, few enough to stop promptly."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds of training over all sittings, the seconds of them spent waiting for data, and the work done."""
+    """Time of training, over all processes that have continued the run.
+
+    Attributes:
+      seconds: of training.
+      waiting: seconds of these that were spent waiting for data.
+      work: done by then, in the unit of the phases.
+    """
 
     seconds: float = 0.0
     waiting: float = 0.0
     work: float = 0.0
 
 
-class Metrics(NamedTuple):
-    """The figures of the steps up to `step`, still on the devices."""
+class LoggedInterval(NamedTuple):
+    """What is logged of the steps up to `step`, still on the devices.
+
+    Attributes:
+      step: the last one of the interval.
+      metrics: of its steps.
+      schedules: their values at that step, such as the learning rate.
+      bad_step: the first step whose loss or gradient was not finite; 0 for none.
+      clock: at that step.
+    """
 
     step: int
     metrics: Mapping[str, Mean]
@@ -55,7 +67,7 @@ class Metrics(NamedTuple):
 
 
 class Run:
-    """One sitting of a run: from wherever its folder stands to the last step. Every process makes one."""
+    """A run in this process: from wherever its folder stands to the last step. Every host makes one."""
 
     def __init__(
         self,
@@ -63,11 +75,12 @@ class Run:
         folder: epath.Path,
         settings: Mapping[str, Any],
         *,
-        init_from: str | None = None,
+        profile: int = 0,
     ) -> None:
-        """Claims the folder, opens the data, and restores or initialises the state. Raises UserError."""
+        """Claims the folder, opens the data, and restores or initialises the state. For the arguments see `train`."""
         self.experiment, self.config, self.folder = experiment, experiment.train, epath.Path(folder)
         self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
+        self.profiler = StepProfiler(self.folder / "profile", profile, self.display.log)
         self.mesh = sharding.make_mesh(experiment.mesh)
         for phase in experiment.phases:
             if phase.steps < 1:
@@ -82,20 +95,20 @@ class Run:
         )
         self.program = Program(experiment, self.mesh)
         self.clock = Clock()
-        self.state = self._first_state(init_from)
+        self.state = self._first_state()
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self.evaluator = Evaluator(experiment, self.mesh)
         self._along_batch = sharding.batch_sharding(self.mesh)
-        self._unwritten: Metrics | None = None
+        self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
 
     def _open_data(self) -> Data:
-        """Process 0 goes first: it trains the tokenizer and fills the caches that the others then read."""
+        """Opens the data; process 0 first, which trains the tokenizer and fills the caches that the others read."""
 
         def first() -> Data:
             data = self.experiment.open_data(self.folder)
-            run_folder.check_data(self.folder, data.identity)
+            run_folder.check_data(self.folder, data.identity, data.preprocessing)
             return data
 
         data = on_main(first) or self.experiment.open_data(self.folder)
@@ -110,8 +123,8 @@ class Run:
                 raise UserError(f"{self.folder}: the {name} data is empty; give more data.")
         return data
 
-    def _first_state(self, init_from: str | None) -> TrainState:
-        """This run's newest checkpoint, else other weights, else a fresh initialisation. The first line says which."""
+    def _first_state(self) -> TrainState:
+        """This run's newest checkpoint, else a new state. The first line of the log says which."""
         state = self.checkpoints.restore_newest(self.program.state, self.display.log)
         if state is not None:
             notes = self.checkpoints.notes(int(state.step))
@@ -122,35 +135,20 @@ class Run:
             return state
         state = self.program.initial_state()
         parameters = sum(x.size for x in jax.tree.leaves(state.params))
-        start = f"starting from {init_from}" if init_from else "starting from scratch"
-        self.display.log(f"{self.folder}: {start}; {parameters:,} parameters, {self.mesh.size} device(s)")
-        if init_from:
-            extras = warm_start(
-                init_from,
-                state.variables,
-                mesh=self.mesh,
-                rules=self.experiment.rules,
-                import_weights=self.experiment.import_weights,
-                log=self.display.log,
-            )
-            state = state._replace(params=extras.pop("params"), extras=extras)
-        if self.experiment.frozen:
-            state = state._replace(extras={**state.extras, **self._frozen(state.extras)})
-        return state
-
-    def _frozen(self, extras: Mapping[str, Tree]) -> dict[str, Tree]:
-        """What the experiment takes from another run, where `extras` have it."""
-        return {
-            name: jax.tree.map(
-                lambda x, own: jax.device_put(x.astype(own.dtype), own.sharding), tree, extras[name]
-            )
-            for name, tree in self.experiment.frozen(self.folder).items()
-        }
+        start = " and ".join(start.source for start in self.experiment.starts) or "scratch"
+        self.display.log(
+            f"{self.folder}: starting from {start}; {parameters:,} parameters, {self.mesh.size} device(s)"
+        )
+        variables = state.variables
+        for start in self.experiment.starts:
+            variables = start.load(variables, self.folder, self.mesh, self.display.log)
+        params, extras = split_variables(variables)
+        return state._replace(params=params, extras=extras)
 
     def train(self) -> int:
-        """Trains to the last step and reports. Returns the exit code: 0, or 128 + the signal that ended it early."""
+        """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
         with closing(self.checkpoints):
-            with StopRequest() as stop, self.display:
+            with StopRequest() as stop, self.display, self.profiler:
                 stopped = self._train(stop)
                 self.log.flush()
                 self.checkpoints.wait()
@@ -162,7 +160,7 @@ class Run:
             return 0
 
     def _train(self, stop: StopRequest) -> bool:
-        """Phase after phase from the current step to the last one. Returns whether it was told to stop before."""
+        """Trains phase after phase to the last step. Returns whether a signal stopped it before."""
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
@@ -183,6 +181,7 @@ class Run:
                         in_flight.popleft().block_until_ready()
                     self.step += 1
                     self._tick(time.perf_counter() - started, waited, phase.work[1])
+                    self.profiler.after_step(self.step, self.state)
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
                         self._take_metrics(bad_step)
             done = 0
@@ -200,10 +199,10 @@ class Run:
         self.display.advance(self.step)
 
     def _take_metrics(self, bad_step: jax.Array) -> None:
-        """Sets the figures of this interval aside and writes those of the one before, which have arrived by now."""
+        """Keeps the metrics of this interval for later and writes those of the one before, which are ready by now."""
         self._write_metrics()
         schedules = {name: schedule(self.step - 1) for name, schedule in self.experiment.schedules.items()}
-        self._unwritten = Metrics(self.step, self.state.metrics, schedules, bad_step, self.clock)
+        self._unwritten = LoggedInterval(self.step, self.state.metrics, schedules, bad_step, self.clock)
         self.state = self.program.cleared(self.state)
 
     def _write_metrics(self) -> None:
@@ -241,7 +240,7 @@ class Run:
         )
 
     def _arrive(self, stop: StopRequest) -> bool:
-        """Evaluates and saves what is due at this step. Returns whether to stop here."""
+        """Evaluates and saves if that is due at this step. Returns whether to stop here."""
         stopping = stop.due(self.step)
         last = self.step == self.experiment.steps
         save = last or self.step % self.config.save_every == 0
@@ -256,7 +255,7 @@ class Run:
         return stopping
 
     def _evaluate(self, stop: StopRequest) -> bool:
-        """Logs what the log does not hold yet, then samples. Returns False if it was told to stop before the end."""
+        """Evaluates on the splits that the log lacks, then samples. Returns False if a signal stopped it before."""
         phase, _ = self.experiment.phase_at(self.step - 1)
         missing = False
         for split, dataset in self.data.heldout[phase].items():
@@ -269,7 +268,9 @@ class Run:
             if metrics is None:
                 return False
             self.log.write(self.step, metrics, split=split)
-            shown = (figure(name, metrics[name]) for name in self.experiment.headline if name in metrics)
+            shown = (
+                format_metric(name, metrics[name]) for name in self.experiment.headline if name in metrics
+            )
             self.display.log(f"step {self.step}  {split}: {'  '.join(shown)}")
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
@@ -282,23 +283,21 @@ class Run:
             self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
 
     def _report(self) -> None:
-        """Plots, the experiment's own report, and where everything is."""
-        from ssl_jax.evals.plots import (
-            draw_curves,
-        )  # matplotlib takes half a second, which no start need wait for
+        """Draws the curves, makes the experiment's own report, and logs where everything is."""
+        # matplotlib takes half a second, which no start need wait for.
+        from ssl_jax.evals.plots import draw_curves, save_figures
 
         self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         if is_main():
             with run_folder.writing(self.folder / "plots"):
-                draw_curves(
-                    {self.folder.name: self.log.lines}, self.folder / "plots", self.experiment.headline
-                )
+                figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
+                save_figures(figures, self.folder / "plots")
         if self.experiment.report:
             self.experiment.report(self._shown(-1))
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
     def _shown(self, phase: int) -> Report:
-        """What there is to show at this step."""
+        """The report at this step."""
         return Report(
             folder=self.folder,
             writes=is_main(),
@@ -306,14 +305,33 @@ class Run:
             step=self.step,
             variables=self.state.variables,
             data=self.data,
+            heldout=self.data.heldout[phase],
             metrics={split: self.log.last(split) for split in self.data.heldout[phase]},
-            represent=partial(representations, mesh=self.mesh, batch_size=self.config.batch_size),
+            mesh=self.mesh,
+            batch_size=self.config.batch_size,
             initial_variables=lambda: self.program.initial_state().variables,
         )
 
 
 def train(
-    experiment: Experiment, folder: epath.Path, settings: Mapping[str, Any], *, init_from: str | None = None
+    experiment: Experiment,
+    folder: epath.Path,
+    settings: Mapping[str, Any],
+    *,
+    profile: int = 0,
 ) -> int:
-    """Runs an experiment in a folder, from wherever it stands. Returns the exit code."""
-    return Run(experiment, folder, settings, init_from=init_from).train()
+    """Runs an experiment in a folder, from wherever it stands.
+
+    Args:
+      experiment: what to train.
+      folder: the run folder, local or gs://.
+      settings: the run's configuration as JSON; see `runs.configuration.run_settings`.
+      profile: steps to write a `jax.profiler` trace of, into the folder profile/ of the run.
+
+    Returns:
+      The exit code: 0, or 128 + the number of the signal that ended the run early.
+
+    Raises:
+      UserError: the run cannot start or go on.
+    """
+    return Run(experiment, folder, settings, profile=profile).train()

@@ -1,6 +1,6 @@
-"""The log of a run: metrics.jsonl, exact over interruptions, and the same figures for TensorBoard.
+"""The log of a run: metrics.jsonl, exact over interruptions, and the same metrics for TensorBoard.
 
-A line is {"step": s, figures..., "timing": {...}}, and for an evaluation {"step": s, "split": name, figures...}.
+A line is {"step": s, metrics..., "timing": {...}}, and for an evaluation {"step": s, "split": name, metrics...}.
 All but `timing` is a function of the configuration: a run that was killed and continued has the same lines as one
 that was not.
 """
@@ -24,7 +24,7 @@ from ssl_jax.training.folder import writing
 
 FILE = "metrics.jsonl"
 LABELS = {"step", "split", "timing"}
-"""What a line holds besides figures."""
+"""What a line holds besides metrics."""
 
 
 def read(folder: epath.Path) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def _complete(text: str) -> Iterator[dict[str, Any]]:
 
 
 def means(metrics: Mapping[str, Mean]) -> dict[str, float]:
-    """Means of (sum, weight) pairs; a figure that nothing was weighed for is left out."""
+    """The value of every mean; one whose weight is 0 has no value and is left out."""
     pairs = {name: (float(total), float(weight)) for name, (total, weight) in metrics.items()}
     return {name: float(np.float32(total / weight)) for name, (total, weight) in pairs.items() if weight > 0}
 
@@ -109,7 +109,7 @@ class MetricsLog:
         return any(line["step"] == step and line.get("split") == split for line in self.lines)
 
     def last(self, split: str) -> dict[str, float]:
-        """Figures of the newest evaluation on a split; empty if there is none."""
+        """Metrics of the newest evaluation on a split; empty if there is none."""
         lines = [line for line in self.lines if line.get("split") == split]
         return {name: value for name, value in lines[-1].items() if name not in LABELS} if lines else {}
 

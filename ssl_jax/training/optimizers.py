@@ -45,13 +45,13 @@ BASE = "base"
 
 @dataclasses.dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters with settings of their own. What is None is as in the optimiser's configuration."""
+    """Parameters with settings of their own. A setting that is None is that of the optimiser."""
 
     name: str
-    """Of the group, in the optimiser's state and in the log: its rate is logged as `learning_rate/NAME`."""
+    """What the group is called in the optimiser's state and in the log, where its rate is `learning_rate/NAME`."""
     pattern: str
-    """Regular expression that is searched for in parameter paths. A parameter belongs to the first group that matches,
-    or else to none."""
+    """Regular expression that is searched for in parameter paths. A parameter belongs to the first group that matches;
+    if none does, the optimiser's own settings hold."""
     frozen: bool = False
     """The parameters are never updated and have no optimiser state; the settings below then have no effect."""
     rate: float = 1.0

@@ -1,4 +1,4 @@
-"""What a run says while it works: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a run: a live bar on a terminal; elsewhere a plain line every few seconds."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -25,13 +25,13 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
-def figure(name: str, value: float) -> str:
-    """A figure as people read it: accuracies in percent."""
+def format_metric(name: str, value: float) -> str:
+    """A metric for display: accuracies in percent."""
     return f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"
 
 
-class _BarOverFigures(Progress):
-    """A progress bar with the newest figures on a line of their own, so that neither squeezes the other."""
+class _BarAboveMetrics(Progress):
+    """A progress bar with the newest metrics on a line of their own, so that neither squeezes the other."""
 
     metrics = ""
 
@@ -50,7 +50,7 @@ class Display:
         self._enabled, self._steps, self._unit = enabled, steps, unit
         self._live = enabled and self._console.is_terminal
         self._last_line = 0.0
-        self._bar = _BarOverFigures(
+        self._bar = _BarAboveMetrics(
             TextColumn("{task.completed}/{task.total}"),
             BarColumn(bar_width=30),
             TextColumn("{task.description}"),
@@ -79,8 +79,16 @@ class Display:
     def show(
         self, step: int, metrics: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
     ) -> None:
-        """New figures: means since the last line, `speed` in units per second, `waiting` for data as a share."""
-        learnt = "  ".join(figure(name, value) for name, value in metrics.items())
+        """Updates the metrics.
+
+        Args:
+          step: number of finished steps.
+          metrics: means since the last line.
+          speed: units of work per second.
+          waiting: share of the time that was spent waiting for data.
+          seconds_left: estimated time to the last step.
+        """
+        learnt = "  ".join(format_metric(name, value) for name, value in metrics.items())
         pace = f"{quantity(speed)} {self._unit}/s  data wait {waiting:.1%}  ETA {duration(seconds_left)}"
         self._bar.metrics = learnt
         self._bar.update(self._task, description=pace)

@@ -12,13 +12,14 @@ from ssl_jax.method import Batch, Extras, Mean, Method, Tree, split_variables
 class TrainState(NamedTuple):
     """All that is saved. Randomness and data are functions of (seed, step), so there is nothing else to remember.
 
-    step: int32 scalar, the number of finished steps.
-    params: what the gradient moves.
-    extras: state without gradient (batch statistics, EMA target, codebook).
-    opt_state: the optimiser's state.
-    metrics: (sum, weight) of every figure since the last log line. Part of the state, so that a line interrupted by a
+    Attributes:
+      step: int32 scalar, the number of finished steps.
+      params: what the gradient updates.
+      extras: state without gradient (batch statistics, EMA target, codebook).
+      opt_state: the optimiser's state.
+      metrics: the mean of every metric since the last log line. It is part of the state so that a line interrupted by a
         restart still averages over all of its steps.
-    bad_step: int32 scalar, the first step whose loss or gradient was not finite; 0 if there was none.
+      bad_step: int32 scalar, the first step whose loss or gradient was not finite; 0 if there was none.
     """
 
     step: jax.Array
@@ -54,5 +55,5 @@ def initial_state(
 
 
 def zero_metrics(names: tuple[str, ...]) -> dict[str, Mean]:
-    """Empty accumulators for the given figures."""
+    """Empty accumulators of the metrics with these names."""
     return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in names}

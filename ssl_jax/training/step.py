@@ -25,9 +25,11 @@ def mean(total: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def objective(losses: Losses, weights: Mapping[str, jax.Array] | None = None) -> jax.Array:
-    """The scalar to minimise: a scalar as it is, named (sum, weight) pairs as the sum of their means.
+    """The scalar to minimise: a scalar as it is, named means as their sum.
 
-    `weights` replaces each pair's own weight by that of the whole batch, when `losses` is of one micro-batch.
+    Args:
+      losses: of a method.
+      weights: of the whole batch by name, when `losses` is of one micro-batch; None for the weights in `losses`.
     """
     if not isinstance(losses, Mapping):
         return losses
@@ -91,7 +93,7 @@ def gradients(
 
 
 def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
-    """Names of the figures that a step of this method accumulates. `batch` may hold only shapes."""
+    """Names of the metrics that a step of this method accumulates. `batch` may hold only shapes."""
 
     def metrics(batch: Batch) -> dict[str, Mean]:
         params, extras = split_variables(method.init(jax.random.key(0), batch))

@@ -1,11 +1,12 @@
-"""Random views of images, on the device inside the training step, so that every epoch sees new ones.
+"""Random views of images, computed on the device inside the training step, so that views differ in every epoch.
 
-The augmentations of SimCLR (arXiv:2002.05709) and BYOL (arXiv:2006.07733), in BYOL's order: crop, flip and shift, turn,
-jitter of colours, grey, blur, solarisation. What is drawn (`draw_view`) is apart from what is done with it
-(`apply_view`). An example's view is a function of its own key, image and extent, whatever the number of devices.
+The augmentations are those of SimCLR (arXiv:2002.05709) and BYOL (arXiv:2006.07733), in BYOL's order: crop, flip and
+translation, rotation, colour jitter, grayscale, blur, solarisation. `draw_view` draws all random parameters and
+`apply_view` applies them. The view of an example is a function of its key, image and extent, and does not depend on the
+number of devices.
 
-Images are uint8 [canvas, canvas, channels] with 1 or 3 channels, whose upper left `extent` (height, width) is the
-picture; views are float32 [size, size, channels] in [0, 1].
+Images are uint8 `[canvas, canvas, channels]` with 1 or 3 channels. The picture is the upper left part, of size `extent`
+(height, width). Views are float32 `[size, size, channels]` in [0, 1].
 """
 
 import dataclasses
@@ -23,44 +24,45 @@ from ssl_jax.transforms.resampling import (
     Interpolation,
     blur,
     resize_weights,
+    rotate,
     separable,
-    turn,
 )
 
 ATTEMPTS = 10
-"""Crops that are tried before the central one is taken."""
+"""Number of random crops that are tried before the central crop is used."""
 BOX_DRAWS = 4 * ATTEMPTS
 JITTER_DRAWS = 9
 
 PROBABILITIES = ("flip", "jitter", "grayscale", "blur", "solarise")
 STRENGTHS = {"brightness": 100, "contrast": 100, "saturation": 100, "hue": 0.5, "translate": 1, "rotate": 180}
 RANGES = {"crop_area": 1, "crop_ratio": 100, "blur_sigma": 100}
-"""Fields of ViewConfig, with the largest sensible values."""
+"""Fields of ViewConfig, with the largest sensible value of each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewConfig:
-    """How a random view is made of an image; the defaults are SimCLR's for ImageNet.
+    """The distribution of random views; the defaults are SimCLR's for ImageNet.
 
-    What has probability or strength 0 is not compiled. With 1 channel, saturation, hue and grayscale do nothing.
+    Operations with probability or strength 0 are not compiled. With 1 channel, saturation, hue and grayscale have no
+    effect.
     """
 
     size: int = 224
     """Height and width of a view in pixels."""
     centre: float = 1.0
-    """Share of the shorter side that an evaluation looks at, in the middle; the papers' is 0.875 for ImageNet."""
+    """Side of the central crop for evaluation, as a share of the shorter side; 0.875 in the papers for ImageNet."""
     crop_area: tuple[float, float] = (0.08, 1.0)
-    """Smallest and largest share of the picture's area that a view shows."""
+    """Smallest and largest area of the crop, as a share of the picture's area."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """Smallest and largest width of the crop, divided by its height."""
     interpolation: Interpolation = "bicubic"
-    """How the crop is resized."""
+    """Filter that resizes the crop."""
     flip: float = 0.5
-    """Probability of a mirror image."""
+    """Probability of a horizontal flip."""
     jitter: float = 0.8
-    """Probability of the four changes of colour below, which come in random order."""
+    """Probability of the colour jitter: the four operations below, in random order."""
     brightness: float = 0.8
-    """Brightness is multiplied by up to 1 plus and down to 1 minus this."""
+    """Brightness is multiplied by a factor between 1 minus and 1 plus this value."""
     contrast: float = 0.8
     """The same for the distance to the mean grey."""
     saturation: float = 0.8
@@ -68,17 +70,17 @@ class ViewConfig:
     hue: float = 0.2
     """Largest shift of the hue, in turns of the colour wheel, at most 0.5."""
     grayscale: float = 0.2
-    """Probability of losing all colour."""
+    """Probability of the conversion to grayscale."""
     blur: float = 0.5
-    """Probability of a Gaussian blur, whose kernel is as wide as a tenth of the view, but at least 3 pixels."""
+    """Probability of a Gaussian blur. Its kernel is a tenth of the view wide, but at least 3 pixels."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     """Smallest and largest standard deviation of the blur, in pixels."""
     solarise: float = 0.0
-    """Probability that pixels of at least half brightness are inverted."""
+    """Probability of solarisation, which inverts pixel values of at least 0.5."""
     translate: float = 0.0
-    """Largest shift along each axis, as a share of the size; for tiny images."""
+    """Largest translation along each axis, as a share of the size; for small images."""
     rotate: float = 0.0
-    """Largest angle in degrees; for tiny images, as the work grows with the fourth power of the size."""
+    """Largest angle in degrees; for small images, because the work grows with the fourth power of the size."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -101,40 +103,61 @@ class ViewConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
                 raise UserError(
-                    f"views.{name} {low} {high} must be the smallest and then the largest value, above 0 and at "
-                    f"most {most}."
+                    f"views.{name} {low} {high} must be the smallest and the largest value, in this order, above 0 "
+                    f"and at most {most}."
                 )
         if self.interpolation not in ("bicubic", "bilinear"):
             raise UserError(f"views.interpolation {self.interpolation!r} must be bicubic or bilinear.")
 
 
 class View(NamedTuple):
-    """What was drawn for a view; scalars. None stands for what the config switches off."""
+    """The random parameters of a view, all scalars; None for operations that the configuration turns off.
+
+    Attributes:
+      box: crop.
+      flip: bool, whether the view is mirrored.
+      shift: int32 `[2]`, pixels down and to the right.
+      angle: degrees, counter-clockwise.
+      jitter: of colours.
+      grayscale: bool.
+      sigma: standard deviation of the blur in pixels; 0 for no blur.
+      solarise: bool.
+    """
 
     box: Box
-    flip: jax.Array | None  # bool
-    shift: jax.Array | None  # [2] int32, pixels down and to the right
-    angle: jax.Array | None  # degrees, counter-clockwise
+    flip: jax.Array | None
+    shift: jax.Array | None
+    angle: jax.Array | None
     jitter: Jitter | None
-    grayscale: jax.Array | None  # bool
-    sigma: jax.Array | None  # of the blur in pixels; 0: none
-    solarise: jax.Array | None  # bool
+    grayscale: jax.Array | None
+    sigma: jax.Array | None
+    solarise: jax.Array | None
 
 
 def random_views(rng: jax.Array, images: jax.Array, extents: jax.Array, config: ViewConfig) -> jax.Array:
-    """`random_view` of a batch: [batch, canvas, canvas, channels] and [batch, 2] to [batch, size, size, channels]."""
+    """Draws and applies one random view per image.
+
+    Args:
+      rng: a key, which is split for the images.
+      images: uint8 `[batch, canvas, canvas, channels]`.
+      extents: int32 `[batch, 2]`.
+      config: distribution of the views.
+
+    Returns:
+      float32 `[batch, size, size, channels]`.
+    """
     view = functools.partial(random_view, config=config)
     return jax.vmap(view)(jax.random.split(rng, images.shape[0]), images, extents)
 
 
 def random_view(rng: jax.Array, image: jax.Array, extent: jax.Array, config: ViewConfig) -> jax.Array:
-    """A random view [size, size, channels] of one image [canvas, canvas, channels] with extent [2]."""
+    """A random view `[size, size, channels]` of an image `[canvas, canvas, channels]` with `extent [2]`."""
     return apply_view(image, draw_view(rng, extent, image.shape[-1], config), config)
 
 
 def draw_view(rng: jax.Array, extent: jax.Array, channels: int, config: ViewConfig) -> View:
-    """Draws everything that is random about a view of a picture with this extent and number of channels."""
-    # One draw, as each split of a key costs as much as many random numbers, and a second of compiling.
+    """Draws the random parameters of a view of a picture with this extent and number of channels."""
+    # One draw: each split of a key costs as much as many random numbers, and a second of compilation.
     draws = jax.random.uniform(rng, (BOX_DRAWS + JITTER_DRAWS + 8,))
     box_draws, jitter_draws, draws = jnp.split(draws, (BOX_DRAWS, BOX_DRAWS + JITTER_DRAWS))
     flip, down, right, angle, grayscale, blur, sigma, solarise = draws
@@ -153,10 +176,10 @@ def draw_view(rng: jax.Array, extent: jax.Array, channels: int, config: ViewConf
 
 
 def draw_box(draws: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
-    """Turns `BOX_DRAWS` uniform numbers into a crop as torchvision's `RandomResizedCrop` draws it.
+    """Maps `BOX_DRAWS` uniform numbers to a crop with the distribution of torchvision's `RandomResizedCrop`.
 
-    Its area's share of the picture is uniform, and so is the logarithm of its ratio; the first of 10 such draws that
-    fits is placed uniformly. If none fits, it is the largest central box with a permitted ratio.
+    The share of the area is uniform, and so is the logarithm of the aspect ratio. The first of `ATTEMPTS` draws that
+    fits into the picture is placed uniformly. If none fits, the crop is the largest central box with an allowed ratio.
     """
     area, ratio, down, right = jnp.split(draws, 4)
     height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
@@ -168,20 +191,22 @@ def draw_box(draws: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
     first = jnp.argmax(fits)
     box_height, box_width = heights[first], widths[first]
     top, left = (
-        jnp.floor(u[first] * (room + 1)).astype(jnp.int32)
-        for u, room in ((down, height - box_height), (right, width - box_width))
+        jnp.floor(u[first] * (margin + 1)).astype(jnp.int32)
+        for u, margin in ((down, height - box_height), (right, width - box_width))
     )
 
     low, high = config.crop_ratio
-    last_height = jnp.minimum(height, jnp.maximum(jnp.round(width / low).astype(jnp.int32), 1))
-    last_width = jnp.minimum(width, jnp.maximum(jnp.round(height * high).astype(jnp.int32), 1))
-    last = Box((height - last_height) // 2, (width - last_width) // 2, last_height, last_width)
+    fallback_height = jnp.minimum(height, jnp.maximum(jnp.round(width / low).astype(jnp.int32), 1))
+    fallback_width = jnp.minimum(width, jnp.maximum(jnp.round(height * high).astype(jnp.int32), 1))
+    fallback = Box(
+        (height - fallback_height) // 2, (width - fallback_width) // 2, fallback_height, fallback_width
+    )
     drawn = Box(top, left, box_height, box_width)
-    return jax.tree.map(functools.partial(jnp.where, jnp.any(fits)), drawn, last)
+    return jax.tree.map(functools.partial(jnp.where, jnp.any(fits)), drawn, fallback)
 
 
 def draw_jitter(draws: jax.Array, channels: int, config: ViewConfig) -> Jitter:
-    """Turns `JITTER_DRAWS` uniform numbers into a jitter of colours; factors are uniform, and all orders as likely."""
+    """Maps `JITTER_DRAWS` uniform numbers to a colour jitter; factors and the order of operations are uniform."""
     applied = draws[0] < config.jitter
 
     def factor(u: jax.Array, strength: float) -> jax.Array | None:
@@ -194,7 +219,7 @@ def draw_jitter(draws: jax.Array, channels: int, config: ViewConfig) -> Jitter:
         contrast=factor(draws[2], config.contrast),
         saturation=factor(draws[3], config.saturation) if coloured else None,
         hue=jnp.where(applied, config.hue * (2 * draws[4] - 1), 0.0) if config.hue and coloured else None,
-        place=_ranks(draws[5:]),
+        rank=_ranks(draws[5:]),
     )
 
 
@@ -203,14 +228,18 @@ def _between(u: jax.Array, bounds: tuple[float, float]) -> jax.Array:
 
 
 def _ranks(values: jax.Array) -> jax.Array:
-    """The rank of each value; of equal ones, the first comes first, so that it is always a permutation."""
+    """The rank of each value, int32. Ties are ranked by index, so that the result is always a permutation."""
     index = jnp.arange(len(values))
     equal = (values[None] == values[:, None]) & (index[None] < index[:, None])
     return jnp.sum((values[None] < values[:, None]) | equal, axis=1, dtype=jnp.int32)
 
 
 def apply_view(image: jax.Array, view: View, config: ViewConfig) -> jax.Array:
-    """The view [size, size, channels] of one image [canvas, canvas, channels] that was drawn."""
+    """Applies drawn parameters to an image `[canvas, canvas, channels]`.
+
+    Returns:
+      the view, float32 `[size, size, channels]`.
+    """
     size, box = config.size, view.box
     down, right = (0, 0) if view.shift is None else view.shift
     mirrored = False if view.flip is None else view.flip
@@ -220,7 +249,7 @@ def apply_view(image: jax.Array, view: View, config: ViewConfig) -> jax.Array:
     )
     picture = jnp.clip(separable(_to_planes(image), rows, columns) / 255, 0.0, 1.0)
     if view.angle is not None:
-        picture = turn(picture, view.angle)
+        picture = rotate(picture, view.angle)
     if view.jitter is not None:
         picture = jitter_colours(picture, view.jitter)
     if view.grayscale is not None:
@@ -239,10 +268,19 @@ def plain_view(
     crop: float = 1.0,
     interpolation: Interpolation = "bicubic",
 ) -> jax.Array:
-    """Views for evaluation: the central square of `crop` times the shorter side, resized.
+    """Deterministic views for evaluation: the central square crop, resized.
 
-    [batch, canvas, canvas, channels] and [batch, 2] to [batch, size, size, channels]. ImageNet's usual crop is 0.875,
-    224 of 256 pixels. A picture of the wanted size is only divided by 255.
+    A picture that already has the right size is only divided by 255.
+
+    Args:
+      images: uint8 `[batch, canvas, canvas, channels]`.
+      extents: int32 `[batch, 2]`.
+      size: side of a view in pixels.
+      crop: side of the crop as a share of the shorter side. ImageNet's usual value is 0.875, 224 of 256 pixels.
+      interpolation: filter.
+
+    Returns:
+      float32 `[batch, size, size, channels]`.
     """
 
     def view(image: jax.Array, extent: jax.Array) -> jax.Array:
@@ -256,7 +294,12 @@ def plain_view(
 
 
 def rotate90(images: jax.Array, quarter_turns: jax.Array) -> jax.Array:
-    """Turns [batch, size, size, channels] counter-clockwise, like `numpy.rot90`, each by its own of [batch] int32."""
+    """Rotates each image counter-clockwise by quarter turns, like `numpy.rot90`.
+
+    Args:
+      images: `[batch, size, size, channels]`.
+      quarter_turns: int32 `[batch]`.
+    """
     turns = quarter_turns[:, None, None, None]
     images = jnp.where(turns & 2, images[:, ::-1, ::-1], images)
     return jnp.where(turns & 1, jnp.swapaxes(images, 1, 2)[:, ::-1], images)

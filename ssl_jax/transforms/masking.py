@@ -1,8 +1,8 @@
-"""Masked language modelling: which tokens to predict, and what the model sees in their place.
+"""Masked language modelling: selects the tokens to predict and replaces them in the input.
 
-BERT (arXiv:1810.04805), whole words (github.com/google-research/bert) and n-grams of them (ALBERT,
-arXiv:1909.11942). Everything has a fixed shape and runs on the device inside the training step, so every
-epoch sees new masks.
+The units are tokens (BERT, arXiv:1810.04805), whole words (github.com/google-research/bert) or n-grams of words
+(ALBERT, arXiv:1909.11942). All shapes are fixed. Masking runs on the device inside the training step, so that masks
+differ in every epoch.
 """
 
 import dataclasses
@@ -15,27 +15,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.errors import UserError
-from ssl_jax.transforms.selection import uniform
+from ssl_jax.ops.selection import argsort_keys
+from ssl_jax.transforms.selection import random_keys, uniform
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskingConfig:
-    """How masked language modelling hides tokens; the defaults are BERT's."""
+    """The masking of a row; the defaults are BERT's."""
 
     rate: float = 0.15
     """Share of a row's tokens that are predicted."""
     max_predictions: int | None = None
-    """Most predictions a row has; None for what the rate asks of a full row: 20 at 128 tokens, 77 at 512."""
+    """Largest number of predictions per row; None for rate times the row length: 20 at 128 tokens, 77 at 512."""
     count: Literal["exact", "bernoulli"] = "exact"
-    """exact: max(1, round(rate * tokens)) a row; bernoulli: each token or word with this probability."""
+    """exact: max(1, round(rate * tokens)) per row; bernoulli: each token or word with this probability."""
     unit: Literal["token", "word", "ngram"] = "token"
-    """What is hidden at once: a token, a whole word, or up to max_ngram neighbouring whole words."""
+    """What is selected as a whole: a token, a word, or an n-gram of up to max_ngram consecutive words."""
     max_ngram: int = 3
-    """Longest run of words under unit ngram; n words are drawn in proportion to 1 / n."""
+    """Longest n-gram, in words; the probability of n is proportional to 1 / n."""
     mask_prob: float = 0.8
     """Share of the predicted tokens that are replaced by the mask token."""
     random_prob: float = 0.1
-    """Share that are replaced by a token drawn from the whole vocabulary; the rest stay as they are."""
+    """Share that are replaced by a token drawn from the whole vocabulary; the others are not changed."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1:
@@ -47,7 +48,7 @@ class MaskingConfig:
         if min(self.mask_prob, self.random_prob) < 0 or self.mask_prob + self.random_prob > 1 + 1e-6:
             raise UserError(
                 f"masking.mask_prob {self.mask_prob} and masking.random_prob {self.random_prob} must not be "
-                "negative and may add up to 1 at most; what is missing to 1 is the share of tokens kept."
+                "negative, and their sum must be at most 1; the remaining tokens are not changed."
             )
         if self.unit == "ngram" and self.count == "bernoulli":
             raise UserError(
@@ -56,9 +57,10 @@ class MaskingConfig:
             )
 
     def slots(self, length: int) -> int:
-        """Room for predictions in a row of `length` tokens: `max_predictions`, at most `length`.
+        """The number P of prediction slots in a row of `length` tokens: `max_predictions`, but at most `length`.
 
-        None stands for the exact count, or for four standard deviations above the mean of a random one.
+        If `max_predictions` is None, it is the exact count, or four standard deviations above the mean of a random
+        count.
         """
         spread = 4 * math.sqrt(self.rate * (1 - self.rate) * length) if self.count == "bernoulli" else 0
         enough = max(1, math.ceil(self.rate * length + spread))
@@ -66,16 +68,22 @@ class MaskingConfig:
 
 
 class Masked(NamedTuple):
-    """A masked row; P is `MaskingConfig.slots`.
+    """A masked row, with P = `MaskingConfig.slots`.
 
-    Slots without a prediction have position, label and weight 0 and come last. Only `weights` tells them
-    apart: 0 is also a position and a token. The order of the others means nothing.
+    Slots without a prediction come last and have position, label and weight 0. Only `weights` distinguishes them,
+    because 0 is also a valid position and token. The order of the predictions has no meaning.
+
+    Attributes:
+      tokens: int32 `[length]`, input of the model.
+      positions: int32 `[P]`, positions to predict.
+      labels: int32 `[P]`, the original tokens at these positions.
+      weights: float32 `[P]`, 1 for a prediction, 0 for an empty slot.
     """
 
-    tokens: jax.Array  # [length] int32, what the model reads
-    positions: jax.Array  # [P] int32, where it predicts
-    labels: jax.Array  # [P] int32, the original tokens there
-    weights: jax.Array  # [P] float32, 1 for a prediction, 0 for an empty slot
+    tokens: jax.Array
+    positions: jax.Array
+    labels: jax.Array
+    weights: jax.Array
 
 
 def mask_batch(
@@ -89,7 +97,10 @@ def mask_batch(
     special_ids: tuple[int, ...],
     vocab_size: int,
 ) -> Masked:
-    """`mask_tokens` on a batch [batch, length]: each row from its own key, whatever the number of devices."""
+    """`mask_tokens` on a batch `[batch, length]`.
+
+    Each row has its own key, so that the result does not depend on the number of devices.
+    """
     row = functools.partial(
         mask_tokens, config=config, mask_id=mask_id, special_ids=special_ids, vocab_size=vocab_size
     )
@@ -107,23 +118,24 @@ def mask_tokens(
     special_ids: tuple[int, ...],
     vocab_size: int,
 ) -> Masked:
-    """Draws the predictions of one row without replacement, and hides their tokens.
+    """Draws the predictions of one row without replacement and replaces their tokens.
 
-    Counts, the 80/10/10 choice (independent for every prediction) and random replacements (from the whole
-    vocabulary, special tokens included) are those of google-research/bert: the count is a share of all tokens
-    of the row, [CLS] and [SEP] included, though these are never predicted.
+    The rules are those of google-research/bert. The count is a share of all tokens of the row, including [CLS] and
+    [SEP], which are never predicted. The 80/10/10 choice is independent for each prediction. Random replacements are
+    drawn from the whole vocabulary, including special tokens.
 
     Args:
       rng: a key.
-      tokens: [length] int32.
-      segment_ids: [length] int32, 0 for padding.
-      words: [length] int32, the word each token belongs to; needed for the units word and ngram.
+      tokens: int32 `[length]`.
+      segment_ids: int32 `[length]`, 0 for padding.
+      words: int32 `[length]`, index of the word that each token belongs to; required by the units word and ngram.
+      config: rates and units.
       mask_id: the mask token.
-      special_ids: tokens that are never touched; in the reference [PAD], [CLS] and [SEP], but not [UNK].
-      vocab_size: number of tokens in the vocabulary, without any padding of the embedding table.
+      special_ids: tokens that are never selected; in the reference [PAD], [CLS] and [SEP], but not [UNK].
+      vocab_size: number of tokens in the vocabulary, without padding of the embedding table.
     """
     length, slots = tokens.shape[0], config.slots(tokens.shape[0])
-    # One draw, as each split of a key costs as much as many random numbers.
+    # One draw: each split of a key costs as much as many random numbers.
     bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,))
     choice_bits, token_bits, order_bits, run_bits = jnp.split(bits, [slots, 2 * slots, 2 * slots + length])
 
@@ -158,7 +170,7 @@ def _is_any_of(tokens: jax.Array, ids: tuple[int, ...]) -> jax.Array:
 
 
 def _budget(config: MaskingConfig, length: int) -> jax.Array:
-    """[length + 1]: the most predictions of a row by its number of tokens, rounded as Python rounds."""
+    """`[length + 1]`: the largest number of predictions by the number of tokens in the row, rounded as Python does."""
     if config.count == "exact":
         counts = [max(1, round(config.rate * tokens)) for tokens in range(length + 1)]
     else:
@@ -166,31 +178,18 @@ def _budget(config: MaskingConfig, length: int) -> jax.Array:
     return jnp.asarray(np.minimum(counts, config.slots(length)), jnp.int32)
 
 
-def _random_order(bits: jax.Array, candidates: jax.Array) -> tuple[jax.Array, int]:
-    """A distinct uint32 per index, random below 2^31 for candidates and above for others; its index bits.
-
-    The low bits of a key are the index, so that sorting one array of integers gives the order (a stable sort,
-    one of pairs, and top_k are several times slower on a CPU). That leaves 24 random bits at 128 tokens, 22
-    at 512.
-    """
-    index_bits = max(1, (candidates.shape[0] - 1).bit_length())
-    priority = jnp.where(candidates, bits >> (index_bits + 1), 1 << (31 - index_bits))
-    return (priority << index_bits) | jnp.arange(candidates.shape[0], dtype=jnp.uint32), index_bits
-
-
 def _accepted(keys: jax.Array, config: MaskingConfig) -> jax.Array:
-    """Indices that may be drawn: all candidates, or a share `rate` of them, each independently."""
+    """The indices that may be drawn: all candidates, or each candidate independently with probability `rate`."""
     return keys < jnp.uint32(2**31 * (config.rate if config.count == "bernoulli" else 1))
 
 
 def _draw_tokens(
     bits: jax.Array, candidates: jax.Array, budget: jax.Array, config: MaskingConfig
 ) -> tuple[jax.Array, jax.Array]:
-    """Positions [P], of which the first `count` are drawn."""
-    keys, index_bits = _random_order(bits, candidates)
-    first = jnp.sort(keys, stable=False)[: config.slots(keys.shape[0])]
+    """Positions `[P]`, of which the first `count` are drawn, and `count`."""
+    keys = random_keys(bits, candidates)
     count = jnp.minimum(budget, jnp.sum(_accepted(keys, config)))
-    return (first & ((1 << index_bits) - 1)).astype(jnp.int32), count
+    return argsort_keys(keys)[: config.slots(keys.shape[0])], count
 
 
 def _draw_words(
@@ -201,30 +200,30 @@ def _draw_words(
     budget: jax.Array,
     config: MaskingConfig,
 ) -> tuple[jax.Array, jax.Array]:
-    """Positions [P] of whole words, of which the first `count` are drawn.
+    """Positions `[P]` of whole words, of which the first `count` are drawn, and `count`.
 
-    The words of a row are visited in random order and each is taken if it still fits into the budget, so that
-    a long word never exceeds it. With n-grams, the visited word starts a run of n words, shortened until it
-    fits and passed over if it meets a run taken before; a run never crosses a special token. As in
-    create_pretraining_data.py of google-research/bert and google-research/albert.
+    As in create_pretraining_data.py of google-research/bert and google-research/albert, the words of a row are visited
+    in random order, and each is selected if it still fits into the budget. Thus a long word never exceeds the budget.
+    With n-grams, the visited word starts a run of n words. The run is shortened until it fits, and skipped if it
+    overlaps a selected run. A run never crosses a special token.
     """
     length = candidates.shape[0]
     index = jnp.arange(length)
 
-    # Word w is the range [begin[w], end[w]) of positions; the words a row does not have come last.
+    # Word w is the range [begin[w], end[w]) of positions; words that do not exist come last.
     follows = jnp.roll(candidates, 1) & (words == jnp.roll(words, 1)) & (index > 0)
     starts = candidates & ~follows
     begin = jnp.sort(jnp.where(starts, index, length))
     end = jnp.sort(jnp.where(candidates & ~jnp.roll(candidates & follows, -1), index + 1, length + 1))
     sizes = _run_sizes(begin, end, config.max_ngram if config.unit == "ngram" else 1)
 
-    keys, _ = _random_order(order_bits, begin < length)
+    keys = random_keys(order_bits, begin < length)
     accepted = _accepted(keys, config)
     wanted = _draw_run_lengths(run_bits, jnp.sum(sizes <= length, axis=0), sizes.shape[0])
 
-    # Each turn goes straight to the next word, in the order of `keys`, that can be taken. `unvisited` keeps
-    # runs that were passed over from coming back when a smaller budget shortens them; `room` counts the free
-    # words from each word on.
+    # Each iteration goes directly to the next word in the order of `keys` that can be selected. `unvisited` ensures
+    # that a skipped run is not selected later, when a smaller budget shortens it. `room` is the number of free words
+    # from each word on.
     def take(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         left, unvisited, room = state
         run = jnp.minimum(wanted, jnp.sum(sizes <= left, axis=0))
@@ -242,7 +241,7 @@ def _draw_words(
 
 
 def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
-    """[longest, length]: tokens in the run of 1, 2, ... words from each word on; length + 1 for none."""
+    """`[longest, length]`: tokens in the run of 1, 2, ... words from each word on; length + 1 if it does not exist."""
     length = begin.shape[0]
     sizes = [jnp.where(begin < length, end - begin, length + 1)]
     for n in range(1, longest):
@@ -254,7 +253,7 @@ def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
 
 
 def _draw_run_lengths(bits: jax.Array, available: jax.Array, longest: int) -> jax.Array:
-    """A number n of words for every word, in proportion to 1 / n among those available after it."""
+    """Draws a number n of words for each word, with probability proportional to 1 / n among the available lengths."""
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 / jnp.arange(1, longest + 1))])
     threshold = uniform(bits) * cumulative[available]
     return jnp.sum(threshold[None] >= cumulative[:longest, None], axis=0)

@@ -1,6 +1,6 @@
-"""The noise of MASS: the encoder reads a text with a fragment masked, the decoder writes that fragment.
+"""The noise of MASS: the encoder reads a text with a masked fragment, the decoder predicts the fragment.
 
-MASS (arXiv:1905.02450). Fixed shapes, on the device, inside the training step.
+The reference is arXiv:1905.02450. All shapes are fixed. It runs on the device inside the training step.
 """
 
 import dataclasses
@@ -14,31 +14,32 @@ from ssl_jax.transforms.denoising import Denoising
 from ssl_jax.transforms.selection import uniform
 
 FIRST_SHARE, LAST_SHARE = 0.2, 0.2
-"""Of the fragments, those that begin or end the text; the others lie anywhere. From github.com/microsoft/MASS."""
+"""Shares of the fragments at the beginning and at the end of the text; the others are placed uniformly. From
+github.com/microsoft/MASS."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FragmentConfig:
-    """Which fragment is masked, and with what; the defaults are those of MASS."""
+    """The length of the fragment and its replacement; the defaults are those of MASS."""
 
     share: float = 0.5
-    """Share of the text's tokens that the fragment has; it has one at least."""
+    """Length of the fragment as a share of the text's tokens; at least one token."""
     mask_prob: float = 0.8
-    """Share of the fragment's tokens that the encoder reads as the mask token."""
+    """Share of the fragment's tokens that the mask token replaces in the encoder's input."""
     random_prob: float = 0.1
-    """Share that it reads as a token drawn from the whole vocabulary; the rest stay as they are."""
+    """Share that are replaced by a token drawn from the whole vocabulary; the others are not changed."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise UserError(f"noise.share {self.share} must be above 0 and at most 1; MASS uses 0.5.")
         if min(self.mask_prob, self.random_prob) < 0 or self.mask_prob + self.random_prob > 1 + 1e-6:
             raise UserError(
-                f"noise.mask_prob {self.mask_prob} and noise.random_prob {self.random_prob} must not be negative and "
-                "may add up to 1 at most; what is missing to 1 is the share of tokens kept."
+                f"noise.mask_prob {self.mask_prob} and noise.random_prob {self.random_prob} must not be negative, and "
+                "their sum must be at most 1; the remaining tokens are not changed."
             )
 
     def slots(self, length: int) -> int:
-        """The decoder's slots T for rows of `length` tokens: no fragment is longer."""
+        """The number T of decoder slots for rows of `length` tokens: the longest possible fragment."""
         return max(1, round(self.share * length))
 
 
@@ -53,7 +54,10 @@ def mask_fragment_batch(
     pad_id: int,
     vocab_size: int,
 ) -> Denoising:
-    """`mask_fragment` on a batch [batch, length]: each row from its own key, whatever the number of devices."""
+    """`mask_fragment` on a batch `[batch, length]`.
+
+    Each row has its own key, so that the result does not depend on the number of devices.
+    """
     row = functools.partial(
         mask_fragment, config=config, mask_id=mask_id, pad_id=pad_id, vocab_size=vocab_size
     )
@@ -71,21 +75,23 @@ def mask_fragment(
     pad_id: int,
     vocab_size: int,
 ) -> Denoising:
-    """Masks a fragment of one row; the decoder predicts its tokens, each from the original token before.
+    """Masks a fragment of one row; the decoder predicts its tokens, each from the original token before it.
 
-    S is `length`, T is `FragmentConfig.slots`. Positions are those of the inputs in the original, so that the decoder
-    knows where it writes. Its cross-attention does not see the slots that hold the mask token; as in the reference, it
-    does see those of the fragment that hold another. Unlike there, [EOS] is never part of the fragment.
+    S is `length` and T is `FragmentConfig.slots`. The positions of the decoder's inputs are those in the original text,
+    so that the decoder knows the place of the fragment. Cross-attention does not attend to mask tokens; as in the
+    reference, it does attend to tokens of the fragment that were replaced otherwise. Unlike the reference, [EOS] is
+    never part of the fragment.
 
     Args:
       rng: a key.
-      tokens, present, words: [length], a row as in `ssl_jax.transforms.denoising`.
+      tokens, present, words: `[length]`, a row as defined in `ssl_jax.transforms.denoising`.
+      config: length of the fragment and its replacement.
       mask_id: the mask token.
-      pad_id: fills what is empty.
-      vocab_size: number of tokens in the vocabulary, without any padding of the embedding table.
+      pad_id: the padding token.
+      vocab_size: number of tokens in the vocabulary, without padding of the embedding table.
     """
     length, slots = tokens.shape[0], config.slots(tokens.shape[0])
-    # One draw, as each split of a key costs as much as many random numbers.
+    # One draw: each split of a key costs as much as many random numbers.
     bits = jax.random.bits(rng, (2 * length + 2,))
     choice_bits, token_bits, (place_bits, start_bits) = jnp.split(bits, [length, 2 * length])
 
@@ -115,12 +121,12 @@ def mask_fragment(
 
 
 def _fragment_sizes(config: FragmentConfig, length: int) -> jax.Array:
-    """[length + 1] int32: tokens of the fragment by the number of tokens in the text, rounded as Python rounds."""
+    """int32 `[length + 1]`: tokens of the fragment by the number of tokens in the text, rounded as Python does."""
     return jnp.asarray([0, *(max(1, round(config.share * n)) for n in range(1, length + 1))], jnp.int32)
 
 
 def _first_token(place_bits: jax.Array, start_bits: jax.Array, left: jax.Array) -> jax.Array:
-    """Where the fragment begins if `left` tokens of the text stay; the text begins at 1."""
+    """The index of the fragment's first token if `left` tokens are outside it; the text begins at index 1."""
     place = uniform(place_bits)
     first = 1 + (start_bits % (left + 1).astype(jnp.uint32)).astype(left.dtype)
     first = jnp.where(place < FIRST_SHARE + LAST_SHARE, 1 + left, first)

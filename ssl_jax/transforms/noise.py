@@ -1,7 +1,8 @@
 """The noises of BART: token masking and deletion, text infilling, sentence permutation, document rotation.
 
-BART (arXiv:1910.13461) restores the whole original from a text corrupted by any of them or by several; the paper's best is
-text infilling of 30 % with permutation of all sentences. Fixed shapes, on the device, inside the training step.
+BART (arXiv:1910.13461) predicts the whole original from a text corrupted by one or several of them; the paper's best is
+text infilling of 30 % with permutation of all sentences. All shapes are fixed. They run on the device inside the
+training step.
 """
 
 import dataclasses
@@ -16,25 +17,25 @@ import numpy as np
 from ssl_jax.errors import UserError
 from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
-from ssl_jax.transforms.selection import choose, places
+from ssl_jax.transforms.selection import choose, compaction_indices
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig:
-    """How much of each noise; they act one after the other, in the order given here. The defaults are BART's."""
+    """The amount of each noise; they are applied in the order of the fields. The defaults are BART's."""
 
     permutation: float = 1.0
-    """Share of a row's sentences that change places with each other, rounded up."""
+    """Share of a row's sentences that are permuted, rounded up."""
     masking: float = 0.0
-    """Share of the tokens that the mask replaces one by one, rounded up."""
+    """Share of the tokens that are each replaced by a mask, rounded up."""
     deletion: float = 0.0
-    """Share of the tokens that are taken out, rounded up."""
+    """Share of the tokens that are deleted, rounded up."""
     infilling: float = 0.3
-    """Share of the words that are hidden in spans, rounded up; one mask replaces each span."""
+    """Share of the words that are removed in spans, rounded up; one mask replaces each span."""
     mean_span: float = 3.0
-    """Mean of the Poisson distribution of a span's words; a span of no word inserts a mask."""
+    """Mean of the Poisson distribution of a span's length in words; a span of length 0 inserts a mask."""
     rotation: float = 0.0
-    """Probability that a row begins at another of its tokens, drawn uniformly."""
+    """Probability that a row is rotated to begin at one of its tokens, drawn uniformly."""
 
     def __post_init__(self) -> None:
         for name in ("permutation", "masking", "deletion", "infilling", "rotation"):
@@ -58,7 +59,10 @@ def noise_batch(
     pad_id: int,
     start_id: int,
 ) -> Denoising:
-    """`noise_tokens` on a batch [batch, length]: each row from its own key, whatever the number of devices."""
+    """`noise_tokens` on a batch `[batch, length]`.
+
+    Each row has its own key, so that the result does not depend on the number of devices.
+    """
     row = functools.partial(noise_tokens, config=config, mask_id=mask_id, pad_id=pad_id, start_id=start_id)
     return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, present, words, sentences)
 
@@ -75,17 +79,19 @@ def noise_tokens(
     pad_id: int,
     start_id: int,
 ) -> Denoising:
-    """Corrupts one row; the target is the original, the decoder reads it shifted right by one. S and T are `length`.
+    """Corrupts one row. The targets are the original; the decoder's inputs are the original shifted right by one.
 
-    As in denoising_dataset.py of facebookresearch/fairseq, but for infilling (`_infill`), and for rotation, whose start
-    is exactly uniform here. Deletion and infilling shorten a row. Infilling lengthens it when it inserts more masks
-    than it hides tokens; in a row without room for that, surplus insertions are left out.
+    S and T are `length`. The noises are those of denoising_dataset.py in facebookresearch/fairseq, except infilling
+    (see `_infill`) and the start of a rotation, which is exactly uniform here. Deletion and infilling shorten a row.
+    Infilling lengthens it when it inserts more masks than it removes tokens; insertions that do not fit into the row
+    are omitted.
 
     Args:
       rng: a key.
-      tokens, present, words, sentences: [length], a row as in `ssl_jax.transforms.denoising`.
+      tokens, present, words, sentences: `[length]`, a row as defined in `ssl_jax.transforms.denoising`.
+      config: amount of each noise.
       mask_id: the mask token.
-      pad_id: fills what is empty.
+      pad_id: the padding token.
       start_id: the decoder's first input: [EOS] in BART.
     """
     length = tokens.shape[0]
@@ -97,7 +103,7 @@ def noise_tokens(
         length + spans + 1 if config.infilling else 0,
         2 if config.rotation else 0,
     )
-    # One draw, as each split of a key costs as much as many random numbers.
+    # One draw: each split of a key costs as much as many random numbers.
     bits = jnp.split(jax.random.bits(rng, (sum(sizes),)), np.cumsum(sizes)[:-1])
     row = _Row(tokens, words, jnp.sum(present))
     if config.permutation:
@@ -124,49 +130,55 @@ def noise_tokens(
 
 
 class _Row(NamedTuple):
-    """A row on its way: `words` is -1 where there is no text; only the first `size` slots mean something."""
+    """A partly corrupted row. Only its first `size` slots are valid.
 
-    tokens: jax.Array  # [length] int32
-    words: jax.Array  # [length] int32
-    size: jax.Array  # scalar
+    Attributes:
+      tokens: int32 `[length]`.
+      words: int32 `[length]`, -1 outside the text.
+      size: scalar.
+    """
+
+    tokens: jax.Array
+    words: jax.Array
+    size: jax.Array
 
     @property
     def text(self) -> jax.Array:
-        """[length] bool: what may be corrupted."""
+        """The tokens that may be corrupted, bool `[length]`."""
         return (self.words >= 0) & (jnp.arange(self.words.shape[0]) < self.size)
 
 
 def _moved(row: _Row, slots: jax.Array, onto: _Row) -> _Row:
-    """`onto` with every token of `row` and its word put at its new slot [length]; those at `length` are dropped."""
+    """`onto` after each token of `row` and its word are written to their new slot; slot `length` drops them."""
     tokens = onto.tokens.at[slots].set(row.tokens, mode="drop")
     words = onto.words.at[slots].set(row.words, mode="drop")
     return _Row(tokens, words, onto.size)
 
 
 def _share(share: float, length: int) -> jax.Array:
-    """[length + 1] int32: the share of every number up to `length`, rounded up."""
-    # 0.07 * 100 is a little more than 7 in floating point.
+    """int32 `[length + 1]`: the share of each number up to `length`, rounded up."""
+    # 0.07 * 100 is slightly more than 7 in floating point.
     return jnp.asarray([math.ceil(share * n - 1e-9) for n in range(length + 1)], jnp.int32)
 
 
 def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> _Row:
-    """Puts whole sentences at each other's places; which ones and how is drawn uniformly."""
+    """Permutes a share of the sentences. The subset and its permutation are uniform."""
     length = row.tokens.shape[0]
     index = jnp.arange(length)
     first = row.text & (sentences != jnp.roll(sentences, 1))
     count = jnp.sum(first)
     end = jnp.sum(row.text) + 1
-    # Of every sentence; those that the row does not have are empty.
+    # Of each sentence; sentences that do not exist are empty.
     begins = jnp.full(length + 1, end).at[jnp.where(first, sentences, length)].set(index, mode="drop")
     begins = begins.at[length].set(end)
     sizes = jnp.diff(begins)
 
-    # The sentences in random order. Sorting is fast here, as most keys are equal.
+    # The sentences in random order. Sorting is fast here, because most keys are equal.
     index_bits = max(1, (length - 1).bit_length())
     keys = (bits >> (index_bits + 1) << index_bits) | index.astype(jnp.uint32)
     keys = jnp.sort(jnp.where(index < count, keys, jnp.uint32(2**32 - 1)), stable=False)
     order = (keys & (2**index_bits - 1)).astype(jnp.int32)
-    if share < 1:  # The first ones of this order go to the places of the same ones in the original order.
+    if share < 1:  # The first sentences of this order are permuted among their own slots.
         drawn = index < _share(share, length)[count]
         slots = jnp.sort(jnp.where(drawn, order, length), stable=False)
         order = index.at[slots].set(order, mode="drop")
@@ -186,16 +198,16 @@ def _delete(bits: jax.Array, row: _Row, share: float) -> _Row:
     text = row.text
     count = _share(share, text.shape[0])[jnp.sum(text)]
     kept = (jnp.arange(text.shape[0]) < row.size) & ~choose(bits, text, count)
-    return _moved(row, places(kept), row._replace(size=row.size - count))
+    return _moved(row, compaction_indices(kept), row._replace(size=row.size - count))
 
 
 def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, mask_id: int) -> _Row:
-    """Hides words in spans of Poisson lengths, and puts one mask in the place of each span, in that of empty ones too.
+    """Removes words in spans of Poisson lengths, and inserts one mask at each span, including empty spans.
 
-    Lengths are drawn until they add up to the share of the words, the last one cut to fit, as in the reference. Where
-    they go is drawn from all arrangements of these spans and the words that stay, each as likely as the others. So
-    exactly the share is hidden, every span keeps its mask, and spans may touch. The reference draws the spans' first
-    words alone; its spans overlap, hide fewer words than it asked for and lose masks.
+    As in the reference, lengths are drawn until they add up to the share of the words; the last one is truncated. The
+    arrangement is drawn uniformly among all arrangements of these spans and the remaining words. So exactly the share
+    is removed, each span has its mask, and spans may be adjacent. The reference draws only the first word of each span.
+    Its spans overlap, so that it removes fewer words than configured and loses masks.
     """
     length = row.tokens.shape[0]
     index = jnp.arange(length)
@@ -207,7 +219,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     room = length - row.size + budget  # for masks, even if each of the hidden words is a single token
     sizes, spans = _draw_spans(size_bits, turn_bits[0], budget, room, config.mean_span)
 
-    # Items, in the order of the text: words that stay, and spans, which are the chosen ones.
+    # Items in the order of the text: the remaining words, and the spans, which are the chosen items.
     items = count - budget + spans
     chosen = choose(place_bits, index < items, spans)
     spans_before = cumsum(chosen)
@@ -216,16 +228,20 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     stays = (index < items) & ~chosen
     masks_before = jnp.full(length, -1).at[jnp.where(stays, word, length)].set(spans_before, mode="drop")
 
-    # Back to tokens: those that stay move to the right by the masks before them, and leave the masks' slots free.
+    # Back to tokens: each kept token moves right by the number of masks before it, which leaves the masks' slots free.
     moves = jnp.where(text, masks_before[ordinals], jnp.where(index > 0, spans, 0))
     kept = (index < row.size) & (moves >= 0)
     size = jnp.sum(kept) + spans
     masks = _Row(jnp.full(length, mask_id, row.tokens.dtype), jnp.zeros_like(row.words), size)
-    return _moved(row, jnp.where(kept, places(kept) + moves, length), masks)
+    return _moved(row, jnp.where(kept, compaction_indices(kept) + moves, length), masks)
 
 
 def _most_spans(config: NoiseConfig, length: int) -> int:
-    """So many lengths add up to the share of a row's words, but for one row in millions, whose last span is longer."""
+    """An upper bound on the number of spans in a row.
+
+    The lengths of this many spans reach the share of the words, except in one of millions of rows, whose last span is
+    longer.
+    """
     budget = math.ceil(config.infilling * length)
     return math.ceil((budget + 6 * math.sqrt(budget) + 12) / config.mean_span) if budget else 0
 
@@ -233,7 +249,11 @@ def _most_spans(config: NoiseConfig, length: int) -> int:
 def _draw_spans(
     bits: jax.Array, turn_bits: jax.Array, budget: jax.Array, room: jax.Array, mean: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Words in each span [most spans], and the number of spans, at most `room`; the sizes of no span are 0."""
+    """Draws the number of words in each span, and the number of spans.
+
+    Returns:
+      sizes `[most spans]`, 0 for unused slots; and the number of spans, at most `room`.
+    """
     most = bits.shape[0]
     drawn = jnp.sum(bits[:, None] >= _poisson_thresholds(mean)[None], axis=1)
     total = jnp.minimum(jnp.cumsum(drawn), budget).at[-1].set(budget)
@@ -242,13 +262,13 @@ def _draw_spans(
     empty = (before < budget) & (sizes == 0)
     kept = (sizes > 0) | (empty & (jnp.cumsum(empty) <= room - jnp.sum(sizes > 0)))
     count = jnp.sum(kept)
-    # The last span is what was left of the budget. A random turn makes it any of the spans of the text alike.
+    # The last span is truncated to the rest of the budget. A random rotation gives it a uniformly random place.
     turned = (jnp.cumsum(kept) + (turn_bits >> 8).astype(count.dtype)) % jnp.maximum(count, 1)
     return jnp.zeros_like(sizes).at[jnp.where(kept, turned, most)].set(sizes, mode="drop"), count
 
 
 def _poisson_thresholds(mean: float) -> np.ndarray:
-    """Of a random uint32: as many as it reaches or exceeds is distributed like Poisson of this mean."""
+    """Thresholds of a random uint32: the number of those that it reaches has a Poisson distribution with this mean."""
     counts = np.arange(1, math.ceil(mean + 8 * math.sqrt(mean) + 24))
     logarithms = np.concatenate([[-mean], -mean + np.cumsum(np.log(mean / counts))])
     thresholds = np.floor(np.cumsum(np.exp(logarithms)) * 2**32)

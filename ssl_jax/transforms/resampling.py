@@ -1,7 +1,7 @@
-"""Cropping, resizing and turning pictures as products with matrices, which is what TPUs are good at; and blurring.
+"""Cropping, resizing and rotating pictures as matrix products, which are fast on TPUs; and Gaussian blur.
 
-Pictures are [height, channels, width] float32 in here: both products of `separable` then run over the memory as it
-lies, and whatever is done per pixel runs along the width.
+Pictures are float32 `[height, channels, width]` in this module: with this layout both products of `separable` read
+contiguous memory, and elementwise operations are vectorised along the width.
 """
 
 from typing import Literal, NamedTuple
@@ -12,11 +12,12 @@ import jax.numpy as jnp
 Interpolation = Literal["bicubic", "bilinear"]
 
 PRECISION = jax.lax.Precision.HIGH
-"""A TPU's default would round weights to 8 bits, half a grey level; pixels of 0 to 255 are exact under both."""
+"""The default of a TPU would round weights to 8 bits, half a grey level. Pixel values of 0 to 255 are exact either way.
+"""
 
 
 class Box(NamedTuple):
-    """A crop: pixels as int32 scalars; it lies inside the picture and holds at least one pixel."""
+    """A crop in pixels, int32 scalars. It lies inside the picture and has at least one pixel."""
 
     top: jax.Array
     left: jax.Array
@@ -25,7 +26,16 @@ class Box(NamedTuple):
 
 
 def separable(picture: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """rows [new height, height] and columns [new width, width] applied to [height, channels, width]."""
+    """Multiplies the height axis of a picture by one matrix and the width axis by another.
+
+    Args:
+      picture: `[height, channels, width]`.
+      rows: `[new height, height]`.
+      columns: `[new width, width]`.
+
+    Returns:
+      `[new height, channels, new width]`.
+    """
     tall = jnp.einsum("ij,jcw->icw", rows, picture, precision=PRECISION)
     return jnp.einsum("kw,icw->ick", columns, tall, precision=PRECISION)
 
@@ -40,11 +50,19 @@ def resize_weights(
     mirrored: jax.Array | bool = False,
     shift: jax.Array | int = 0,
 ) -> jax.Array:
-    """[size, canvas]: the matrix that resizes pixels start to start + length of a line of `canvas` pixels to `size`.
+    """The matrix `[size, canvas]` that resizes a crop of a line of `canvas` pixels to `size` pixels.
 
-    As Pillow's `Image.crop(...).resize(...)`: when shrinking, the filter is as much wider as the line is longer, so
-    that nothing is aliased; pixels outside the crop have no weight, and the others' add up to 1. The result can be
-    `mirrored`, and then moved on by `shift` pixels; what has no source there is 0.
+    The result is that of Pillow's `Image.crop(...).resize(...)`. When shrinking, the filter is widened by the ratio of
+    the lengths, which avoids aliasing. Pixels outside the crop have weight 0, and the other weights add up to 1.
+
+    Args:
+      start: first pixel of the crop.
+      length: pixels of the crop.
+      size: pixels of the result.
+      canvas: pixels of the line.
+      interpolation: filter.
+      mirrored: whether the result is mirrored.
+      shift: pixels by which the result is then moved; pixels without a source are 0.
     """
     scale = length / size
     widening = jnp.maximum(scale, 1.0)
@@ -72,12 +90,17 @@ _FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
 
 
 def blur(picture: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
-    """Convolves [height, channels, width] with a Gaussian of `sigma` pixels, cut off after `radius` pixels.
+    """Convolves a picture with a Gaussian that is truncated at `radius` pixels.
 
-    Borders reflect without repeating the last pixel, as torchvision's do; SimCLR's own code pads with zeros, which
-    darkens them. The radius must be less than height and width. Sigma 0 changes nothing.
+    Borders are reflected without repeating the last pixel, as in torchvision. SimCLR's own code pads with zeros, which
+    darkens the borders.
+
+    Args:
+      picture: `[height, channels, width]`.
+      sigma: standard deviation in pixels; 0 changes nothing.
+      radius: less than height and width.
     """
-    # Shifted sums, as the products with matrices that do the same take more than twice the time on CPUs.
+    # Shifted sums: the equivalent matrix products take more than twice the time on CPUs.
     taps = jnp.exp(-0.5 * jnp.square(jnp.arange(radius + 1) / jnp.where(sigma > 0, sigma, 1.0)))
     taps = jnp.where(sigma > 0, taps, jnp.arange(radius + 1) == 0)
     taps /= 2 * jnp.sum(taps) - taps[0]
@@ -91,11 +114,15 @@ def blur(picture: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
     return picture
 
 
-def turn(picture: jax.Array, degrees: jax.Array) -> jax.Array:
-    """Turns [height, channels, width] counter-clockwise about its centre, bilinearly; what lies outside is 0.
+def rotate(picture: jax.Array, degrees: jax.Array) -> jax.Array:
+    """Rotates a picture counter-clockwise about its centre, with bilinear interpolation; pixels from outside are 0.
 
-    The weights are height * width * (height + width) numbers, and the work grows with the fourth power of the size:
-    meant for pictures of a few dozen pixels.
+    The weights have height * width * (height + width) elements, and the work grows with the fourth power of the size.
+    It is meant for pictures of a few dozen pixels.
+
+    Args:
+      picture: `[height, channels, width]`.
+      degrees: angle.
     """
     height, _, width = picture.shape
     y = jnp.arange(height) - (height - 1) / 2

@@ -1,7 +1,7 @@
-"""The noise of T5: spans of the text are cut out, the decoder writes them.
+"""The noise of T5: spans of the text are removed, and the decoder predicts them.
 
-Span corruption (arXiv:1910.10683): a sentinel token stands for each span in what the encoder reads, and introduces it
-in what the decoder writes. Fixed shapes, on the device, inside the training step.
+In span corruption (arXiv:1910.10683), a sentinel token replaces each span in the encoder's input and precedes the span
+in the decoder's targets. All shapes are fixed. It runs on the device inside the training step.
 """
 
 import dataclasses
@@ -13,19 +13,19 @@ import jax.numpy as jnp
 from ssl_jax.errors import UserError
 from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
-from ssl_jax.transforms.selection import choose, places
+from ssl_jax.transforms.selection import choose, compaction_indices
 
 
 @dataclasses.dataclass(frozen=True)
 class SpanConfig:
-    """How much is cut out, and in how many spans; the defaults are T5's."""
+    """The amount of removed text and the number of spans; the defaults are T5's."""
 
     density: float = 0.15
-    """Share of the text's tokens that are cut out, rounded; one at least, and never all."""
+    """Share of the text's tokens that are removed, rounded; at least one, and never all."""
     mean_span: float = 3.0
-    """Tokens in a span on average: the number of spans is the number of tokens cut out over this, rounded."""
+    """Mean span length in tokens: the number of spans is the number of removed tokens divided by this, rounded."""
     final_sentinel: bool = True
-    """The decoder's text ends in one more sentinel, as in the paper's figure 2; T5's released code writes none."""
+    """Whether the targets end in one more sentinel, as in figure 2 of the paper; T5's released code has none."""
 
     def __post_init__(self) -> None:
         if not 0 < self.density < 1:
@@ -34,10 +34,10 @@ class SpanConfig:
             raise UserError(f"noise.mean_span {self.mean_span} must be at least 1 token; T5 uses 3.")
 
     def counts(self, size: int) -> tuple[int, int]:
-        """(tokens cut out, spans) of a text of `size` tokens. A text of less than two is left as it is.
+        """(removed tokens, spans) of a text of `size` tokens. Texts of less than two tokens are not corrupted.
 
-        As random_spans_noise_mask of google-research/text-to-text-transfer-transformer, and no more spans than there
-        are tokens left to part them.
+        As random_spans_noise_mask of google-research/text-to-text-transfer-transformer, but there are at most as many
+        spans as remaining tokens to separate them.
         """
         if size < 2:
             return 0, 0
@@ -45,9 +45,9 @@ class SpanConfig:
         return noise, min(max(round(noise / self.mean_span), 1), size - noise)
 
     def lengths(self, length: int) -> tuple[int, int]:
-        """(S, T): slots of the encoder and of the decoder for rows of `length` tokens, [BOS] and [EOS] included.
+        """(S, T): slots of the encoder and of the decoder for rows of `length` tokens, including [BOS] and [EOS].
 
-        A full row fills them. T5's rows of 568 tokens of text, 570 here, give 512 and, without a final sentinel, 114.
+        A full row fills them. T5's rows of 568 tokens of text (570 here) give 512 and, without a final sentinel, 114.
         """
         noise, spans = self.counts(length - 2)
         return length - 2 - noise + spans + 1, noise + spans + self.final_sentinel + 1
@@ -58,7 +58,7 @@ class SpanConfig:
 
 
 def row_length(config: SpanConfig, source_length: int) -> int:
-    """Tokens of the longest rows that become at most `source_length` in the encoder, [BOS] and [EOS] included.
+    """Tokens, including [BOS] and [EOS], of the longest rows that become at most `source_length` in the encoder.
 
     As random_spans_helper of the reference: 570 for 512.
     """
@@ -81,7 +81,13 @@ def corrupt_spans_batch(
     pad_id: int,
     start_id: int,
 ) -> Denoising:
-    """`corrupt_spans` on a batch [batch, length]: each row from its own key, whatever the number of devices."""
+    """`corrupt_spans` on a batch `[batch, length]`.
+
+    Each row has its own key, so that the result does not depend on the number of devices.
+
+    Raises:
+      UserError: the vocabulary has too few sentinels.
+    """
     needed = config.sentinels(tokens.shape[1])
     if needed > sentinels:
         raise UserError(
@@ -111,20 +117,22 @@ def corrupt_spans(
     pad_id: int,
     start_id: int,
 ) -> Denoising:
-    """Cuts spans out of one row. S and T are `SpanConfig.lengths`.
+    """Removes spans from one row. S and T are `SpanConfig.lengths`.
 
     The encoder reads the text with a sentinel for each span, then [EOS]; as in T5, there is no [BOS]. The decoder
-    writes every span after its sentinel, a final sentinel, [EOS]. Sentinels are the ids `first_sentinel`,
+    predicts each sentinel followed by its span, a final sentinel, and [EOS]. Sentinels are the ids `first_sentinel`,
     `first_sentinel - 1`, ...: T5 counts down from the end of the vocabulary. A row without text has no target.
 
-    The text is cut into as many pieces that stay as spans, alternately, beginning with one that stays; all ways of
-    cutting are equally likely. Thus the last token is always cut out, as in the reference.
+    The text is divided alternately into kept pieces and removed spans, equal in number, starting with a kept piece; all
+    divisions are equally likely. Thus the last token is always removed, as in the reference.
 
     Args:
       rng: a key.
-      tokens, present, words: [length], a row as in `ssl_jax.transforms.denoising`.
-      eos_id: ends what the decoder writes.
-      pad_id: fills what is empty.
+      tokens, present, words: `[length]`, a row as defined in `ssl_jax.transforms.denoising`.
+      config: density and span length.
+      first_sentinel: id of the first sentinel.
+      eos_id: last target.
+      pad_id: the padding token.
       start_id: the decoder's first input: padding in T5.
     """
     length = tokens.shape[0]
@@ -133,30 +141,30 @@ def corrupt_spans(
     size = jnp.sum(words >= 0)
     noise, spans = counts[size]
     most_noise, most_spans = (max(1, count) for count in config.counts(length - 2))
-    # One draw, as each split of a key costs as much as many random numbers.
+    # One draw: each split of a key costs as much as many random numbers.
     noise_bits, rest_bits = jnp.split(jax.random.bits(rng, (most_noise + length,)), [most_noise])
     noise_begins = _segments(noise_bits, noise, spans, most_spans)
     rest_begins = _segments(rest_bits, size - noise, spans, most_spans)
 
-    # Span g stands between the pieces g and g + 1 that stay; the text begins at 1. Missing spans begin where they end.
+    # Span g lies between the kept pieces g and g + 1; the text begins at 1. Unused spans have length 0.
     begins = 1 + rest_begins[1:] + noise_begins[:-1]
     ends = 1 + rest_begins[1:] + noise_begins[1:]
     edges = jnp.zeros(length, index.dtype).at[begins].add(1, mode="drop").at[ends].add(-1, mode="drop")
     hidden = cumsum(edges) > 0
     first = hidden & ~jnp.roll(hidden, 1)
-    number = cumsum(first)  # of the span, from 1
+    number = cumsum(first)  # index of the span, from 1
     sentinel = first_sentinel + 1 - number
 
     source_slots, target_slots = config.lengths(length)
     kept = present & (index > 0) & (first | ~hidden)
     source = jnp.full(source_slots, pad_id, tokens.dtype)
-    source = source.at[places(kept)].set(jnp.where(first, sentinel, tokens), mode="drop")
+    source = source.at[compaction_indices(kept)].set(jnp.where(first, sentinel, tokens), mode="drop")
     source_present = jnp.arange(source_slots) < jnp.sum(kept)
 
     slots = jnp.arange(target_slots)
     end = noise + spans + config.final_sentinel
     used = (slots <= end) & (size > 0)
-    slot = places(hidden) + number
+    slot = compaction_indices(hidden) + number
     targets = jnp.full(target_slots, first_sentinel - spans, tokens.dtype)
     targets = targets.at[jnp.where(hidden, slot, length)].set(tokens, mode="drop")
     targets = targets.at[jnp.where(first, slot - 1, length)].set(sentinel, mode="drop")
@@ -173,7 +181,7 @@ def corrupt_spans(
 
 
 def _segments(bits: jax.Array, items: jax.Array, segments: jax.Array, most: int) -> jax.Array:
-    """[most + 1]: where each segment begins when `items` are cut at random; `items` for those beyond the last."""
+    """`[most + 1]`: the first item of each segment of a random division; `items` beyond the last segment."""
     index = jnp.arange(bits.shape[0])
     first = choose(bits, (index > 0) & (index < items), segments - 1) | ((index == 0) & (items > 0))
     begins = jnp.full(most + 1, items, index.dtype)

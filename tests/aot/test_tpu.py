@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.bert import PRESETS, build
-from ssl_jax.plan import CHIPS, plan_phase, topology_devices
+from ssl_jax.training.planning import CHIPS, plan_phase, topology_devices
 from ssl_jax.training.sharding import MeshConfig
 
 pytestmark = pytest.mark.skipif(

@@ -107,7 +107,7 @@ def test_a_flat_test_folder_gives_no_labels_and_an_alien_class_is_refused(write,
     folder = write({"train/a/1.png": 1, "train/b/2.png": 2, "test/3.png": 3})
     assert open_images(ImageConfig(source=folder)).classes == ()
     write({"val/c/4.png": 4})
-    with pytest.raises(UserError, match=rf"{re.escape(folder)}/val': a class 'c' that '.*train' has not"):
+    with pytest.raises(UserError, match=rf"{re.escape(folder)}/val': its class 'c' is missing in '.*train'"):
         open_images(ImageConfig(source=folder))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssl_jax.data.next_token import NextTokenRows, NextTokenWindows, batch_shapes, token_bytes
+from ssl_jax.data.next_token import NextTokenRows, NextTokenWindows, batch_shapes, count_token_bytes
 from ssl_jax.data.tokenizers import SENTENCEPIECE, WordPiece, train_sentencepiece
 from ssl_jax.errors import UserError
 
@@ -72,7 +72,7 @@ def test_windows_count_every_token_once_with_the_context_of_their_stride(
     """Against the definition, place by place: which window predicts a place, and how much it sees."""
     stride = min(stride, length)
     corpus = numbered_corpus(lengths)
-    windows = NextTokenWindows(corpus, length, SENTENCEPIECE, BYTES, stride=stride, most_rows=10**6)
+    windows = NextTokenWindows(corpus, length, SENTENCEPIECE, BYTES, stride=stride, max_rows=10**6)
     targets, seen = [], {}
     for index in range(len(windows)):
         row = windows(index)
@@ -93,16 +93,16 @@ def test_windows_count_every_token_once_with_the_context_of_their_stride(
 
 def test_held_out_documents_are_read_whole_up_to_a_number_of_rows(numbered_corpus):
     corpus = numbered_corpus([[n] for n in range(3, 40)])
-    whole = NextTokenWindows(corpus, 16, SENTENCEPIECE, BYTES, stride=8, most_rows=10**6)
-    some = NextTokenWindows(corpus, 16, SENTENCEPIECE, BYTES, stride=8, most_rows=20)
+    whole = NextTokenWindows(corpus, 16, SENTENCEPIECE, BYTES, stride=8, max_rows=10**6)
+    some = NextTokenWindows(corpus, 16, SENTENCEPIECE, BYTES, stride=8, max_rows=20)
     assert len(some) <= 20 < len(whole)
     assert 0 < len(some.corpus.hashes) < len(whole.corpus.hashes) == 37
     counted = sum(row["weights"].sum() for row in map(some, range(len(some))))
     assert counted == (some.corpus.document_lengths + 1).sum()
     following = whole.corpus.select(np.arange(len(some.corpus.hashes) + 1))
-    more = NextTokenWindows(following, 16, SENTENCEPIECE, BYTES, stride=8, most_rows=10**6)
+    more = NextTokenWindows(following, 16, SENTENCEPIECE, BYTES, stride=8, max_rows=10**6)
     assert len(more) >= 20  # no further document would have fitted
-    one = NextTokenWindows(numbered_corpus([[100]]), 16, SENTENCEPIECE, BYTES, stride=8, most_rows=2)
+    one = NextTokenWindows(numbered_corpus([[100]]), 16, SENTENCEPIECE, BYTES, stride=8, max_rows=2)
     assert len(one.corpus.hashes) == 1  # a single document may be longer
     assert len(one) > 2
 
@@ -115,7 +115,7 @@ def test_mistakes(numbered_corpus):
         with pytest.raises(
             UserError, match=f"stride of {stride} must be at least 1 and at most .* window, 8"
         ):
-            NextTokenWindows(corpus, 8, SENTENCEPIECE, BYTES, stride=stride, most_rows=5)
+            NextTokenWindows(corpus, 8, SENTENCEPIECE, BYTES, stride=stride, max_rows=5)
     with pytest.raises(UserError, match="holds no document"):
         NextTokenRows(corpus.select(np.zeros(2, bool)), 16, SENTENCEPIECE)
 
@@ -130,13 +130,13 @@ def test_bytes_of_a_sentencepiece_text_are_those_of_the_normalised_text():
     assert tokenizer.special.unk not in ids
     normal = ' Grüße, "Welt": 3 ≥ 2 and α ≠ β. Tabs and spaces; the end.'
     assert b"".join(tokenizer.piece_bytes(ids)).decode() == normal
-    assert token_bytes(tokenizer)[ids].sum() == len(normal.encode())
-    assert (token_bytes(tokenizer)[list(SENTENCEPIECE[:5])] == 0).all()
+    assert count_token_bytes(tokenizer)[ids].sum() == len(normal.encode())
+    assert (count_token_bytes(tokenizer)[list(SENTENCEPIECE[:5])] == 0).all()
     assert tokenizer.decode(ids) == normal[1:]
     plain = train_sentencepiece(sentences, 60)  # without bytes, what it does not know is lost
     lost = plain.encode("The ≥")
     assert plain.special.unk in lost
-    assert token_bytes(plain)[lost].sum() == len(" The ")
+    assert count_token_bytes(plain)[lost].sum() == len(" The ")
 
 
 def test_bytes_of_word_pieces():

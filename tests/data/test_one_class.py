@@ -76,12 +76,12 @@ def test_as_many_are_needed_as_a_threshold_takes(rate):
 @pytest.mark.parametrize(
     ("train", "heldout", "normal", "named"),
     [
-        ([0, 1] * 9, [0, 1, 2], ("eel",), "no such image to train on; it has images of: cat, dog"),
+        ([0, 1] * 9, [0, 1, 2], ("eel",), "no training image of it; it has images of: cat, dog"),
         ([0, 1] * 9, [0, 1, 2], ("cow",), "normal cow: no such class; there are: cat, dog, eel"),
-        ([0, 1, 1, 1, 2], [0, 1, 2], ("cat",), "normal cat: of 1 normal images 0 are left"),
-        ([0, 1, 2] * 9, [1, 2], ("cat",), "the 2 held-out images are none of them normal"),
-        ([0, 1, 2] * 9, [0, 0], ("cat",), "the 2 held-out images are all normal"),
-        ([0, 1, 2] * 9, [0, 1, 2], CLASSES, "are all normal"),
+        ([0, 1, 1, 1, 2], [0, 1, 2], ("cat",), "normal cat: of 1 normal images, 0 are for choosing the threshold"),
+        ([0, 1, 2] * 9, [1, 2], ("cat",), "of the 2 held-out images, none are normal"),
+        ([0, 1, 2] * 9, [0, 0], ("cat",), "of the 2 held-out images, all are normal"),
+        ([0, 1, 2] * 9, [0, 1, 2], CLASSES, "all are normal"),
         ([-1, -1], [0, 1], ("cat",), "these images have no labels"),
         ([0, 1], [-1], ("cat",), "these images have no labels"),
     ],

@@ -23,7 +23,9 @@ def example(pairs: SegmentPairs, row: int, seed: int) -> dict[str, np.ndarray]:
 
 def segments_of(example: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The two segments as places in the corpus, after checks that hold for any row."""
-    tokens, token_type_ids, segment_ids, words = (example[k] for k in ("tokens", "token_type_ids", "segment_ids", "words"))
+    tokens, token_type_ids, segment_ids, words = (
+        example[k] for k in ("tokens", "token_type_ids", "segment_ids", "words")
+    )
     assert all(array.dtype == np.int32 for array in example.values())
     assert example["label"].shape == ()
     used = int(segment_ids.sum())
@@ -33,7 +35,9 @@ def segments_of(example: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     assert separators[1] == used - 1
     np.testing.assert_array_equal(segment_ids, np.arange(len(tokens)) < used)
     np.testing.assert_array_equal(tokens[used:], SENTENCEPIECE.pad)
-    np.testing.assert_array_equal(token_type_ids, (np.arange(len(tokens)) > separators[0]) & (segment_ids == 1))
+    np.testing.assert_array_equal(
+        token_type_ids, (np.arange(len(tokens)) > separators[0]) & (segment_ids == 1)
+    )
     regular = tokens >= SENTENCEPIECE.first_regular
     assert regular.sum() == used - 3
     np.testing.assert_array_equal(words >= 0, regular)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, source_decoder
-from ssl_jax.decoding.prompts import padded
+from ssl_jax.decoding.prompts import pad_right
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 VOCAB, WIDTH, START = 23, 16, 3
 PROMPTS = [[5, 7, 2, 9, 11, 4], [6, 1], [8, 8, 3, 10]]
-TOKENS, LENGTHS = padded(PROMPTS, 6)
+TOKENS, LENGTHS = pad_right(PROMPTS, 6)
 NEW = 7
 
 

@@ -71,7 +71,7 @@ def test_size_is_what_the_model_expects(params, codes, content):
 
 def test_truncated_anywhere(params, content):
     for length in (0, 3, HEADER.size - 1):
-        with pytest.raises(UserError, match="FILE: not a file of codes, or cut off"):
+        with pytest.raises(UserError, match="FILE: not a file of codes, or truncated"):
             read(params, content[:length])
     for length in (HEADER.size, HEADER.size + 5, len(content) - 1):
         with pytest.raises(UserError, match="FILE: truncated or damaged"):

@@ -5,7 +5,7 @@ import pytest
 from ssl_jax.decoding import generate as module
 from ssl_jax.decoding.decoder import prepare
 from ssl_jax.decoding.generate import generate, stream
-from ssl_jax.decoding.prompts import bucket, flush_left
+from ssl_jax.decoding.prompts import bucket_length, move_padding_right
 from ssl_jax.decoding.sampling import SamplingConfig
 from ssl_jax.errors import UserError
 from tests.decoding.conftest import LENGTHS, NEW, PROMPTS, T5, TOKENS, VOCAB, make_encoder_decoder
@@ -27,7 +27,7 @@ def test_with_a_cache_is_what_whole_passes_give(writer):
     for row, prompt in zip(left, PROMPTS, strict=True):
         row[len(row) - len(prompt) :] = prompt
     present = np.arange(6)[None] >= 6 - LENGTHS[:, None]
-    np.testing.assert_array_equal(write(writer, *flush_left(left, present)).tokens, expected)
+    np.testing.assert_array_equal(write(writer, *move_padding_right(left, present)).tokens, expected)
 
 
 def test_relative_positions_with_a_cache():
@@ -43,11 +43,14 @@ def test_what_stands_in_the_padding_is_not_seen(writer):
 
 
 def test_one_program_reads_and_one_writes_for_each_shape(writer):
-    before = module._begin._cache_size(), module._write._cache_size()
+    before = module._prefill._cache_size(), module._decode_chunk._cache_size()
     for seed in range(3):
         prompts = np.random.default_rng(seed).integers(0, VOCAB, (2, 4))
         write(writer, prompts, np.array([4, 1 + seed]), max_new_tokens=5)
-    assert (module._begin._cache_size(), module._write._cache_size()) == (before[0] + 1, before[1] + 1)
+    assert (module._prefill._cache_size(), module._decode_chunk._cache_size()) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
 
 
 def test_prepared_parameters_give_the_same_and_are_kept(gpt2):
@@ -122,9 +125,9 @@ def test_the_last_position_of_the_context_is_used(gpt2):
 
 
 def test_prompts_are_filled_up_and_pushed_to_the_left():
-    assert [bucket(n, 100) for n in (1, 16, 17, 33, 65, 100)] == [16, 16, 32, 64, 100, 100]
+    assert [bucket_length(n, 100) for n in (1, 16, 17, 33, 65, 100)] == [16, 16, 32, 64, 100, 100]
     tokens = np.array([[0, 7, 0, 8], [5, 0, 0, 0]])
-    moved, lengths = flush_left(tokens, np.array([[0, 1, 0, 1], [1, 0, 0, 0]]))
+    moved, lengths = move_padding_right(tokens, np.array([[0, 1, 0, 1], [1, 0, 0, 0]]))
     assert lengths.tolist() == [2, 1]
     assert moved[0, :2].tolist() == [7, 8]
     assert moved[1, 0] == 5

@@ -10,9 +10,8 @@ import pytest
 
 from ssl_jax.decoding import generate as module
 from ssl_jax.decoding.decoder import prepare
-from ssl_jax.decoding.kernel_first import kernels_first, lay_out
+from ssl_jax.decoding.kernel_first import kernels_first, transpose_kernels
 from ssl_jax.decoding.sampling import GREEDY
-from ssl_jax.models.layers import tied_logits
 from ssl_jax.models.transformer import Transformer, TransformerConfig, empty_cache
 from tests.decoding.conftest import LENGTHS, NEW, TOKENS, random_params
 
@@ -26,10 +25,10 @@ def test_layers_laid_out_compute_the_same(options):
     model, cache = Transformer(config), empty_cache(config, 2, 5)
     params = random_params(model, X)
     expected, _ = model.apply({"params": params}, X, cache=cache)
-    laid_out = {**params, "layers": lay_out(params["layers"], config)}
-    assert laid_out["layers"][0]["attention"]["qkv"]["kernel_first"].shape == (3, 3, 4, 12)
+    transposed = {**params, "layers": transpose_kernels(params["layers"], config)}
+    assert transposed["layers"][0]["attention"]["qkv"]["kernel_first"].shape == (3, 3, 4, 12)
     with kernels_first():
-        found, _ = model.apply({"params": laid_out}, X, cache=cache)
+        found, _ = model.apply({"params": transposed}, X, cache=cache)
         plain, _ = model.apply({"params": params}, X, cache=cache)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(plain, expected)
@@ -39,33 +38,24 @@ def test_kernels_are_kept_in_the_dtype_that_is_computed_in():
     config = dataclasses.replace(CONFIG, dtype="bfloat16")
     model, cache = Transformer(config), empty_cache(config, 2, 5)
     params = random_params(model, X)
-    laid_out = {**params, "layers": lay_out(params["layers"], config)}
-    assert laid_out["layers"][1]["mlp"]["up"]["kernel_first"].dtype == jnp.bfloat16
+    transposed = {**params, "layers": transpose_kernels(params["layers"], config)}
+    assert transposed["layers"][1]["mlp"]["up"]["kernel_first"].dtype == jnp.bfloat16
     expected, _ = model.apply({"params": params}, X, cache=cache)
     with kernels_first():
-        found, _ = model.apply({"params": laid_out}, X, cache=cache)
+        found, _ = model.apply({"params": transposed}, X, cache=cache)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), expected.astype(jnp.float32), rtol=0.1, atol=0.1)
-
-
-@pytest.mark.parametrize("shape", [(2, 5), (40, 2, 5)], ids=["few rows", "many"])
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_a_tied_head_is_a_product_with_the_table(shape, with_bias):
-    rng = np.random.default_rng(0)
-    hidden, table, bias = (rng.standard_normal(s).astype(np.float32) for s in (shape, (7, 5), (7,)))
-    found = tied_logits(jnp.asarray(hidden), jnp.asarray(table), jnp.asarray(bias) if with_bias else None)
-    np.testing.assert_allclose(found, hidden @ table.T + (bias if with_bias else 0), rtol=1e-5, atol=1e-5)
 
 
 def test_the_loop_copies_neither_weights_nor_cache(gpt2):
     params = prepare(gpt2.decoder, gpt2.params)
     keys = jax.random.split(jax.random.key(0), len(TOKENS))
     how = (gpt2.decoder, GREEDY, None)
-    writing = module._begin(*how, NEW, params, TOKENS, LENGTHS, keys)
-    compiled = module._write.lower(*how, NEW, params, writing, keys, NEW).compile()
-    cache = sum(x.nbytes for x in jax.tree.leaves(writing.memory.cache.layers))
+    loop = module._prefill(*how, NEW, params, TOKENS, LENGTHS, keys)
+    compiled = module._decode_chunk.lower(*how, NEW, params, loop, keys, NEW).compile()
+    cache = sum(x.nbytes for x in jax.tree.leaves(loop.state.cache.layers))
     assert compiled.memory_analysis().alias_size_in_bytes >= cache, "the cache is not written in place"
-    arrays = jax.tree.leaves((params["layers"], writing.memory.cache.layers))
+    arrays = jax.tree.leaves((params["layers"], loop.state.cache.layers))
     large = {",".join(map(str, x.shape)) for x in arrays if x.ndim > 1}
     copied = re.findall(r"f32\[(?:1,)*([\d,]+)\]\S* (?:copy|transpose|slice)\(", compiled.as_text())
     assert not large & set(copied)

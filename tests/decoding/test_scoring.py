@@ -1,6 +1,6 @@
 import numpy as np
 
-from ssl_jax.decoding.prompts import padded
+from ssl_jax.decoding.prompts import pad_right
 from ssl_jax.decoding.scoring import continuation_log_likelihood
 from tests.decoding.conftest import LENGTHS, PROMPTS, TOKENS
 
@@ -8,7 +8,7 @@ CONTINUATIONS = [[3, 1], [12, 5, 5], [7]]
 
 
 def test_log_likelihoods_are_those_of_whole_passes(writer):
-    continuations, counts = padded(CONTINUATIONS, 4, pad=9)
+    continuations, counts = pad_right(CONTINUATIONS, 4, pad=9)
     found = continuation_log_likelihood(writer.decoder, writer.params, TOKENS, LENGTHS, continuations, counts)
     assert found.shape == (3, 4)
     for i in range(4):

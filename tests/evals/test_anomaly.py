@@ -5,12 +5,16 @@ import pytest
 
 from ssl_jax.errors import UserError
 from ssl_jax.evals.anomaly import (
+    LEARNED,
+    Examined,
     alarm_threshold,
     classical_scores,
     code_distances,
     combined,
-    judge,
+    detection_metrics,
+    learned_scores,
     separation,
+    telling_examples,
 )
 
 
@@ -82,8 +86,8 @@ def test_classical_scores():
     assert [*found] == ["PCA", "k-NN", "isolation forest", "one-class SVM"]
     centre = fitted.mean(0)
     directions = np.linalg.svd(fitted - centre, full_matrices=False)[2][:2]
-    rebuilt = np.clip((shown - centre) @ directions.T @ directions + centre, 0, 1)
-    np.testing.assert_allclose(found["PCA"][0], np.square(rebuilt - shown).mean(1), rtol=1e-4)
+    reconstructions = np.clip((shown - centre) @ directions.T @ directions + centre, 0, 1)
+    np.testing.assert_allclose(found["PCA"][0], np.square(reconstructions - shown).mean(1), rtol=1e-4)
     distances = np.sort(np.linalg.norm(shown[:, None] - fitted[None], axis=-1))
     np.testing.assert_allclose(found["k-NN"][0], distances[:, 4], rtol=1e-4)
 
@@ -92,18 +96,42 @@ def test_constant_examples_have_finite_scores():
     fitted, other = np.full((5, 4), 0.5, np.float32), np.ones((3, 4), np.float32)
     found = classical_scores(fitted, fitted, other, components=3)
     found["codes"] = code_distances(fitted, fitted, other)
-    for name, (same, strange) in found.items():
-        assert np.isfinite([*same, *strange]).all(), name
+    for name, (same, anomalous) in found.items():
+        assert np.isfinite([*same, *anomalous]).all(), name
     for name in ("PCA", "k-NN"):
         assert separation(*found[name])["auroc"] == 1, name
 
 
-def test_a_detector_is_judged_on_all_anomalies_and_on_each_class():
+def test_metrics_of_a_detector_are_of_all_anomalies_and_of_each_class():
     labels = np.array([0, 0, 1, 1, 2, 2])
     heldout = np.array([0.1, 0.5, 0.4, 0.9, 0.9, 0.8])
     normal = np.array([True, False, False, False])
-    found = judge(np.arange(9) / 18, heldout, labels, normal, ("a", "b", "c", "d"), 0.5)
+    found = detection_metrics(np.arange(9) / 18, heldout, labels, normal, ("a", "b", "c", "d"), 0.5)
     assert found["threshold"] == pytest.approx(4 / 18)
     assert (found["false_alarms"], found["detected"]) == (0.5, 1.0)
     assert found["auroc"] == pytest.approx(7 / 8)
     assert {name: part["auroc"] for name, part in found["by_class"].items()} == {"b": 0.75, "c": 1.0}
+
+
+def test_learned_scores_are_those_of_their_parts():
+    rng = np.random.default_rng(0)
+    fitted, validation, heldout = (
+        Examined(rng.uniform(size=n), rng.normal(size=n), rng.normal(size=(n, 3))) for n in (30, 9, 6)
+    )
+    scores = learned_scores(fitted, validation, heldout)
+    assert tuple(scores) == LEARNED
+    distances = code_distances(fitted.code, validation.code, heldout.code)
+    units = validation.error.mean(), distances[0].mean()
+    for place, examined in enumerate((validation, heldout)):
+        np.testing.assert_array_equal(scores["reconstruction"][place], examined.error)
+        np.testing.assert_array_equal(scores["likelihood"][place], examined.bound)
+        np.testing.assert_array_equal(scores["code_distance"][place], distances[place])
+        both = examined.error / units[0] + distances[place] / units[1]
+        np.testing.assert_allclose(scores["both"][place], both)
+
+
+def test_telling_examples():
+    scores = np.array([5.0, 1.0, 2.0, 9.0, 3.0, 4.0])
+    normal = np.array([True, True, True, False, False, False])
+    assert telling_examples(scores, normal).tolist() == [1, 0, 2, 4, 5, 3]
+    assert telling_examples(scores[2:4], normal[2:4]).tolist() == [0, 0, 0, 1, 1, 1]

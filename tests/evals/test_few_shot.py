@@ -9,7 +9,7 @@ import pytest
 
 from ssl_jax.data.few_shot import Examples, Format, Item
 from ssl_jax.decoding.decoder import Decoder
-from ssl_jax.decoding.generate import _begin, _write
+from ssl_jax.decoding.generate import _decode_chunk, _prefill
 from ssl_jax.decoding.scoring import continuation_log_likelihood
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import FewShot, LanguageModel, compare_choices, first_line
@@ -138,7 +138,7 @@ def test_answers_do_not_depend_on_the_batch_or_the_order(answered):
 
 def test_few_programs_are_compiled(answered):
     task, prompts, answers = answered
-    programs = (_begin, _write, continuation_log_likelihood)
+    programs = (_prefill, _decode_chunk, continuation_log_likelihood)
     before = [program._cache_size() for program in programs]
     assert task.answers(prompts) == answers
     assert task.answers(task.prompts(2, draw=1)).written

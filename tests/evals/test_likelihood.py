@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssl_jax.evals.likelihood import independent_pixels, probabilistic_pca
+from ssl_jax.evals.likelihood import independent_pixels, mean_log_likelihood, probabilistic_pca
 
 
 def test_pixels_by_themselves():
@@ -35,3 +35,12 @@ def test_more_components_than_there_can_be(images):
     most = probabilistic_pca(train, test, min(4, images - 2))
     assert np.isfinite(most).all()
     np.testing.assert_allclose(probabilistic_pca(train, test, 900), most)
+
+
+def test_the_mean_has_its_error_and_its_bits():
+    nats = np.array([-10.0, -12.0, -14.0])
+    mean = mean_log_likelihood(nats, dims=6, levels=256)
+    assert mean.nats == -12
+    assert mean.standard_error == pytest.approx(2 / 3**0.5)
+    assert mean.bits_per_dim == pytest.approx(12 / (6 * np.log(2)) + 8)
+    assert mean_log_likelihood(nats[:1], dims=6, levels=1).standard_error == 0

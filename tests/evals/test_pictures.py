@@ -1,3 +1,5 @@
+import io
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -7,8 +9,11 @@ from ssl_jax.evals import pictures
 from ssl_jax.evals.pictures import draw_bars, draw_grid, draw_map, draw_neighbours
 
 
-def read(file):
-    """Pixels [height, width, 3] in [0, 1] of a PNG."""
+def pixels_of(figure):
+    """Pixels [height, width, 3] in [0, 1] of a figure as it is saved."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
+    file.seek(0)
     return matplotlib.image.imread(file)[..., :3]
 
 
@@ -16,11 +21,10 @@ def share(pixels, colour, tolerance=0.02):
     return (np.abs(pixels - np.array(to_rgb(colour))[None, None]) < tolerance).all(-1).mean()
 
 
-def test_grid_shows_every_image_in_its_place(tmp_path):
+def test_grid_shows_every_image_in_its_place():
     red, green, gray = np.zeros((8, 8, 3), np.uint8), np.zeros((6, 12, 3)), np.full((5, 5, 1), 0.5)
     red[..., 0], green[..., 1] = 255, 1.0
-    draw_grid([[red, green, gray], [gray[..., 0], red, green]], tmp_path / "deep" / "grid.png")
-    pixels = read(tmp_path / "deep" / "grid.png")
+    pixels = pixels_of(draw_grid([[red, green, gray], [gray[..., 0], red, green]]))
     height, width = pixels.shape[:2]
     assert width / height == pytest.approx(1.5, rel=0.05)  # the margin is the same on all sides
     centres = pixels[[height // 4, 3 * height // 4]][:, [width // 6, width // 2, 5 * width // 6]]
@@ -31,30 +35,25 @@ def test_grid_shows_every_image_in_its_place(tmp_path):
     )  # the wide one keeps its shape
 
 
-def test_values_beyond_the_range_are_clipped(tmp_path):
+def test_values_beyond_the_range_are_clipped():
     rows = [[np.full((4, 4, 3), value) for value in (-3.0, 0.5, 7.0, np.nan)]]
-    draw_grid(rows, tmp_path / "grid.png")
-    pixels = read(tmp_path / "grid.png")
+    pixels = pixels_of(draw_grid(rows))
     values = pixels[pixels.shape[0] // 2, [pixels.shape[1] * i // 8 for i in (1, 3, 5, 7)], 0]
     np.testing.assert_allclose(values, [0, 0.5, 1, 0], atol=0.01)
 
 
-def test_headings_make_room_for_themselves(tmp_path):
+def test_headings_make_room_for_themselves():
     images = [[np.zeros((4, 4))] * 3] * 2
-    draw_grid(images, tmp_path / "plain.png")
-    draw_grid(
-        images, tmp_path / "named.png", columns=["original", "view 1", "view 2"], title="views", note="a note"
-    )
-    assert read(tmp_path / "named.png").shape[0] > read(tmp_path / "plain.png").shape[0] + 40
+    named = draw_grid(images, columns=["original", "view 1", "view 2"], title="views", note="a note")
+    assert pixels_of(named).shape[0] > pixels_of(draw_grid(images)).shape[0] + 40
 
 
-def test_neighbours_are_framed_by_label(tmp_path):
+def test_neighbours_are_framed_by_label():
     images = [np.full((8, 8), 0.5)] * 2
     labels = np.array([[3, 3, 3], [4, 3, -1]])
 
     def draw(query_labels):
-        draw_neighbours(images, query_labels, [[images[0]] * 3] * 2, labels, tmp_path / "near.png")
-        pixels = read(tmp_path / "near.png")
+        pixels = pixels_of(draw_neighbours(images, query_labels, [[images[0]] * 3] * 2, labels))
         return [share(pixels, colour) for colour in (pictures.SAME, pictures.OTHER)]
 
     same, other = draw(np.array([3, 3]))
@@ -64,7 +63,7 @@ def test_neighbours_are_framed_by_label(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_map_keeps_clouds_apart_and_is_the_same_again(tmp_path, method):
+def test_map_keeps_clouds_apart_and_is_the_same_again(method):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     features = (6 * np.eye(3, 10)[labels] + rng.normal(size=(120, 10))).astype(np.float32)
@@ -72,13 +71,11 @@ def test_map_keeps_clouds_apart_and_is_the_same_again(tmp_path, method):
     means = np.array([places[labels == label].mean(0) for label in range(3)])
     nearest = np.linalg.norm(places[:, None] - means[None], axis=-1).argmin(1)
     assert (nearest == labels).mean() > 0.95
-    file = tmp_path / "map.png"
-    draw_map(features, np.where(labels == 2, -1, labels), ["one"], file, method=method, points=90)
-    pixels, first = read(file), file.read_bytes()
+    arguments = (features, np.where(labels == 2, -1, labels), ["one"])
+    pixels, again = (pixels_of(draw_map(*arguments, method=method, points=90)) for _ in range(2))
     assert min(pixels.shape[:2]) > 400
     assert min(share(pixels, colour) for colour in (*pictures.COLOURS[:2], pictures.UNLABELLED)) > 1e-4
-    draw_map(features, np.where(labels == 2, -1, labels), ["one"], file, method=method, points=90)
-    assert file.read_bytes() == first
+    np.testing.assert_array_equal(pixels, again)
 
 
 def test_map_is_the_plane_of_most_variance():
@@ -91,17 +88,15 @@ def test_map_is_the_plane_of_most_variance():
 
 
 @pytest.mark.parametrize(("examples", "width", "classes"), [(5, 1, 2), (2, 3, 2), (70, 4, 35)])
-def test_map_of_anything(tmp_path, examples, width, classes):
+def test_map_of_anything(examples, width, classes):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(examples, width)).astype(np.float32)
-    draw_map(features, np.arange(examples) % classes, [], tmp_path / "map.png")
-    assert read(tmp_path / "map.png").std() > 0.01
+    assert pixels_of(draw_map(features, np.arange(examples) % classes, [])).std() > 0.01
 
 
-def test_bars_are_as_high_as_their_figures(tmp_path):
+def test_bars_are_as_high_as_their_metrics():
     metrics = {"trained": {"probe": 0.8, "k-NN": 0.4}, "random": {"probe": 0.4}}
-    draw_bars(metrics, tmp_path / "bars.png", deviations={"trained": {"probe": 0.05}}, title="accuracy")
-    pixels = read(tmp_path / "bars.png")
+    pixels = pixels_of(draw_bars(metrics, deviations={"trained": {"probe": 0.05}}, title="accuracy"))
     tall, short = (share(pixels, colour) for colour in pictures.COLOURS[:2])
     assert tall == pytest.approx(3 * short, rel=0.1)
     assert share(pixels, "#333333") > 1e-5
@@ -109,6 +104,6 @@ def test_bars_are_as_high_as_their_figures(tmp_path):
 
 @pytest.mark.parametrize("features", [np.ones((1, 4)), np.ones((5, 4)), np.arange(5.0)[:, None], np.eye(2)])
 @pytest.mark.parametrize("method", ["pca", "tsne"])
-def test_map_of_features_that_are_few_or_all_the_same(tmp_path, features, method):
-    draw_map(features, np.zeros(len(features), int), ["one"], tmp_path / "map.png", method=method)
-    assert read(tmp_path / "map.png").std() > 0.01
+def test_map_of_features_that_are_few_or_all_the_same(features, method):
+    figure = draw_map(features, np.zeros(len(features), int), ["one"], method=method)
+    assert pixels_of(figure).std() > 0.01

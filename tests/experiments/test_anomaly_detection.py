@@ -5,13 +5,11 @@ import json
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import anomaly_detection
 from experiments.anomaly_detection import PRESETS, build
-from ssl_jax.reports.anomalies import telling
 from ssl_jax.runs.configuration import restore_config
 
 SHORT = ["--steps=4", "--schedule.warmup_steps=1", "--train.batch_size=8", "--network.hidden=8"]
@@ -108,10 +106,3 @@ def test_pictures_to_learn_nothing_from(refused, tmp_path, counts, arguments, na
 )
 def test_setting(refused, tmp_path, arguments, named):
     assert named in refused("anomaly_detection", *SHORT, *arguments, f"--workdir={tmp_path / 'run'}")
-
-
-def test_telling_examples():
-    scores = np.array([5.0, 1.0, 2.0, 9.0, 3.0, 4.0])
-    normal = np.array([True, True, True, False, False, False])
-    assert telling(scores, normal).tolist() == [1, 0, 2, 4, 5, 3]
-    assert telling(scores[2:4], normal[2:4]).tolist() == [0, 0, 0, 1, 1, 1]

@@ -1,5 +1,4 @@
-"""BART, MASS and T5 as commands: what they print and leave behind, presets for pods by their shapes, bad input, and
-the comparison of noises."""
+"""BART, MASS and T5 as commands: what they print and leave behind, presets for pods by their shapes, and bad input."""
 
 import dataclasses
 import json
@@ -7,14 +6,12 @@ import runpy
 import sys
 
 import jax
-import numpy as np
 import pytest
 
-from experiments import bart, bart_noises, mass, t5
+from experiments import bart, mass, t5
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
 from ssl_jax.runs.configuration import restore_config
 from ssl_jax.training.compiling import Program
-from ssl_jax.transforms.noise import noise_batch
 from tests.cases import corpus
 
 MODULES = {"bart": bart, "mass": mass, "t5": t5}
@@ -58,18 +55,18 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["mass", "t5"])  # BART's is run by the tests of resuming
-def test_a_run_reports_what_it_restores(run, tmp_path, name):
+def test_a_run_reports_what_it_denoises(run, tmp_path, name):
     code, out, err = run(name, f"--data.source={corpus(tmp_path)}")
     assert (code, err) == (0, "")
-    assert "12 held-out rows restored by greedy writing" in out
+    assert "12 held-out rows denoised by greedy decoding" in out
     folder = tmp_path / "run"
-    metrics = json.loads((folder / "restoration.json").read_text())
+    metrics = json.loads((folder / "denoising.json").read_text())
     assert len(metrics) == 3
     for shares in metrics.values():
         assert all(0 <= share <= 1 for share in shares.values())
-    assert metrics["the corrupted text without its blanks"]["hidden"] == 0
-    assert {file.name for file in (folder / "samples").iterdir()} == {"restored.txt", "step-0000002.txt"}
-    shown = (folder / "samples" / "restored.txt").read_text()
+    assert metrics["corrupted text without its blanks"]["hidden"] == 0
+    assert {file.name for file in (folder / "samples").iterdir()} == {"denoised.txt", "step-0000002.txt"}
+    shown = (folder / "samples" / "denoised.txt").read_text()
     assert shown.count("--- row") == 12
     assert out.count("--- row") == 5
     assert ("<0>" if name == "t5" else "[MASK]") in shown
@@ -115,43 +112,3 @@ def test_a_vocabulary_without_room_for_the_sentinels_is_refused_with_the_size_to
     code, _, error = run("t5", *arguments, "--model.vocab_size=120")
     assert code == 2
     assert f"--model.vocab_size {120 + t5.SpanConfig().sentinels(36)}" in error
-
-
-def test_all_hidden_leaves_one_mask():
-    tokens = np.arange(10, 30, dtype=np.int32)[None]
-    words = np.where((tokens > 10) & (tokens < 28), tokens // 2, -1)
-    special = {"mask_id": 4, "pad_id": 0, "start_id": 3}
-    config = bart_noises.ASKED["all hidden"]
-    corrupted = noise_batch(jax.random.key(0), tokens, tokens < 29, words, words * 0, config=config, **special)
-    assert corrupted.source[corrupted.source_present].tolist() == [10, 4, 28]
-
-
-def test_noises_are_compared(tmp_path, monkeypatch, capsys):
-    tiny = bart.PRESETS["tiny"]
-    model = dataclasses.replace(tiny.model, vocab_size=120, **SIZES)
-    schedule = dataclasses.replace(tiny.schedule, warmup_steps=1)
-    monkeypatch.setitem(bart.PRESETS, "tiny", dataclasses.replace(tiny, model=model, schedule=schedule))
-    two = {name: bart_noises.NOISES[name] for name in ("masking", "rotation")}
-    monkeypatch.setattr(bart_noises, "NOISES", two)
-    monkeypatch.setattr(bart_noises, "ASKED", two)
-    folder = tmp_path / "noises"
-    settings = {
-        "steps": 2,
-        "length": 32,
-        "batch_size": 8,
-        "source": str(corpus(tmp_path)),
-        "workdir": str(folder),
-    }
-    arguments = bart_noises.Arguments(**settings)
-
-    assert bart_noises.compare(arguments) == 0
-    out = capsys.readouterr().out
-    matrix = json.loads((folder / "noises.json").read_text())
-    assert list(matrix) == ["masking", "rotation"]
-    for name, row in matrix.items():
-        logged = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
-        for figure, value in row[name].items():
-            assert value == pytest.approx(logged[-1][figure], rel=1e-4), (name, figure)
-    assert matrix["masking"]["rotation"] != matrix["rotation"]["rotation"]
-    assert (folder / "noises.txt").read_text().strip() in out
-    assert {file.name for file in (folder / "plots").iterdir()} == {"noises.png", "loss.png", "accuracy.png"}

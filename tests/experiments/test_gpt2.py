@@ -13,10 +13,10 @@ import tokenizers
 
 from experiments.gpt2 import PRESETS, build
 from ssl_jax.data.tokenizers import open_tokenizer
-from ssl_jax.evals.text_samples import write_samples
 from ssl_jax.hub.gpt2 import load_gpt2, save_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
+from ssl_jax.reports.text_samples import sample_texts
 from ssl_jax.runs.configuration import restore_config
 from ssl_jax.training.step import metric_names
 
@@ -71,7 +71,7 @@ def run(folder, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_from_imported_weights_to_figures_samples_and_plots(run, folder, tmp_path):
+def test_from_imported_weights_to_metrics_samples_and_plots(run, folder, tmp_path):
     """The rate of the first step is 0, so that the first evaluation is of the imported weights."""
     tokenizer = folder / "tokenizer.json"
     code, out, err = run(f"--data.tokenizer={tokenizer}", f"--init_from={folder / 'weights'}", "--stride=6")
@@ -85,12 +85,12 @@ def test_from_imported_weights_to_figures_samples_and_plots(run, folder, tmp_pat
         assert line["bits_per_byte"] > 0
     assert "windows of 24 tokens, stride 6" in out
     assert "2-grams, Kneser-Ney" in out
-    assert f"{last['bits_per_byte']:6.3f}  this model, perplexity {last['perplexity']:.1f}" in out
+    assert f"{last['bits_per_byte']:6.3f}  model, perplexity {last['perplexity']:.1f}" in out
 
     config, params = load_gpt2(folder / "weights")
     samples = PRESETS["tiny"].samples
     samples = type(samples)(prompts=("Sentence", ""), new_tokens=6, sampling=samples.sampling)
-    texts = write_samples(samples, next_token(config).decoder, params, open_tokenizer(tokenizer))
+    texts = sample_texts(samples, next_token(config).decoder, params, open_tokenizer(tokenizer))
     head, *written = (tmp_path / "run" / "samples" / "step-1.txt").read_text().rstrip("\n").split("\n\n", 1)
     assert (
         head

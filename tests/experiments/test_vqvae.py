@@ -10,8 +10,8 @@ import pytest
 
 from experiments.vqvae import PRESETS, Config, build
 from ssl_jax.errors import UserError
-from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.runs.configuration import restore_config
 
 KINDS = ("ema", "gradient", "fsq", "lookup_free")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from dataclasses import replace
 
 import jax
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import compression, vqvae
+from experiments import vqvae
 from experiments.vqvae_prior import PRESETS, Config, build
 from ssl_jax.errors import UserError
 from ssl_jax.methods.code_prior import PriorConfig
-from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
-from ssl_jax.recipes.image_files import ALONE
-from ssl_jax.reports.prior import place_shares
+from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.runs.configuration import restore_config, run_settings
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
@@ -62,17 +59,19 @@ def test_shows_samples_and_figures(trained):
     assert last["bits_per_dim"] == pytest.approx(last["prior_bits_per_dim"] + last["decoder_bits_per_dim"])
     assert 0 < last["code_loss"] < 1.2 * np.log(8)
     written = json.loads((trained / "prior.json").read_text())
-    assert written["nats_per_code"]["this prior"] == last["code_loss"]
+    assert written["nats_per_code"]["learned prior"] == last["code_loss"]
     assert 0 < written["deviation"] < 1
     assert written["used"]["samples"] <= 8
 
 
-def test_takes_the_autoencoder_of_a_run(trained, tmp_path):
+def test_takes_the_autoencoder_of_a_run(trained, tmp_path, capsys):
     config = replace(tiny(), run=f"{trained / 'vqvae'}@2", vqvae=PRESETS["mnist"].vqvae)
     first = loop.Run(build(tiny()), trained, settings(tiny()))
     second = loop.Run(build(config), epath.Path(tmp_path / "second"), settings(config))
     for run in (first, second):
         run.checkpoints.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"starting from {trained / 'vqvae'}@2, a run of experiments.vqvae; " in lines[1]
     # One has them from its checkpoint after training, the other from the run before any.
     assert (first.step, second.step) == (2, 0)
     jax.tree.map(np.testing.assert_array_equal, dict(first.state.extras), dict(second.state.extras))
@@ -83,48 +82,12 @@ def test_runs_that_cannot_be(trained, tmp_path):
     with pytest.raises(UserError, match="not a run folder"):
         build(Config(run=str(tmp_path)))
     with pytest.raises(
-        UserError, match=r"is one of experiments\.vqvae_prior; expected one of experiments\.vqvae"
+        UserError, match=r"is a run of experiments\.vqvae_prior; expected one of experiments\.vqvae\."
     ):
         build(Config(run=str(trained)))
-    experiment = build(Config(run=f"{trained / 'vqvae'}@7"))
-    with pytest.raises(UserError, match=r"@7: has no such checkpoint; there are \[2\]"):
-        experiment.frozen(epath.Path(tmp_path))
-
-
-def test_images_as_files_of_codes(trained, command, tmp_path):
-    code, out, error = command("compression", trained, "--images=20", f"--workdir={tmp_path}")
-    assert (code, error) == (0, "")
-    assert "20 images of 16 of 8 codes" in out
-    rates = json.loads((tmp_path / "rates.json").read_text())
-    (together,), (alone,) = rates["codes, one file"], rates["codes, a file each"]
-    assert together["bits"] == 8 * (tmp_path / "files-1" / "codes.sjc").stat().st_size / (20 * 64)
-    sizes = [(tmp_path / "files-1" / f"image-{i}.sjc").stat().st_size for i in range(ALONE)]
-    assert alone["bits"] == 8 * sum(sizes) / (ALONE * 64)
-    assert len(rates["JPEG"]) == len(rates["WebP"])
-    for name in ("psnr", "ssim", "rebuilt"):
-        assert matplotlib.image.imread(tmp_path / "plots" / f"{name}.png")[..., :3].std() > 0.03
-
-
-def test_compression_trains_the_runs_that_are_not_there(trained, monkeypatch, tmp_path):
-    """One for each number of codes; that of 8 codes is finished."""
-    monkeypatch.setitem(PRESETS, "digits", tiny())
-    shutil.copytree(trained, tmp_path / "run-8")
-    finished = (tmp_path / "run-8" / "metrics.jsonl").read_text()
-    arguments = compression.Arguments(codes=(4, 8), images=20, workdir=str(tmp_path))
-    assert compression.compress(arguments) == 0
-    assert (tmp_path / "run-4" / "checkpoints" / "2").exists()
-    assert (tmp_path / "run-8" / "metrics.jsonl").read_text() == finished
-    rates = json.loads((tmp_path / "rates.json").read_text())
-    assert len(rates["codes, one file"]) == 2
-
-
-def test_what_cannot_be_compressed(trained, refused, tmp_path):
-    where = f"--workdir={tmp_path}"
-    assert "no run: name at least one" in refused("compression", "--codes", where)
-    assert "unknown preset 'minst'. Did you mean mnist?" in refused("compression", "--preset=minst", where)
-    named = "run of experiments.vqvae; expected one of experiments.vqvae_prior"
-    assert named in refused("compression", trained / "vqvae", where)
-    assert "not a run folder" in refused("compression", tmp_path / "absent", where)
+    config = replace(tiny(), run=f"{trained / 'vqvae'}@7")
+    with pytest.raises(UserError, match=r"vqvae: has no checkpoint of step 7; there are 2\."):
+        loop.Run(build(config), epath.Path(tmp_path / "run"), settings(config))
 
 
 @pytest.mark.parametrize("preset", ["digits", "cifar10", "imagenet"])
@@ -141,8 +104,3 @@ def test_presets(preset):
     assert jax.tree.map(lambda x: (x.shape, x.dtype), dict(aux.extras)) == jax.tree.map(
         lambda x: (x.shape, x.dtype), extras
     )
-
-
-def test_frequencies_at_each_place():
-    shares = place_shares(np.array([[0, 2], [0, 1], [1, 2]]), 3)
-    np.testing.assert_allclose(shares, np.array([[3, 2, 1], [1, 2, 3]]) / 6)

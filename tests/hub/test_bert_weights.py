@@ -158,7 +158,10 @@ def test_pickles_are_never_read(tmp_path):
         (lambda folder: (folder / "config.json").unlink(), "no config.json beside"),
         (lambda folder: (folder / "config.json").write_text("{"), "not JSON"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "not a whole safetensors file"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"short"),
+            "not a complete safetensors file",
+        ),
     ],
 )
 def test_damaged_folders_are_named(saved, damage, message):

@@ -111,8 +111,8 @@ def test_every_wrong_tensor_is_named(bart):
     [
         ({"model_type": "pegasus"}, "model_type is 'pegasus', expected one of bart, mbart"),
         ({"activation_function": "swish"}, "activation_function is 'swish'"),
-        ({"decoder_attention_heads": 4}, "decoder_attention_heads 4; known is 2 only"),
-        ({"decoder_ffn_dim": 16}, "decoder_ffn_dim 16; known is 12 only"),
+        ({"decoder_attention_heads": 4}, "decoder_attention_heads 4; only 2 is supported"),
+        ({"decoder_ffn_dim": 16}, "decoder_ffn_dim 16; only 12 is supported"),
         ({"normalize_before": True}, "normalize_before"),
         ({"normalize_embedding": False}, "normalize_embedding"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),
@@ -167,7 +167,7 @@ def test_t5_as_today_s_and_as_the_first_transformers_wrote_it(t5):
             {"feed_forward_proj": "gated-silu"},
             "feed_forward_proj is 'gated-silu', expected one of relu, gated-gelu",
         ),
-        ({"d_kv": 8}, "num_heads times d_kv is 32; known is d_model, 16, only"),
+        ({"d_kv": 8}, "num_heads times d_kv is 32; only d_model, 16, is supported"),
         ({"num_layers": None}, "lacks num_layers"),
     ],
 )
@@ -185,7 +185,7 @@ def test_settings_that_our_t5_does_not_have_are_refused_by_name(t5, settings, me
         (save_bart, T5, "cannot be written as a BART"),
         (save_t5, BART, "cannot be written as a T5"),
         (save_t5, dataclasses.replace(T5, activation="gelu"), "activation gelu, gated False"),
-        (save_t5, dataclasses.replace(T5, attention_dropout=0.0), "one rate of dropout"),
+        (save_t5, dataclasses.replace(T5, attention_dropout=0.0), "one dropout rate"),
     ],
 )
 def test_models_without_a_hugging_face_layout_are_not_exported(save, config, message, tmp_path):

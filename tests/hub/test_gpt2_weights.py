@@ -90,7 +90,10 @@ def test_untied_output_layer_is_refused(saved):
     [
         ({"model_type": "gpt_neo"}, "model_type is 'gpt_neo', expected gpt2"),
         ({"activation_function": "swish"}, "activation_function is 'swish'"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx True; known is False"),
+        (
+            {"scale_attn_by_inverse_layer_idx": True},
+            "scale_attn_by_inverse_layer_idx True; only False is supported",
+        ),
         ({"scale_attn_weights": False}, "scale_attn_weights"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),

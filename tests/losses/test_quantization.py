@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.losses import quantization
-from ssl_jax.losses.quantization import entropy_penalty, perplexity, usage
+from ssl_jax.losses.quantization import entropy_penalty, perplexity
 
 
 def test_examples_in_docstrings():
@@ -25,7 +25,6 @@ def test_perplexity_is_between_one_and_the_number_of_codes():
     assert float(perplexity(jnp.full(40, 3.0))) == pytest.approx(40, rel=1e-5)
     assert float(perplexity(jnp.eye(40)[7])) == pytest.approx(1)
     assert float(perplexity(jnp.zeros(40))) == pytest.approx(1)
-    assert float(usage(jnp.asarray(counts))) == pytest.approx((counts > 0).mean())
 
 
 def penalty_of_the_paper(x, weights, temperature):

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from ssl_jax.data.images import ImageConfig, open_images
-from ssl_jax.methods.autoencoder import Member, autoencoders, restoration
+from ssl_jax.methods.autoencoder import Member, autoencoders, denoising_evaluation
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.step import objective
@@ -65,24 +65,24 @@ def test_each_begins_and_learns_as_if_it_were_alone(kind):
         for ours, theirs in ((params[name][name], joint[name]), (own_grads[name], grads[name])):
             for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
-        for figure, (total, weight) in (own_losses | own_metrics).items():
-            assert figure in (f"{name}_error", f"{name}_cross_entropy")
-            assert float((losses | metrics)[figure][0]) == pytest.approx(float(total), rel=1e-6)
+        for metric, (total, weight) in (own_losses | own_metrics).items():
+            assert metric in (f"{name}_error", f"{name}_cross_entropy")
+            assert float((losses | metrics)[metric][0]) == pytest.approx(float(total), rel=1e-6)
             assert float(weight) == 24
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(grads))
     assert float(metrics.get("noisy_error", losses.get("noisy_error"))[0]) > 0
 
 
-def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count():
+def test_metrics_are_those_of_numpy_and_rows_without_weight_do_not_count():
     made = family({"plain": Member(4), "noisy": Member(4, NOISE)}, objective="cross_entropy")
-    evaluate = restoration(made, {"gaussian": NOISE})
+    evaluate = denoising_evaluation(made, {"gaussian": NOISE})
     params = jax.jit(made.method.init)(jax.random.key(0), digits())["params"]
     metrics = jax.jit(evaluate)(params, {}, digits(), RNG)
     images = digits()["image"].astype(np.float32) / 255
     noisy = np.asarray(jax.jit(lambda: corrupt(RNG, jnp.asarray(images), NOISE))())
     size = (1, 3, 3, 1)
 
-    def rebuilt(name, shown):
+    def reconstructed(name, shown):
         layers = jax.tree.map(np.asarray, params[name])
         x = shown.reshape(len(shown), -1)
         for half in ("encoder", "decoder"):
@@ -91,13 +91,13 @@ def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count():
         return (1 / (1 + np.exp(-x))).reshape(shown.shape)
 
     expected = {
-        "plain_error": rebuilt("plain", images),
-        "noisy_error": rebuilt("noisy", noisy),
+        "plain_error": reconstructed("plain", images),
+        "noisy_error": reconstructed("noisy", noisy),
         "nothing_on_gaussian_error": noisy,
         "median_on_gaussian_error": ndimage.median_filter(noisy, size, mode="nearest"),
         "mean_on_gaussian_error": ndimage.uniform_filter(noisy, size, mode="nearest"),
-        "plain_on_gaussian_error": rebuilt("plain", noisy),
-        "noisy_on_gaussian_error": rebuilt("noisy", noisy),
+        "plain_on_gaussian_error": reconstructed("plain", noisy),
+        "noisy_on_gaussian_error": reconstructed("noisy", noisy),
     }
     assert metrics.keys() == expected.keys() | {"plain_cross_entropy", "noisy_cross_entropy"}
     for name, restored in expected.items():

@@ -13,13 +13,13 @@ from scipy.stats import norm
 from ssl_jax.decoding.scoring import continuation_log_likelihood
 from ssl_jax.errors import UserError
 from ssl_jax.methods.code_prior import PriorConfig, code_prior
+from ssl_jax.methods.quantization import LookupFreeConfig, lookup_free_quantizer
 from ssl_jax.methods.quantized_autoencoder import quantized_autoencoder
-from ssl_jax.methods.quantizing import LookupFreeConfig, signs
 from ssl_jax.models.conv_autoencoder import ConvConfig
 
 BATCH, SIZE, CODES, PLACES = 8, 4, 2, 4
 NETWORK = ConvConfig(width=4, strides=(2,), residual_blocks=1, residual_width=2)
-AUTOENCODER = quantized_autoencoder(NETWORK, signs(LookupFreeConfig(bits=1)), size=SIZE, channels=1)
+AUTOENCODER = quantized_autoencoder(NETWORK, lookup_free_quantizer(LookupFreeConfig(bits=1)), size=SIZE, channels=1)
 PRIOR = code_prior(
     PriorConfig(layers=1, width=8, heads=2, dropout=0.0, initializer_stddev=0.5),
     AUTOENCODER,
@@ -56,7 +56,7 @@ def log_probabilities():
 
 @functools.cache
 def evaluated():
-    return jax.jit(PRIOR.evaluate)(*setting(), jax.random.key(0))
+    return jax.jit(PRIOR.method.evaluate)(*setting(), jax.random.key(0))
 
 
 def test_probabilities_of_all_images_sum_to_one():
@@ -79,11 +79,11 @@ def test_loss_is_that_of_the_codes_one_after_another():
 
 def test_bits_per_dimension_are_those_of_codes_and_pixels():
     params, extras, batch = setting()
-    rebuilt = np.asarray(PRIOR.decode(extras, PRIOR.encode(params, extras, batch)), float)
+    reconstructed = np.asarray(PRIOR.decode(extras, PRIOR.encode(params, extras, batch)), float)
     pixels = np.asarray(batch["image"], float)
     upper = np.where(pixels == 255, np.inf, (pixels + 0.5) / 255)
     lower = np.where(pixels == 0, -np.inf, (pixels - 0.5) / 255)
-    chance = norm.cdf(upper, rebuilt, 0.3) - norm.cdf(lower, rebuilt, 0.3)
+    chance = norm.cdf(upper, reconstructed, 0.3) - norm.cdf(lower, reconstructed, 0.3)
     bits = -np.log2(chance[:-1]).mean()
     metrics = {name: float(total / weight) for name, (total, weight) in evaluated().items()}
     assert metrics["decoder_bits_per_dim"] == pytest.approx(bits, rel=1e-4)
@@ -92,7 +92,7 @@ def test_bits_per_dimension_are_those_of_codes_and_pixels():
         metrics["code_loss"] / math.log(2) * PLACES / SIZE**2
     )
     assert derived["bits_per_dim"] == pytest.approx(bits + derived["prior_bits_per_dim"], rel=1e-4)
-    error = np.square(rebuilt - pixels / 255).reshape(BATCH, -1).mean(1)
+    error = np.square(reconstructed - pixels / 255).reshape(BATCH, -1).mean(1)
     np.testing.assert_allclose(PRIOR.error(params, extras, batch)[:, 0], error, rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Restoring corrupted text: figures against NumPy, uneven rows, and what the model of each experiment is given to read."""
+"""Denoising text: metrics against NumPy, uneven rows, and what the model of each experiment is given to read."""
 
 import functools
 from dataclasses import replace
@@ -73,7 +73,7 @@ class Seen:
                 return call(*arguments, **settings)
 
             with nn.intercept_methods(spy):
-                metrics = self.experiment.evaluate(params, {}, batch, rng)
+                metrics = self.experiment.method.evaluate(params, {}, batch, rng)
             return metrics, calls[0]
 
         return evaluation
@@ -100,7 +100,7 @@ def targets_of(name, seen, row):
     return [*inputs[1 : ends + 1].tolist(), EOS]
 
 
-def test_figures_are_those_of_each_row_alone_in_numpy(seen):
+def test_metrics_are_those_of_each_row_alone_in_numpy(seen):
     """Each row without its padding, alone: the sum of its cross-entropies, times the row's weight."""
     name, seen = seen
     apply = jax.jit(
@@ -193,7 +193,7 @@ def test_micro_batches_of_uneven_rows_give_the_gradient_of_all_targets_at_once()
     config = small(bart)
     still = replace(config, noise=replace(config.noise, permutation=0.0, infilling=0.0))
     method, params = bart.build(still).method, Seen("bart").params
-    rows = batch(LENGTH)
+    rows = {**batch(LENGTH), "example_weight": np.ones(ROWS, np.float32)}
     assert len(set(rows["present"].sum(1).tolist())) > 1
 
     @functools.partial(jax.jit, static_argnums=0)

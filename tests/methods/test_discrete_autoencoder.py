@@ -1,4 +1,4 @@
-"""Real, binary and one-hot codes side by side: figures against NumPy, gradients, what counts, devices, temperature."""
+"""Real, binary and one-hot codes side by side: metrics against NumPy, gradients, what counts, devices, temperature."""
 
 import doctest
 import functools
@@ -66,12 +66,12 @@ def found():
             params,
             extras,
             *gradients(params, extras, digits()),
-            MADE.family.evaluate(params, extras, digits(), RNG),
+            MADE.family.method.evaluate(params, extras, digits(), RNG),
             {kind: logits(params, extras, digits()) for kind, logits in MADE.logits.items()},
             {kind: encode(params, extras, digits()) for kind, encode in MADE.family.encode.items()},
             {
-                kind: rebuild(params, MADE.family.preprocess(digits()))
-                for kind, rebuild in MADE.family.rebuild.items()
+                kind: reconstruct(params, MADE.family.preprocess(digits()))
+                for kind, reconstruct in MADE.family.reconstruct.items()
             },
             jax.random.uniform(RNG, (32, SIZES["binary"])),
             jax.random.gumbel(RNG, (32, SIZES["one_hot"])),
@@ -105,7 +105,7 @@ def wanted(params, codes):
 
 
 def test_evaluation_is_of_the_likelier_bits_and_classes_and_rows_without_weight_do_not_count():
-    params, _, _, _, metrics, logits, codes, rebuilt, *_ = found()
+    params, _, _, _, metrics, logits, codes, reconstructed, *_ = found()
     expected = {
         "real": logits["real"],
         "binary": (logits["binary"] > 0) * 1.0,
@@ -114,7 +114,7 @@ def test_evaluation_is_of_the_likelier_bits_and_classes_and_rows_without_weight_
     for kind, code in expected.items():
         np.testing.assert_array_equal(codes[kind], code)
         white = 1 / (1 + np.exp(-decoded(params, kind, code)))
-        np.testing.assert_allclose(rebuilt[kind].reshape(32, -1), white, rtol=1e-4)
+        np.testing.assert_allclose(reconstructed[kind].reshape(32, -1), white, rtol=1e-4)
     values = wanted(params, expected)
     assert metrics.keys() == values.keys()
     for name, value in values.items():

@@ -1,12 +1,12 @@
-"""The loss on answers alone and the figures by shots, against NumPy on the predictions of the bare model."""
+"""The loss on answers alone and the metrics by shots, against NumPy on the predictions of the bare model."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.data.functions import Dialects, FunctionSequences, Substitutions
-from ssl_jax.methods.in_context import batch_shapes, by_shots, in_context
+from ssl_jax.data.functions import Dialects, FunctionSequences, Substitutions, batch_shapes
+from ssl_jax.methods.in_context import by_shots, in_context
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
 SEQUENCES = FunctionSequences((Substitutions(2), Dialects(1, 2, 2)), 6, "train")
@@ -26,7 +26,7 @@ ROWS = 8
 
 @pytest.fixture(scope="module")
 def setting():
-    """(method and figures, parameters, a batch for evaluation, whose last row does not count)"""
+    """(method and metrics, parameters, a batch for evaluation, whose last row does not count)"""
     rows = [SEQUENCES.with_ideal(SEQUENCES(i, np.random.default_rng(i))) for i in range(ROWS)]
     batch = {name: jnp.stack([row[name] for row in rows]) for name in rows[0]}
     batch["example_weight"] = jnp.array([1.0] * (ROWS - 1) + [0.0])
@@ -51,9 +51,10 @@ def test_the_loss_is_on_the_answers(setting, predicted):
     places = range(2, SEQUENCES.length, 2)
     nats = [[-predicted[row, place - 1, tokens[row, place]] for place in places] for row in range(ROWS)]
     training = {name: batch[name] for name in batch_shapes(ROWS, SEQUENCES.length)}
+    training["example_weight"] = jnp.ones(ROWS)
     losses, _ = learner.method.loss(params, {}, training, jax.random.key(0))
     np.testing.assert_allclose(losses["answer_loss"], [np.sum(nats), ROWS * SEQUENCES.pairs], rtol=1e-5)
-    metrics = learner.evaluate(params, {}, batch, jax.random.key(0))
+    metrics = learner.method.evaluate(params, {}, batch, jax.random.key(0))
     counted = np.sum(nats[:-1]), (ROWS - 1) * SEQUENCES.pairs
     np.testing.assert_allclose(metrics["answer_loss"], counted, rtol=1e-5)
 
@@ -66,12 +67,12 @@ def test_the_likeliest_token_is_the_answer_or_not(setting, predicted):
     found = np.asarray(learner.correct(params, {}, batch | {"tokens": tokens}))
     np.testing.assert_array_equal(found, guesses[:, 1:-1:2] == np.asarray(tokens)[:, 2::2])
     assert found[:, -1].tolist() == [True, False] * (ROWS // 2)
-    metrics = learner.evaluate(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
+    metrics = learner.method.evaluate(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
     right, weight = metrics["answer_accuracy"]
     assert float(right / weight) == pytest.approx(found[:-1].mean())
 
 
-def test_figures_by_shots():
+def test_metrics_by_shots():
     batch = {
         "example_weight": jnp.array([1.0, 1.0, 1.0, 0.0]),
         "label": jnp.array([0, 0, 1, 0]),

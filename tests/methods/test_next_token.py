@@ -53,7 +53,8 @@ def params(tasks):
 
 
 def batch_shapes_as_zeros() -> dict[str, np.ndarray]:
-    return {name: np.zeros(s.shape, s.dtype) for name, s in batch_shapes(2, LENGTH).items()}
+    zeros = {name: np.zeros(s.shape, s.dtype) for name, s in batch_shapes(2, LENGTH).items()}
+    return {**zeros, "example_weight": np.ones(2, np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,8 @@ def test_strided_evaluation_is_that_of_the_definition(corpus, tasks, params, log
             done, begin = min(begin + LENGTH, len(text) - 1), begin + stride
     bits = nats / np.log(2)
 
-    rows = NextTokenWindows(corpus, LENGTH, SENTENCEPIECE, BYTES, stride=stride, most_rows=10**6)
-    evaluate = jax.jit(tasks.evaluate)
+    rows = NextTokenWindows(corpus, LENGTH, SENTENCEPIECE, BYTES, stride=stride, max_rows=10**6)
+    evaluate = jax.jit(tasks.method.evaluate)
     sums = {}
     for batch in batches(rows, 8):
         for name, pair in evaluate(params, {}, batch, jax.random.key(0)).items():
@@ -123,7 +124,7 @@ def test_bits_per_byte_by_hand(tasks, params):
     row["weights"][0, 1:4] = 1
     row["bytes"] = np.zeros((2, LENGTH), np.int32)
     row["bytes"][0, :4] = [9, 2, 5, 0]  # the first is context
-    bits, size = tasks.evaluate(blank, {}, row, jax.random.key(0))["bits_per_byte"]
+    bits, size = tasks.method.evaluate(blank, {}, row, jax.random.key(0))["bits_per_byte"]
     assert size == 7
     np.testing.assert_allclose(bits / size, 3 * np.log2(60) / 7, rtol=1e-6)
 
@@ -134,6 +135,7 @@ def test_micro_batches_of_uneven_rows_make_the_gradient_of_the_whole(corpus, tas
     assert 0 < rows(len(rows) - 1)["weights"].sum() < LENGTH / 2
     numbers = (0, len(rows) - 1, 1, 2)
     batch = {name: np.stack([rows(n)[name] for n in numbers]) for name in rows(0)}
+    batch["example_weight"] = np.ones(len(numbers), np.float32)
 
     @jax.jit
     def differentiate(batch, rngs):

@@ -33,7 +33,12 @@ def gradient(made):
 
 def batch(*axes, seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (*axes, SIZE, SIZE, 1), np.uint8)
-    return {"image": images, "extent": np.full((*axes, 2), SIZE, np.int32), "label": np.zeros(axes, np.int32)}
+    return {
+        "image": images,
+        "extent": np.full((*axes, 2), SIZE, np.int32),
+        "label": np.zeros(axes, np.int32),
+        "example_weight": np.ones(axes[0], np.float32),
+    }
 
 
 def one(params, place):
@@ -58,9 +63,9 @@ def by_hand(params, pixels):
     error = np.square(sigmoid(through(params["plain"]["decoder"], code)) - pixels).mean(1)
     both = through(params["variational"]["encoder"], pixels)
     mean, log_variance = both[:, :CODE], both[:, CODE:]
-    rebuilt = sigmoid(through(params["variational"]["decoder"], mean))
+    reconstructed = sigmoid(through(params["variational"]["decoder"], mean))
     variance = np.exp(2 * float(params["log_scale"]))
-    density = -np.square(pixels - rebuilt) / (2 * variance) - np.log(2 * np.pi * variance) / 2
+    density = -np.square(pixels - reconstructed) / (2 * variance) - np.log(2 * np.pi * variance) / 2
     kl = (mean**2 + np.exp(log_variance) - 1 - log_variance) / 2
     return error, kl.sum(1) - density.sum(1), code
 
@@ -81,7 +86,9 @@ def test_evaluation_means_normal_images_and_anomalies(made, params):
     shown = batch(BATCH)
     normal = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]], np.float32)
     real = np.array([1, 1, 1, 1, 0], np.float32)
-    found = made.evaluate(params, {}, {**shown, "normal": normal, "example_weight": real}, jax.random.key(0))
+    found = made.method.evaluate(
+        params, {}, {**shown, "normal": normal, "example_weight": real}, jax.random.key(0)
+    )
     pixels = shown["image"].reshape(BATCH, -1) / 255
     errors, bounds, _ = zip(*(by_hand(one(params, place), pixels) for place in range(COUNT)), strict=True)
     for kind, mask in (("normal", normal), ("anomalous", 1 - normal)):

@@ -9,22 +9,28 @@ import optax
 import pytest
 
 from ssl_jax.errors import UserError
+from ssl_jax.methods.quantization import (
+    LookupFreeConfig,
+    ema_quantizer,
+    fsq_quantizer,
+    gradient_quantizer,
+    lookup_free_quantizer,
+)
 from ssl_jax.methods.quantized_autoencoder import quantized_autoencoder
-from ssl_jax.methods.quantizing import LookupFreeConfig, ema_codebook, fsq, gradient_codebook, signs
-from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.grid_autoencoder import GridAutoencoder
-from ssl_jax.models.quantizers import FsqConfig
+from ssl_jax.models.quantization.codebook import CodebookConfig
+from ssl_jax.models.quantization.fsq import FsqConfig
 from ssl_jax.training.step import make_initial_state, make_train_step, objective
 
 BATCH, SIZE, STEPS = 16, 8, 60
 NETWORK = ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4)
 CODEBOOK = CodebookConfig(codes=8, width=4, kmeans=2)
 QUANTIZERS = {
-    "ema": ema_codebook(CODEBOOK, 0.25),
-    "gradient": gradient_codebook(CODEBOOK, 0.25),
-    "fsq": fsq(FsqConfig((3, 3))),
-    "lookup_free": signs(LookupFreeConfig(bits=3)),
+    "ema": ema_quantizer(CODEBOOK, 0.25),
+    "gradient": gradient_quantizer(CODEBOOK, 0.25),
+    "fsq": fsq_quantizer(FsqConfig((3, 3))),
+    "lookup_free": lookup_free_quantizer(LookupFreeConfig(bits=3)),
 }
 
 
@@ -39,6 +45,7 @@ def images(seed=0):
         "image": jnp.asarray(canvas),
         "extent": jnp.full((BATCH, 2), SIZE, jnp.int32),
         "label": jnp.zeros(BATCH, jnp.int32),
+        "example_weight": jnp.ones(BATCH),
     }
 
 
@@ -62,13 +69,13 @@ def pieces(state):
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_it_learns_to_rebuild(name):
+def test_it_learns_to_reconstruct(name):
     _, _, errors = trained(name)
     assert errors[-10:].mean() < 0.6 * errors[:5].mean()
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)
-def test_figures_are_those_of_the_codes(name):
+def test_metrics_are_those_of_the_codes(name):
     """The error of an evaluation is of what `decode` makes of the codes of `encode`, within the range of pixels."""
     made, state, _ = trained(name)
     batch = images(100)
@@ -78,19 +85,19 @@ def test_figures_are_those_of_the_codes(name):
         seen = made.preprocess(batch)
         codes = made.encode(params, extras, seen)
         return (
-            made.evaluate(params, extras, batch, jax.random.key(0)),
+            made.method.evaluate(params, extras, batch, jax.random.key(0)),
             codes,
             made.decode(params, extras, codes),
             seen,
         )
 
-    metrics, codes, rebuilt, seen = both(*pieces(state))
+    metrics, codes, reconstructed, seen = both(*pieces(state))
     assert codes.shape == (BATCH, SIZE // 2, SIZE // 2)
     assert codes.dtype == jnp.int32
     assert 0 <= int(codes.min()) <= int(codes.max()) < made.codes
-    assert rebuilt.shape == seen.shape
+    assert reconstructed.shape == seen.shape
     error = float(metrics["error"][0] / metrics["error"][1])
-    assert float(jnp.square(rebuilt - seen).mean()) <= error * (1 + 1e-5)
+    assert float(jnp.square(reconstructed - seen).mean()) <= error * (1 + 1e-5)
     assert float(metrics["reconstruction_loss"][0] / BATCH) == pytest.approx(10 * error, rel=1e-5)
     counts = np.bincount(np.asarray(codes).ravel(), minlength=made.codes)
     shares = counts[counts > 0] / counts.sum()
@@ -106,9 +113,9 @@ def test_an_evaluation_touches_no_state(name, monkeypatch):
     def never(*arguments):
         raise AssertionError("an evaluation has changed the codebook")
 
-    for changing in ("start", "observe", "ema_update", "restart_update"):
-        monkeypatch.setattr(f"ssl_jax.methods.quantizing.{changing}", never)
-    assert "error" in jax.eval_shape(made.evaluate, *pieces(state), images(), jax.random.key(0))
+    for changing in ("initialize_from_batch", "accumulate", "ema_update", "restart_update"):
+        monkeypatch.setattr(f"ssl_jax.methods.quantization.{changing}", never)
+    assert "error" in jax.eval_shape(made.method.evaluate, *pieces(state), images(), jax.random.key(0))
     with pytest.raises(AssertionError):
         jax.eval_shape(made.method.loss, *pieces(state), images(), jax.random.key(0))
 
@@ -118,7 +125,7 @@ def test_images_without_weight_count_for_nothing(name):
     made, state, _ = trained(name)
     batch = images(100)
     kept = jnp.arange(BATCH) < 11
-    evaluate = jax.jit(made.evaluate)
+    evaluate = jax.jit(made.method.evaluate)
     one, other = (
         evaluate(*pieces(state), {**batch, "image": image, "example_weight": kept * 1.0}, jax.random.key(0))
         for image in (batch["image"], jnp.where(kept[:, None, None, None], batch["image"], 77))

@@ -43,7 +43,7 @@ def first_variables():
 
 @jax.jit
 def watched_evaluation(params, extras, batch, rng):
-    """(figures, the images that the encoder saw, the logits of their turns)."""
+    """(metrics, the images that the encoder saw, the logits of their turns)."""
     seen = {}
 
     def spy(call, arguments, settings, context):
@@ -55,7 +55,7 @@ def watched_evaluation(params, extras, batch, rng):
         return result
 
     with nn.intercept_methods(spy):
-        metrics = MADE.evaluate(params, extras, batch, rng)
+        metrics = MADE.method.evaluate(params, extras, batch, rng)
     return metrics, seen["images"], seen["logits"]
 
 
@@ -80,7 +80,7 @@ def test_the_network_sees_every_image_in_all_four_turns_and_each_is_labelled_by_
     assert 0 < hits.sum() < 256
 
 
-def test_an_evaluation_draws_nothing_and_no_image_changes_anothers_figures():
+def test_an_evaluation_draws_nothing_and_no_image_changes_the_metrics_of_another():
     """Each image is normalised by the running statistics, so that batches and what fills them up do not matter."""
 
     def evaluate(image, weights, seed=2):

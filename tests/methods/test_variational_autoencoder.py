@@ -1,4 +1,4 @@
-"""Variational autoencoders against NumPy and SciPy from the same draws: figures, bounds, what counts, devices."""
+"""Variational autoencoders against NumPy and SciPy from the same draws: metrics, bounds, what counts, devices."""
 
 import functools
 from typing import NamedTuple
@@ -74,7 +74,7 @@ def found(kind):
             losses,
             metrics,
             gradients,
-            made(kind).evaluate(params, extras, digits(), RNG),
+            made(kind).method.evaluate(params, extras, digits(), RNG),
             data,
             mean + jnp.exp(log_variance / 2) * noise,
             made(kind).bounds(params, digits(), RNG, SAMPLES),
@@ -106,7 +106,7 @@ def log_p(kind, params, data, code):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_are_those_of_numpy_and_rows_without_weight_do_not_count(kind):
+def test_metrics_are_those_of_numpy_and_rows_without_weight_do_not_count(kind):
     x = found(kind)
     params = x.variables["params"]
     mean, deviation = q(params, x.data)

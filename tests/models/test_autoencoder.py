@@ -38,7 +38,7 @@ def test_a_dense_autoencoder_is_the_product_of_matrices_that_the_paper_draws(cod
     assert [layer["kernel"].shape for layer in params["decoder"].values()] == [(3, 5), (5, 7), (7, 8)]
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 3), (12, 2)], ids=["image", "segment_ids"])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (12, 2)], ids=["image", "sequence"])
 def test_a_convolutional_one_codes_images_and_sequences(shape):
     network = Autoencoder(CONVOLUTIONAL, 5, shape)
     images = jnp.ones((2, *shape))

@@ -15,14 +15,14 @@ SMALL = BertConfig(vocab_size=40, positions=16, layers=2, width=16, heads=2, mlp
 SMALL = dataclasses.replace(SMALL, initializer_stddev=0.2)
 RNG = np.random.default_rng(0)
 TOKENS = jnp.asarray(RNG.integers(0, 40, (8, 12)), jnp.int32)
-SEGMENTS = jnp.asarray(RNG.integers(0, 2, (8, 12)), jnp.int32)
+TOKEN_TYPES = jnp.asarray(RNG.integers(0, 2, (8, 12)), jnp.int32)
 ONES = jnp.ones((8, 12), jnp.int32)
 
 
 @functools.cache
 def init(model):
     """Random parameters, drawn without compiling anything."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS, SEGMENTS, ONES)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), TOKENS, TOKEN_TYPES, ONES)
     rng = np.random.default_rng(0)
 
     def draw(path, x):
@@ -63,8 +63,8 @@ def test_predictions_are_gathered_in_the_order_asked_for():
     model = BertPretraining(SMALL)
     params = init(model)
     where = jnp.asarray(RNG.integers(0, 12, (8, 3)))
-    dense = apply(model, params, TOKENS, SEGMENTS, ONES)
-    gathered = apply(model, params, TOKENS, SEGMENTS, ONES, predict_positions=where)
+    dense = apply(model, params, TOKENS, TOKEN_TYPES, ONES)
+    gathered = apply(model, params, TOKENS, TOKEN_TYPES, ONES, predict_positions=where)
     assert dense.token_logits.shape == (8, 12, 40)
     expected = np.take_along_axis(np.asarray(dense.token_logits), np.asarray(where)[..., None], axis=1)
     np.testing.assert_allclose(gathered.token_logits, expected, rtol=1e-5, atol=1e-5)
@@ -77,7 +77,7 @@ def test_packed_documents_do_not_see_each_other():
     params = init(model)
     segment_ids = jnp.array([[1] * 5 + [2] * 6 + [0]])
     positions = jnp.array([[*range(5), *range(6), 0]])
-    row, token_type_ids = TOKENS[:1], SEGMENTS[:1]
+    row, token_type_ids = TOKENS[:1], TOKEN_TYPES[:1]
     packed = apply(model, params, row, token_type_ids, segment_ids, positions).hidden
     other = apply(model, params, row.at[0, :5].add(1) % 40, token_type_ids, segment_ids, positions).hidden
     np.testing.assert_array_equal(packed[0, 5:], other[0, 5:])
@@ -90,8 +90,8 @@ def test_padding_is_not_seen():
     model = BertPretraining(SMALL)
     params = init(model)
     segment_ids = jnp.where(jnp.arange(12)[None] < jnp.arange(5, 13)[:, None], 1, 0)
-    before = apply(model, params, TOKENS, SEGMENTS, segment_ids)
-    after = apply(model, params, jnp.where(segment_ids == 0, 7, TOKENS), SEGMENTS, segment_ids)
+    before = apply(model, params, TOKENS, TOKEN_TYPES, segment_ids)
+    after = apply(model, params, jnp.where(segment_ids == 0, 7, TOKENS), TOKEN_TYPES, segment_ids)
     np.testing.assert_array_equal(before.pair_logits, after.pair_logits)
     seen = np.asarray(segment_ids) == 1
     np.testing.assert_array_equal(before.encoding.hidden[seen], after.encoding.hidden[seen])
@@ -106,7 +106,7 @@ def test_sequence_longer_than_positions_is_refused():
 
 def test_index_outside_a_table_gives_nan_and_not_another_token():
     model = BertEncoder(SMALL)
-    hidden = apply(model, init(model), TOKENS.at[3, 2].set(40), SEGMENTS, ONES).hidden
+    hidden = apply(model, init(model), TOKENS.at[3, 2].set(40), TOKEN_TYPES, ONES).hidden
     assert jnp.isnan(hidden[3]).any()
     assert jnp.isfinite(hidden[:3]).all()
 
@@ -114,10 +114,10 @@ def test_index_outside_a_table_gives_nan_and_not_another_token():
 def test_bfloat16_stays_within_its_precision_and_parameters_in_float32():
     model = BertPretraining(SMALL)
     params = init(model)
-    exact = apply(model, params, TOKENS, SEGMENTS, ONES)
+    exact = apply(model, params, TOKENS, TOKEN_TYPES, ONES)
     half = BertPretraining(dataclasses.replace(SMALL, dtype="bfloat16"))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(init(half)))  # the dtypes are the model's
-    rounded = apply(half, params, TOKENS, SEGMENTS, ONES)
+    rounded = apply(half, params, TOKENS, TOKEN_TYPES, ONES)
     assert rounded.encoding.hidden.dtype == jnp.bfloat16
     assert rounded.token_logits.dtype == rounded.pair_logits.dtype == jnp.float32
     # 8 bits of mantissa, some ten roundings in a row, outputs of standard deviation 1.
@@ -129,8 +129,8 @@ def test_bfloat16_stays_within_its_precision_and_parameters_in_float32():
 def test_initial_loss_is_that_of_guessing():
     """With the paper's initialisation the first predictions are nearly uniform over the vocabulary."""
     model = BertPretraining(dataclasses.replace(SMALL, initializer_stddev=0.02))
-    params = model.init(jax.random.key(0), TOKENS, SEGMENTS, ONES)
-    logits = apply(model, params, TOKENS, SEGMENTS, ONES).token_logits
+    params = model.init(jax.random.key(0), TOKENS, TOKEN_TYPES, ONES)
+    logits = apply(model, params, TOKENS, TOKEN_TYPES, ONES).token_logits
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), TOKENS[..., None], axis=-1).mean()
     assert abs(loss - np.log(40)) < 0.1
 
@@ -142,13 +142,15 @@ def test_dropout_gives_the_same_outputs_on_one_device_and_on_eight():
     @jax.jit
     def call(params, tokens, token_type_ids, segment_ids):
         rngs = {"dropout": jax.random.key(2)}
-        return model.apply(params, tokens, token_type_ids, segment_ids, deterministic=False, rngs=rngs).token_logits
+        return model.apply(
+            params, tokens, token_type_ids, segment_ids, deterministic=False, rngs=rngs
+        ).token_logits
 
-    alone = call(params, TOKENS, SEGMENTS, ONES)
+    alone = call(params, TOKENS, TOKEN_TYPES, ONES)
     rows = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))
-    spread = call(params, *jax.device_put((TOKENS, SEGMENTS, ONES), rows))
+    spread = call(params, *jax.device_put((TOKENS, TOKEN_TYPES, ONES), rows))
     np.testing.assert_allclose(spread, alone, rtol=1e-5, atol=1e-5)
-    without = apply(model, params, TOKENS, SEGMENTS, ONES).token_logits
+    without = apply(model, params, TOKENS, TOKEN_TYPES, ONES).token_logits
     assert jnp.abs(alone - without).max() > 0.1
 
 
@@ -160,7 +162,7 @@ def test_albert_options_train(share):
     params = init(model)
 
     def loss(params):
-        out = model.apply(params, TOKENS, SEGMENTS, ONES)
+        out = model.apply(params, TOKENS, TOKEN_TYPES, ONES)
         weights = jnp.arange(40.0)[None, None]
         return (jax.nn.log_softmax(out.token_logits) * weights).sum() + (out.pair_logits[:, 0] ** 2).sum()
 
@@ -181,7 +183,7 @@ def test_albert_options_train(share):
 )
 def test_fine_tuning_models_share_the_encoder_by_path(model, shapes):
     params = init(model)
-    out = apply(model, params, TOKENS, SEGMENTS, ONES)
+    out = apply(model, params, TOKENS, TOKEN_TYPES, ONES)
     assert [x.shape for x in jax.tree.leaves(out)] == shapes
     pretrained = init(BertPretraining(SMALL))["params"]["encoder"]
     encoder = params["params"]["encoder"]

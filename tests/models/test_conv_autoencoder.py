@@ -26,7 +26,7 @@ def test_parameters_are_those_of_vqvae():
     assert parameters(ConvDecoder(ConvConfig(), 3), (1, 8, 8, 64)) == up + residual
 
 
-@pytest.mark.parametrize("image", [(12, 18), (12,)], ids=["image", "segment_ids"])
+@pytest.mark.parametrize("image", [(12, 18), (12,)], ids=["image", "sequence"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_shapes_of_images_and_of_sequences(image, dtype):
     encoder, decoder = ConvEncoder(SMALL, dtype), ConvDecoder(SMALL, 3, dtype)

@@ -19,6 +19,7 @@ HEADS = {
     "Barlow Twins": MlpConfig((8192, 8192), 8192, last_norm="none"),
     "SimSiam projector": MlpConfig((2048, 2048), 2048, last_norm="plain"),
     "SimSiam predictor": MlpConfig((512,), 2048, last_norm="none", last_bias=True),
+    "MoCo v2": MlpConfig((2048,), 128, last_norm="none", last_bias=True, hidden_norm=False),
 }
 X = 0.1 + 0.5 * jax.random.normal(jax.random.key(1), (16, 6))
 
@@ -42,19 +43,21 @@ def reference(config, variables, x, train):
     layers, x = len(config.hidden) + 1, np.float64(x)
     for layer in range(1, layers + 1):
         x = x @ values[f"params/dense{layer}/kernel"]
-        if config.last_bias and layer == layers:
+        hidden = layer < layers
+        normalised = config.hidden_norm if hidden else config.last_norm != "none"
+        if config.last_bias if not hidden else not config.hidden_norm:
             x = x + values[f"params/dense{layer}/bias"]
-        if layer < layers or config.last_norm != "none":
+        if normalised:
             mean, var = f"batch_stats/norm{layer}/mean", f"batch_stats/norm{layer}/var"
             used = (x.mean(0), x.var(0)) if train else (values[mean], values[var])
             if train:
                 values[mean] = 0.9 * values[mean] + 0.1 * used[0]
                 values[var] = 0.9 * values[var] + 0.1 * used[1]
             x = (x - used[0]) / np.sqrt(used[1] + 1e-5)
-        if layer < layers or config.last_norm == "scale":
+        if normalised and (hidden or config.last_norm == "scale"):
             x = x * values[f"params/norm{layer}/scale"]
-        if layer < layers:
-            x = np.maximum(x + values[f"params/norm{layer}/bias"], 0)
+        if hidden:
+            x = np.maximum(x + (values[f"params/norm{layer}/bias"] if normalised else 0), 0)
     return x, {name: leaf for name, leaf in values.items() if name.startswith("batch_stats")}
 
 
@@ -67,6 +70,8 @@ def reference(config, variables, x, train):
         MlpConfig((8,), 4, last_norm="none"),
         MlpConfig((8,), 4, last_norm="none", last_bias=True),
         MlpConfig((), 4),
+        MlpConfig((8, 7), 4, last_norm="none", last_bias=True, hidden_norm=False),
+        MlpConfig((8,), 4, hidden_norm=False),
     ],
 )
 def test_equals_numpy(config, train):
@@ -140,6 +145,16 @@ def test_equals_numpy(config, train):
                 "norm1": (512,),
                 "dense2/kernel": (512, 2048),
                 "dense2/bias": (2048,),
+            },
+        ),
+        (
+            "MoCo v2",
+            2048,
+            {
+                "dense1/kernel": (2048, 2048),
+                "dense1/bias": (2048,),
+                "dense2/kernel": (2048, 128),
+                "dense2/bias": (128,),
             },
         ),
     ],

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ssl_jax.errors import UserError
-from ssl_jax.ops.convolution import convolve
 from ssl_jax.models.resnet import SIZES, Block, ConvNorm, ResNet, ResNetConfig
+from ssl_jax.ops.convolution import convolve
 from ssl_jax.training.optimizers import stacked_layers
 from ssl_jax.training.paths import named_leaves, path_name
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, partition, shard

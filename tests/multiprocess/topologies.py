@@ -17,19 +17,18 @@ import optax
 
 from experiments import minimal, simclr, vae, vqvae
 from ssl_jax.data.next_token import batch_shapes
-from ssl_jax.data.packing import lay_out
+from ssl_jax.data.packing import segment_ids_and_positions
 from ssl_jax.data.tokenizers import SENTENCEPIECE
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.models.bert import BertConfig
-from ssl_jax.models.codebook import CodebookConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.models.projection import MlpConfig
+from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.models.resnet import ResNetConfig
-from ssl_jax.recipes.views import two
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.loading import training_batches
@@ -85,7 +84,8 @@ def bert() -> Experiment:
     config = BertConfig(vocab_size=256, positions=32, layers=2, width=64, heads=8, mlp_width=256)
     tasks = pretraining(config, masking=MaskingConfig(), pair_task="nsp", special=SENTENCEPIECE)
     batch = {
-        name: jax.ShapeDtypeStruct((16, 32), jnp.int32) for name in ("tokens", "token_type_ids", "segment_ids")
+        name: jax.ShapeDtypeStruct((16, 32), jnp.int32)
+        for name in ("tokens", "token_type_ids", "segment_ids")
     } | {"label": jax.ShapeDtypeStruct((16,), jnp.int32)}
     data = grain.MapDataset.source(Sentences()).seed(0).shuffle().repeat()
     return Experiment(
@@ -95,7 +95,6 @@ def bert() -> Experiment:
         mesh=MeshConfig(),
         phases=(Phase(STEPS, batch, ("tokens", 1)),),
         open_data=lambda folder: Data((data,), ({},), {}),
-        evaluate=tasks.evaluate,
         rules=TRANSFORMER,
     )
 
@@ -108,7 +107,7 @@ class Packed:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         chance = np.random.default_rng(index)
-        segment_ids, positions = lay_out(chance.integers(3, 11, chance.integers(2, 4)), 32)
+        segment_ids, positions = segment_ids_and_positions(chance.integers(3, 11, chance.integers(2, 4)), 32)
         text = np.where(segment_ids > 0, chance.integers(5, 256, 33)[1:] // chance.integers(1, 4), 0)
         return {
             "tokens": text.astype(np.int32),
@@ -131,7 +130,6 @@ def gpt2() -> Experiment:
         mesh=MeshConfig(),
         phases=(Phase(STEPS, batch_shapes(16, 32), ("tokens", 1)),),
         open_data=lambda folder: Data((data,), ({},), {}),
-        evaluate=tasks.evaluate,
         rules=TRANSFORMER,
     )
 
@@ -153,7 +151,7 @@ def crops() -> Experiment:
     return simclr.build(
         brief(
             config,
-            views=two(dataclasses.replace(config.views[0], rotate=0.0, jitter=0.0)),
+            views=2 * (dataclasses.replace(config.views[0], rotate=0.0, jitter=0.0),),
             encoder=ResNetConfig(blocks=(1,), bottleneck=False, width=8, stem="small"),
             projector=MlpConfig(hidden=(16,), features=8),
         )

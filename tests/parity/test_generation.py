@@ -11,7 +11,7 @@ import pytest
 from ssl_jax.decoding.beam import BeamConfig, beam_search
 from ssl_jax.decoding.decoder import causal_decoder, source_decoder
 from ssl_jax.decoding.generate import generate
-from ssl_jax.decoding.prompts import flush_left, padded
+from ssl_jax.decoding.prompts import move_padding_right, pad_right
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.models.encoder_decoder import EncoderDecoder
@@ -120,14 +120,14 @@ def theirs(model, tokens, present, end, **options):
 
 
 def padded_left(rows):
-    tokens, lengths = padded(rows, max(map(len, rows)), PAD)
+    tokens, lengths = pad_right(rows, max(map(len, rows)), PAD)
     turned = [[PAD] * (tokens.shape[1] - len(row)) + row for row in rows]
     present = np.arange(tokens.shape[1])[None] >= tokens.shape[1] - lengths[:, None]
     return np.array(turned), present
 
 
 def padded_right(rows):
-    tokens, lengths = padded(rows, max(map(len, rows)), PAD)
+    tokens, lengths = pad_right(rows, max(map(len, rows)), PAD)
     return tokens, np.arange(tokens.shape[1])[None] < lengths[:, None]
 
 
@@ -146,7 +146,9 @@ def test_greedy_gpt2_on_prompts_padded_on_the_left(gpt2, seed):
     for stop in (None, end):
         expected = theirs(model, tokens, present, stop)
         assert len(np.unique(expected)) > 4, "a text of few different tokens shows little"
-        ours = generate(decoder, params, *flush_left(tokens, present), max_new_tokens=NEW, end=stop)
+        ours = generate(
+            decoder, params, *move_padding_right(tokens, present), max_new_tokens=NEW, end=stop
+        )
         np.testing.assert_array_equal(ours.tokens, expected)
 
 
@@ -173,7 +175,9 @@ def test_beam_search_of_gpt2(gpt2, options):
     model, decoder, params = gpt2
     tokens, present = padded_left(prompts(7))
     end = frequent_end(model, tokens, present)
-    compare_beams(model, decoder, params, (tokens, present), flush_left(tokens, present), end, options)
+    compare_beams(
+        model, decoder, params, (tokens, present), move_padding_right(tokens, present), end, options
+    )
 
 
 def compare_beams(model, decoder, params, theirs_in, ours_in, end, options):

@@ -53,7 +53,9 @@ def test_fresh_random_weights_both_ways(name, reference, tmp_path):
     reference.save_random_model(case, seed, tmp_path / "theirs")
     inputs = reference.random_inputs(case, seed)
     theirs = reference.outputs(reference.load_model(tmp_path / "theirs", case.architecture), inputs)
-    parity_ours.assert_equal(parity_ours.outputs(tmp_path / "theirs", inputs), theirs, inputs["segment_ids"] > 0)
+    parity_ours.assert_equal(
+        parity_ours.outputs(tmp_path / "theirs", inputs), theirs, inputs["segment_ids"] > 0
+    )
 
     family = parity_ours.family(tmp_path / "theirs")
     family.save(tmp_path / "ours", *family.load(tmp_path / "theirs"))

@@ -1,4 +1,4 @@
-"""Damaged checkpoints: said so, set aside, continued from the one before, with the same curve; never from scratch."""
+"""Damaged checkpoints: named, set aside, continued from the one before, with the same curve; never from scratch."""
 
 import shutil
 from collections.abc import Callable

@@ -76,6 +76,6 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     code, out, err = processes.run("ssl_jax.replay", [folder])
     assert (code, err) == (0, ""), out
     evaluations = [line for line in wanted if "split" in line]
-    equal, of = re.search(r"(\d+) of (\d+) figures equal", out).groups()
+    equal, of = re.search(r"(\d+) of (\d+) metrics equal", out).groups()
     assert equal == of
     assert int(of) >= len(evaluations)

@@ -179,7 +179,7 @@ def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
         toys.train(toys.experiment(steps=5), tmp_path / "run")
 
 
-def test_an_interrupted_claim_does_not_spoil_the_folder(tmp_path: Path) -> None:
+def test_an_interrupted_claim_leaves_the_folder_usable(tmp_path: Path) -> None:
     (tmp_path / "config.json.new").write_text("{")
     assert toys.train(toys.experiment(steps=5), tmp_path) == 0
     assert json.loads((tmp_path / "config.json").read_text()) == {"config": {}}

@@ -67,7 +67,7 @@ def events(folder: Path) -> list[Event]:
     return found
 
 
-def test_tensorboard_shows_the_same_figures(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_same_metrics(tmp_path: Path) -> None:
     toys.train(toys.experiment(), tmp_path)
     found = events(tmp_path)
     assert found[0].file_version == "brain.Event:2"
@@ -255,7 +255,7 @@ def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> N
         np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
 
 
-def test_derived_figures_are_of_the_means(tmp_path: Path) -> None:
+def test_derived_metrics_are_of_the_means(tmp_path: Path) -> None:
     """Every evaluation is of 21 examples in two batches; the root of the mean is no mean of roots."""
     experiment = toys.experiment(steps=10)._replace(derive=lambda means: {"root": means["error"] ** 0.5})
     toys.train(experiment, tmp_path)

@@ -1,6 +1,8 @@
 """Update rules against NumPy written from the papers, and which parameters they treat how."""
 
 import doctest
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +11,12 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from experiments import barlow_twins, simsiam
 from ssl_jax.errors import UserError
 from ssl_jax.models.projection import MlpConfig, ProjectionMlp
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.training import paths
-from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer, stacked_layers
+from ssl_jax.training.optimizers import OptimizerConfig, learning_rates, make_optimizer, stacked_layers
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 
@@ -371,6 +374,86 @@ def test_sharded_updates_equal_unsharded_ones(name):
     one = update(parameters(), parameters(1))
     two = update(shard(parameters()), shard(parameters(1)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, two)
+
+
+def barlow_rate(base, batch_size, step, steps, warmup):
+    """adjust_learning_rate of facebookresearch/barlowtwins, main.py."""
+    rate = batch_size / 256
+    if step < warmup:
+        return base * rate * step / warmup
+    q = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    return base * (rate * q + 0.001 * rate * (1 - q))
+
+
+def simsiam_rate(base, batch_size, step, steps):
+    """adjust_learning_rate of facebookresearch/simsiam, main_simsiam.py; there it changes once an epoch."""
+    return base * batch_size / 256 * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+REFERENCES = {
+    # main.py: --learning-rate-weights 0.2, --learning-rate-biases 0.0048, --batch-size 2048, --weight-decay 1e-6, LARS
+    # with momentum 0.9 and eta 0.001, a warm-up of 10 epochs of 1,000.
+    "barlow_twins imagenet": (
+        barlow_twins.PRESETS["imagenet"],
+        ("lars", 0.9, 1e-6, 0.0, 0.001, False),
+        {
+            "learning_rate": lambda step, steps: barlow_rate(0.2, 2048, step, steps, steps // 100),
+            "learning_rate/bias": lambda step, steps: barlow_rate(0.0048, 2048, step, steps, steps // 100),
+        },
+    ),
+    # main_simsiam.py: --lr 0.05, --batch-size 512, --momentum 0.9, --wd 1e-4, --fix-pred-lr.
+    "simsiam imagenet": (
+        simsiam.PRESETS["imagenet"],
+        ("sgd", 0.9, 1e-4, 0.0),
+        {
+            "learning_rate": lambda step, steps: simsiam_rate(0.05, 512, step, steps),
+            "learning_rate/predictor": lambda step, steps: 0.05 * 512 / 256,
+        },
+    ),
+    # arXiv:2011.10566, appendix D: a base rate of 0.03 and a weight decay of 0.0005, otherwise as on ImageNet.
+    "simsiam cifar10": (
+        simsiam.PRESETS["cifar10"],
+        ("sgd", 0.9, 5e-4, 0.0),
+        {
+            "learning_rate": lambda step, steps: simsiam_rate(0.03, 512, step, steps),
+            "learning_rate/predictor": lambda step, steps: 0.03 * 512 / 256,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_presets_have_the_optimisers_of_the_released_code(name):
+    preset, settings, rates = REFERENCES[name]
+    optimizer = preset.optimizer
+    found = (optimizer.name, optimizer.beta1, optimizer.weight_decay, optimizer.clip_norm)
+    found += (optimizer.trust_coefficient, optimizer.rate_in_momentum)
+    assert found[: len(settings)] == settings
+    ours = learning_rates(optimizer, make_schedule(preset.schedule, preset.steps))
+    assert ours.keys() == rates.keys()
+    for step in (0, 1, preset.steps // 200, preset.steps // 100, preset.steps // 2, preset.steps - 1):
+        for which, rate in ours.items():
+            wanted = rates[which](step, preset.steps)
+            assert float(rate(step)) == pytest.approx(wanted, rel=1e-4, abs=1e-7), (which, step)
+
+
+def test_groups_of_presets_take_the_parameters_that_the_released_code_does():
+    """Barlow Twins: `param.ndim == 1`, in our names every bias and scale; SimSiam: `model.predictor`."""
+    for preset, build in (
+        (barlow_twins.PRESETS["imagenet"], barlow_twins.build),
+        (simsiam.PRESETS["imagenet"], simsiam.build),
+    ):
+        (group,) = preset.optimizer.groups
+        experiment = build(preset)
+        init = experiment.method.init
+        names = named_leaves(jax.eval_shape(init, jax.random.key(0), experiment.phases[0].batch)["params"])
+        taken = {name for name in names if re.search(group.pattern, name)}
+        if group.name == "bias":
+            wanted = {name for name in names if name.endswith(("bias", "scale"))} - {"probe/bias"}
+        else:
+            wanted = {name for name in names if name.startswith("predictor/")}
+        assert taken == wanted
+        assert len(wanted) == {"bias": 62, "predictor": 5}[group.name]
 
 
 @pytest.mark.parametrize(

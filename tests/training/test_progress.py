@@ -1,17 +1,17 @@
-"""What a run says: readable figures, a bar on a terminal, plain lines elsewhere."""
+"""The log of a run: readable numbers, a bar on a terminal, plain lines elsewhere."""
 
 import io
 
 from rich.console import Console
 
-from ssl_jax.training.progress import Display, duration, figure, quantity
+from ssl_jax.training.progress import Display, duration, format_metric, quantity
 
 
-def test_figures_are_readable():
+def test_numbers_are_readable():
     assert [duration(s) for s in (5, 65, 3723.4)] == ["0:05", "1:05", "1:02:03"]
     assert [quantity(v) for v in (3.21, 18234.2, 2.5e6)] == ["3.21", "18.2k", "2.5M"]
-    assert figure("mlm_accuracy", 0.2468) == "mlm_accuracy 24.7%"
-    assert figure("loss", 1.23456) == "loss 1.235"
+    assert format_metric("mlm_accuracy", 0.2468) == "mlm_accuracy 24.7%"
+    assert format_metric("loss", 1.23456) == "loss 1.235"
 
 
 def shown(*, terminal, width=80):
@@ -25,7 +25,7 @@ def shown(*, terminal, width=80):
     return out.getvalue()
 
 
-def test_terminal_shows_bar_pace_and_figures_in_80_columns():
+def test_terminal_shows_bar_speed_and_metrics_in_80_columns():
     text = shown(terminal=True)
     for part in ("50/100", "1.23k tokens/s  data wait 1.5%  ETA 1:15", "loss 2.5  mlm_accuracy 25.0%"):
         assert part in text

@@ -63,6 +63,15 @@ def test_distance_to_the_schedule_of_the_original_bert():
         assert gap == pytest.approx(1e-6 * (1_000_000 - step) / 990_000, abs=2e-11)
 
 
+def test_a_variation_has_another_height_and_decay_but_the_same_warm_up_and_end():
+    schedule = make_schedule(ScheduleConfig(2.0, 10, "cosine", final_fraction=0.1), 100)
+    lower = schedule.varied(factor=0.25, decay=None)
+    constant = schedule.varied(factor=1.0, decay="constant")
+    for step in (0, 5, 10, 55, 99, 100):
+        assert float(lower(step)) == pytest.approx(float(schedule(step)) / 4)
+        assert float(constant(step)) == pytest.approx(2.0 * min(step / 10, 1))
+
+
 def test_schedules_can_be_traced():
     schedule = make_schedule(ScheduleConfig(decay="rsqrt"), 20_000)
     assert float(jax.jit(schedule)(15_000)) == pytest.approx(float(schedule(15_000)))

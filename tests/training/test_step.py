@@ -137,12 +137,18 @@ def test_after_update_sees_the_new_parameters_and_counts_from_one() -> None:
         return jnp.sum(params["w"] ** 2), Aux({}, extras)
 
     start = {"params": {"w": jnp.ones(2)}, "copy": jnp.zeros(2), "step": jnp.int32(0)}
-    method = Method(lambda rng, batch: dict(start), loss, after_update)
+    method = Method(lambda rng, batch: dict(start), loss, after_update=after_update)
     step = make_train_step(method, optax.sgd(0.25), seed=0)
     state, _ = step(initial_state(method, optax.sgd(0.25), ("loss", "grad_norm"), {}, 0), {"x": jnp.zeros(2)})
     np.testing.assert_array_equal(state.params["w"], [0.5, 0.5])
     np.testing.assert_array_equal(state.extras["copy"], [0.5, 0.5])
     assert state.extras["step"] == 1
+
+
+def ones(batch_size: int) -> dict[str, jax.Array]:
+    """A batch of the toy method, of ones."""
+    batch = Phase(1, toys.shapes(batch_size), ("examples", batch_size)).batch
+    return {name: jnp.ones(x.shape, x.dtype) for name, x in batch.items()}
 
 
 def poisoned(kind: str) -> Method:
@@ -172,10 +178,10 @@ def test_a_step_that_is_not_finite_changes_nothing_nor_does_any_after_it(kind: s
     if kind != "update":
         optimizer = optax.adam(1e-2)
     method = poisoned(kind)
-    good = {"x": jnp.ones((8, toys.FEATURES)), "weight": jnp.ones((8, toys.FEATURES))}
+    good = ones(8)
     bad = {**good, "x": good["x"].at[3, 1].set(9)} if kind != "update" else good
     step = jax.jit(make_train_step(method, optimizer, seed=0))
-    state = make_initial_state(method, optimizer, batch=Phase(1, toys.shapes(8), ("x", 1)).batch, seed=0)()
+    state = make_initial_state(method, optimizer, batch=good, seed=0)()
     for _ in range(2):
         state, bad_step = step(state, good)
         assert bad_step == 0
@@ -190,7 +196,7 @@ def test_a_step_that_is_not_finite_changes_nothing_nor_does_any_after_it(kind: s
 
 def test_bad_step_can_be_read_after_the_state_was_donated() -> None:
     method, optimizer = toys.noisy_regression(), optax.sgd(0.1)
-    batch = {name: jnp.ones(x.shape) for name, x in toys.shapes(8).items()}
+    batch = ones(8)
     step = jax.jit(make_train_step(method, optimizer, seed=0), donate_argnums=0)
     state, bad_step = step(make_initial_state(method, optimizer, batch=batch, seed=0)(), batch)
     step(state, batch)

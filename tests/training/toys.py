@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from etils import epath
 
-from ssl_jax.method import Aux, Method
+from ssl_jax.method import Aux, Mean, Method, evaluate
 from ssl_jax.training import loop
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.sharding import MeshConfig
@@ -38,14 +38,12 @@ def noisy_regression(rate: float = 0.3) -> Method:
     def loss(params, extras, batch, rng):
         x, weight = (
             batch["x"],
-            batch["weight"] * batch.get("example_weight", jnp.ones(len(batch["x"])))[:, None],
+            batch["weight"] * batch["example_weight"][:, None],
         )
         kept = jax.random.bernoulli(rng, 1 - rate, x.shape)
         error = jnp.square((x * kept) @ params["w"] - x)
         extras = {"mean": 0.9 * extras["mean"] + 0.1 * x.mean(0)}
-        return {"error": ((error * weight).sum(), weight.sum())}, Aux(
-            {"size": (x.sum(), jnp.float32(x.size))}, extras
-        )
+        return {"error": Mean.of(error, weight)}, Aux({"size": Mean(x.sum(), jnp.float32(x.size))}, extras)
 
     return Method(init, loss)
 
@@ -88,19 +86,17 @@ def experiment(
         data = training if training is not None else endless(100)
         return Data(train=(data,), heldout=({"heldout": heldout},), identity=identity or {})
 
-    def evaluate(*inputs):
+    def evaluate_and_tell(*inputs):
         on_evaluate()
-        losses, aux = method.loss(*inputs)
-        return {**losses, **aux.metrics}
+        return evaluate(method, *inputs)
 
     return Experiment(
-        method=method,
+        method=method._replace(evaluate=evaluate_and_tell),
         optimizer=optimizer or optax.adam(1e-2),
         train=config,
         mesh=mesh or MeshConfig(data=8),
         phases=(Phase(steps, shapes(config.batch_size), work=("examples", config.batch_size)),),
         open_data=open_data,
-        evaluate=evaluate,
         schedules={"learning_rate": optax.linear_schedule(1.0, 0.0, steps)},
         headline=("error",),
     )

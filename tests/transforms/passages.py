@@ -74,4 +74,6 @@ def sources(corrupted):
     """What the encoder reads of every row, as lists without padding; checks that padding stands behind."""
     assert (np.diff(corrupted.source_present.astype(int), axis=1) <= 0).all()
     assert (corrupted.source[~corrupted.source_present] == PAD).all()
-    return [source[used].tolist() for source, used in zip(corrupted.source, corrupted.source_present, strict=True)]
+    return [
+        source[used].tolist() for source, used in zip(corrupted.source, corrupted.source_present, strict=True)
+    ]

@@ -136,8 +136,8 @@ def test_strengths():
 
 
 def test_every_order_of_the_jitter_is_equally_likely():
-    place = drawn(ViewConfig()).jitter.place
-    counts = [np.all(place == order, axis=1).sum() for order in itertools.permutations(range(4))]
+    rank = drawn(ViewConfig()).jitter.rank
+    counts = [np.all(rank == order, axis=1).sum() for order in itertools.permutations(range(4))]
     assert sum(counts) == DRAWS
     assert stats.chisquare(counts).pvalue > SURPRISE
 

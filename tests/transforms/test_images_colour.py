@@ -36,7 +36,7 @@ def draw(order=OPERATIONS, only=OPERATIONS, **factors):
     values = {
         name: jnp.float32(value) if name in only else None for name, value in (NOTHING | factors).items()
     }
-    return Jitter(**values, place=jnp.array([order.index(name) for name in OPERATIONS], jnp.int32))
+    return Jitter(**values, rank=jnp.array([order.index(name) for name in OPERATIONS], jnp.int32))
 
 
 @jax.jit

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ssl_jax.transforms.images import plain_view, rotate90
-from ssl_jax.transforms.resampling import blur, resize_weights, separable, turn
+from ssl_jax.transforms.resampling import blur, resize_weights, rotate, separable
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden_images.npz"))
 IMAGE = GOLDEN["image/colours"]
@@ -20,7 +20,7 @@ PILLOW = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILI
 
 jitted_weights = jax.jit(resize_weights, static_argnums=(2, 3, 4))
 jitted_blur = jax.jit(blur, static_argnums=2)
-jitted_turn = jax.jit(turn)
+jitted_turn = jax.jit(rotate)
 jitted_plain_view = jax.jit(plain_view, static_argnames=("size", "crop", "interpolation"))
 
 

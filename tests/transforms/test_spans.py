@@ -109,7 +109,9 @@ def test_both_texts_together_are_the_original(config):
         target = corrupted.targets[i, used].tolist()
         assert (np.diff(corrupted.weights[i]) <= 0).all()
         assert (corrupted.targets[i, ~used] == PAD).all()
-        assert corrupted.inputs[i].tolist() == ([START, *target[:-1]] if target else []) + [PAD] * (~used).sum()
+        assert (
+            corrupted.inputs[i].tolist() == ([START, *target[:-1]] if target else []) + [PAD] * (~used).sum()
+        )
         assert source[-1:] == [EOS] * bool(rows.present[i].any())
         if not text:
             assert not target

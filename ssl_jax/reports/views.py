@@ -1,0 +1,92 @@
+"""What an experiment on views of images shows at its end: the views, probes, a map, and neighbours."""
+
+from collections.abc import Mapping, Sequence
+
+import grain
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from ssl_jax.evals.neighbours import nearest
+from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
+from ssl_jax.method import Represent
+from ssl_jax.reports.files import save_plot
+from ssl_jax.reports.images import SHOWN
+from ssl_jax.reports.probes import Probed, probed_features, report_comparison
+from ssl_jax.training.experiment import Report
+from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
+
+NEIGHBOURS, MORE_VIEWS = 8, 3
+"""Neighbours of each image in a picture; views of each kind of each image."""
+
+
+def report_views(
+    report: Report, represent: Represent, views: Sequence[ViewConfig], *, probe_examples: int, seed: int
+) -> None:
+    """Draws views, and what the representation makes of labelled images: probes, a map, and neighbours.
+
+    Args:
+      report: of the run.
+      represent: the frozen representation.
+      views: of the method.
+      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      seed: of the choices and of the views.
+    """
+    if report.writes:
+        save_plot(report, "views", draw_views(report.heldout["heldout"], views, seed))
+    probed = probed_features(
+        report, {"trained": represent}, random_init=represent, examples=probe_examples, seed=seed
+    )
+    if probed is None or not report.writes:
+        return
+    report_comparison(report, probed, probed.features, examples=probe_examples, seed=seed)
+    figure = draw_map(
+        probed.features["trained"][1],
+        probed.test_labels,
+        report.data.details.classes,
+        method="tsne",
+        title="held-out images by their representation",
+    )
+    save_plot(report, "map", figure)
+    save_plot(report, "neighbours", draw_nearest(probed, "trained"))
+
+
+def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int) -> Figure:
+    """The first images, without augmentation and in some of their views."""
+    rows = [images[i] for i in range(min(SHOWN, len(images)))]
+    batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
+    keys = jax.random.split(jax.random.key(seed), (MORE_VIEWS, len(views)))
+    # As one program each, or every operation is compiled by itself.
+    plain = jax.jit(plain_view, static_argnames="size")
+    random = jax.jit(random_views, static_argnames="config")
+    columns = [plain(batch["image"], batch["extent"], size=views[0].size)]
+    columns += [
+        random(keys[more, number], batch["image"], batch["extent"], config=view)
+        for more in range(MORE_VIEWS)
+        for number, view in enumerate(views)
+    ]
+    names = [f"view {number + 1}" for number in range(len(views))] * MORE_VIEWS
+    return draw_grid(
+        list(zip(*map(np.asarray, columns), strict=True)),
+        columns=["image", *names],
+        title="held-out images and random views of them",
+    )
+
+
+def draw_nearest(probed: Probed, representation: str) -> Figure:
+    """The first held-out images, and the training images nearest to each in the representation."""
+    fitted, scored = probed.features[representation]
+    queries = range(min(SHOWN, len(probed.test)))
+    found = nearest(fitted, scored[: len(queries)], min(NEIGHBOURS, len(probed.train)))
+    return draw_neighbours(
+        [_picture(probed.test[i]) for i in queries],
+        probed.test_labels[: len(queries)],
+        [[_picture(probed.train[int(i)]) for i in row] for row in found],
+        probed.train_labels[found],
+        title="held-out images and the nearest training images",
+    )
+
+
+def _picture(example: Mapping[str, np.ndarray]) -> np.ndarray:
+    height, width = example["extent"]
+    return example["image"][:height, :width]

@@ -1,0 +1,139 @@
+"""Runs that another one begins with: named by the user, or trained first."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from ssl_jax.method import Tree
+from ssl_jax.runs.configuration import Config, read_run, run_settings
+from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.warm_start import build_run, placed_like
+from ssl_jax.training import loop
+from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.experiment import Start
+from ssl_jax.training.folder import CONFIG, changes
+
+
+class PlannedRun(NamedTuple):
+    """A run to be trained.
+
+    Attributes:
+      module: name of its experiment's module, such as "experiments.vqvae".
+      preset: that its configuration began with.
+      config: its whole configuration.
+    """
+
+    module: str
+    preset: str
+    config: Config
+
+
+def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -> bool:
+    """Trains a run to its last step, from wherever its folder stands.
+
+    Args:
+      planned: what to train.
+      folder: the run folder.
+      report: whether it writes samples and a report as it does on its own. Without, a run that is finished is left
+        alone at once.
+
+    Returns:
+      False if the run was left alone because it is finished.
+
+    Raises:
+      UserError: the folder holds a run with another configuration, or the run cannot start or go on.
+      SystemExit: a signal ended the run early; it is saved, and the same call continues it.
+    """
+    settings = run_settings(*planned)
+    build = importlib.import_module(planned.module).build
+    experiment = build_run(build, planned.config, folder)
+    if not report:
+        if _is_finished(folder, settings, experiment.steps):
+            return False
+        experiment = experiment._replace(sample=None, report=None)
+    stopped = loop.train(experiment, folder, settings)
+    if stopped:
+        raise SystemExit(stopped)
+    return True
+
+
+def _is_finished(folder: epath.Path, settings: dict, steps: int) -> bool:
+    """Whether the folder holds the run of these settings with a checkpoint of its last step."""
+    if not (folder / CONFIG).exists() or not (folder / "checkpoints").exists() or changes(folder, settings):
+        return False
+    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
+        return checkpoints.steps()[-1:] == [steps]
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """A run that another one begins with: the one that is named, or one that is trained first.
+
+    Attributes:
+      name: of the folder, within that of the run that begins with it, where it is trained.
+      planned: what is trained there.
+      run: RUN or RUN@STEP to take instead; empty for none.
+    """
+
+    name: str
+    planned: PlannedRun
+    run: str = ""
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration of the run that is taken.
+
+        Raises:
+          UserError: the run that is named is not there, or is one of another experiment.
+        """
+        if not self.run:
+            return self.planned.config
+        return read_run(RunReference.parse(self.run).folder, self.planned.module).config
+
+    @property
+    def source(self) -> str:
+        """Which run is taken, in words for the log."""
+        if self.run:
+            return f"{self.run}, a run of {self.planned.module}"
+        return f"a run of {self.planned.module} that is trained first, in {self.name}/"
+
+    def open(self, folder: epath.Path) -> OpenedRun:
+        """The run that is taken, trained to its end if none is named.
+
+        Args:
+          folder: of the run that begins with it.
+
+        Raises:
+          UserError: the run that is named has no such checkpoint, or the one to train cannot start or go on.
+          SystemExit: a signal ended the training early; the same call continues it.
+        """
+        if self.run:
+            return open_run(RunReference.parse(self.run), self.planned.module)
+        train_run(self.planned, folder / self.name)
+        return open_run(RunReference(folder / self.name), self.planned.module)
+
+    def start(self, extras: Callable[[OpenedRun], Mapping[str, Tree]]) -> Start:
+        """Where a new run takes its frozen part from, for `Experiment.starts`.
+
+        Args:
+          extras: `run -> extras`: by name, what the new run's method initialises and this run has learnt, of the same
+            shapes.
+        """
+
+        def load(
+            variables: Mapping[str, Tree], folder: epath.Path, mesh: Mesh, log: Callable[[str], None]
+        ) -> Mapping[str, Tree]:
+            with closing(self.open(folder)) as run:
+                learnt = extras(run)
+            placed = {name: jax.tree.map(placed_like, tree, variables[name]) for name, tree in learnt.items()}
+            return {**variables, **placed}
+
+        return Start(self.source, load)

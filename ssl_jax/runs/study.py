@@ -1,0 +1,157 @@
+"""A study: several runs, and one table and plots of what they show together."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from ssl_jax.runs.configuration import restore_config
+from ssl_jax.runs.listing import import_experiment
+from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.prerequisites import PlannedRun, train_run
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.training.distributed import is_main, on_main
+from ssl_jax.training.folder import CONFIG, claim, read_json, write_json, writing
+
+Config = Any
+Runs = Mapping[str, OpenedRun]
+"""The finished runs of a study, opened, by name."""
+
+
+class Table(NamedTuple):
+    """What a study found.
+
+    Attributes:
+      values: the numbers, as JSON.
+      lines: the table as text.
+      details: whatever else the plots need; it is not written.
+    """
+
+    values: Any
+    lines: Sequence[str]
+    details: Any = None
+
+
+class NamedRun(NamedTuple):
+    """A run that exists.
+
+    Attributes:
+      run: RUN or RUN@STEP.
+      module: name of the experiment's module that it must be of.
+    """
+
+    run: str
+    module: str
+
+
+class Study(NamedTuple):
+    """Several runs that are compared.
+
+    Attributes:
+      name: of the files of the table, NAME.txt and NAME.json.
+      runs: by name, in the order of training. A `PlannedRun` is trained in the subfolder of its name, a `NamedRun` is
+        used as it is.
+      table: `(opened runs, folder of the study) -> Table`. It may write files of its own into the folder. Every process
+        calls it.
+      plot: `(table, opened runs, folder of the study)`, draws into plots/ of the folder. Process 0 calls it.
+    """
+
+    name: str
+    runs: Mapping[str, PlannedRun | NamedRun]
+    table: Callable[[Runs, epath.Path], Table]
+    plot: Callable[[Table, Runs, epath.Path], None]
+
+    @property
+    def planned(self) -> dict[str, PlannedRun]:
+        """The runs that the study trains, by name."""
+        return {name: run for name, run in self.runs.items() if isinstance(run, PlannedRun)}
+
+    def check_named(self) -> None:
+        """Raises UserError if a run that should exist is not there, or is a run of another experiment."""
+        for run in self.runs.values():
+            if isinstance(run, NamedRun):
+                open_run(RunReference.parse(run.run), run.module).close()
+
+    def open(self, folder: epath.Path) -> dict[str, OpenedRun]:
+        """Opens all runs of the study in `folder`.
+
+        Raises:
+          UserError: a run is not there, or is a run of another experiment.
+        """
+        return {
+            name: open_run(
+                RunReference.parse(run.run) if isinstance(run, NamedRun) else RunReference(folder / name),
+                run.module,
+            )
+            for name, run in self.runs.items()
+        }
+
+
+def study_settings(module: str, preset: str, config: Config) -> dict[str, Any]:
+    """The content of the config.json of a study."""
+    return {"experiment": module, "preset": preset, "config": dataclasses.asdict(config)}
+
+
+def load_study(folder: epath.Path) -> Study | None:
+    """The study of a folder, from its own configuration; None if the folder holds a single run.
+
+    Raises:
+      UserError: the folder has no config.json, or one that does not fit this version.
+    """
+    settings = read_json(folder / CONFIG)
+    module = import_experiment(settings["experiment"])
+    if not hasattr(module, "study"):
+        return None
+    default = module.PRESETS.get(settings["preset"], next(iter(module.PRESETS.values())))
+    return module.study(restore_config(default, settings["config"]))
+
+
+def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> int:
+    """Trains what is not finished yet, then writes and prints the table, and draws the plots.
+
+    A study that was stopped at any point continues there: a finished run is not trained again, and the table is made
+    from the checkpoints of the runs.
+
+    Args:
+      study: the runs and what is made of them.
+      folder: of the study.
+      settings: see `study_settings`; another configuration in the same folder is refused.
+
+    Returns:
+      The exit code 0. A signal that stops one of the runs ends the process with 128 + its number.
+
+    Raises:
+      UserError: the folder belongs to something else, or a run cannot start or go on.
+    """
+    study.check_named()  # before the folder is claimed, so that a misspelt name can be corrected
+    on_main(lambda: claim(folder, settings))
+    planned = study.planned
+    for number, (name, run) in enumerate(planned.items(), 1):
+        _log(f"\nrun {number} of {len(planned)}: {name}")
+        # The table shows what each run has learnt; samples and a report of every one would only take time.
+        if not train_run(run, folder / name, report=False):
+            _log(f"{folder / name}: already finished")
+    runs = study.open(folder)
+    with ExitStack() as stack:
+        for run in runs.values():
+            stack.callback(run.close)
+        table = study.table(runs, folder)
+        on_main(lambda: _write(study, table, runs, folder))
+    _log(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
+    return 0
+
+
+def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
+    lines = "\n".join(table.lines)
+    _log(f"\n{lines}")
+    write_json(folder / f"{study.name}.json", table.values)
+    with writing(folder):
+        (folder / f"{study.name}.txt").write_text(f"{lines}\n")
+        study.plot(table, runs, folder)
+
+
+def _log(line: str) -> None:
+    if is_main():
+        print(line, flush=True)

@@ -1,0 +1,259 @@
+"""`--init_from`: a run that starts from the weights, the tokenizer and the preprocessing of another source.
+
+The source is a run (RUN, or RUN@STEP for another than its newest checkpoint) or a folder of weights in another
+library's layout. Arrays are taken by their path. The tokenizer is copied into the new run folder, which is complete
+from then on: the source is not needed again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from ssl_jax.data.tokenizer_files import describe, find_tokenizer, preprocessing
+from ssl_jax.data.tokenizers import open_tokenizer
+from ssl_jax.errors import UserError
+from ssl_jax.method import Tree
+from ssl_jax.runs.configuration import Config
+from ssl_jax.runs.reference import RunReference, choose_step
+from ssl_jax.runs.tokenizers import tokenizer_config, with_own_tokenizer, with_tokenizer
+from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.experiment import Data, Experiment, Start
+from ssl_jax.training.folder import CONFIG, DATA, PREPROCESSING, read_json
+from ssl_jax.training.paths import named_leaves, path_name
+from ssl_jax.training.sharding import place
+
+Build = Callable[[Config], Experiment]
+
+
+def build_run(build: Build, config: Config, folder: epath.Path, init_from: str | None = None) -> Experiment:
+    """The experiment of a run, as it begins or goes on in its folder.
+
+    Where `data.tokenizer` is `train`, a run that starts from a source with a tokenizer takes that one. A run whose data
+    has been opened before has a tokenizer of its own and keeps it, wherever it came from.
+
+    Args:
+      build: of the experiment.
+      config: as the user gave it.
+      folder: of the run.
+      init_from: RUN, RUN@STEP or a folder of weights; None to start from scratch.
+
+    Raises:
+      UserError: the source is missing where it is needed, or its tokenizer is not the one that is asked for.
+    """
+    begun = (folder / DATA).exists()
+    if begun:
+        config = with_own_tokenizer(config, folder)
+    if init_from is None:
+        return build(config)
+    source = RunReference.parse(init_from)
+    if begun:
+        return start_from(build(config), source)
+    config, note = _with_tokenizer_of(source, config)
+    experiment = build(config)
+    _check_source(source, experiment)
+    return start_from(experiment, source, note)
+
+
+def start_from(experiment: Experiment, source: RunReference, note: str = "") -> Experiment:
+    """The experiment, with a new run of it starting from a source.
+
+    Args:
+      experiment: any.
+      source: a run or a folder of weights.
+      note: a line for the log of the new run.
+    """
+
+    def open_data(folder: epath.Path) -> Data:
+        data = experiment.open_data(folder)
+        if not (folder / DATA).exists():  # a new run
+            _check_preprocessing(source, data.preprocessing)
+        return data
+
+    def load(variables: Tree, folder: epath.Path, mesh: Mesh, log: Callable[[str], None]) -> Tree:
+        found = _load(source, experiment, mesh)
+        if note:
+            log(note)
+        return transfer(source, found, variables, log)
+
+    start = Start(str(source), load)
+    return experiment._replace(open_data=open_data, starts=(start, *experiment.starts))
+
+
+def transfer(source: RunReference, found: Tree, variables: Tree, log: Callable[[str], None]) -> Tree:
+    """`variables` with every array that the source has replaced by the source's, by path.
+
+    A model that shares an encoder with the source and has a head of its own is the normal case. The log has a line for
+    every module: how many of its arrays were taken, are new, or stay unused in the source.
+
+    Args:
+      source: where the arrays come from, for messages.
+      found: `{"params": ..., **extras}` of the source; the extras may be absent.
+      variables: of the new run, `{"params": ..., **extras}`, on the devices.
+      log: prints a line.
+
+    Returns:
+      A tree like `variables`, each array with its dtype and sharding.
+
+    Raises:
+      UserError: arrays of the same path have other shapes, or no parameter has a path of the model.
+    """
+    theirs, ours = named_leaves(found), named_leaves(variables)
+    misshaped = [
+        f"{name} {tuple(theirs[name].shape)}, expected {tuple(leaf.shape)}"
+        for name, leaf in ours.items()
+        if name in theirs and theirs[name].shape != leaf.shape
+    ]
+    if misshaped:
+        raise UserError(
+            f"--init_from {source}: arrays have other shapes there than in this model: {'; '.join(misshaped)}. "
+            f"Give this model the sizes (widths, vocabulary, number of classes) of {source.folder / CONFIG}."
+        )
+    taken = theirs.keys() & ours.keys()
+    if not any(name.startswith("params/") for name in taken):
+        raise UserError(
+            f"--init_from {source}: no parameter has a path of this model; it has {_some([*theirs])}, "
+            f"expected {_some([*ours])}."
+        )
+    log(f"warm start from {source}: {len(taken)} of {len(ours)} arrays")
+    for line in _module_lines([*ours], [*theirs]):
+        log(f"  {line}")
+
+    def choose(path: tuple, leaf: jax.Array) -> jax.Array:
+        name = path_name(path)
+        return placed_like(theirs[name], leaf) if name in taken else leaf
+
+    return jax.tree_util.tree_map_with_path(choose, variables)
+
+
+def placed_like(array: jax.Array, own: jax.Array) -> jax.Array:
+    """An array with the dtype and the sharding of another one."""
+    return jax.device_put(array.astype(own.dtype), own.sharding)
+
+
+class _Module(NamedTuple):
+    """Names of arrays below a module's path: loaded, only in the new model, only in the source."""
+
+    loaded: list[str]
+    new: list[str]
+    unused: list[str]
+
+    def __str__(self) -> str:
+        if not self.loaded and not self.new:
+            return f"unused ({_arrays(len(self.unused))})"
+        if not self.loaded:
+            first = f"new ({_arrays(len(self.new))})"
+        else:
+            first = f"{len(self.loaded)} of {_arrays(len(self.loaded) + len(self.new))} loaded"
+        more = [f"new: {_some(self.new)}"] if self.loaded and self.new else []
+        more += [f"unused: {_some(self.unused)}"] if self.unused else []
+        return "; ".join([first, *more])
+
+
+def _module_lines(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """A line per module, in the order of the model and then of the source: `encoder: 62 of 62 arrays loaded`."""
+    modules: dict[str, _Module] = {}
+    known, there = set(ours), set(theirs)
+    for name in dict.fromkeys([*ours, *theirs]):
+        collection, *path = name.split("/")
+        module = "/".join([collection, *path[:1]]).removeprefix("params/")
+        within = "/".join(path[1:]) or name
+        loaded, new, unused = modules.setdefault(module, _Module([], [], []))
+        (loaded if name in known & there else new if name in known else unused).append(within)
+    return [f"{module}: {arrays}" for module, arrays in modules.items()]
+
+
+def _arrays(number: int) -> str:
+    return f"{number} array{'' if number == 1 else 's'}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _is_run(folder: epath.Path) -> bool:
+    return (folder / CONFIG).exists() and (folder / "checkpoints").exists()
+
+
+def _check_source(source: RunReference, experiment: Experiment) -> None:
+    """Raises UserError if there is nothing to start from."""
+    if _is_run(source.folder):
+        with closing(Checkpoints(source.folder / "checkpoints")) as checkpoints:
+            choose_step(checkpoints, source)
+    elif experiment.import_weights is None or not source.folder.exists():
+        raise UserError(
+            f"--init_from {source}: neither a run folder with checkpoints nor weights that this experiment can import."
+        )
+
+
+def _load(source: RunReference, experiment: Experiment, mesh: Mesh) -> Tree:
+    """The source's `{"params": ..., **extras}`. Raises UserError like `_check_source`."""
+    _check_source(source, experiment)
+    if not _is_run(source.folder):
+        return {"params": experiment.import_weights(source.folder)}
+    with closing(Checkpoints(source.folder / "checkpoints")) as checkpoints:
+        step = choose_step(checkpoints, source)
+        shapes = place(mesh, experiment.rules, checkpoints.model_shapes(step))
+        return checkpoints.restore_model(step, shapes)
+
+
+def _with_tokenizer_of(source: RunReference, config: Config) -> tuple[Config, str]:
+    """(configuration, line for the log): with the tokenizer of the source, unless the configuration names one.
+
+    Raises:
+      UserError: it names another one, or that of the source cannot be read.
+    """
+    asked = tokenizer_config(config)
+    if asked is None:
+        return config, ""
+    theirs = find_tokenizer(source.folder, asked.lowercase)
+    if theirs is None:
+        return (
+            config,
+            f"{source} has no tokenizer: the ids of its embeddings are read as those of this run's tokenizer",
+        )
+    trained = asked.tokenizer == "train"
+    named = theirs.path if trained else epath.Path(asked.tokenizer).expanduser()
+    if named.parent == theirs.path.parent:
+        theirs = theirs._replace(path=named)  # weights may have two files of one tokenizer
+    try:
+        tokenizer = theirs.open()
+    except UserError as error:
+        raise UserError(
+            f"--init_from {source}: its tokenizer cannot be read, and with another one its embeddings would stand for "
+            f"other text. {error} To do that on purpose, give a folder of the weights without a tokenizer."
+        ) from error
+    if trained:
+        return with_tokenizer(config, theirs), f"tokenizer of {source}: {describe(tokenizer)}"
+    ours = preprocessing(open_tokenizer(named, asked.lowercase))
+    if changed := _differences(preprocessing(tokenizer), ours):
+        raise UserError(
+            f"--init_from {source}: its tokenizer {theirs.path} is not data.tokenizer {named}: {changed}. With the "
+            "other one its embeddings would stand for other text. Leave out --data.tokenizer to take the source's, or "
+            "--init_from to start from scratch."
+        )
+    return config, f"tokenizer of {source}: {describe(tokenizer)}"
+
+
+def _check_preprocessing(source: RunReference, ours: Mapping[str, str]) -> None:
+    """Raises UserError if what the source says of its preprocessing is not what this run does.
+
+    Weights say nothing here: `build_run` has compared their tokenizer.
+    """
+    file = source.folder / DATA
+    theirs = read_json(file).get(PREPROCESSING, {}) if file.exists() else {}
+    if changed := _differences(theirs, ours):
+        raise UserError(
+            f"--init_from {source}: its data was preprocessed in another way than that of this run: {changed}. Its "
+            f"weights would be given something else than they have learnt on. Give the settings of the source (data in "
+            f"{source.folder / CONFIG}), or leave out --init_from to start from scratch."
+        )
+
+
+def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """The keys that both have with other values, as `channels: 3 there, 1 here`; empty if there is none."""
+    different = [name for name in theirs if name in ours and theirs[name] != ours[name]]
+    return "; ".join(f"{name} {theirs[name]:.40} there, {ours[name]:.40} here" for name in different)

@@ -1,0 +1,69 @@
+"""A function of batches, computed on every example of a data set and brought to the host."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import lru_cache
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from ssl_jax.method import Batch, Extras, Tree, split_variables
+from ssl_jax.training.loading import evaluation_batches
+from ssl_jax.training.sharding import batch_sharding, replicated
+
+MapFunction = Callable[[Tree, Extras, Batch], Tree]
+"""`(params, extras, batch) -> tree` of arrays `[batch, ...]`, of any shapes and dtypes."""
+
+
+def map_examples(
+    function: MapFunction,
+    variables: Mapping[str, Tree],
+    dataset: grain.MapDataset,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+) -> Tree:
+    """The results of a function for every example of a data set, in order.
+
+    Every process calls it, and gets all results. The compiled function is kept: pass the same function object again
+    for another data set or other variables.
+
+    Args:
+      function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
+      variables: `{"params": ..., **extras}`.
+      dataset: a finite one; the rows that fill up its last batch are left out of the result.
+      mesh: of the devices.
+      batch_size: examples that are computed at once, over all devices.
+
+    Returns:
+      The tree of the function, of NumPy arrays `[examples, ...]` with the dtypes that the function gives them.
+    """
+    compiled = _compiled(function, mesh)
+    parts = []
+    with closing(evaluation_batches(dataset, batch_size, batch_sharding(mesh))) as batches:
+        for batch in batches:
+            with jax.set_mesh(mesh):
+                result, real = jax.device_get(compiled(variables, batch))
+            parts.append(jax.tree.map(lambda rows, real=real: rows[real], result))
+    return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+
+
+@lru_cache(maxsize=4)
+def _compiled(function: MapFunction, mesh: Mesh) -> jax.stages.Wrapped:
+    def results(variables: Mapping[str, Tree], batch: Batch) -> tuple[Tree, jax.Array]:
+        return function(*split_variables(variables), batch), batch["example_weight"] > 0
+
+    return jax.jit(results, out_shardings=replicated(mesh))
+
+
+def with_labels(function: MapFunction) -> MapFunction:
+    """The function that returns `(result, labels)`: features of the given one in float32, and int32 `[batch]`."""
+
+    def labelled(params: Tree, extras: Extras, batch: Batch) -> tuple[Tree, jax.Array]:
+        features = function(params, extras, batch)
+        return jax.tree.map(lambda x: x.astype(jnp.float32), features), batch["label"]
+
+    return labelled

@@ -1,0 +1,55 @@
+"""Bits per byte of n-gram baselines and of compressors, against their definition."""
+
+import bz2
+import lzma
+
+import numpy as np
+import pytest
+
+from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.tokenizers import train_sentencepiece
+from ssl_jax.evals import bits_per_byte
+from ssl_jax.evals.ngram_baselines import KneserNey
+
+DOCUMENTS = [
+    f"The {word} number {i} is ≥ the {word} number {i * i}." for word in ("first", "next") for i in range(80)
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_sentencepiece(DOCUMENTS, 330, byte_fallback=True)
+
+
+def corpus_of(texts: list[str], tokenizer) -> TokenizedCorpus:
+    encoded = tokenizer.encode_batch(texts)
+    places = np.arange(len(texts))
+    offsets = np.cumsum([0, *map(len, encoded)])
+    return TokenizedCorpus(
+        "text", "0", np.concatenate(encoded), offsets, places, places + 1, places.astype(np.uint64)
+    )
+
+
+def test_compressors_are_given_the_text_and_divided_by_its_bytes(tokenizer):
+    found = bits_per_byte.compressed_bits(corpus_of(DOCUMENTS[-20:], tokenizer), tokenizer)
+    data = "\n".join(f" {document}" for document in DOCUMENTS[-20:]).encode()
+    size = len(data) - 19
+    assert found["bz2"] == 8 * len(bz2.compress(data)) / size
+    assert found["lzma"] == pytest.approx(8 * len(lzma.compress(data, preset=9)) / size, rel=0.02)
+
+
+def test_n_grams_pay_for_the_ends_of_documents_too(tokenizer):
+    training, heldout = corpus_of(DOCUMENTS[:-20], tokenizer), corpus_of(DOCUMENTS[-20:], tokenizer)
+    size = sum(len(f" {document}".encode()) for document in DOCUMENTS[-20:])
+    found = bits_per_byte.ngram_bits(training, heldout, tokenizer)
+    assert tuple(found) == bits_per_byte.ORDERS
+    nats = KneserNey(training, 2, tokenizer.vocab_size, tokenizer.special).nats(heldout)
+    assert len(nats) == heldout.document_lengths.sum() + 20
+    assert found[2] == pytest.approx(nats.sum() / np.log(2) / size)
+
+
+def test_orders_without_numbers_are_left_out(tokenizer, monkeypatch):
+    corpus = corpus_of(DOCUMENTS[:4], tokenizer)
+    monkeypatch.setattr(bits_per_byte, "ORDERS", (1, 7, 8))
+    assert 330**7 < 2**63 < 330**8
+    assert tuple(bits_per_byte.ngram_bits(corpus, corpus, tokenizer)) == (1, 7)

@@ -1,0 +1,151 @@
+"""The studies of experiments/: their tables, files and plots, and bad input."""
+
+import json
+from dataclasses import replace
+
+import jax
+import matplotlib.image
+import numpy as np
+import pytest
+from etils import epath
+
+from experiments import bart_noises, compression, vqvae
+from experiments.vqvae_prior import Config as PriorRunConfig
+from ssl_jax.methods.code_prior import PriorConfig
+from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.quantization.codebook import CodebookConfig
+from ssl_jax.recipes.image_files import ALONE
+from ssl_jax.runs.study import run_study, study_settings
+from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.transforms.noise import noise_batch
+from tests import processes
+from tests.cases import corpus
+
+
+def run(module, preset, config, folder):
+    settings = study_settings(module.__name__, preset, config)
+    assert run_study(module.study(config), epath.Path(folder), settings) == 0
+
+
+def tiny_prior():
+    """Two steps of a VQ-VAE of a few channels on digits, and two of a prior over its codes."""
+    rate = ScheduleConfig(learning_rate=1e-3, warmup_steps=0, decay="constant")
+    every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 2)
+    train = replace(PriorRunConfig().train, batch_size=64, **every)
+    first = vqvae.Config(
+        steps=2,
+        codebook=CodebookConfig(codes=8, width=4, kmeans=1),
+        network=ConvConfig(width=8, strides=(2,), residual_blocks=1, residual_width=4),
+        probe_examples=40,
+        schedule=rate,
+        train=train,
+    )
+    prior = PriorConfig(layers=1, width=16, heads=2)
+    return PriorRunConfig(steps=2, prior=prior, vqvae=first, schedule=rate, train=train)
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    """The folder of a finished study of two codebooks."""
+    folder = tmp_path_factory.mktemp("compression") / "study"
+    run(compression, "digits", compression.Config(tiny_prior(), codes=(4, 8), images=20), folder)
+    return folder
+
+
+def rates_in(folder):
+    return json.loads((folder / "rates.json").read_text())
+
+
+def test_images_as_files_of_codes(compressed):
+    rates = rates_in(compressed)
+    assert list(rates) == ["codes, one file", "codes, a file each", "JPEG", "WebP"]
+    assert len(rates["JPEG"]) == len(rates["WebP"])
+    for number, (together, alone) in enumerate(
+        zip(rates["codes, one file"], rates["codes, a file each"], strict=True), 1
+    ):
+        files = compressed / f"files-{number}"
+        assert together["bits"] == 8 * (files / "codes.sjc").stat().st_size / (20 * 64)
+        sizes = [(files / f"image-{i}.sjc").stat().st_size for i in range(ALONE)]
+        assert alone["bits"] == 8 * sum(sizes) / (ALONE * 64)
+        assert len(list(files.iterdir())) == ALONE + 1
+    lines = (compressed / "rates.txt").read_text().splitlines()
+    assert len(lines) == 1 + sum(map(len, rates.values()))
+    for name in ("psnr", "ssim", "reconstructions"):
+        assert matplotlib.image.imread(compressed / "plots" / f"{name}.png")[..., :3].std() > 0.03
+    for codes in (4, 8):
+        settings = json.loads((compressed / f"run-{codes}" / "config.json").read_text())
+        assert settings["experiment"] == "experiments.vqvae_prior"
+        assert settings["config"]["vqvae"]["codebook"]["codes"] == codes
+
+
+def test_runs_that_exist_are_compressed_as_they_are(compressed, command, tmp_path):
+    named = ("--runs", compressed / "run-8", "--images=20", f"--workdir={tmp_path}")
+    code, out, error = command("compression", *named)
+    assert (code, error) == (0, "")
+    assert "20 images of 16 of 8 codes" in out
+    assert rates_in(tmp_path) == {
+        name: points if name in ("JPEG", "WebP") else points[1:]
+        for name, points in rates_in(compressed).items()
+    }
+    assert (tmp_path / "files-1" / "codes.sjc").read_bytes() == (
+        compressed / "files-2" / "codes.sjc"
+    ).read_bytes()
+    assert not list(tmp_path.glob("run-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--codes"], "no run: give --codes to train with, or name existing runs with --runs"),
+        (["minst"], "unknown preset 'minst'. Did you mean mnist?"),
+        (["--runs", "{}/run-8/vqvae"], "a run of experiments.vqvae; expected one of experiments.vqvae_prior"),
+        (["--runs", "{}/run-8@7"], "has no checkpoint of step 7; there are 2."),
+        (["--runs", "{}"], "is a run of experiments.compression; expected one of experiments.vqvae_prior"),
+        (["--runs", "{}/absent"], "not a run folder"),
+    ],
+)
+def test_what_cannot_be_compressed(compressed, refused, tmp_path, arguments, named):
+    given = [argument.format(compressed) for argument in arguments]
+    assert named in refused("compression", *given, f"--workdir={tmp_path / 'study'}")
+    assert not (tmp_path / "study").exists()
+
+
+def test_all_hidden_leaves_one_mask():
+    tokens = np.arange(10, 30, dtype=np.int32)[None]
+    words = np.where((tokens > 10) & (tokens < 28), tokens // 2, -1)
+    special = {"mask_id": 4, "pad_id": 0, "start_id": 3}
+    config = bart_noises.TESTED["all hidden"]
+    corrupted = noise_batch(
+        jax.random.key(0), tokens, tokens < 29, words, words * 0, config=config, **special
+    )
+    assert corrupted.source[corrupted.source_present].tolist() == [10, 4, 28]
+
+
+def test_noises_are_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+    two = {name: bart_noises.NOISES[name] for name in ("masking", "rotation")}
+    monkeypatch.setattr(bart_noises, "NOISES", two)
+    monkeypatch.setattr(bart_noises, "TESTED", two)
+    each = bart_noises.Config().each
+    sizes = {"vocab_size": 120, "layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    each = replace(
+        each,
+        steps=2,
+        data=replace(each.data, source=str(corpus(tmp_path)), heldout_share=0.2, heldout_rows=12),
+        model=replace(each.model, **sizes),
+        schedule=replace(each.schedule, warmup_steps=1),
+        train=replace(each.train, batch_size=8),
+    )
+    folder = tmp_path / "noises"
+    run(bart_noises, "tiny", bart_noises.Config(each), folder)
+
+    out = capsys.readouterr().out
+    matrix = json.loads((folder / "noises.json").read_text())
+    assert list(matrix) == ["masking", "rotation"]
+    for name, row in matrix.items():
+        logged = processes.log(folder / name)
+        for metric, value in row[name].items():
+            assert value == pytest.approx(logged[-1][metric], rel=1e-4), (name, metric)
+    assert matrix["masking"]["rotation"] != matrix["rotation"]["rotation"]
+    assert (folder / "noises.txt").read_text().strip() in out
+    assert {file.name for file in (folder / "plots").iterdir()} == {"noises.png", "loss.png", "accuracy.png"}

@@ -1,0 +1,60 @@
+"""A run folder opened for reading."""
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+
+from experiments import minimal
+from ssl_jax.errors import UserError
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.prerequisites import PlannedRun, train_run
+from ssl_jax.runs.reference import RunReference
+
+TRAIN = replace(minimal.Config().train, log_every=1, eval_every=2, save_every=2, keep_latest=9)
+CONFIG = replace(minimal.Config(), steps=4, train=TRAIN)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> epath.Path:
+    folder = epath.Path(tmp_path_factory.mktemp("opening") / "run")
+    train_run(PlannedRun("experiments.minimal", "digits", CONFIG), folder)
+    return folder
+
+
+def test_the_checkpoint_that_is_meant_and_the_others(folder: epath.Path) -> None:
+    with (
+        closing(open_run(RunReference(folder))) as newest,
+        closing(open_run(RunReference(folder, 2))) as second,
+    ):
+        assert (newest.step, second.step, newest.config) == (4, 2, CONFIG)
+        assert newest.settings["experiment"] == "experiments.minimal"
+        kernel = second.restore()["params"]["encoder"]
+        np.testing.assert_array_equal(newest.restore(2)["params"]["encoder"], kernel)
+        assert (newest.restore()["params"]["encoder"] != kernel).any()
+
+
+def test_what_cannot_be_opened_is_named(folder: epath.Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no checkpoint of step 3; there are 2, 4\."):
+        open_run(RunReference(folder, 3))
+    with pytest.raises(UserError, match="is a run of experiments.minimal; expected one of experiments.bert"):
+        open_run(RunReference(folder), "experiments.bert")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(UserError, match="has no complete checkpoint"):
+        open_run(RunReference(epath.Path(tmp_path)))
+
+
+def test_data_is_opened_when_it_is_asked_for_and_compared_with_that_of_the_run(folder: epath.Path) -> None:
+    kept = (folder / "data.json").read_text()
+    (folder / "data.json").write_text(json.dumps({"corpus": "another", "preprocessing": {}}))
+    try:
+        with closing(open_run(RunReference(folder))) as run:
+            assert run.restore()["params"]
+            with pytest.raises(UserError, match=r"the data is not what this run was started with .*corpus"):
+                _ = run.data
+    finally:
+        (folder / "data.json").write_text(kept)
