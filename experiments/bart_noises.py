@@ -13,14 +13,12 @@ noises.txt and noises.json, with a heat map and the curves of all runs in plots/
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from etils import epath
-
 from experiments import bart
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
 from ssl_jax.reports.tables import aligned
 from ssl_jax.runs.prerequisites import PlannedRun
-from ssl_jax.runs.study import Runs, Study, Table
+from ssl_jax.runs.study import Figures, Runs, Study, Table
 from ssl_jax.training import metrics
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.transforms.noise import NoiseConfig
@@ -113,9 +111,9 @@ def tabulate(matrix: Matrix) -> Table:
     return Table(matrix, lines)
 
 
-def draw(table: Table, runs: Runs, folder: epath.Path) -> None:
+def draw(table: Table, runs: Runs) -> Figures:
     """A heat map of the accuracies, and the curves of all runs, each on its own noise."""
-    from ssl_jax.evals.plots import draw_curves, draw_matrix, save_figures  # matplotlib is slow to import
+    from ssl_jax.evals.plots import draw_curves, draw_matrix  # matplotlib is slow to import
 
     noises = draw_matrix(
         [[row[tested]["token_accuracy"] for tested in TESTED] for row in table.values.values()],
@@ -125,8 +123,7 @@ def draw(table: Table, runs: Runs, folder: epath.Path) -> None:
         labels=("noise to undo", "noise trained on"),
     )
     curves = {name: metrics.read(run.folder) for name, run in runs.items()}
-    figures = draw_curves(curves, ["token_loss", "token_accuracy"])
-    save_figures({"noises": noises, **figures}, folder / "plots")
+    return {"noises": noises, **draw_curves(curves, ["token_loss", "token_accuracy"])}
 
 
 if __name__ == "__main__":

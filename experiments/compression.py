@@ -21,7 +21,6 @@ codes 0.71 and 21.8 dB, 128 codes 1.03 and 24.2 dB; a file each, 3.7 to 4.2 bits
 and 27.5 dB.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +30,7 @@ from experiments import vqvae_prior
 from ssl_jax.cli import main
 from ssl_jax.errors import UserError
 from ssl_jax.runs.prerequisites import PlannedRun
-from ssl_jax.runs.study import NamedRun, Runs, Study, Table
+from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
 
 SHOWN = 16
 """Images in the plot of reconstructions."""
@@ -100,11 +99,10 @@ def tabulate(runs: Runs, folder: epath.Path, images: int) -> Table:
     return Table(values, rate_table(rates), details=(rates, list(coded.values())))
 
 
-def draw(table: Table, runs: Mapping, folder: epath.Path) -> None:
+def draw(table: Table, runs: Runs) -> Figures:
     """Quality against size, and the reconstructions of every run below their images."""
     from ssl_jax.evals.compression import draw_rates  # matplotlib is slow to import
     from ssl_jax.evals.pictures import draw_grid
-    from ssl_jax.evals.plots import save_figures
 
     rates, coded = table.details
     bits = ", ".join(f"{of.together.bits:.2f}" for of in coded)
@@ -112,7 +110,7 @@ def draw(table: Table, runs: Mapping, folder: epath.Path) -> None:
         [of[:SHOWN] for of in (coded[0].images, *(of.reconstructions for of in coded))],
         title=f"held-out images, and below them their reconstructions from {bits} bits a pixel",
     )
-    save_figures({**draw_rates(rates), "reconstructions": reconstructions}, folder / "plots")
+    return {**draw_rates(rates), "reconstructions": reconstructions}
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from ssl_jax.cli import guarded
 from ssl_jax.data.few_shot import Examples, Format, Item, read_task
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
-from ssl_jax.evals.few_shot import Answers, FewShot, Prompt
+from ssl_jax.evals.few_shot import FewShot, Prompt
 from ssl_jax.evals.few_shot_accuracy import Accuracy, accuracy_of, draw_accuracy, input_free_baselines
 from ssl_jax.evals.plots import save_figure
-from ssl_jax.reports.few_shot import log_accuracies
+from ssl_jax.reports.few_shot import log_accuracies, log_example
 from ssl_jax.runs.language_models import open_language_model
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import write_json, writing
@@ -141,7 +141,7 @@ def _of_shots(
     if short := [prompt.shots for drawn in prompts for prompt in drawn if prompt.shots < shots]:
         fewer = f"{len(short)} of {draws * len(items)} prompts have fewer, at least {min(short)}"
         log(f"{shots} shots: {fewer}; more do not fit the context of {task.positions} tokens")
-    _log_example(prompts[0][0], items[0], answers[0], log)
+    log_example(prompts[0][0], items[0], answers[0], log)
     right = [task.right(drawn) for drawn in answers]
     metrics = {name: accuracy_of(np.stack([one[name] for one in right])) for name in right[0]}
     written = [
@@ -150,14 +150,6 @@ def _of_shots(
         for i, item in enumerate(items)
     ]
     return metrics, {"shortened_prompts": len(short), "answers": written}
-
-
-def _log_example(prompt: Prompt, item: Item, answers: Answers, log: Callable[[str], None]) -> None:
-    log(f"\n{prompt.asked} shots, the first prompt:")
-    for line in f"{prompt.text} ...".split("\n"):
-        log(f"  | {line}")
-    chosen = "".join(f"; {name}: {item.choices[numbers[0]]!r}" for name, numbers in answers.chosen.items())
-    log(f"  right: {item.output!r}; written: {answers.written[0]!r}{chosen}")
 
 
 def _separator(tokenizer: Tokenizer, log: Callable[[str], None]) -> str:

@@ -12,12 +12,12 @@ run folder.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from etils import epath
+from matplotlib.figure import Figure
 
 from ssl_jax.cli import guarded
 from ssl_jax.errors import UserError
@@ -73,16 +73,16 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     with writing(output):
         write_probes(metrics, output, bars=not arguments.curve)
         if arguments.curve:
-            draw_curve(metrics, output / "plots" / "curve.png")
+            save_figure(draw_curve(metrics), output / "plots" / "curve.png")
     log(f"metrics and plots are in {output}")
     return metrics
 
 
 def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     encoder, pixels = with_labels(run.experiment.represent), with_labels(raw_pixels)
-    sides = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
+    representations = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
     features = {}
-    for name, (function, step) in sides.items():
+    for name, (function, step) in representations.items():
         variables = {"params": {}}
         if step is not None:
             variables = run.restore(step) if step else run.program.initial_state().variables
@@ -109,10 +109,10 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
     return comparison.metrics
 
 
-def draw_curve(metrics: Mapping[str, Mapping[str, float]], file: epath.Path) -> None:
+def draw_curve(metrics: Metrics) -> Figure:
     """Accuracy against steps; dashed lines are that of raw pixels."""
     rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
-    picture, axes = new_axes(title="accuracy on frozen features")
+    figure, axes = new_axes(title="accuracy on frozen features")
     for (metric, title), colour in zip(CURVES.items(), COLOURS, strict=False):
         points = [(step, row[metric]) for step, row in sorted(rows.items()) if metric in row]
         if points:
@@ -121,7 +121,7 @@ def draw_curve(metrics: Mapping[str, Mapping[str, float]], file: epath.Path) -> 
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8)
-    save_figure(picture, file)
+    return figure
 
 
 def main(arguments: list[str]) -> int:

@@ -42,7 +42,6 @@ def corpus(folder: Path) -> Path:
     return file
 
 
-DROPOUT = given("model", dropout=0.1, attention_dropout=0.1)
 VIEWS = [
     *given("encoder", blocks=1, width=8, stem="small"),
     *given("views.0", rotate=0, jitter=0),
@@ -61,9 +60,9 @@ def text(folder: Path, heldout_rows: int) -> Arguments:
 
 
 def bert(folder: Path) -> Arguments:
-    """Two layers of 32 with dropout."""
+    """Two layers of 32."""
     sizes = given("model", vocab_size=120, positions=48, layers=2, width=32, heads=2, mlp_width=64)
-    return [*sizes, *DROPOUT, *text(folder, 20), *given("phases.0", length=48)]
+    return [*sizes, *text(folder, 20), *given("phases.0", length=48)]
 
 
 def albert(folder: Path) -> Arguments:
@@ -72,17 +71,17 @@ def albert(folder: Path) -> Arguments:
 
 
 def gpt2(folder: Path) -> Arguments:
-    """One layer of 16 with dropout, on packed rows; a sample after each evaluation."""
+    """One layer of 16, on packed rows; a sample after each evaluation."""
     sizes = given("model", vocab_size=320, positions=32, layers=1, width=16, heads=2, mlp_width=32)
     samples = given("samples", prompts=["abba", ""], new_tokens=8)
-    return [*sizes, *DROPOUT, *text(folder, 20), *samples, *given(length=32, stride=16)]
+    return [*sizes, *text(folder, 20), *samples, *given(length=32, stride=16)]
 
 
 def encoder_decoder(folder: Path) -> Arguments:
-    """One layer of 16 a side with dropout; rows denoised after each evaluation."""
+    """One layer of 16 a side; rows denoised after each evaluation."""
     layers = given("model", layers=1, decoder_layers=1)
     sizes = given("model", vocab_size=120, positions=32, width=16, heads=2, mlp_width=32)
-    return [*layers, *sizes, *DROPOUT, *text(folder, 12), *given(length=32)]
+    return [*layers, *sizes, *text(folder, 12), *given(length=32)]
 
 
 def gpt3_in_context(folder: Path) -> Arguments:
@@ -99,9 +98,10 @@ def vqvae(folder: Path) -> Arguments:
 
 
 def vqvae_prior(folder: Path) -> Arguments:
-    """A prior of one layer with dropout, over the codes of a VQ-VAE that is trained first; images drawn of it."""
+    """A prior of one layer, over the codes of a VQ-VAE that is trained first; images drawn of it."""
     first = [str(word).replace("--", "--vqvae.") for word in vqvae(folder)]
-    return [*first, *given("prior", layers=1, width=16, heads=2), *given("train", batch_size=32)]
+    first += length(2, 1, "vqvae")
+    return [*first, *given("prior", layers=1, width=16, heads=2, dropout=0), *given("train", batch_size=32)]
 
 
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
@@ -111,15 +111,15 @@ def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
 
 SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "albert": albert,
-    "anomaly_detection": lambda folder: [*AUTOENCODER, *given(normal=0)],
-    "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[2, 3])],
+    "anomaly_detection": lambda folder: [*AUTOENCODER, *given(normal=[0, 1], code_size=3, score="likelihood")],
+    "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[3, 2])],
     "barlow_twins": pairs(projector={"hidden": 16, "features": 8}),
     "bart": encoder_decoder,
     "bert": bert,
     "byol": pairs(projector={"hidden": 16}, predictor={"hidden": 16}),
-    "denoising_autoencoder": lambda folder: AUTOENCODER,
+    "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
-    "discrete_autoencoder": lambda folder: AUTOENCODER,
+    "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],
     "gpt2": gpt2,
     "gpt3_in_context": gpt3_in_context,
     "image_classifier": lambda folder: VIEWS,
@@ -130,12 +130,15 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "simclr": pairs(projector={"hidden": 16, "features": 8}),
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
     "t5": encoder_decoder,
-    "vae": lambda folder: AUTOENCODER,
+    "vae": lambda folder: [*AUTOENCODER, *given(code_size=2, importance_samples=5)],
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,
     "vqvae_prior": vqvae_prior,
 }
 """By name: what makes the network, the data and the report of its default preset small, given a folder for files."""
+
+
+DROPOUT = ("--model.dropout", 0.1, "--model.attention_dropout", 0.1)
 
 
 class Case(NamedTuple):
@@ -147,6 +150,8 @@ class Case(NamedTuple):
     every: int = 10
     kills: int = 0
     """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
+    more: tuple[object, ...] = ()
+    """Arguments beside those of `SMALL`: what only tests of resuming need, such as more randomness."""
     stage: str = ""
     """What is trained first, in the folder of this name within the run's; the random kills are then in there."""
 
@@ -161,22 +166,22 @@ class Case(NamedTuple):
         if self.stage:
             first = length(self.steps, self.warmup_steps, self.stage) + rhythm(self.every, f"{self.stage}.train")
         run = [*length(self.steps, self.warmup_steps), *rhythm(self.every)]
-        return [*SMALL[self.name](folder), *first, *run]
+        return [*SMALL[self.name](folder), *self.more, *first, *run]
 
 
 CASES = {
     case.name: case
     for case in (
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
-        Case("bert", steps=60, warmup_steps=10, every=20, kills=1),
-        Case("gpt2"),
-        Case("bart"),
+        Case("bert", steps=60, warmup_steps=10, every=20, kills=1, more=DROPOUT),
+        Case("gpt2", more=DROPOUT),
+        Case("bart", more=DROPOUT),
         Case("byol"),
         Case("vqvae"),
-        Case("vqvae_prior", stage="vqvae", kills=1),
-        Case("denoising_autoencoder"),
-        Case("vae"),
-        Case("discrete_autoencoder"),
-        Case("anomaly_detection"),
+        Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
+        Case("denoising_autoencoder", more=("--noise.masking", 0.4)),
+        Case("vae", more=("--code_size", 10)),
+        Case("discrete_autoencoder", more=("--numbers", 16, "--bits", 16, "--classes", 10)),
+        Case("anomaly_detection", more=("--normal", 0, "--code_size", 16)),
     )
 }

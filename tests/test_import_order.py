@@ -23,7 +23,14 @@ LAYERS = (
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
     ("ssl_jax.cli",),
-    ("ssl_jax.plan", "ssl_jax.replay", "ssl_jax.generate", "ssl_jax.linear_eval", "ssl_jax.few_shot", "ssl_jax.__main__"),
+    (
+        "ssl_jax.plan",
+        "ssl_jax.replay",
+        "ssl_jax.generate",
+        "ssl_jax.linear_eval",
+        "ssl_jax.few_shot",
+        "ssl_jax.__main__",
+    ),
     ("experiments",),
 )
 """The packages, each of which imports only from those before it."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from experiments import minimal
 from ssl_jax.cli import main
+from ssl_jax.evals.plots import new_axes
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import NamedRun, Study, Table
 from ssl_jax.training.evaluate import Evaluator
@@ -49,9 +50,10 @@ def tabulate(runs, folder):
     return Table(values, [f"{name}: {row['reconstruction_loss']:.6f}" for name, row in values.items()])
 
 
-def plot(table, runs, folder):
-    (folder / "plots").mkdir(exist_ok=True)
-    (folder / "plots" / "errors.txt").write_text(" ".join([*table.values, *runs]))
+def plot(table, runs):
+    figure, axes = new_axes(title="held-out error")
+    axes.bar(list(runs), [table.values[name]["reconstruction_loss"] for name in runs])
+    return {"errors": figure}
 
 
 if __name__ == "__main__":

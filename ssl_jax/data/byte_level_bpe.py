@@ -100,7 +100,7 @@ def _parse(text: str) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer.from_str(text)
     missing = _missing_bytes(tokenizer)
     if missing and tokenizer.model.unk_token is None:
-        raise ValueError(f"no piece stands for the bytes {', '.join(hex(_BYTES[c]) for c in missing)}")
+        raise ValueError(f"it has no pieces for the bytes {', '.join(hex(_BYTES[c]) for c in missing)}")
     return tokenizer
 
 
@@ -117,7 +117,7 @@ def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
             tokenizer.add_special_tokens(list(dict.fromkeys(layout)))
             return SpecialTokens(*ids, next(i for i in range(len(vocabulary)) if i not in ids))
     known = " or ".join(" ".join(dict.fromkeys(layout)) for layout in _LAYOUTS)
-    raise ValueError(f"its special tokens are none of those known: {known}")
+    raise ValueError(f"its special tokens are unknown; expected {known}")
 
 
 def _starts_word(piece: bytes) -> bool:
@@ -142,7 +142,7 @@ def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
     except Exception as error:  # the tokenizers library raises plain Exception
         raise UserError(
             f"tokenizer {str(path)!r}: not a byte-level BPE ({error}). Expected the tokenizer.json, or vocab.json and "
-            "merges.txt, of a GPT-2 or a BART."
+            "merges.txt, of GPT-2 or BART."
         ) from error
 
 

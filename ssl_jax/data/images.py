@@ -23,8 +23,7 @@ class ImageConfig:
 
     source: str = "digits"
     """digits (scikit-learn's, 8x8); tfds:name[/config][:split]; a folder of images, with or without subfolders train/
-    and val/, each with or without one subfolder per class; a folder of idx files (MNIST's), or one of its image files.
-   """
+    and val/, each with or without a subfolder per class; a folder of idx files (MNIST's), or one of its image files."""
     heldout_source: str = ""
     """Another source to evaluate on. If empty: the validation or test images of probe_source, or of source if there is
     no probe_source; if these have none, a share of their images."""

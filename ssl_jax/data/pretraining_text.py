@@ -38,8 +38,7 @@ class TextConfig(TokenizerConfig):
     column: str = "text"
     """Column of a .tsv file."""
     heldout_source: str = ""
-    """Another source to evaluate on, such as a validation split; if empty, whole documents of the corpus are held out.
-   """
+    """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus are held out."""
     heldout_share: float = 0.05
     """Share of the documents to hold out if heldout_source is empty."""
     heldout_rows: int = 512

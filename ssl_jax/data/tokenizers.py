@@ -217,7 +217,7 @@ def _read_wordpiece(path: epath.Path, lowercase: bool) -> WordPiece:
         raise UserError(f"tokenizer {str(path)!r}: byte {error.start} is not UTF-8.") from error
     if len(set(vocabulary)) != len(vocabulary) or "[UNK]" not in vocabulary:
         raise UserError(
-            f"tokenizer {str(path)!r}: not a WordPiece vocabulary: expected distinct pieces, one a line, with [UNK]."
+            f"tokenizer {str(path)!r}: not a WordPiece vocabulary; expected distinct pieces, one per line, with [UNK]."
         )
     return WordPiece(vocabulary, lowercase)
 
@@ -274,7 +274,7 @@ def train_sentencepiece(
         reason = str(error).rsplit("] ", 1)[-1].strip() or "there is none"
         raise UserError(
             f"a {model_type} vocabulary of {vocab_size} pieces cannot be trained on this text: {reason} "
-            "Give more text, or ask for another size of the vocabulary."
+            "Give more text, or another vocabulary size."
         ) from error
     if unreadable:
         raise unreadable[0]

@@ -153,7 +153,7 @@ def check_context_length(decoder: Decoder, lengths: np.ndarray, max_new_tokens: 
         prompt = "" if decoder.reads_source else f"a prompt of {longest} tokens and "
         raise UserError(
             f"{prompt}{max_new_tokens} new tokens are more than the model's context of {positions} tokens: "
-            f"ask for at most {positions - needed + max_new_tokens} new tokens, or shorten the prompt."
+            f"use at most {positions - needed + max_new_tokens} new tokens, or shorten the prompt."
         )
 
 

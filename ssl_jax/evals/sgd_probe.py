@@ -33,8 +33,16 @@ def sgd_probe(
     """Logistic regression on frozen features, by minibatch SGD with Nesterov momentum and a cosine schedule.
 
     One compiled program trains a classifier for every pair of a penalty and a learning rate, all on the same batches.
-    The best pair on a fifth of the training examples, stratified by class, is trained again on all of them. Arguments,
-    penalties (on half the squared norm of the weights, beside the mean cross entropy) and errors are `linear_probe`'s.
+    The best pair on a fifth of the training examples, stratified by class, is trained again on all of them.
+
+    Args:
+      train, train_labels, test, test_labels, penalties, seed: see `linear_probe`.
+      learning_rates: to choose from.
+      epochs: passes over the training examples.
+      batch_size: examples of a step.
+
+    Raises:
+      UserError: as `linear_probe` does.
     """
     check_features(train, train_labels, test, test_labels)
     classes, targets = np.unique(train_labels, return_inverse=True)

@@ -12,8 +12,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> M
 
     Args:
       logits: [..., classes], any float type; the loss is computed in float32.
-      labels: [...] int32; what stands where the weight is 0 does not matter, as long as it is a class.
-      weights: [...] float32.
+      labels: [...] int32; where the weight is 0, any class will do.
+      weights: [...] float32, 0 for examples that do not count.
 
     Example:
       >>> total, weight = cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([1]), jnp.array([1.0]))

@@ -1,4 +1,4 @@
-"""Likelihoods of pixels as they are stored, in a finite number of levels."""
+"""Likelihoods of pixels that have a finite number of levels."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ def level_log_likelihood(
 ) -> jax.Array:
     """log of the probability that a Gaussian, rounded to the nearest level, is this level (arXiv:2006.11239, 3.3).
 
-    What is below the lowest level or above the highest counts as these, so that the probabilities of all levels sum to
-    1: unlike a density, it can be converted to bits per dimension as it is.
+    Values below the lowest level or above the highest are rounded to these, so that the probabilities of all levels sum
+    to 1. The result, unlike a density, can be converted to bits per dimension without a correction.
 
     Args:
       levels: int [...], from 0 to count - 1.
-      mean: float [...], where level 0 is 0 and the highest is 1.
-      deviation: of the Gaussian, in the same units, above 0; broadcastable to the others.
-      count: how many levels there are.
+      mean: float [...], in units where the lowest level is 0 and the highest is 1.
+      deviation: standard deviation of the Gaussian in the same units, above 0; broadcastable to the others.
+      count: number of levels.
 
     Returns:
       float32 [...], nats.
@@ -26,11 +26,11 @@ def level_log_likelihood(
       >>> print(round(float(level_log_likelihood(jnp.array(0), jnp.array(0.5), 1.0, count=2)), 4))  # log 1/2
       -0.6931
     """
-    # In units of the deviation: the level, and half the way to its neighbours.
+    # The level and the bounds halfway to its neighbours, in units of the deviation.
     step = 1 / (jnp.asarray(deviation, jnp.float32) * (count - 1))
     place = (levels - mean.astype(jnp.float32) * (count - 1)) * step
     lower, upper = place - step / 2, place + step / 2
-    # The left tail has digits that the right one, near 1, has not.
+    # Probabilities of the left tail are near 0 and exact; those of the right tail are near 1 and lose digits.
     flip = place > 0
     lower, upper = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
     lowest, highest = levels == 0, levels == count - 1

@@ -8,7 +8,7 @@ from ssl_jax.ops.reductions import is_argmax
 
 
 def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
-    """Predictions whose largest logit is the label's; the first of equal logits counts.
+    """Share of the predictions whose largest logit is that of the label; of equal logits the first counts.
 
     Args:
       logits: [..., classes].
@@ -24,7 +24,7 @@ def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
 
 
 def all_right(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
-    """Rows in which every prediction that counts is right, among rows that have such predictions.
+    """Share of the rows in which all predictions that count are correct, of the rows that have such predictions.
 
     Args:
       logits: [batch, predictions, classes].

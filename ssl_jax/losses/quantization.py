@@ -1,4 +1,4 @@
-"""Losses and figures of discrete codes: what keeps vectors at their codes, and the codes in use."""
+"""Losses and metrics of discrete codes: the distance between vectors and their codes, and how evenly codes are used."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,20 @@ from ssl_jax.method import Mean
 from ssl_jax.placement import along_batch
 
 PROBABILITY = 1e-30
-"""Least probability in a logarithm: what is impossible adds nothing to an entropy, and has a finite gradient."""
+"""Lower bound of probabilities in logarithms, so that a probability of 0 adds 0 to an entropy and has a finite
+gradient."""
 
 
 def commitment_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> Mean:
-    """Squared distance of vectors to their codes, moving the vectors (arXiv:1711.00937, equation 3, third term).
+    """Squared distance of vectors to their codes, with a gradient for the vectors (arXiv:1711.00937, eq. 3, term 3).
 
-    The mean over channels, as in the authors' code, where the paper's norm is their sum. The paper weighs it by
-    beta 0.25.
+    It is the mean over channels, as in the authors' code; the norm in the paper is the sum. The paper weighs the loss
+    by beta = 0.25.
 
     Args:
-      x, quantized: [..., width], any float type; computed in float32. weights: [...] float32.
+      x: [..., width], any float type; computed in float32.
+      quantized: [..., width], the vectors of the codes.
+      weights: [...] float32, 0 for padding.
 
     Example:
       >>> total, weight = commitment_loss(jnp.array([[1.0, 3.0]]), jnp.array([[0.0, 3.0]]), jnp.ones(1))
@@ -29,21 +32,24 @@ def commitment_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> M
 
 
 def codebook_loss(x: jax.Array, quantized: jax.Array, weights: jax.Array) -> Mean:
-    """The same distance, moving the codes (arXiv:1711.00937, equation 3, second term).
+    """The same distance, with a gradient for the codes (arXiv:1711.00937, eq. 3, term 2).
 
     Args:
       x: [..., width].
       quantized: [..., width], looked up in a codebook that is a parameter, without the straight-through gradient.
-      weights: [...] float32.
+      weights: [...] float32, 0 for padding.
     """
     return commitment_loss(quantized, x, weights)
 
 
 def perplexity(counts: jax.Array) -> jax.Array:
-    """exp of the entropy of the codes: how many would be in use if all were used alike; 1 to K, and 1 without a count.
+    """exp of the entropy of the codes: the number of equally frequent codes with the same entropy.
 
     Args:
-      counts: [codes], of the global batch, or of a data set.
+      counts: [codes], how often each code was chosen in the global batch, or in a data set.
+
+    Returns:
+      A scalar from 1 to the number of codes; 1 if all counts are 0.
 
     Example:
       >>> print(round(float(perplexity(jnp.array([5.0, 5.0, 0.0]))), 4))
@@ -54,36 +60,33 @@ def perplexity(counts: jax.Array) -> jax.Array:
     return jnp.exp(entropy(shares))
 
 
-def entropy(probabilities: jax.Array, axis: int = -1) -> jax.Array:
-    """Of `probabilities [..., outcomes]`, in nats.
+def entropy(probabilities: jax.Array) -> jax.Array:
+    """Entropy of `probabilities [..., outcomes]` over the outcomes, in nats.
 
     Example:
       >>> print(round(float(entropy(jnp.array([0.5, 0.5, 0.0]))), 4))
       0.6931
     """
-    return -jnp.sum(probabilities * jnp.log(jnp.maximum(probabilities, PROBABILITY)), axis=axis)
+    return -jnp.sum(probabilities * jnp.log(jnp.maximum(probabilities, PROBABILITY)), axis=-1)
 
 
-def entropy_penalty(
-    x: jax.Array, weights: jax.Array, *, temperature: float, diversity: float = 1.0
-) -> dict[str, Mean]:
-    """Lookup-free codes that are each certain, and all used (MAGVIT-v2, arXiv:2310.05737, 3.1).
+def entropy_penalty(x: jax.Array, weights: jax.Array, *, temperature: float) -> dict[str, Mean]:
+    """Makes each lookup-free code certain, and all codes equally frequent (MAGVIT-v2, arXiv:2310.05737, section 3.1).
 
-    A vector x has the code c, of -1 and 1, with probability softmax(-|x - c|^2 / temperature) over all codes, which is
-    a product over bits: bit i is 1 with probability sigmoid(4 x_i / temperature). The entropy of a vector's code is
-    thereby the sum over its bits, and that of the batch's average code, which is no product, comes from the
-    probabilities of the first and the second half of the bits: one matrix product gives those of all 2^bits codes,
-    exactly, where the paper approximates them for 2^18.
+    A vector x has the code c, of -1 and 1, with probability softmax(-|x - c|^2 / temperature) over all codes. This is a
+    product over bits: bit i is 1 with probability sigmoid(4 x_i / temperature). So the entropy of the code of a vector
+    is the sum of the entropies of its bits. The distribution of codes averaged over the batch is no product over bits.
+    One matrix product of the probabilities of the first and the second half of the bits gives it exactly for all 2^bits
+    codes; the paper approximates it for 2^18.
 
     Args:
       x: [..., bits], before the sign is taken; any float type, computed in float32.
-      weights: [...] float32, 0 for what does not count.
+      weights: [...] float32, 0 for padding.
       temperature: above 0.
-      diversity: weight of the second term.
 
     Returns:
-      named means: `code_entropy_loss`, the mean entropy of a code, and `code_diversity_loss`, minus
-      `diversity` times the entropy of the average code, 0 to bits x log 2 nats. Their sum is the paper's loss.
+      Named means: `code_entropy_loss`, the mean entropy of a code, and `code_diversity_loss`, minus the entropy of the
+      average distribution of codes; each entropy is from 0 to bits x log 2 nats. Their sum is the paper's loss.
     """
     bits = x.shape[-1]
     rows = along_batch(x.astype(jnp.float32).reshape(-1, bits)) * (4 / temperature)
@@ -94,7 +97,7 @@ def entropy_penalty(
     certain = -(one * jax.nn.log_sigmoid(rows) + zero * jax.nn.log_sigmoid(-rows)).sum(-1)
 
     def joint(chosen: slice) -> jax.Array:
-        """[rows, 2^bits of the slice], probabilities of what these bits are together."""
+        """[rows, 2^bits of the slice], the joint probabilities of these bits."""
         together = jnp.ones((rows.shape[0], 1))
         for p, q in zip(one[:, chosen].T, zero[:, chosen].T, strict=True):
             together = jnp.concatenate([together * q[:, None], together * p[:, None]], axis=-1)
@@ -106,5 +109,5 @@ def entropy_penalty(
     average = average / jnp.where(total > 0, total, 1)
     return {
         "code_entropy_loss": Mean.of(certain, counts),
-        "code_diversity_loss": Mean(-diversity * entropy(average.reshape(-1)) * total, total),
+        "code_diversity_loss": Mean(-entropy(average.reshape(-1)) * total, total),
     }

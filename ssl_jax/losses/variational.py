@@ -1,6 +1,6 @@
-"""Variational autoencoders: likelihoods, divergences and bounds, in nats (arXiv:1312.6114).
+"""Likelihoods, divergences and bounds of variational autoencoders, in nats (arXiv:1312.6114).
 
-Likelihoods are of single pixels or channels; a caller sums them over an image, and over its code.
+Likelihoods and divergences are per pixel or per dimension of the code; a caller sums them.
 """
 
 import jax
@@ -13,15 +13,16 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 def sample_gaussian(rng: jax.Array, mean: jax.Array, log_variance: jax.Array) -> jax.Array:
-    """A draw from a diagonal Gaussian with gradients into its parameters (arXiv:1312.6114, 2.4); all `[...]`."""
+    """A sample of a diagonal Gaussian with gradients for its parameters (arXiv:1312.6114, 2.4); all are `[...]`."""
     return mean + jnp.exp(log_variance / 2) * jax.random.normal(rng, mean.shape, mean.dtype)
 
 
 def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
-    """KL of N(mean, exp(log_variance)) to N(0, 1), each dimension by itself (arXiv:1312.6114, appendix B).
+    """KL divergence of N(mean, exp(log_variance)) from N(0, 1) in each dimension (arXiv:1312.6114, appendix B).
 
     Args:
-      mean, log_variance: [..., width], any float type; computed in float32.
+      mean: [..., width], any float type; computed in float32.
+      log_variance: [..., width], likewise.
 
     Returns:
       float32 [..., width], nats.
@@ -47,11 +48,10 @@ def gaussian_log_likelihood(x: jax.Array, mean: jax.Array, log_variance: jax.Arr
 
 
 def bernoulli_log_likelihood(x: jax.Array, logits: jax.Array) -> jax.Array:
-    """log p(x) of each pixel that is 1 with probability sigmoid(logit); float32, the shape of both.
+    """log p(x) of each pixel, which is 1 with probability sigmoid(logit); float32, the shape of both.
 
-    A grey pixel between 0 and 1 counts as so much of a 1 and the rest of a 0. Of such pixels the value is the expected
-    one of pixels drawn with their greys as probabilities; it is no likelihood of the grey itself, and must not be
-    converted to bits per dimension of 8-bit data.
+    For a grey pixel x between 0 and 1 the value is the expectation over pixels that are 1 with probability x. It is not
+    the likelihood of the grey level, and must not be converted to bits per dimension of 8-bit data.
 
     Example:
       >>> print(round(float(bernoulli_log_likelihood(jnp.array(1.0), jnp.array(0.0))), 4))
@@ -65,7 +65,8 @@ def elbo(log_likelihood: jax.Array, kl: jax.Array) -> jax.Array:
     """The evidence lower bound log p(x|z) - KL(q(z|x) || p(z)) (arXiv:1312.6114, equation 3).
 
     Args:
-      log_likelihood: [...] of an example, by one draw of its code. kl: [..., width], as of `gaussian_kl`.
+      log_likelihood: [...] of an example, by one sample of its code.
+      kl: [..., width], as of `gaussian_kl`.
 
     Example:
       >>> print(elbo(jnp.array([-3.0]), jnp.array([[0.5, 1.0]])))
@@ -82,13 +83,15 @@ def negative_elbo(
     beta: jax.Array | float = 1.0,
     free_nats: float = 0.0,
 ) -> dict[str, Mean]:
-    """What a variational autoencoder minimises, as two named means whose means are added.
+    """The negative ELBO as two named means, `reconstruction_loss` and `kl_loss`, whose sum is minimised.
 
     Args:
-      log_likelihood: [batch]. kl: [batch, width] of each dimension of the code. weights: [batch] float32.
-      beta: of the KL, 1 for the ELBO (beta-VAE, Higgins et al. 2017). See `kl_weight` for its warm-up.
-      free_nats: "free bits" (arXiv:1606.04934): a dimension whose KL, as the mean of the batch, is less than this
-        counts as this and has no gradient, so that no dimension is switched off early.
+      log_likelihood: [batch].
+      kl: [batch, width] of each dimension of the code.
+      weights: [batch] float32, 0 for examples that do not count.
+      beta: weight of the KL divergence, 1 for the ELBO (beta-VAE, Higgins et al. 2017). `kl_weight` warms it up.
+      free_nats: "free bits" (arXiv:1606.04934): a dimension whose KL divergence, averaged over the batch, is below this
+        value counts as this value and has no gradient, so that no dimension is switched off early.
 
     Example:
       >>> terms = negative_elbo(jnp.array([-3.0]), jnp.array([[0.1, 1.0]]), jnp.ones(1), free_nats=0.5)
@@ -104,10 +107,15 @@ def negative_elbo(
 
 
 def kl_weight(step: jax.Array | int, *, beta: float, warmup_steps: int) -> jax.Array:
-    """`beta` of step `step`, which counts from 1: rises linearly to `beta` at `warmup_steps` (arXiv:1602.02282).
+    """The weight of the KL divergence, which rises linearly to `beta` at step `warmup_steps` (arXiv:1602.02282).
 
-    A loss does not know its step: keep the weight in the extras of a method, start it as that of step 1, and set it in
+    A loss does not know its step: keep the weight in the extras of a method, start with that of step 1, and set it in
     `after_update` to that of `step + 1`.
+
+    Args:
+      step: counts from 1.
+      beta: the weight after the warm-up.
+      warmup_steps: length of the warm-up.
 
     Example:
       >>> print([float(kl_weight(step, beta=2.0, warmup_steps=4)) for step in (1, 2, 4, 9)])
@@ -119,10 +127,13 @@ def kl_weight(step: jax.Array | int, *, beta: float, warmup_steps: int) -> jax.A
 def log_importance_weights(
     log_likelihood: jax.Array, z: jax.Array, mean: jax.Array, log_variance: jax.Array
 ) -> jax.Array:
-    """log p(x|z) + log p(z) - log q(z|x) of draws z from q, with p(z) = N(0, 1).
+    """log p(x|z) + log p(z) - log q(z|x) of samples z of q, with p(z) = N(0, 1).
 
     Args:
-      log_likelihood: [samples, batch]. z: [samples, batch, width]. mean, log_variance: [batch, width], of q.
+      log_likelihood: [samples, batch], log p(x|z).
+      z: [samples, batch, width].
+      mean: [batch, width], of q.
+      log_variance: [batch, width], of q.
 
     Returns:
       float32 [samples, batch].
@@ -136,7 +147,7 @@ def log_importance_weights(
 def importance_weighted_bound(log_weights: jax.Array) -> jax.Array:
     """log of the mean importance weight, a lower bound of log p(x) (arXiv:1509.00519, equation 8).
 
-    It grows with the number of samples, in expectation; with one it is the ELBO.
+    Its expectation grows with the number of samples; with one sample it is the ELBO.
 
     Args:
       log_weights: [samples, ...], as of `log_importance_weights`.
@@ -154,14 +165,14 @@ def importance_weighted_bound(log_weights: jax.Array) -> jax.Array:
 def bits_per_dim(nats: jax.Array, dims: int, *, levels: int = 1) -> jax.Array:
     """Bits per pixel and channel of a negative log-likelihood.
 
-    Pixels of 8 bits have 256 values, to which a density gives no probability. Uniform noise of a level's width makes
-    them continuous ("dequantisation"): the mean log-density of y = x + u, in units of levels, is a lower bound of
-    log P(x) (arXiv:1511.01844, 3.1). A model sees y / 256 instead, within [0, 1], where densities are 256 times as
-    high per dimension. log2(256) = 8 bits take that back, so that the figure is one of the 8-bit data.
+    A density gives the 256 values of an 8-bit pixel no probability. Uniform noise as wide as a level makes the pixels
+    continuous ("dequantisation"): the mean log-density of y = x + u, in units of levels, is a lower bound of log P(x)
+    (arXiv:1511.01844, 3.1). A model is given y / 256 within [0, 1] instead, where densities are 256 times as high per
+    dimension; adding log2(256) = 8 bits corrects this, so that the result is that of the 8-bit data.
 
     Args:
       nats: [...] of whole examples: minus the log-likelihood, or minus a bound of it.
-      dims: pixels x channels.
+      dims: number of pixels times channels.
       levels: by which the data was divided before the density was taken: 256 for 8-bit data within [0, 1]; 1 for a
         probability of the discrete data itself, and for binary data.
 

@@ -37,20 +37,26 @@ class Embedding(NamedTuple):
     target: jax.Array | None = None
 
 
+Views = Sequence[Embedding]
+"""One embedding per view, in the order of the views."""
+LossOutput = tuple[Mapping[str, Mean], Aux]
+"""`(losses, Aux(metrics, state))`."""
+
+
 class ViewsLoss(NamedTuple):
     """An objective on any number of views.
 
     Attributes:
-      loss: `(views, batch, state) -> (losses, Aux(metrics, state))`, with one `Embedding` per view, in the order of the
-        views, all of the global batch. The sum of the means of `losses` is minimised; metrics are logged. A loss on
-        labels reads `batch["label"]`, which is -1 for images without one, and every loss `batch["example_weight"]`.
-        Micro-batches receive the state one after the other; in an evaluation the new state is dropped.
+      loss: `(views, batch, state) -> (losses, Aux(metrics, state))`, on the global batch. The sum of the means of
+        `losses` is minimised; metrics are logged. Every loss reads `batch["example_weight"]`, and one on labels
+        `batch["label"]`, which is -1 for images without one. Each micro-batch receives the state that the one before
+        it returned; an evaluation drops the new state.
       init_state: `(rng) -> state`, arrays without gradient; they are at `loss_state` in the extras of the method. None
         for a loss without state, which receives None.
       after_update: `(state, step) -> state`, once per optimiser step; `step` counts from 1. For schedules.
     """
 
-    loss: Callable[[Sequence[Embedding], Batch, Tree], tuple[Mapping[str, Mean], Aux]]
+    loss: Callable[[Views, Batch, Tree], LossOutput]
     init_state: Callable[[jax.Array], Tree] | None = None
     after_update: Callable[[Tree, jax.Array], Tree] | None = None
 
@@ -68,7 +74,7 @@ def pairwise(loss: PairLoss) -> ViewsLoss:
       UserError: when the loss is called with more or fewer than two views.
     """
 
-    def on_views(views: Sequence[Embedding], batch: Batch, state: None) -> tuple[Mapping[str, Mean], Aux]:
+    def on_views(views: Views, batch: Batch, state: None) -> LossOutput:
         if len(views) != 2:
             raise UserError(f"views: this loss compares 2 views of an image, not {len(views)}.")
         return loss(*views, batch["example_weight"]), Aux({}, state)

@@ -1,7 +1,9 @@
-"""The table of few-shot accuracies."""
+"""What the few-shot command prints: a table of accuracies, and an example of a prompt."""
 
 from collections.abc import Callable, Mapping
 
+from ssl_jax.data.few_shot import Item
+from ssl_jax.evals.few_shot import Answers, Prompt
 from ssl_jax.evals.few_shot_accuracy import TITLES, Accuracy
 
 
@@ -28,3 +30,19 @@ def log_accuracies(
 def _cell(accuracy: Accuracy) -> str:
     spread = "" if accuracy.over_draws is None else f" ({accuracy.over_draws:.1%})"
     return f"{accuracy.accuracy:.1%} +- {accuracy.standard_error:.1%}{spread}"
+
+
+def log_example(prompt: Prompt, item: Item, answers: Answers, log: Callable[[str], None]) -> None:
+    """Prints a prompt and how the model answered it.
+
+    Args:
+      prompt: of the item.
+      item: the first one that was asked for.
+      answers: to all items.
+      log: prints a line.
+    """
+    log(f"\n{prompt.asked} shots, the first prompt:")
+    for line in f"{prompt.text} ...".split("\n"):
+        log(f"  | {line}")
+    chosen = "".join(f"; {name}: {item.choices[numbers[0]]!r}" for name, numbers in answers.chosen.items())
+    log(f"  right: {item.output!r}; written: {answers.written[0]!r}{chosen}")

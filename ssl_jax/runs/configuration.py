@@ -1,7 +1,6 @@
 """The configuration of a run: as it is saved in the run folder, and read back."""
 
 import dataclasses
-import importlib
 import types
 import typing
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.runs.listing import import_experiment
 from ssl_jax.training.folder import CONFIG, read_json
 
 Config = Any
@@ -56,14 +56,14 @@ def read_run(folder: epath.Path, experiment: str | None = None) -> SavedRun:
       experiment: module that the run must be of; None for any.
 
     Raises:
-      UserError: it is not a run folder, holds a study or a run of another experiment, or its configuration does not
-        fit this version.
+      UserError: it is not a run folder, holds a study or a run of another experiment, or is of an experiment or a
+        configuration that this version does not know.
     """
     settings = read_json(folder / CONFIG)
     name = settings["experiment"]
     if experiment is not None and name != experiment:
         raise UserError(f"{folder}: is a run of {name}; expected one of {experiment}.")
-    module = importlib.import_module(name)
+    module = import_experiment(name)
     if not hasattr(module, "build"):
         runs = sorted(path.name for path in folder.iterdir() if (path / CONFIG).exists())
         raise UserError(

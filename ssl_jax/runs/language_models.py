@@ -1,4 +1,4 @@
-"""Language models opened for writing: those of run folders, and imported weights."""
+"""Language models opened for generation: those of run folders, and imported weights."""
 
 import itertools
 from contextlib import closing
@@ -20,19 +20,19 @@ from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import CONFIG, read_json
 
 MASK = "[MASK]"
-"""Stands in a source text for what is missing."""
+"""Marks a gap in a source text."""
 
 
 def open_language_model(source: str) -> LanguageModel:
-    """A model that writes text, prepared for writing.
+    """Opens a model that generates text.
 
     Args:
-        source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART or mBART
-            weights: config.json, model.safetensors and the files of the tokenizer.
+      source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART or mBART
+        weights: config.json, model.safetensors and the files of the tokenizer.
 
     Raises:
-        UserError: there is no such folder or checkpoint, the folder has no tokenizer or another model's, or the model
-            writes no text.
+      UserError: there is no such folder or checkpoint, the folder has no tokenizer or that of another model, or the
+        model generates no text.
     """
     reference = RunReference.parse(source)
     folder = reference.folder
@@ -49,13 +49,18 @@ def open_language_model(source: str) -> LanguageModel:
 
 
 def encode_prompt(model: LanguageModel, text: str) -> list[int]:
-    """A prompt as the model reads it.
+    """The token ids of a prompt.
 
-    A model that continues text reads what its texts begin with, then the prompt; at least [BOS]. A source text stands
-    between [BOS] and [EOS], and each "[MASK]" in it is a token for what is missing (`Decoder.blanks`).
+    For a model that continues text, they are the tokens that all its texts begin with, then the prompt; at least [BOS].
+    For an encoder-decoder, the source text is between [BOS] and [EOS], and each "[MASK]" in it becomes the token of a
+    gap (`Decoder.blanks`).
+
+    Args:
+      model: an opened model.
+      text: what to continue, or the source text.
 
     Raises:
-        UserError: a source text is empty.
+      UserError: a source text is empty.
     """
     encode, special = model.tokenizer.encode, model.tokenizer.special
     if not model.decoder.reads_source:
@@ -98,7 +103,7 @@ def _imported(folder: epath.Path) -> LanguageModel:
 
 
 def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
-    """Decoder, parameters and size of the vocabulary."""
+    """(decoder, parameters, size of the vocabulary) of imported weights."""
     settings = read_json(folder / CONFIG)
     family = settings.get("model_type")
     if family == "gpt2":

@@ -1,6 +1,5 @@
 """Runs that another one begins with: named by the user, or trained first."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from jax.sharding import Mesh
 
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run, run_settings
+from ssl_jax.runs.listing import import_experiment
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.warm_start import build_run, placed_like
@@ -53,7 +53,7 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
       SystemExit: a signal ended the run early; it is saved, and the same call continues it.
     """
     settings = run_settings(*planned)
-    build = importlib.import_module(planned.module).build
+    build = import_experiment(planned.module).build
     experiment = build_run(build, planned.config, folder)
     if not report:
         if _is_finished(folder, settings, experiment.steps):

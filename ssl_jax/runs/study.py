@@ -18,6 +18,8 @@ from ssl_jax.training.folder import CONFIG, claim, read_json, write_json, writin
 Config = Any
 Runs = Mapping[str, OpenedRun]
 """The finished runs of a study, opened, by name."""
+Figures = Mapping[str, Any]
+"""Figures of matplotlib, which is imported only to draw them, by name."""
 
 
 class Table(NamedTuple):
@@ -55,13 +57,13 @@ class Study(NamedTuple):
         used as it is.
       table: `(opened runs, folder of the study) -> Table`. It may write files of its own into the folder. Every process
         calls it.
-      plot: `(table, opened runs, folder of the study)`, draws into plots/ of the folder. Process 0 calls it.
+      plot: `(table, opened runs) -> figures` by name, which are written to plots/NAME.png. Process 0 calls it.
     """
 
     name: str
     runs: Mapping[str, PlannedRun | NamedRun]
     table: Callable[[Runs, epath.Path], Table]
-    plot: Callable[[Table, Runs, epath.Path], None]
+    plot: Callable[[Table, Runs], Figures]
 
     @property
     def planned(self) -> dict[str, PlannedRun]:
@@ -144,12 +146,14 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
+    from ssl_jax.evals.plots import save_figures  # matplotlib is slow to import
+
     lines = "\n".join(table.lines)
     _log(f"\n{lines}")
     write_json(folder / f"{study.name}.json", table.values)
     with writing(folder):
         (folder / f"{study.name}.txt").write_text(f"{lines}\n")
-        study.plot(table, runs, folder)
+        save_figures(study.plot(table, runs), folder / "plots")
 
 
 def _log(line: str) -> None:

@@ -1,12 +1,13 @@
-"""The inverses of the noises for sequence-to-sequence pretraining: whole text from a source and what a decoder wrote.
+"""The inverses of the noises for sequence-to-sequence pretraining: the text of a source and the decoder's output.
 
-One for each noise: `whole_text` for `noise_batch` (BART), `filled_fragment` for `mask_fragment_batch` (MASS) and
-`filled_spans` for `corrupt_spans_batch` (T5). They work on one row, on the host, in NumPy, and accept whatever a model
-writes. From its own targets a row comes back as it was:
+There is one for each noise: `whole_text` for `noise_batch` (BART), `filled_fragment` for `mask_fragment_batch` (MASS)
+and `filled_spans` for `corrupt_spans_batch` (T5). They process one row, on the host, in NumPy, and accept any output of
+a model. From the targets of a row, they return the original row.
 
-    >>> source, blank = np.array([10, 99, 13, 98, 3]), np.array([False, True, False, True, False])
-    >>> filled_spans(source, blank, np.array([99, 11, 12, 98, 14, 97]), sentinels=(99, 98, 97))
-    [10, 11, 12, 13, 14, 3]
+Example:
+  >>> source, blank = np.array([10, 99, 13, 98, 3]), np.array([False, True, False, True, False])
+  >>> filled_spans(source, blank, np.array([99, 11, 12, 98, 14, 97]), sentinels=(99, 98, 97))
+  [10, 11, 12, 13, 14, 3]
 """
 
 from collections.abc import Callable, Sequence
@@ -17,21 +18,21 @@ Inverse = Callable[[np.ndarray, np.ndarray, np.ndarray], list[int]]
 """`(source, blank, written) -> text`.
 
 Args:
-  source: int `[tokens]`, the corrupted row that the encoder reads, without padding.
-  blank: bool `[tokens]`, the tokens of the source that stand for missing text.
-  written: int `[new]`, the tokens that the decoder wrote, without padding.
+  source: int `[tokens]`, the corrupted input of the encoder, without padding.
+  blank: bool `[tokens]`, True for tokens of the source that mark a gap.
+  written: int `[new]`, the output of the decoder, without padding.
 """
 
 
 def whole_text(source: np.ndarray, blank: np.ndarray, written: np.ndarray) -> list[int]:
-    """For BART, whose decoder writes the whole text; see `Inverse`."""
+    """For BART, whose decoder predicts the whole text; see `Inverse`."""
     return written.tolist()
 
 
 def filled_fragment(source: np.ndarray, blank: np.ndarray, written: np.ndarray) -> list[int]:
-    """For MASS, whose decoder writes a token for each mask, in order; see `Inverse`.
+    """For MASS, whose decoder predicts one token per mask, in order; see `Inverse`.
 
-    Masks without a token are left out, and so are tokens without a mask.
+    Masks without a token are removed, and tokens without a mask are ignored.
     """
     places = np.flatnonzero(blank)
     filled = source.copy()
@@ -42,21 +43,21 @@ def filled_fragment(source: np.ndarray, blank: np.ndarray, written: np.ndarray) 
 def filled_spans(
     source: np.ndarray, blank: np.ndarray, written: np.ndarray, *, sentinels: Sequence[int]
 ) -> list[int]:
-    """For T5, whose decoder writes each sentinel and then the tokens of its span; see `Inverse`.
+    """For T5, whose decoder predicts each sentinel followed by its span; see `Inverse`.
 
-    The span of a sentinel that the decoder does not write is empty. Sentinels that the source does not have, such as
-    the final one, are left out with what follows them.
+    If the decoder does not predict a sentinel, its span is empty. Sentinels that the source does not have, such as the
+    final one, are ignored; the text after them belongs to the previous span.
 
     Args:
       source, blank, written: see `Inverse`.
       sentinels: all sentinels.
     """
-    spans: dict[int, list[int]] = {}
+    spans: dict[int, list[int]] = {token: [] for token in source[blank].tolist()}
     span: list[int] = []
     for token in written.tolist():
-        if token in sentinels:
-            span = spans.setdefault(token, [])
-        else:
+        if token in spans:
+            span = spans[token]
+        elif token not in sentinels:
             span.append(token)
     pieces = zip(source.tolist(), blank, strict=True)
-    return [token for place, hidden in pieces for token in (spans.get(place, []) if hidden else [place])]
+    return [token for place, hidden in pieces for token in (spans[place] if hidden else [place])]

@@ -78,7 +78,12 @@ def test_as_many_are_needed_as_a_threshold_takes(rate):
     [
         ([0, 1] * 9, [0, 1, 2], ("eel",), "no training image of it; it has images of: cat, dog"),
         ([0, 1] * 9, [0, 1, 2], ("cow",), "normal cow: no such class; there are: cat, dog, eel"),
-        ([0, 1, 1, 1, 2], [0, 1, 2], ("cat",), "normal cat: of 1 normal images, 0 are for choosing the threshold"),
+        (
+            [0, 1, 1, 1, 2],
+            [0, 1, 2],
+            ("cat",),
+            "normal cat: of 1 normal images, 0 are for choosing the threshold",
+        ),
         ([0, 1, 2] * 9, [1, 2], ("cat",), "of the 2 held-out images, none are normal"),
         ([0, 1, 2] * 9, [0, 0], ("cat",), "of the 2 held-out images, all are normal"),
         ([0, 1, 2] * 9, [0, 1, 2], CLASSES, "all are normal"),

@@ -112,9 +112,7 @@ def test_what_does_not_fit_is_explained(gpt2, writer):
         UserError, match="prompt of 17 tokens is longer than the model's context of 16 tokens"
     ):
         write(gpt2, np.ones((1, 17), int), np.array([17]))
-    with pytest.raises(
-        UserError, match=r"prompt of 6 tokens and 11 new tokens .* 16 tokens: ask for at most 10"
-    ):
+    with pytest.raises(UserError, match=r"prompt of 6 tokens and 11 new tokens .* 16 tokens: use at most 10"):
         write(gpt2, max_new_tokens=11)
     with pytest.raises(UserError, match="max_new_tokens 0 must be at least 1"):
         write(gpt2, max_new_tokens=0)

@@ -46,12 +46,12 @@ def penalty_of_the_paper(x, weights, temperature):
 def test_the_entropy_penalty_is_that_of_all_codes(bits, temperature):
     x = np.random.default_rng(bits).normal(size=(4, 6, bits))
     weights = np.arange(24).reshape(4, 6) % 3
-    terms = entropy_penalty(jnp.asarray(x), jnp.asarray(weights), temperature=temperature, diversity=0.5)
+    terms = entropy_penalty(jnp.asarray(x), jnp.asarray(weights), temperature=temperature)
     wanted = penalty_of_the_paper(x.reshape(24, bits), weights.reshape(24), temperature)
     assert all(float(weight) == weights.sum() for _, weight in terms.values())
     certain, diverse = (float(total / weight) for total, weight in terms.values())
     assert certain == pytest.approx(wanted[0], rel=1e-4)
-    assert diverse == pytest.approx(-0.5 * wanted[1], rel=1e-4)
+    assert diverse == pytest.approx(-wanted[1], rel=1e-4)
 
 
 def test_the_penalty_is_least_where_codes_are_certain_and_all_used():

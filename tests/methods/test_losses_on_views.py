@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from experiments import dino, moco
@@ -17,7 +18,7 @@ from ssl_jax.methods.target_network import TargetConfig
 from ssl_jax.models.projection import MlpConfig, ProjectionMlp
 from ssl_jax.models.resnet import ResNet
 from ssl_jax.training.sharding import MeshConfig
-from ssl_jax.training.step import gradients, split_batch, step_rng
+from ssl_jax.training.step import gradients, make_initial_state, make_train_step, split_batch, step_rng
 from tests.methods.views import ENCODER, HEAD, VIEW, batch, init, loss_gradient_extras, make, total
 
 SMALL = replace(VIEW, size=6)
@@ -235,10 +236,9 @@ def small_dino(**settings):
     config = replace(
         preset,
         encoder=ENCODER,
-        views=(VIEW, VIEW, SMALL),
         projector=MlpConfig(hidden=(32,), features=16, last_norm="none", last_bias=True),
         train=replace(preset.train, **BATCH_32),
-        **settings,
+        **{"views": (VIEW, VIEW, SMALL), **settings},
     )
     return dino.build(config).method
 
@@ -309,3 +309,25 @@ def test_micro_batches_enqueue_one_after_the_other():
     assert int(together["loss_state"].oldest) == 32
     for ours, wanted in zip(*map(jax.tree.leaves, (together, apart)), strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5)
+
+
+def trained_dino(centre_momentum, steps=60):
+    """Metrics of a held-out evaluation after training on one batch."""
+    settings = {"target": TargetConfig(decay=0.9, final_decay=None, start="copy"), "views": (VIEW, VIEW)}
+    method = small_dino(prototypes=32, centre_momentum=centre_momentum, **settings)
+    optimizer = optax.adam(1e-2)
+    step = jax.jit(make_train_step(method, optimizer, seed=0))
+    state = jax.jit(make_initial_state(method, optimizer, batch=batch(), seed=0))()
+    for _ in range(steps):
+        state, _ = step(state, batch())
+    metrics = jax.jit(method.evaluate)(state.params, state.extras, batch(), jax.random.key(2))
+    return {name: float(mean.sum / mean.weight) for name, mean in metrics.items()}
+
+
+def test_without_centring_dino_collapses_to_one_prototype_and_the_metrics_show_it():
+    """A centre that never moves stays 0. The loss beyond the teacher's entropy is what tells images apart."""
+    healthy, collapsed = trained_dino(0.9), trained_dino(1.0)
+    assert healthy["dino_loss"] - healthy["teacher_entropy"] > 0.8
+    assert collapsed["dino_loss"] - collapsed["teacher_entropy"] < 0.4
+    assert collapsed["teacher_entropy"] < 0.2
+    assert collapsed["embedding_std"] < 0.8 * healthy["embedding_std"]

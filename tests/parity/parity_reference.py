@@ -23,11 +23,11 @@ class Case(NamedTuple):
     target: int = 0
 
 
-def _bert(vocab, positions, token_type_ids, layers, width, heads, mlp, activation, **others):
+def _bert(vocab, positions, token_types, layers, width, heads, mlp, activation, **others):
     return {
         "vocab_size": vocab,
         "max_position_embeddings": positions,
-        "type_vocab_size": token_type_ids,
+        "type_vocab_size": token_types,
         "num_hidden_layers": layers,
         "hidden_size": width,
         "num_attention_heads": heads,
@@ -93,7 +93,7 @@ CASES = {  # each seeded by its place: new ones come last
     "pretraining-tanh": Case("BertForPreTraining", _TANH, 2, 13),
     "encoder": Case("BertModel", _ODD, 3, 11),
     "masked-lm": Case("BertForMaskedLM", _TANH, 2, 7),
-    "segment_ids": Case("BertForSequenceClassification", {**_ODD, "num_labels": 5}, 4, 9),
+    "sequence": Case("BertForSequenceClassification", {**_ODD, "num_labels": 5}, 4, 9),
     "token": Case("BertForTokenClassification", {**_TANH, "num_labels": 3}, 2, 12),
     "question": Case("BertForQuestionAnswering", _ODD, 2, 17),
     "albert-pretraining": Case("AlbertForPreTraining", _ALBERT, 3, 19),

@@ -41,7 +41,9 @@ def test_the_checkpoint_that_is_meant_and_the_others(folder: epath.Path) -> None
 def test_what_cannot_be_opened_is_named(folder: epath.Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no checkpoint of step 3; there are 2, 4\."):
         open_run(RunReference(folder, 3))
-    with pytest.raises(UserError, match="is a run of experiments.minimal; expected one of experiments.bert"):
+    with pytest.raises(
+        UserError, match=r"is a run of experiments\.minimal; expected one of experiments\.bert\."
+    ):
         open_run(RunReference(folder), "experiments.bert")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(UserError, match="has no complete checkpoint"):

@@ -155,7 +155,7 @@ def test_the_tokenizer_of_the_source_is_used_although_the_corpus_would_train_ano
 def test_a_run_that_was_killed_before_its_first_checkpoint_takes_the_tokenizer_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed while its files are written, and before the corpus is tokenised; a killed write leaves no half of a file."""
+    """It is killed while the files are written, and before the corpus is tokenised."""
 
     class Killed(BaseException):
         pass
@@ -224,7 +224,7 @@ def test_a_source_that_has_lost_its_tokenizer_still_refuses_another(tmp_path: Pa
     begin(tmp_path / "source", config(tmp_path))
     (tmp_path / "source" / "tokenizer.model").unlink()
     with pytest.raises(
-        UserError, match="was preprocessed in another way than that of this run: tokenizer .* here"
+        UserError, match=r"was preprocessed in another way than that of this run: tokenizer .* here"
     ):
         begin(tmp_path / "new", config(tmp_path, COLOURS), tmp_path / "source")
     assert not (tmp_path / "new" / "data.json").exists()
@@ -333,7 +333,7 @@ def test_image_data_says_how_it_is_preprocessed() -> None:
 def test_an_experiment_without_text_ignores_tokenizers(tmp_path: Path) -> None:
     @dataclasses.dataclass(frozen=True)
     class Config:
-        data: ImageConfig = ImageConfig()
+        data: ImageConfig = dataclasses.field(default_factory=ImageConfig)
 
     toys.train(toys.experiment(steps=5), tmp_path / "source")
     (tmp_path / "source" / "tokenizer.model").write_bytes(b"of no interest")

@@ -84,4 +84,4 @@ def test_sentinels_in_another_order_and_sentinels_left_out():
     assert filled(98, 4, 99, 1) == [10, 1, 11, 4, 3]
     assert filled(98, 4) == [10, 11, 4, 3]
     assert filled(7, 99, 1) == [10, 1, 11, 3]
-    assert filled(99, 1, 97, 5, 98, 4) == [10, 1, 11, 4, 3]
+    assert filled(99, 1, 97, 5, 98, 4) == [10, 1, 5, 11, 4, 3]

@@ -61,11 +61,12 @@ def vicreg(first: jax.Array, second: jax.Array, weights: jax.Array) -> dict[str,
       {'invariance': 1.0, 'variance': 0.0, 'covariance': 0.0}
     """
     count = weights.sum()
+    divisor = jnp.where(count > 0, count, 1)
     column = weights[:, None]
     width = first.shape[-1]
 
     def centre(z: jax.Array) -> jax.Array:
-        return (z - (z * column).sum(0, keepdims=True) / count) * column
+        return (z - (z * column).sum(0, keepdims=True) / divisor) * column
 
     def covariance(z: jax.Array) -> jax.Array:
         return centre(z).T @ centre(z) / jnp.maximum(count - 1, 1)

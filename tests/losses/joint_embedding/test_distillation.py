@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.losses.joint_embedding import dino, teacher_entropy, teacher_temperature, update_centre
+from ssl_jax.losses.joint_embedding import (
+    TeacherState,
+    dino,
+    linear_warmup,
+    teacher_entropy,
+    update_centre,
+)
 from tests.losses.joint_embedding.numerics import check_gradient, value
 
 BATCH, WIDTH = 6, 5
@@ -35,7 +41,13 @@ def dino_of_the_paper(students, teachers, centre, student_temperature, teacher_t
 
 def loss(students, teachers, centre, weights=None, *, sharp=0.04):
     weights = jnp.ones(BATCH) if weights is None else weights
-    return dino(students, teachers, centre, weights, student_temperature=0.1, teacher_temperature=sharp)
+    state = TeacherState(centre, jnp.float32(sharp))
+    return dino(students, teachers, state, weights, student_temperature=0.1)
+
+
+def moved(centre, teachers, weights):
+    state = TeacherState(centre, jnp.float32(0.04))
+    return update_centre(teachers, state, weights, momentum=0.9).centre
 
 
 CENTRE = np.array([0.3, -0.2, 0.0, 0.5, 0.1], np.float32)
@@ -75,39 +87,41 @@ def test_an_image_of_weight_0_counts_for_nothing():
     )
     grads = jax.grad(lambda students: loss(students, teachers, CENTRE, weights).sum)(students)
     assert all((np.asarray(grad[4:]) == 0).all() and (grad[:4] != 0).any(1).all() for grad in grads)
-    ours = update_centre(CENTRE, teachers, weights, momentum=0.9)
-    np.testing.assert_allclose(ours, update_centre(CENTRE, few[1], jnp.ones(4), momentum=0.9), rtol=1e-6)
-    np.testing.assert_array_equal(update_centre(CENTRE, teachers, jnp.zeros(BATCH), momentum=0.9), CENTRE)
+    np.testing.assert_allclose(
+        moved(CENTRE, teachers, weights), moved(CENTRE, few[1], jnp.ones(4)), rtol=1e-6
+    )
+    np.testing.assert_array_equal(moved(CENTRE, teachers, jnp.zeros(BATCH)), CENTRE)
 
 
 def test_the_centre_is_the_moving_average_of_the_mean_logits():
     teachers = logits(2, seed=1)
     centre, wanted = jnp.zeros(WIDTH), np.zeros(WIDTH)
     for _ in range(3):
-        centre = update_centre(centre, teachers, jnp.ones(BATCH), momentum=0.9)
+        centre = moved(centre, teachers, jnp.ones(BATCH))
         wanted = 0.9 * wanted + 0.1 * np.concatenate(teachers).astype(np.float64).mean(0)
     np.testing.assert_allclose(centre, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_entropy_tells_the_two_kinds_of_collapse_apart():
     def entropy(teacher):
-        return value(teacher_entropy([teacher], jnp.zeros(WIDTH), jnp.ones(BATCH), temperature=0.04))
+        state = TeacherState(jnp.zeros(WIDTH), jnp.float32(0.04))
+        return value(teacher_entropy([teacher], state, jnp.ones(BATCH)))
 
     assert entropy(jnp.zeros((BATCH, WIDTH))) == pytest.approx(np.log(WIDTH))
     one = jnp.zeros((BATCH, WIDTH)).at[:, 2].set(5.0)
     assert entropy(one) == pytest.approx(0, abs=1e-6)
     teachers = logits(2, seed=1)
     shares = softmax((np.stack(teachers).astype(np.float64) - CENTRE) / 0.04)
-    ours = teacher_entropy(teachers, CENTRE, jnp.ones(BATCH), temperature=0.04)
+    ours = teacher_entropy(teachers, TeacherState(CENTRE, jnp.float32(0.04)), jnp.ones(BATCH))
     assert value(ours) == pytest.approx(-(shares * np.log(shares)).sum(-1).mean(), rel=1e-4)
 
 
 def test_the_temperature_rises_as_in_the_authors_code():
     """numpy.linspace over the warm-up, then constant."""
     wanted = [*np.linspace(0.04, 0.07, 30), 0.07, 0.07]
-    ours = [teacher_temperature(step, first=0.04, last=0.07, warmup_steps=30) for step in range(1, 33)]
+    ours = [linear_warmup(step, 0.04, 0.07, 30) for step in range(1, 33)]
     np.testing.assert_allclose(ours, wanted, rtol=1e-6)
-    assert float(teacher_temperature(1, first=0.04, last=0.07, warmup_steps=0)) == pytest.approx(0.07)
+    assert float(linear_warmup(1, 0.04, 0.07, 0)) == pytest.approx(0.07)
 
 
 def test_sharp_logits_are_finite():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.losses.joint_embedding import (
+    TeacherState,
     barlow_twins,
     dino,
     info_nce,
@@ -42,8 +43,8 @@ def of_correlation(first, second, weights):
 
 
 def of_distillation(first, second, weights):
-    temperatures = {"student_temperature": 0.1, "teacher_temperature": 0.04}
-    return {"loss": dino((first, second), (second, first), jnp.zeros(WIDTH), weights, **temperatures)}
+    state = TeacherState(jnp.zeros(WIDTH), jnp.float32(0.04))
+    return {"loss": dino((first, second), (second, first), state, weights, student_temperature=0.1)}
 
 
 LOSSES = {
