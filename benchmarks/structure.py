@@ -15,11 +15,10 @@ The rows are about the code in ssl_jax/ and experiments/:
 - RUN@STEP: regular expressions with an `@`, and string methods that split at one.
 - Experiments: non-blank lines of the shortest and of the longest files of experiments/.
 - One batch from source to metric: the experiment's file, and every file of which a function runs in any thread between
-  the start of the training loop, which opens the data, and the first save, which follows the evaluation. The run is the
-  one that the checkout's own tests kill and resume (`bert` and `vqvae` of tests/cases.py), cut to two steps and one
-  evaluation. A reader who follows the values in a batch can skip the files that SKIPPED matches; they are not counted.
-  Files of ssl_jax/ops/ are counted, and shown once more by themselves: each computes a plain formula faster, and a
-  reader who knows the formula need not open it.
+  the start of the training loop, which opens the data, and the first save, which follows the evaluation. The runs are
+  those of RUNS: small models, two steps and one evaluation. A reader who follows the values in a batch can skip the
+  files that SKIPPED matches; they are not counted. Files of ssl_jax/ops/ are counted, and shown once more by
+  themselves: each computes a plain formula faster, and a reader who knows the formula need not open it.
 """
 
 import argparse
@@ -45,6 +44,16 @@ SKIPPED = re.compile(
     r"|paths|profiling|progress|schedules|sharding|state|update_rules|warm_start))\.py"
 )
 """The command line, devices, optimisers, the writing of files and the display of progress."""
+
+
+RUNS = {
+    "bert": "--model.vocab_size 80 --model.positions 48 --model.layers 2 --model.width 32 --model.heads 2 "
+    "--model.mlp_width 64 --model.dropout 0.1 --model.attention_dropout 0.1 --phases.0.length 48 "
+    "--data.source {corpus} --data.heldout_share 0.2 --data.heldout_rows 20 --train.batch_size 8",
+    "vqvae": "--network.width 8 --network.residual_width 4 --codebook.codes 8 --codebook.width 4 --codebook.kmeans 2 "
+    "--train.batch_size 32 --probe_examples 60",
+}
+"""Settings of the followed runs, which hold for every checkout."""
 
 
 def top_level(root: Path) -> list[str]:
@@ -157,7 +166,7 @@ def follow(case: str, folder: Path) -> None:
     """Trains a case in this process, in the root of a checkout, and writes files.json in `folder` at its first save."""
     root = Path.cwd()
     sys.path[0] = str(root)
-    module, arguments, *_ = runpy.run_path("tests/cases.py")["CASES"][case]
+    module = f"experiments.{case}"
     ours = (f"{root}/ssl_jax/", f"{root}/experiments/")
     files: set[str] = set()
 
@@ -176,12 +185,17 @@ def follow(case: str, folder: Path) -> None:
         if files:
             files.add(file)
 
-    own = [str(word) for word in arguments(folder)]
+    text = folder / "corpus.txt"
+    text.write_text("\n\n".join("\n".join(f"Word {i} of {n}." for i in range(10)) for n in range(60)) + "\n")
     # A phase of BERT had its own number of steps in earlier checkouts.
-    steps = "--steps" if "--steps" in own else "--phases.0.steps"
+    phased = (
+        case == "bert" and "steps: int" in (root / "experiments/bert.py").read_text().split("class Config")[0]
+    )
+    steps = "--phases.0.steps" if phased else "--steps"
     rhythm = [f"--train.{name} 2" for name in ("eval_every", "save_every", "keep_every")]
-    cut = " ".join([f"{steps} 2 --schedule.warmup_steps 1", *rhythm]).split()
-    sys.argv = [module, *own, *cut, "--workdir", str(folder / "run")]
+    own = [*RUNS[case].format(corpus=text).split(), steps, "2", "--schedule.warmup_steps", "1"]
+    own += " ".join(rhythm).split()
+    sys.argv = [module, *own, "--workdir", str(folder / "run")]
     threading.setprofile(enter)
     sys.setprofile(enter)
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Every experiment in small. A new experiment adds a line to `SMALL`; `CASES` are those run by the tests of resuming."""
+"""Every experiment in small. A new experiment adds a line to `SMALL`; `CASES` are those of the tests of resuming."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -112,7 +112,7 @@ def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
 SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "albert": albert,
     "anomaly_detection": lambda folder: [*AUTOENCODER, *given(normal=[0, 1], code_size=3, score="likelihood")],
-    "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[3, 2])],
+    "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[3, 2], probe_examples=200)],
     "barlow_twins": pairs(projector={"hidden": 16, "features": 8}),
     "bart": encoder_decoder,
     "bert": bert,
@@ -177,6 +177,8 @@ CASES = {
         Case("gpt2", more=DROPOUT),
         Case("bart", more=DROPOUT),
         Case("byol"),
+        Case("moco", more=("--queue", 480)),  # overwritten more than twice
+        Case("dino", more=("--temperatures", 0.04, 0.07, "--temperature_steps", 20)),
         Case("vqvae"),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
         Case("denoising_autoencoder", more=("--noise.masking", 0.4)),
