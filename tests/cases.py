@@ -12,7 +12,9 @@ def given(section: str = "", **values: object) -> Arguments:
     """`--section.name value` for each value; a list stands for several words."""
     prefix = f"--{section}." if section else "--"
     words = ((prefix + name, value) for name, value in values.items())
-    return [word for name, value in words for word in (name, *(value if isinstance(value, list) else [value]))]
+    return [
+        word for name, value in words for word in (name, *(value if isinstance(value, list) else [value]))
+    ]
 
 
 def length(steps: int, warmup_steps: int, section: str = "") -> Arguments:
@@ -111,7 +113,10 @@ def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
 
 SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "albert": albert,
-    "anomaly_detection": lambda folder: [*AUTOENCODER, *given(normal=[0, 1], code_size=3, score="likelihood")],
+    "anomaly_detection": lambda folder: [
+        *AUTOENCODER,
+        *given(normal=[0, 1], code_size=3, score="likelihood"),
+    ],
     "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[3, 2], probe_examples=200)],
     "barlow_twins": pairs(projector={"hidden": 16, "features": 8}),
     "bart": encoder_decoder,
@@ -164,7 +169,9 @@ class Case(NamedTuple):
         """Of the command; what they name is made in `folder`."""
         first = []
         if self.stage:
-            first = length(self.steps, self.warmup_steps, self.stage) + rhythm(self.every, f"{self.stage}.train")
+            first = length(self.steps, self.warmup_steps, self.stage) + rhythm(
+                self.every, f"{self.stage}.train"
+            )
         run = [*length(self.steps, self.warmup_steps), *rhythm(self.every)]
         return [*SMALL[self.name](folder), *self.more, *first, *run]
 

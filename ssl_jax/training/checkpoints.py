@@ -23,6 +23,10 @@ from ssl_jax.training.state import TrainState
 
 policies = ocp.training.preservation_policies
 
+SMALL = 2**20
+"""Bytes of a replicated array for each of its devices, below which one of them writes all of it: to cut it, a program
+would be compiled for its shape at the first save."""
+
 
 def describe(tree: Tree) -> dict[str, list]:
     """Shape and fingerprint of every array by its name, as JSON."""
@@ -123,10 +127,12 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         parts = _parts(state)
+        saving = ocp.options.ArrayOptions.Saving(min_slice_bytes_for_replica_parallel=SMALL)
         try:
-            self._pending = self._checkpointer.save_checkpointables_async(
-                step, parts, force=True, custom_metadata={**notes, "arrays": describe(parts)}
-            )
+            with ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving)):
+                self._pending = self._checkpointer.save_checkpointables_async(
+                    step, parts, force=True, custom_metadata={**notes, "arrays": describe(parts)}
+                )
         except (OSError, ValueError) as error:
             raise self._not_written(error) from error
 

@@ -101,3 +101,95 @@ def test_help_has_the_fields_of_either_view(capsys):
     shown = capsys.readouterr().out
     for field in ("--views.0.crop_area", "--views.1.solarise", "--encoder.blocks", "--temperature"):
         assert field in shown
+
+
+EPOCH_256, EPOCH_4096 = 1_281_167 // 256, 1_281_167 // 4096
+MOCO_VIEW = {
+    "size": 224,
+    "crop_area": (0.2, 1.0),
+    "flip": 0.5,
+    "jitter": 0.8,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "grayscale": 0.2,
+    "blur": 0.5,
+    "blur_sigma": (0.1, 2.0),
+    "solarise": 0.0,
+}
+DINO_VIEW = MOCO_VIEW | {"crop_area": (0.14, 1.0), "saturation": 0.2}
+DINO_LOCAL = DINO_VIEW | {"size": 96, "crop_area": (0.05, 0.14), "blur": 0.5}
+PAPERS = {
+    # facebookresearch/moco, main_moco.py with the flags of v2 in its README: --mlp --moco-t 0.2 --aug-plus --cos
+    "moco": {
+        "steps": 200 * EPOCH_256,
+        "train.batch_size": 256,
+        "optimizer.name": "sgd",
+        "optimizer.beta1": 0.9,
+        "optimizer.weight_decay": 1e-4,
+        "optimizer.no_decay": "$^",
+        "optimizer.clip_norm": 0.0,
+        "schedule.learning_rate": 0.03,
+        "schedule.warmup_steps": 0,
+        "schedule.decay": "cosine",
+        "schedule.final_fraction": 0.0,
+        "projector.hidden": (2048,),
+        "projector.hidden_norm": False,
+        "projector.features": 128,
+        "projector.last_norm": "none",
+        "projector.last_bias": True,
+        "temperature": 0.2,
+        "queue": 65_536,
+        "target.decay": 0.999,
+        "target.final_decay": None,
+        "target.start": "copy",
+        "views": 2 * (MOCO_VIEW,),
+    },
+    # facebookresearch/dino, main_dino.py with the arguments of the released ResNet-50: --epochs 800 --optimizer lars
+    # --lr 0.3 --min_lr 0.0048 --weight_decay 1e-6 --warmup_epochs 10 --out_dim 60000 --use_bn_in_head true
+    # --teacher_temp 0.07 --warmup_teacher_temp_epochs 50 --clip_grad 0 --local_crops_number 6
+    "dino": {
+        "steps": 800 * EPOCH_4096,
+        "train.batch_size": 4096,
+        "optimizer.name": "lars",
+        "optimizer.beta1": 0.9,
+        "optimizer.weight_decay": 1e-6,
+        "optimizer.trust_coefficient": 0.001,
+        "optimizer.rate_in_momentum": False,
+        "optimizer.clip_norm": 0.0,
+        "schedule.learning_rate": 0.3 * 4096 / 256,
+        "schedule.warmup_steps": 10 * EPOCH_4096,
+        "schedule.decay": "cosine",
+        "schedule.final_fraction": 0.0048 / (0.3 * 4096 / 256),
+        "projector.hidden": (2048, 2048),
+        "projector.hidden_norm": True,
+        "projector.features": 256,
+        "projector.last_norm": "none",
+        "projector.last_bias": True,
+        "prototypes": 60_000,
+        "temperatures": (0.04, 0.07),
+        "temperature_steps": 50 * EPOCH_4096,
+        "centre_momentum": 0.9,
+        "target.decay": 0.996,
+        "target.final_decay": 1.0,
+        "target.start": "copy",
+        "views": (
+            DINO_VIEW | {"blur": 1.0},
+            DINO_VIEW | {"blur": 0.1, "solarise": 0.2},
+            *6 * (DINO_LOCAL,),
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_preset_of_imagenet_is_the_authors(name):
+    config = dataclasses.asdict(MODULES[name].PRESETS["imagenet"])
+    for path, expected in PAPERS[name].items():
+        found = config
+        for part in path.split("."):
+            found = found[part]
+        if path == "views":
+            found = tuple({key: view[key] for key in MOCO_VIEW} for view in found)
+        assert found == (pytest.approx(expected) if isinstance(expected, float) else expected), path
