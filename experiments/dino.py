@@ -1,14 +1,16 @@
 """DINO: predict a teacher's distribution over prototypes from another view (Caron et al. 2021, arXiv:2104.14294).
 
-    python -m experiments.dino                            # offline, 3 minutes on 2 CPU cores
+    python -m experiments.dino                            # offline, 2 minutes on 2 CPU cores: 96 %
     python -m experiments.dino mnist --data.source DIR    # a folder of idx files
     python -m experiments.dino cifar10                    # ResNet-18, 1,000 epochs: linear probe 89.5 % (solo-learn)
     python -m experiments.dino imagenet --workdir gs://...    # ResNet-50, 800 epochs: linear probe 75.3 %, k-NN 67.5 %
 
-TRIED
-`imagenet` has the settings of facebookresearch/dino for ResNet-50. Differences: its head has GELU, not ReLU, and batch
-statistics over crops of both sizes; its prototypes do not move in the first epoch; it probes the teacher, not the
-student. In a collapse `teacher_entropy` is log(prototypes) or 0, and `dino_loss` equals it.
+The offline accuracy is of a linear probe with 10 labels per class; raw pixels give 89 %. On a sixth of the training
+digits, by which the settings of `digits` were chosen, it is 98.6 %; with a learning rate of 2e-3 96.6 %, and with a
+decay of 0.99 and a temperature that rises to 0.07 as well 90.8 %. `imagenet` has the settings of facebookresearch/dino
+for ResNet-50. Differences: its head has GELU, and batch statistics over crops of both sizes; its prototypes do not move
+in the first epoch; it probes the teacher. In a collapse `teacher_entropy` is log(prototypes) or 0, and `dino_loss`
+equals it.
 """
 
 from dataclasses import dataclass, replace
@@ -46,10 +48,6 @@ class Config(ViewsConfig):
     projector: MlpConfig = HEAD
     target: TargetConfig = TEACHER
 
-    def __post_init__(self) -> None:
-        if min(self.temperatures) <= 0:
-            raise UserError(f"temperatures {self.temperatures} must be above 0; DINO's are 0.04 and 0.07.")
-
 
 SMALL_HEAD = replace(HEAD, hidden=(128, 128), features=64)
 SMALL = {"prototypes": 256, "temperatures": (0.04, 0.04), "projector": SMALL_HEAD}
@@ -72,6 +70,8 @@ PRESETS = {
 
 def build(config: Config) -> Experiment:
     """The student, its moving average as the teacher, and the distance of their distributions of different views."""
+    if min(config.temperatures) <= 0:
+        raise UserError(f"temperatures {config.temperatures} must be above 0; the paper's are 0.04 and 0.07.")
     warm_up = *config.temperatures, config.temperature_steps
 
     def distil(views: Views, batch: Batch, state: TeacherState) -> LossOutput:

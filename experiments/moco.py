@@ -1,14 +1,16 @@
 """MoCo: find an image's key among a queue of keys by a momentum encoder (He et al. 2019, arXiv:1911.05722).
 
-    python -m experiments.moco                            # offline, 2 minutes on 2 CPU cores
+    python -m experiments.moco                            # offline, 2 minutes on 2 CPU cores: 94 %
     python -m experiments.moco mnist --data.source DIR    # a folder of idx files
     python -m experiments.moco cifar10                    # ResNet-18, 800 epochs: k-NN 88.7 %
     python -m experiments.moco imagenet --workdir gs://...    # v2, ResNet-50, 200 epochs: linear probe 67.5 %
 
-`imagenet` is MoCo v2 (arXiv:2003.04297); it and `cifar10` have the settings and results of facebookresearch/moco. The
-authors shuffle the images among GPUs for the key encoder, so that a query and its key do not share batch statistics.
-Statistics here are of the global batch and always shared; the authors lose 4 % on CIFAR-10 without the shuffle. With
-`--target.statistics average` (arXiv:2101.08482) a key does not depend on its batch. TRIED
+The offline accuracy is of a linear probe with 10 labels per class; raw pixels give 89 %. `imagenet` is MoCo v2
+(arXiv:2003.04297); it and `cifar10` have the settings and results of facebookresearch/moco, which shuffles the batch of
+the key encoder over GPUs, so that a query and its key share no batch statistics. Here statistics are of the global
+batch, which a shuffle does not change; without it the authors lose 4 % on CIFAR-10. `--target.statistics average`
+(arXiv:2101.08482) makes a key independent of its batch. On a sixth of the training digits, by which the settings of
+`digits` were chosen, the accuracy is 96.4 %; with half the steps 95.6 %, and with averaged statistics as well 88.1 %.
 """
 
 from dataclasses import dataclass, replace
@@ -55,7 +57,7 @@ COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 SMALL_HEAD, FAST = replace(HEAD, hidden=(128,), features=64), replace(KEYS, decay=0.99)
 
 PRESETS = {
-    "digits": Config(**DIGITS, queue=1024, projector=SMALL_HEAD, target=FAST),
+    "digits": Config(**DIGITS | {"steps": 3_000}, queue=1024, projector=SMALL_HEAD, target=FAST),
     "mnist": Config(**MNIST, queue=1024, projector=SMALL_HEAD, target=FAST),
     "cifar10": replace(
         Config(**CIFAR10, queue=4096, temperature=0.1, projector=replace(HEAD, hidden=())),

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.errors import UserError
+
 Tree = Any
 Batch = Mapping[str, jax.Array]
 Extras = Mapping[str, Tree]
@@ -49,7 +51,8 @@ class Mean(NamedTuple):
           >>> print(mean.sum, mean.weight)
           3.0 2.0
         """
-        return cls((values * mask).sum(), mask.sum())
+        mask = jnp.float32(mask)
+        return cls((jnp.float32(values) * mask).sum(), mask.sum())
 
     def scaled(self, factor: jax.Array | float) -> "Mean":
         """The mean times a factor."""
@@ -116,7 +119,24 @@ def evaluate(method: Method, params: Tree, extras: Extras, batch: Batch, rng: ja
     if method.evaluate is not None:
         return {name: Mean(*mean) for name, mean in method.evaluate(params, extras, batch, rng).items()}
     losses, aux = method.loss(params, extras, batch, rng)
-    return named_means(losses, batch) | {name: Mean(*mean) for name, mean in aux.metrics.items()}
+    return merge_metrics(named_means(losses, batch), aux.metrics)
+
+
+def merge_metrics(*parts: Metrics) -> dict[str, Mean]:
+    """The losses and metrics of several sources in one dictionary.
+
+    Raises:
+      UserError: two of them have the same name, so that one would hide the other.
+    """
+    merged: dict[str, Mean] = {}
+    for part in parts:
+        if taken := sorted(merged.keys() & part.keys()):
+            raise UserError(
+                f"{', '.join(taken)}: two losses or metrics of this method have this name; rename one of them, for "
+                f"example to {taken[0]}_loss."
+            )
+        merged |= {name: Mean(*mean) for name, mean in part.items()}
+    return merged
 
 
 def split_variables(variables: Mapping[str, Tree]) -> tuple[Tree, dict[str, Tree]]:

@@ -44,7 +44,7 @@ FORBIDDEN = {
 
 ONLY = {
     "ssl_jax.errors": (),
-    "ssl_jax.method": ("collections", "typing", "jax"),
+    "ssl_jax.method": ("collections", "typing", "jax", "ssl_jax.errors"),
     "ssl_jax.placement": ("jax",),
     "ssl_jax.losses": (
         "collections",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments.minimal import denoising
-from ssl_jax.method import Aux, Mean, Method, evaluate, named_means, split_variables
+from ssl_jax.errors import UserError
+from ssl_jax.method import Aux, Mean, Method, evaluate, merge_metrics, named_means, split_variables
 
 BATCH = {
     "image": jnp.asarray(np.random.default_rng(0).uniform(size=(6, 4)), jnp.float32),
@@ -53,6 +54,17 @@ def test_rows_without_weight_count_for_nothing():
 def test_a_scaled_mean_keeps_its_weight(factor):
     mean = Mean.of(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.5]))
     assert mean.scaled(factor) == (2 * factor, 1.5)
+
+
+def test_two_metrics_of_one_name_are_refused_rather_than_one_hidden():
+    one = {"alignment": Mean(jnp.float32(1), jnp.float32(1))}
+    assert merge_metrics(one, {"alignment_loss": (2, 1)}) == one | {"alignment_loss": Mean(2, 1)}
+    with pytest.raises(UserError, match=r"alignment: two losses or metrics .* rename"):
+        merge_metrics(one, {"alignment": (2, 1)})
+
+    method = Method(init=None, loss=lambda *_: (one, Aux(one, {})))
+    with pytest.raises(UserError, match="alignment"):
+        evaluate(method, {}, {}, BATCH, KEY)
 
 
 def test_named_losses_keep_their_names_and_become_means():

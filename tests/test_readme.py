@@ -33,7 +33,8 @@ def test_code_is_quoted_as_it_stands_in_its_file(function, file, code):
 def test_every_experiment_is_in_the_table():
     rows = re.findall(r"^\| (`.*?`) \|", README, flags=re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert listed == {file.stem for file in (ROOT / "experiments").glob("*.py")} - {"__init__", "__main__"}
+    experiments = {file.stem for file in (ROOT / "experiments").glob("*.py")} - {"__init__", "__main__"}
+    assert listed == experiments, "add or remove its row in the table of README.md"
 
 
 def test_every_command_exists():

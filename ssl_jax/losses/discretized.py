@@ -28,7 +28,7 @@ def level_log_likelihood(
     """
     # The level and the bounds halfway to its neighbours, in units of the deviation.
     step = 1 / (jnp.asarray(deviation, jnp.float32) * (count - 1))
-    place = (levels - mean.astype(jnp.float32) * (count - 1)) * step
+    place = (levels.astype(jnp.float32) - mean.astype(jnp.float32) * (count - 1)) * step
     lower, upper = place - step / 2, place + step / 2
     # Probabilities of the left tail are near 0 and exact; those of the right tail are near 1 and lose digits.
     flip = place > 0

@@ -90,10 +90,10 @@ def by_shots(right: jax.Array, batch: Batch, families: Sequence[str]) -> dict[st
     """
     metrics = {}
     for label, family in enumerate(families):
-        own = batch["example_weight"] * (batch["label"] == label)
+        own = batch["example_weight"] * (batch["label"] == label).astype(jnp.float32)
         for shown, name in enumerate(("new", "shown")):
             for shots in SHOTS:
                 if shown <= shots < right.shape[1]:  # nothing has been shown before the first pair
-                    weights = own * (batch["shown"][:, shots] == shown)
+                    weights = own * (batch["shown"][:, shots] == shown).astype(jnp.float32)
                     metrics[f"{family}_{name}_{shots}_shot_accuracy"] = Mean.of(right[:, shots], weights)
     return metrics

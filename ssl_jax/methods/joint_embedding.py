@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
-from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree, merge_metrics
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
 from ssl_jax.methods.online_probe import init_probe, probe_metrics
 from ssl_jax.methods.target_network import TargetConfig, target_decay, update_target
@@ -208,7 +208,7 @@ def joint_embedding(
         losses, aux = loss.loss(embeddings, batch, extras.get("loss_state"))
         probe_losses, metrics = probe_metrics(params, represent(params, extras, batch), batch)
         pair = pair_metrics(*embeddings[:2], batch["example_weight"])
-        return {**losses, **aux.metrics, **probe_losses, **metrics, **pair}
+        return merge_metrics(losses, aux.metrics, probe_losses, metrics, pair)
 
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> dict[str, Tree]:
         extras = dict(extras)

@@ -58,7 +58,7 @@ def next_token(config: Gpt2Config) -> NextToken:
         nats, count = cross_entropy(logits, batch["targets"], weights)
         return {
             "next_token_loss": Mean(nats, count),
-            "bits_per_byte": Mean(nats / jnp.log(2.0), jnp.sum(batch["bytes"] * weights)),
+            "bits_per_byte": Mean(nats / jnp.log(2.0), jnp.sum(batch["bytes"].astype(jnp.float32) * weights)),
             "next_token_accuracy": accuracy(logits, batch["targets"], weights),
         }
 

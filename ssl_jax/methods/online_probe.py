@@ -58,7 +58,7 @@ def label_metrics(name: str, logits: jax.Array, batch: Batch) -> tuple[dict[str,
       ({"NAME_loss": ...}, {"NAME_accuracy": ...}).
     """
     labels = batch["label"]
-    labelled = batch["example_weight"] * (labels >= 0)
+    labelled = batch["example_weight"] * (labels >= 0).astype(jnp.float32)
     labels = jnp.maximum(labels, 0)
     return (
         {f"{name}_loss": cross_entropy(logits, labels, labelled)},

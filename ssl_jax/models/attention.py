@@ -16,7 +16,7 @@ from ssl_jax.ops.attention import masked_softmax, weighted_sum
 
 def padding_mask(present: jax.Array) -> jax.Array:
     """The mask `[batch, 1, 1, key]` of `present [batch, key]`, which is nonzero where there is a token."""
-    return (present != 0)[:, None, None, :]
+    return (present.astype(jnp.int32) != 0)[:, None, None, :]
 
 
 def packed_mask(segment_ids: jax.Array) -> jax.Array:

@@ -40,7 +40,8 @@ class PrototypeHead(nn.Module):
         shape = (self.mlp.features, self.prototypes)
         kernel = self.param("kernel", nn.initializers.normal(self.mlp.features**-0.5), shape)
         x, kernel = _unit(x, axis=1).astype(self.mlp.dtype), _unit(kernel, axis=0).astype(self.mlp.dtype)
-        return along_batch((x @ kernel).astype(jnp.float32))
+        # Summed in float32: the small temperatures of a softmax multiply the error of a half-precision sum.
+        return along_batch(jnp.matmul(x, kernel, preferred_element_type=jnp.float32))
 
 
 def _unit(x: jax.Array, axis: int) -> jax.Array:

@@ -28,7 +28,7 @@ def _fast_smallest(keys: jax.Array, count: jax.Array) -> jax.Array:
     def next_bit(i: jax.Array, largest: jax.Array) -> jax.Array:
         larger = largest | (jnp.uint32(2 ** (KEY_BITS - 1)) >> i.astype(jnp.uint32))
         below = jnp.sum(keys < larger, dtype=jnp.float32)  # faster than in integers, and exact
-        return jnp.where(below < count, larger, largest)
+        return jnp.where(below < count.astype(jnp.float32), larger, largest)
 
     largest = jax.lax.fori_loop(0, KEY_BITS, next_bit, jnp.uint32(0))
     return (keys <= largest) & (count > 0)

@@ -127,9 +127,10 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         parts = _parts(state)
-        saving = ocp.options.ArrayOptions.Saving(min_slice_bytes_for_replica_parallel=SMALL)
+        options = ocp.Context()
+        options.array_options.saving.min_slice_bytes_for_replica_parallel = SMALL
         try:
-            with ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving)):
+            with options:
                 self._pending = self._checkpointer.save_checkpointables_async(
                     step, parts, force=True, custom_metadata={**notes, "arrays": describe(parts)}
                 )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssl_jax.method import Batch, Extras, Losses, Mean, Method, Tree, split_variables
+from ssl_jax.method import Batch, Extras, Losses, Mean, Method, Tree, merge_metrics, split_variables
 from ssl_jax.training.state import TrainState, initial_state
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
@@ -98,7 +98,7 @@ def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
     def metrics(batch: Batch) -> dict[str, Mean]:
         params, extras = split_variables(method.init(jax.random.key(0), batch))
         losses, aux = method.loss(params, extras, batch, jax.random.key(0))
-        return {**(losses if isinstance(losses, Mapping) else {}), **aux.metrics}
+        return merge_metrics(losses if isinstance(losses, Mapping) else {}, aux.metrics)
 
     return ("loss", "grad_norm", *jax.eval_shape(metrics, batch))
 

@@ -183,7 +183,7 @@ def draw_box(draws: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
     """
     area, ratio, down, right = jnp.split(draws, 4)
     height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
-    area = _between(area, config.crop_area) * (height * width)
+    area = _between(area, config.crop_area) * (height * width).astype(jnp.float32)
     ratio = jnp.exp(_between(ratio, tuple(map(math.log, config.crop_ratio))))
     heights = jnp.round(jnp.sqrt(area / ratio)).astype(jnp.int32)
     widths = jnp.round(jnp.sqrt(area * ratio)).astype(jnp.int32)
@@ -191,13 +191,17 @@ def draw_box(draws: jax.Array, extent: jax.Array, config: ViewConfig) -> Box:
     first = jnp.argmax(fits)
     box_height, box_width = heights[first], widths[first]
     top, left = (
-        jnp.floor(u[first] * (margin + 1)).astype(jnp.int32)
+        jnp.floor(u[first] * (margin + 1).astype(jnp.float32)).astype(jnp.int32)
         for u, margin in ((down, height - box_height), (right, width - box_width))
     )
 
     low, high = config.crop_ratio
-    fallback_height = jnp.minimum(height, jnp.maximum(jnp.round(width / low).astype(jnp.int32), 1))
-    fallback_width = jnp.minimum(width, jnp.maximum(jnp.round(height * high).astype(jnp.int32), 1))
+    fallback_height = jnp.minimum(
+        height, jnp.maximum(jnp.round(width.astype(jnp.float32) / low).astype(jnp.int32), 1)
+    )
+    fallback_width = jnp.minimum(
+        width, jnp.maximum(jnp.round(height.astype(jnp.float32) * high).astype(jnp.int32), 1)
+    )
     fallback = Box(
         (height - fallback_height) // 2, (width - fallback_width) // 2, fallback_height, fallback_width
     )
@@ -285,7 +289,9 @@ def plain_view(
 
     def view(image: jax.Array, extent: jax.Array) -> jax.Array:
         height, width = jnp.maximum(extent[0], 1), jnp.maximum(extent[1], 1)
-        side = jnp.maximum(jnp.round(crop * jnp.minimum(height, width)).astype(jnp.int32), 1)
+        side = jnp.maximum(
+            jnp.round(crop * jnp.minimum(height, width).astype(jnp.float32)).astype(jnp.int32), 1
+        )
         rows = resize_weights((height - side) // 2, side, size, image.shape[0], interpolation)
         columns = resize_weights((width - side) // 2, side, size, image.shape[1], interpolation)
         return _from_planes(jnp.clip(separable(_to_planes(image), rows, columns) / 255, 0.0, 1.0))

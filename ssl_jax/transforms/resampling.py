@@ -68,8 +68,11 @@ def resize_weights(
     widening = jnp.maximum(scale, 1.0)
     target = jnp.arange(size) - shift
     pixel = jnp.arange(canvas)
-    centre = start + (jnp.where(mirrored, size - 1 - target, target) + 0.5) * scale
-    weights = _FILTERS[interpolation](jnp.abs(pixel[None] + 0.5 - centre[:, None]) / widening)
+    source = jnp.where(mirrored, size - 1 - target, target).astype(jnp.float32)
+    centre = jnp.float32(start) + (source + 0.5) * scale
+    weights = _FILTERS[interpolation](
+        jnp.abs(pixel[None].astype(jnp.float32) + 0.5 - centre[:, None]) / widening
+    )
     weights = jnp.where((pixel >= start) & (pixel < start + length), weights, 0.0)
     weights /= jnp.sum(weights, axis=1, keepdims=True)
     return jnp.where(((target >= 0) & (target < size))[:, None], weights, 0.0)

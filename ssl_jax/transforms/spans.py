@@ -162,7 +162,7 @@ def corrupt_spans(
     source_present = jnp.arange(source_slots) < jnp.sum(kept)
 
     slots = jnp.arange(target_slots)
-    end = noise + spans + config.final_sentinel
+    end = noise + spans + int(config.final_sentinel)
     used = (slots <= end) & (size > 0)
     slot = compaction_indices(hidden) + number
     targets = jnp.full(target_slots, first_sentinel - spans, tokens.dtype)

@@ -15,13 +15,14 @@ from ssl_jax.runs.configuration import restore_config
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Runs `python -m experiments.NAME` with arguments; returns (exit code, stdout, stderr)."""
+    """Runs `python -m experiments.NAME`, or any module with a dot in its name; returns (exit code, stdout, stderr)."""
 
     def command(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)  # runpy imports it itself
+        module = name if "." in name else f"experiments.{name}"
+        monkeypatch.delitem(sys.modules, module, raising=False)  # runpy imports it itself
         with pytest.raises(SystemExit) as exit:
-            runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
         return (exit.value.code, *capsys.readouterr())
 
     return command

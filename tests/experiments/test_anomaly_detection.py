@@ -81,7 +81,11 @@ def test_pictures_that_are_all_the_same(command, tmp_path):
 @pytest.mark.parametrize(
     ("counts", "arguments", "named"),
     [
-        ({"cat": 1, "dog": 30}, ["--normal=cat"], "normal cat: of 1 normal images 0 are left"),
+        (
+            {"cat": 1, "dog": 30},
+            ["--normal=cat"],
+            "normal cat: of 1 normal images, 0 are for choosing the threshold",
+        ),
         ({"cat": 30, "dog": 30}, ["--normal=cow"], "no such class; there are: cat, dog"),
         ({"": 30}, ["--normal=cat"], "these images have no labels"),
         ({"cat": 30, "dog": 30}, ["--normal=cat", "--false_alarm_rate=0.01"], "needs 99"),

@@ -53,7 +53,7 @@ def test_unlabelled_pictures_of_all_kinds_in_gray_with_jitter_and_one_damaged(
     assert all(math.isfinite(line["rotation_loss"]) and "probe_loss" not in line for line in log)
     assert (folder / "plots" / "views.png").stat().st_size > 5000
     assert not (folder / "probes.json").exists()
-    assert "labels are missing for a probe" in refused("linear_eval", folder)
+    assert "its images have no labels, which a probe needs" in refused("ssl_jax.linear_eval", folder)
 
 
 def test_a_damaged_picture_stops_the_run_and_is_named(refused, pictures, tmp_path):
@@ -74,6 +74,7 @@ def test_a_damaged_picture_stops_the_run_and_is_named(refused, pictures, tmp_pat
         ("simclr", ["--train.batch_size=12"], "cannot be dealt out evenly"),
         ("moco", ["--queue=1000"], "queue 1000 must be a multiple of train.batch_size"),
         ("moco", ["--temperature=0"], "temperature 0.0 must be above 0"),
+        ("dino", ["--temperatures", "0", "0.07"], "temperatures (0.0, 0.07) must be above 0"),
         ("byol", ["--target.decay=2"], "target.decay 2.0 must be at least 0"),
         ("simclr", ["--views.0.crop_area", "0.5", "0.2"], "views.crop_area 0.5 0.2"),
         ("simclr", ["--temperature=0"], "temperature 0.0 must be above 0"),
@@ -119,6 +120,8 @@ def test_labels_that_fine_tuning_misses(refused, pictures, tmp_path):
 
 
 def test_folders_that_linear_eval_cannot_use(command, refused, tmp_path):
-    assert "is not a run folder: it has no config.json" in refused("linear_eval", tmp_path)
+    assert "is not a run folder: it has no config.json" in refused("ssl_jax.linear_eval", tmp_path)
     assert command("minimal", "--steps=1", f"--workdir={tmp_path / 'run'}")[0] == 0
-    assert "does not say what its representation is" in refused("linear_eval", tmp_path / "run")
+    assert "its experiment defines no representation, which a probe needs" in refused(
+        "ssl_jax.linear_eval", tmp_path / "run"
+    )

@@ -207,7 +207,17 @@ def in_context(folder, out):
     assert {"dialect_new_1_shot_accuracy", "substitution_shown_4_shot_accuracy"} <= evaluation.keys()
 
 
-VIEWS = ("barlow_twins", "byol", "dino", "image_classifier", "moco", "rotation", "simclr", "simsiam", "vicreg")
+VIEWS = (
+    "barlow_twins",
+    "byol",
+    "dino",
+    "image_classifier",
+    "moco",
+    "rotation",
+    "simclr",
+    "simsiam",
+    "vicreg",
+)
 REPORTS = dict.fromkeys(VIEWS, views) | {
     "anomaly_detection": anomalies,
     "autoencoder": code_sizes,

@@ -1,6 +1,5 @@
 """What keeps codes in use, against NumPy over all codes one by one."""
 
-import doctest
 import itertools
 
 import jax
@@ -8,14 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.losses import quantization
 from ssl_jax.losses.quantization import entropy_penalty, perplexity
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(quantization, extraglobs={"jnp": jnp})
-    assert result.attempted
-    assert not result.failed
 
 
 def test_perplexity_is_between_one_and_the_number_of_codes():

@@ -1,6 +1,5 @@
 """Likelihoods, divergences and bounds against SciPy, Monte Carlo, and a model whose likelihood is known."""
 
-import doctest
 import functools
 
 import jax
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssl_jax.losses import variational
 from ssl_jax.losses.variational import (
     bernoulli_log_likelihood,
     bits_per_dim,
@@ -26,12 +24,6 @@ from ssl_jax.losses.variational import (
 
 def normal(shape, seed=0, scale=1.0):
     return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(variational, extraglobs={"jnp": jnp})
-    assert result.attempted
-    assert not result.failed
 
 
 def test_kl_is_the_mean_log_ratio_of_draws():

@@ -19,7 +19,9 @@ from ssl_jax.models.conv_autoencoder import ConvConfig
 
 BATCH, SIZE, CODES, PLACES = 8, 4, 2, 4
 NETWORK = ConvConfig(width=4, strides=(2,), residual_blocks=1, residual_width=2)
-AUTOENCODER = quantized_autoencoder(NETWORK, lookup_free_quantizer(LookupFreeConfig(bits=1)), size=SIZE, channels=1)
+AUTOENCODER = quantized_autoencoder(
+    NETWORK, lookup_free_quantizer(LookupFreeConfig(bits=1)), size=SIZE, channels=1
+)
 PRIOR = code_prior(
     PriorConfig(layers=1, width=8, heads=2, dropout=0.0, initializer_stddev=0.5),
     AUTOENCODER,

@@ -1,6 +1,5 @@
 """Real, binary and one-hot codes side by side: metrics against NumPy, gradients, what counts, devices, temperature."""
 
-import doctest
 import functools
 
 import jax
@@ -10,7 +9,6 @@ import pytest
 
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.errors import UserError
-from ssl_jax.methods import discrete_autoencoder
 from ssl_jax.methods.discrete_autoencoder import (
     GumbelConfig,
     discrete_autoencoders,
@@ -179,12 +177,6 @@ def test_balance_is_zero_for_even_classes_and_largest_for_one():
     assert float(imbalance(always, ones)[0] / 3) == pytest.approx(np.log(3))
     assert float(imbalance(jnp.stack([jnp.eye(3), always], 1), ones)[0] / 3) == pytest.approx(np.log(3) / 2)
     assert np.isfinite(imbalance(always, jnp.zeros(3))[0])
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(discrete_autoencoder, extraglobs={"jnp": jnp})
-    assert result.attempted
-    assert not result.failed
 
 
 def test_settings_that_cannot_be():

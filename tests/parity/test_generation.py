@@ -146,9 +146,7 @@ def test_greedy_gpt2_on_prompts_padded_on_the_left(gpt2, seed):
     for stop in (None, end):
         expected = theirs(model, tokens, present, stop)
         assert len(np.unique(expected)) > 4, "a text of few different tokens shows little"
-        ours = generate(
-            decoder, params, *move_padding_right(tokens, present), max_new_tokens=NEW, end=stop
-        )
+        ours = generate(decoder, params, *move_padding_right(tokens, present), max_new_tokens=NEW, end=stop)
         np.testing.assert_array_equal(ours.tokens, expected)
 
 

@@ -1,6 +1,5 @@
 """Update rules against NumPy written from the papers, and which parameters they treat how."""
 
-import doctest
 import math
 import re
 
@@ -15,7 +14,6 @@ from experiments import barlow_twins, simsiam
 from ssl_jax.errors import UserError
 from ssl_jax.models.projection import MlpConfig, ProjectionMlp
 from ssl_jax.models.resnet import ResNet, ResNetConfig
-from ssl_jax.training import paths
 from ssl_jax.training.optimizers import OptimizerConfig, learning_rates, make_optimizer, stacked_layers
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule
@@ -472,9 +470,3 @@ def test_groups_of_presets_take_the_parameters_that_the_released_code_does():
 def test_wrong_configurations_are_refused(field):
     with pytest.raises(UserError, match=f"optimizer.{next(iter(field))}"):
         OptimizerConfig(**field)
-
-
-def test_examples_in_docstrings():
-    result = doctest.testmod(paths)
-    assert result.attempted
-    assert not result.failed

@@ -1,4 +1,4 @@
-"""Losses on the statistics of features over a batch: two views agree, and no two features say the same."""
+"""Losses on the statistics of features over a batch: the features of two views agree, and no two features correlate."""
 
 import jax
 import jax.numpy as jnp

@@ -34,7 +34,7 @@ def sample_vectors(rng: jax.Array, x: jax.Array, number: int, weights: jax.Array
         # The vector of rank `index * count / total` among the `count` vectors that have weight.
         ranks = jnp.cumsum(weights.reshape(-1) > 0)
         share = index.astype(jnp.float32) / total
-        rank = jnp.minimum((share * ranks[-1]).astype(jnp.int32), ranks[-1] - 1)
+        rank = jnp.minimum((share * ranks[-1].astype(jnp.float32)).astype(jnp.int32), ranks[-1] - 1)
         index = jnp.searchsorted(ranks, rank, side="right").clip(0, total - 1)
     return rows[index].astype(jnp.float32)
 
