@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +12,17 @@ import pytest
 
 from ssl_jax.cli import parse
 from ssl_jax.recipes import datasets
+from ssl_jax.recipes.views import ViewsConfig
 from ssl_jax.runs.configuration import restore_config
 
-NAMES = (
-    "simclr",
-    "byol",
-    "moco",
-    "dino",
-    "rotation",
-    "barlow_twins",
-    "vicreg",
-    "simsiam",
-    "image_classifier",
-)
-MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
+FILES = (Path(__file__).parents[2] / "experiments").glob("[a-z]*.py")
+MODULES = {
+    file.stem: module
+    for file in sorted(FILES)
+    for module in [importlib.import_module(f"experiments.{file.stem}")]
+    if isinstance(next(iter(module.PRESETS.values())), ViewsConfig)
+}
+"""Every experiment on views of images."""
 PRESETS = [(name, preset) for name, module in MODULES.items() for preset in module.PRESETS]
 ENCODERS = {
     (
