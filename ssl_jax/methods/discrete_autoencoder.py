@@ -27,8 +27,6 @@ from ssl_jax.models.autoencoder import Autoencoder, AutoencoderConfig
 from ssl_jax.models.quantization.stochastic import bernoulli_bits, gumbel_softmax
 from ssl_jax.transforms.images import plain_view
 
-KINDS = ("real", "binary", "one_hot")
-
 
 @dataclass(frozen=True)
 class GumbelConfig:
@@ -60,7 +58,7 @@ def temperature_at(step: jax.Array | int, config: GumbelConfig, steps: int) -> j
 
 
 class DiscreteFamily(NamedTuple):
-    """A `Family` of the kinds of code that there are, by their names in `KINDS`, and what their codes come from.
+    """A `Family` of the kinds of code that there are, by name (real, binary, one_hot), and what their codes come from.
 
     Metrics: those of the family, `KIND_error`; `one_hot_perplexity`, how many classes a batch uses, if all were used
     equally. Codes are 0 and 1 where they are not real. The temperature is in the extras as `temperature`.
