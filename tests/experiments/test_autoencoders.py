@@ -1,4 +1,4 @@
-"""The experiments with autoencoders: presets by their shapes, whole runs in small, and what a user may get wrong."""
+"""The experiments with autoencoders: presets by their shapes, images without labels, and what a user may get wrong."""
 
 import itertools
 import json
@@ -6,13 +6,10 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import autoencoder, denoising_autoencoder
-from ssl_jax.data.digits import Digits
-from ssl_jax.evals import probe_comparison
 
 MODULES = {"autoencoder": autoencoder, "denoising_autoencoder": denoising_autoencoder}
 PRESETS = [(name, preset) for name, module in MODULES.items() for preset in module.PRESETS]
@@ -44,47 +41,6 @@ def test_the_networks_of_the_papers():
     for layers in params.values():
         count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(layers))
         assert count == 784 * 2000 + 2000 + 2000 * 784 + 784
-
-
-def test_code_sizes_are_compared_with_pca_on_the_held_out_images(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(probe_comparison, "REPEATS", 2)  # draws of the labels, to save time
-    folder = tmp_path / "run"
-    small = ["--network.hidden=16", "--code_sizes", "3", "2", "--probe_examples=200"]
-    code, _, error = command("autoencoder", *SHORT, *small, f"--workdir={folder}")
-    assert (code, error) == (0, "")
-    found = json.loads((folder / "code_sizes.json").read_text())
-    train, heldout = (
-        np.rint(255 * np.stack([digits[i]["image"] for i in range(len(digits))])).astype(np.float64) / 255
-        for digits in (Digits(heldout=False), Digits(heldout=True))
-    )
-    centred, mean = heldout - train.mean(0), train.mean(0)
-    assert found["mean image"] == pytest.approx(np.square(centred).mean(), rel=1e-4)
-    directions = np.linalg.svd(train - mean, full_matrices=False)[2]
-    for size in (2, 3):
-        reconstructed = np.clip(centred @ directions[:size].T @ directions[:size] + mean, 0, 1)
-        assert found["PCA"][str(size)] == pytest.approx(np.square(reconstructed - heldout).mean(), rel=1e-3)
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    assert found["autoencoder"] == {str(size): last[f"code_{size}_error"] for size in (2, 3)}
-    rows = json.loads((folder / "probes.json").read_text())
-    assert [*rows] == ["code of 2", "PCA of 2", "code of 3", "PCA of 3", "random init", "raw pixels"]
-    for plot in ("error_by_code_size", "probe_by_code_size", "reconstructions", "map", "map_pca", "error"):
-        assert (folder / "plots" / f"{plot}.png").stat().st_size > 3000, plot
-
-
-def test_noises_are_taken_off_and_compared(command, tmp_path):
-    folder = tmp_path / "run"
-    small = ["--code_size=8", "--noise.masking=0", "--probe_examples=60"]
-    code, _, error = command("denoising_autoencoder", *SHORT, *small, f"--workdir={folder}")
-    assert (code, error) == (0, "")
-    left = json.loads((folder / "reconstruction_errors.json").read_text())
-    assert [*left] == ["gaussian", "salt_and_pepper"]
-    assert [*left["gaussian"]] == ["nothing", "median", "mean", "plain", "gaussian", "salt_and_pepper"]
-    # A fifth of the pixels, half of them black, half of them white: all of 0 and of 1 are as far from the digits' mean.
-    assert 0.05 < left["salt_and_pepper"]["nothing"] < 0.12
-    rows = json.loads((folder / "probes.json").read_text())
-    assert [*rows] == ["plain", "gaussian", "salt_and_pepper", "random init", "raw pixels"]
-    for plot in ("reconstructions", "first_layer", "probes", "error"):
-        assert (folder / "plots" / f"{plot}.png").stat().st_size > 3000, plot
 
 
 def test_convolutions_on_unlabelled_pictures_that_are_all_the_same(command, tmp_path):

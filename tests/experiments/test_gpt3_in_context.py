@@ -1,17 +1,13 @@
-"""A small run from its command to its report, and what its configuration may get wrong."""
+"""The functions of each split, and what the configuration may get wrong."""
 
-import json
 from dataclasses import replace
 
-import matplotlib.image
 import pytest
 from etils import epath
 
 from experiments import gpt3_in_context
 from ssl_jax.data.functions import split_of
 from ssl_jax.errors import UserError
-from ssl_jax.runs.configuration import run_settings
-from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 
 TINY = gpt3_in_context.PRESETS["tiny"]
@@ -29,31 +25,6 @@ SMALL = replace(
     schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=1),
     train=replace(TINY.train, batch_size=16, log_every=2, eval_every=2, save_every=4),
 )
-
-
-def test_a_small_run(tmp_path, capsys):
-    folder = epath.Path(tmp_path / "run")
-    settings = run_settings("experiments.gpt3_in_context", "tiny", SMALL)
-    assert loop.train(gpt3_in_context.build(SMALL), folder, settings) == 0
-    said = capsys.readouterr().out
-    for curve in (
-        "substitution, new queries (chance 25.0%)",
-        "substitution, queries shown before (chance 25.0%)",
-        "dialect, new queries (chance 33.3%)",
-        "dialect, queries shown before (chance 33.3%)",
-    ):
-        assert curve in said
-    found = json.loads((folder / "in_context.json").read_text())
-    assert found.keys() == {"test", "train"}
-    for points in found.values():
-        of_shots = [sum(p["queries"] for p in points if p["shots"] == shots) for shots in range(5)]
-        assert of_shots == [90] * 5
-        assert all(p["ideal"] == 1 for p in points if p["shown"])
-    assert min(matplotlib.image.imread(folder / "plots" / "in_context.png").shape[:2]) > 300
-    evaluations = [line for line in metrics.read(folder) if "split" in line]
-    assert [(line["step"], line["split"]) for line in evaluations] == [(2, "validation"), (4, "validation")]
-    for line in evaluations:
-        assert {"dialect_new_1_shot_accuracy", "substitution_shown_4_shot_accuracy"} <= line.keys()
 
 
 def test_training_and_evaluation_have_functions_of_their_own(tmp_path):
