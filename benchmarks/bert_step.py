@@ -143,8 +143,9 @@ def ours(dropout, predictions):
     train_step = program.train_step(built.phases[0])
     _, tokens, segments, label = rows()
     words = np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape)
-    batch = {"tokens": tokens, "segments": segments, "sequence": np.ones_like(tokens)}
-    batch |= {"words": words, "label": label}
+    batch = {"tokens": tokens, "token_type_ids": segments, "segment_ids": np.ones_like(tokens)}
+    batch |= {"words": words, "label": label, "vocab_size": np.full(BATCH, VOCAB, np.int32)}
+    batch |= {"example_weight": np.ones(BATCH, np.float32)}
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]
 

@@ -73,9 +73,9 @@ def ours():
     program = Program(built, mesh)
     train_step = program.train_step(built.phases[0])
     tokens, targets = rows()
-    batch = {"tokens": tokens, "targets": targets, "sequence": np.ones_like(tokens)}
+    batch = {"tokens": tokens, "targets": targets, "segment_ids": np.ones_like(tokens)}
     batch |= {"positions": np.broadcast_to(np.arange(LENGTH, dtype=np.int32), tokens.shape)}
-    batch |= {"weights": np.ones(tokens.shape, np.float32)}
+    batch |= {"weights": np.ones(tokens.shape, np.float32), "example_weight": np.ones(BATCH, np.float32)}
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]
 

@@ -40,7 +40,7 @@ KEY = "example_weight"
 EXTREMES = 3
 """Experiments shown at either end of the list by length."""
 SKIPPED = re.compile(
-    r"ssl_jax/(cli|errors|placement|data/writing|training/(checkpoints|compiling|distributed|experiment|folder|optimizers"
+    r"ssl_jax/(cli|errors|placement|files|training/(checkpoints|compiling|distributed|experiment|folder|optimizers"
     r"|paths|profiling|progress|schedules|sharding|state|update_rules|warm_start))\.py"
 )
 """The command line, devices, optimisers, the writing of files and the display of progress."""

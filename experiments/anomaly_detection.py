@@ -31,11 +31,12 @@ histograms of scores, and the best and worst examples.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from ssl_jax.cli import main
 from ssl_jax.data.images import open_images
 from ssl_jax.data.one_class import batch_shapes, heldout_images, split_one_class, training_images
+from ssl_jax.domains import CodeSize, NonEmptyText, PositiveInt, ProperShare, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.one_class import detectors
 from ssl_jax.models.autoencoder import AutoencoderConfig
@@ -46,7 +47,6 @@ from ssl_jax.recipes.autoencoders import (
     LONG_MNIST,
     MNIST,
     AutoencodingConfig,
-    check_code_size,
 )
 from ssl_jax.recipes.base import make_experiment, one_phase
 from ssl_jax.reports.anomaly_detection import report_anomaly_detection
@@ -57,27 +57,23 @@ from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 class Config(AutoencodingConfig):
     """Detectors of anomalies, each of a normal set of classes."""
 
-    normal: tuple[str, ...] = ()
+    normal: tuple[NonEmptyText, ...] = ()
     """Classes that are normal, together; all others are anomalies. Empty: each class in turn, a detector for each."""
-    classes: int = 10
+    classes: Annotated[int, integers(1, 1_000)] = 10
     """How many classes there are, where each is normal in turn."""
-    code_size: int = 16
+    code_size: CodeSize = 16
     """Numbers in the code."""
-    validation_share: float = 0.2
+    validation_share: ProperShare = 0.2
     """Of the normal training images, kept aside to set the threshold with."""
-    false_alarm_rate: float = 0.05
+    false_alarm_rate: ProperShare = 0.05
     """Share of the normal images that may be taken for anomalies."""
     score: Literal["reconstruction", "code_distance", "both", "likelihood"] = "reconstruction"
     """What the histograms and the examples are drawn of; every score is reported."""
-    probe_examples: int = 2000
+    probe_examples: PositiveInt = 2000
     """Normal images that distances of codes, k-NN, PCA and the others are fitted to, at most, for each detector."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_code_size(self.code_size)
-        for name in ("validation_share", "false_alarm_rate"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)} must be above 0 and below 1.")
+    def check_relations(self) -> None:
+        super().check_relations()
         if not self.normal and self.classes < 2:
             raise UserError(f"classes {self.classes} must be at least 2, or no class is an anomaly.")
         if len(set(self.normal)) < len(self.normal):

@@ -26,6 +26,7 @@ gradients.
 from dataclasses import dataclass
 
 from ssl_jax.cli import main
+from ssl_jax.domains import CodeSize
 from ssl_jax.errors import UserError
 from ssl_jax.methods.autoencoder import Member, autoencoders
 from ssl_jax.recipes.autoencoders import (
@@ -35,7 +36,6 @@ from ssl_jax.recipes.autoencoders import (
     LONG_MNIST,
     MNIST,
     ReconstructionConfig,
-    check_code_size,
     family_experiment,
 )
 from ssl_jax.reports.code_sizes import report_code_sizes
@@ -46,15 +46,13 @@ from ssl_jax.training.experiment import Experiment
 class Config(ReconstructionConfig):
     """Autoencoders of several code sizes, trained side by side."""
 
-    code_sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
+    code_sizes: tuple[CodeSize, ...] = (2, 4, 8, 16, 32)
     """Numbers in the code of each autoencoder; one, or several that are compared."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_relations(self) -> None:
+        super().check_relations()
         if not self.code_sizes or len(set(self.code_sizes)) < len(self.code_sizes):
             raise UserError(f"code_sizes {self.code_sizes}: give one size or several different ones.")
-        for size in self.code_sizes:
-            check_code_size(size)
 
 
 PRESETS = {

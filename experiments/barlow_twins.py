@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import jax
 
 from ssl_jax.cli import main
+from ssl_jax.domains import NonNegativeFloat
 from ssl_jax.losses.joint_embedding import barlow_twins
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network, pairwise
@@ -41,7 +42,7 @@ HEAD = MlpConfig(hidden=(8192, 8192), features=8192, last_norm="none")
 class Config(ViewsConfig):
     """Barlow Twins."""
 
-    redundancy: float = 5e-3
+    redundancy: NonNegativeFloat = 5e-3
     """Weight of the correlations between different features."""
     projector: MlpConfig = HEAD
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from experiments import bart
 from ssl_jax.cli import main
+from ssl_jax.domains import Settings
 from ssl_jax.errors import UserError
 from ssl_jax.reports.tables import aligned
 from ssl_jax.runs.prerequisites import PlannedRun
@@ -50,7 +51,7 @@ TINY = bart.PRESETS["tiny"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """BART's noises compared at equal steps."""
 
     each: bart.Config = field(

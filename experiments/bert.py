@@ -23,6 +23,7 @@ from ssl_jax.data.pretraining_text import (
     bert_rows,
     open_pretraining_text,
 )
+from ssl_jax.domains import Length, PositiveInt, PositiveShare, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert
 from ssl_jax.methods.bert import pretraining
@@ -38,24 +39,20 @@ from ssl_jax.transforms.masking import MaskingConfig
 
 
 @dataclass(frozen=True)
-class PhaseConfig:
+class PhaseConfig(Settings):
     """A stretch of training at one length."""
 
-    length: int
+    length: Length
     """Tokens per row."""
-    share: float = 1.0
+    share: PositiveShare = 1.0
     """Share of the run's steps."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise UserError(f"phases: share {self.share} must be above 0 and at most 1, the whole run.")
 
 
 @dataclass(frozen=True)
 class Config(RunConfig):
     """BERT pretraining."""
 
-    steps: int = 1_000_000
+    steps: PositiveInt = 1_000_000
     """Optimiser steps of the whole run."""
 
     pair_task: PairTask = "nsp"
@@ -77,10 +74,16 @@ class Config(RunConfig):
         )
     )
 
-    def __post_init__(self) -> None:
+    def check_relations(self) -> None:
+        super().check_relations()
         total = sum(phase.share for phase in self.phases)
         if not math.isclose(total, 1):
             raise UserError(f"phases: the shares add up to {total:g}, not to 1, the whole run.")
+        if self.pair_task != "none" and not self.model.pooler:
+            raise UserError(
+                f"model.pooler False: pair_task {self.pair_task} classifies pairs by the pooler's output; give "
+                "--model.pooler True or --pair_task none."
+            )
 
     @property
     def phase_steps(self) -> tuple[int, ...]:

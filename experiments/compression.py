@@ -28,6 +28,7 @@ from etils import epath
 
 from experiments import vqvae_prior
 from ssl_jax.cli import main
+from ssl_jax.domains import CodebookSize, NonEmptyText, PositiveInt, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
@@ -37,16 +38,16 @@ SHOWN = 16
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The sizes of held-out images as codes, and what is left of them."""
 
     each: vqvae_prior.Config
     """The configuration of each run that is trained; the size of its codebook is replaced by one of `codes`."""
-    codes: tuple[int, ...] = (8, 32, 128)
+    codes: tuple[CodebookSize, ...] = (8, 32, 128)
     """Sizes of the codebook; a run is trained for each."""
-    runs: tuple[str, ...] = ()
+    runs: tuple[NonEmptyText, ...] = ()
     """Existing runs of experiments.vqvae_prior on the same data, RUN or RUN@STEP, to take instead of training any."""
-    images: int = 1_000
+    images: PositiveInt = 1_000
     """Held-out images, at most."""
 
 

@@ -25,6 +25,7 @@ code. The paper ties the weights, stacks three layers and fine-tunes them; none 
 from dataclasses import dataclass, field, replace
 
 from ssl_jax.cli import main
+from ssl_jax.domains import CodeSize, Probability, Settings, Stddev
 from ssl_jax.errors import UserError
 from ssl_jax.methods.autoencoder import Member, autoencoders, denoising_evaluation
 from ssl_jax.models.autoencoder import AutoencoderConfig
@@ -35,7 +36,6 @@ from ssl_jax.recipes.autoencoders import (
     LONG_MNIST,
     MNIST,
     ReconstructionConfig,
-    check_code_size,
     family_experiment,
 )
 from ssl_jax.reports.denoising_autoencoder import report_denoising_autoencoders
@@ -46,22 +46,17 @@ NOISES = {"gaussian": gaussian, "masking": masking, "salt_and_pepper": salt_and_
 
 
 @dataclass(frozen=True)
-class NoiseLevels:
+class NoiseLevels(Settings):
     """How much there is of each noise; for each above 0 an autoencoder is trained."""
 
-    gaussian: float = 0.3
+    gaussian: Stddev = 0.3
     """Standard deviation; pixels are in [0, 1]."""
-    masking: float = 0.4
+    masking: Probability = 0.4
     """Share of the pixels that are set to 0."""
-    salt_and_pepper: float = 0.2
+    salt_and_pepper: Probability = 0.2
     """Share of the pixels that are set to 0 or 1."""
 
-    def __post_init__(self) -> None:
-        for name, most in {"gaussian": 10, "masking": 1, "salt_and_pepper": 1}.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(
-                    f"noise.{name} {getattr(self, name)} must be 0 (none) or above, and at most {most}."
-                )
+    def check_relations(self) -> None:
         if not self.corruptions():
             raise UserError("noise: every noise is 0; give at least one, such as --noise.gaussian 0.3.")
 
@@ -79,13 +74,9 @@ class NoiseLevels:
 class Config(ReconstructionConfig):
     """Denoising autoencoders, one for each noise, and a plain one beside them."""
 
-    code_size: int = 256
+    code_size: CodeSize = 256
     """Units of the code; there may be more than pixels, which the noise keeps from being copied."""
     noise: NoiseLevels = field(default_factory=NoiseLevels)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_code_size(self.code_size)
 
 
 ONE_LAYER = AutoencoderConfig(hidden=(), code="sigmoid")

@@ -14,11 +14,12 @@ equals it.
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import jax.numpy as jnp
 
 from ssl_jax.cli import main
-from ssl_jax.errors import UserError
+from ssl_jax.domains import NonNegativeInt, Probability, Temperature, integers
 from ssl_jax.losses.joint_embedding import TeacherState, dino, linear_warmup, teacher_entropy, update_centre
 from ssl_jax.method import Aux, Batch
 from ssl_jax.methods.joint_embedding import LossOutput, Network, Views, ViewsLoss
@@ -37,13 +38,13 @@ TEACHER = TargetConfig(decay=0.996, start="copy")
 class Config(ViewsConfig):
     """DINO. The student sees all views, the teacher the first two."""
 
-    prototypes: int = 60_000
+    prototypes: Annotated[int, integers(2, 2**20)] = 60_000
     """Outputs of the head."""
-    temperatures: tuple[float, float] = (0.04, 0.07)
+    temperatures: tuple[Temperature, Temperature] = (0.04, 0.07)
     """Of the teacher's softmax, at the first step and from temperature_steps on; the student's is 0.1."""
-    temperature_steps: int = 15_600
+    temperature_steps: NonNegativeInt = 15_600
     """Steps over which the teacher's temperature rises."""
-    centre_momentum: float = 0.9
+    centre_momentum: Probability = 0.9
     """Share of itself that the centre of the teacher's outputs keeps in a step."""
     projector: MlpConfig = HEAD
     target: TargetConfig = TEACHER
@@ -70,8 +71,6 @@ PRESETS = {
 
 def build(config: Config) -> Experiment:
     """The student, its moving average as the teacher, and the distance of their distributions of different views."""
-    if min(config.temperatures) <= 0:
-        raise UserError(f"temperatures {config.temperatures} must be above 0; the paper's are 0.04 and 0.07.")
     warm_up = *config.temperatures, config.temperature_steps
 
     def distil(views: Views, batch: Batch, state: TeacherState) -> LossOutput:
@@ -86,7 +85,9 @@ def build(config: Config) -> Experiment:
         Network(ResNet(config.encoder), PrototypeHead(config.projector, config.prototypes)),
         ViewsLoss(
             distil,
-            init_state=lambda rng: TeacherState(jnp.zeros(config.prototypes), linear_warmup(1, *warm_up)),
+            init_state=lambda rng: TeacherState(
+                jnp.zeros(config.prototypes, jnp.float32), linear_warmup(1, *warm_up)
+            ),
             after_update=lambda state, step: state._replace(temperature=linear_warmup(step + 1, *warm_up)),
         ),
         headline=("dino_loss", "teacher_entropy", "probe_accuracy"),

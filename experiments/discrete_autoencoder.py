@@ -23,8 +23,10 @@ remain in use, and the error grows by a twelfth.
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from ssl_jax.cli import main
+from ssl_jax.domains import NonNegativeFloat, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.discrete_autoencoder import GumbelConfig, discrete_autoencoders
 from ssl_jax.recipes.autoencoders import (
@@ -34,7 +36,6 @@ from ssl_jax.recipes.autoencoders import (
     LONG_MNIST,
     MNIST,
     ReconstructionConfig,
-    check_code_size,
     family_experiment,
 )
 from ssl_jax.reports.discrete_autoencoder import report_discrete_autoencoders
@@ -45,27 +46,23 @@ from ssl_jax.training.experiment import Experiment
 class Config(ReconstructionConfig):
     """An autoencoder for each kind of code, trained side by side."""
 
-    numbers: int = 16
+    numbers: Annotated[int, integers(0, 2**16)] = 16
     """In the real code; 0 for none."""
-    bits: int = 16
+    bits: Annotated[int, integers(0, 2**16)] = 16
     """In the binary code; 0 for none."""
-    classes: int = 10
+    classes: Annotated[int, integers(0, 2**16)] = 10
     """Of the one-hot code; 0 for none."""
     gumbel: GumbelConfig = field(default_factory=GumbelConfig)
-    balance: float = 0.01
+    balance: NonNegativeFloat = 0.01
     """Weight of what keeps all classes and both values of each bit in use: the nats that their mean probabilities over
     a batch lack of an even use. 0: off."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_relations(self) -> None:
+        super().check_relations()
         if not self.sizes:
             raise UserError(
                 "numbers, bits and classes are all 0; give at least one kind of code, such as --classes 10."
             )
-        for size in self.sizes.values():
-            check_code_size(size)
-        if not self.balance >= 0:
-            raise UserError(f"balance {self.balance} must be 0 (off) or more.")
         if self.classes == 1:
             raise UserError("classes 1: a code of one class tells nothing; give 2 or more, or 0 for none.")
 

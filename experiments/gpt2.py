@@ -22,6 +22,7 @@ import numpy as np
 from ssl_jax.cli import main
 from ssl_jax.data.next_token import batch_shapes, heldout_windows, training_rows
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text
+from ssl_jax.domains import Length, PositiveInt
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
@@ -39,11 +40,11 @@ from ssl_jax.training.sharding import MeshConfig
 class Config(RunConfig):
     """GPT-2 pretraining."""
 
-    steps: int = 600_000
+    steps: PositiveInt = 600_000
     """Optimiser steps of the whole run."""
-    length: int = 1024
+    length: Length = 1024
     """Tokens per row."""
-    stride: int | None = None
+    stride: Length | None = None
     """Places between two windows of held-out text, each of `length`; None for the length, so that none overlap."""
     data: TextConfig = field(
         default_factory=lambda: TextConfig(source="tfds:c4/webtextlike", lowercase=False)

@@ -19,12 +19,14 @@ already used, reaches 34 %. Looking up is learnt abruptly, after some 9,000 step
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import grain
 from etils import epath
 
 from ssl_jax.cli import main
 from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions, batch_shapes
+from ssl_jax.domains import PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.in_context import in_context
 from ssl_jax.methods.partition import TRANSFORMER
@@ -43,21 +45,21 @@ HELDOUT_SEED = 2**31 - 1
 class Config(RunConfig):
     """Functions learnt in context."""
 
-    letters: int = 8
+    letters: Annotated[int, integers(2, 1_000)] = 8
     """Of either alphabet of a substitution."""
-    classes: int = 4
+    classes: Annotated[int, integers(1, 1_000)] = 4
     """Of words, in dialects."""
-    words: int = 4
+    words: Annotated[int, integers(1, 1_000)] = 4
     """Of a class."""
-    dialects: int = 4
+    dialects: Annotated[int, integers(2, 1_000)] = 4
     """How many there are."""
-    pairs: int = 12
+    pairs: Annotated[int, integers(2, 10_000)] = 12
     """x => f(x) in a sequence."""
-    validation_sequences: int = 1024
+    validation_sequences: PositiveInt = 1024
     """Evaluated while training, with functions of their own; settings are chosen by these."""
-    test_sequences: int = 4096
+    test_sequences: PositiveInt = 4096
     """Evaluated once, at the end, with functions of their own."""
-    steps: int = 16_000
+    steps: PositiveInt = 16_000
     """Length of training."""
     model: Gpt2Config = field(
         default_factory=lambda: Gpt2Config(

@@ -18,6 +18,7 @@ from etils import epath
 
 from ssl_jax.cli import main
 from ssl_jax.data.image_source import ImageSource, Rows
+from ssl_jax.domains import NonNegativeInt
 from ssl_jax.errors import UserError
 from ssl_jax.methods.image_classification import image_classification
 from ssl_jax.recipes.views import (
@@ -38,7 +39,7 @@ from ssl_jax.training.schedules import ScheduleConfig
 class Config(ViewsConfig):
     """Classification of images with few labels."""
 
-    labels_per_class: int = 10
+    labels_per_class: NonNegativeInt = 10
     """Labelled images of each class that are trained on; 0 for all."""
 
 

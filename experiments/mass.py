@@ -77,7 +77,7 @@ def build(config: Config) -> Experiment:
                 config=fragment,
                 mask_id=special.mask,
                 pad_id=special.pad,
-                vocab_size=config.model.vocab_size,
+                vocab_size=batch["vocab_size"],
             )
 
         return noise

@@ -15,6 +15,7 @@ from etils import epath
 
 from ssl_jax.cli import main
 from ssl_jax.data.digits import Digits, batch_shapes
+from ssl_jax.domains import Stddev, Width
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
@@ -28,13 +29,13 @@ def denoising(width: int, noise: float) -> Method:
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         pixels = batch["image"].shape[-1]
         down, up = jax.random.split(rng)
-        encoder = jax.random.normal(down, (pixels, width)) / pixels**0.5
-        decoder = jax.random.normal(up, (width, pixels)) / width**0.5
+        encoder = jax.random.normal(down, (pixels, width), jnp.float32) / pixels**0.5
+        decoder = jax.random.normal(up, (width, pixels), jnp.float32) / width**0.5
         return {"params": {"encoder": encoder, "decoder": decoder}}
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         clean = batch["image"]
-        noisy = clean + noise * jax.random.normal(rng, clean.shape)
+        noisy = clean + noise * jax.random.normal(rng, clean.shape, jnp.float32)
         reconstruction = jnp.tanh(noisy @ params["encoder"]) @ params["decoder"]
         error = jnp.square(reconstruction - clean).mean(-1)
         return {"reconstruction_loss": Mean.of(error, batch["example_weight"])}, Aux({}, extras)
@@ -46,9 +47,9 @@ def denoising(width: int, noise: float) -> Method:
 class Config(RunConfig):
     """Denoising autoencoder."""
 
-    width: int = 32
+    width: Width = 32
     """Hidden units."""
-    noise: float = 0.3
+    noise: Stddev = 0.3
     """Standard deviation of the noise; pixels are in [0, 1]."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)

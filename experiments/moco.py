@@ -14,8 +14,10 @@ batch, which a shuffle does not change; without it the authors lose 4 % on CIFAR
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from ssl_jax.cli import main
+from ssl_jax.domains import Temperature, integers
 from ssl_jax.errors import UserError
 from ssl_jax.losses.joint_embedding import Queue, enqueue, info_nce, random_queue
 from ssl_jax.method import Aux, Batch
@@ -34,16 +36,15 @@ KEYS = TargetConfig(decay=0.999, final_decay=None, start="copy")
 class Config(ViewsConfig):
     """MoCo."""
 
-    temperature: float = 0.2
+    temperature: Temperature = 0.2
     """Of the softmax: similarities are divided by it."""
-    queue: int = 65_536
+    queue: Annotated[int, integers(1, 2**24)] = 65_536
     """Keys of earlier batches, the negatives; a multiple of train.batch_size."""
     projector: MlpConfig = HEAD
     target: TargetConfig = KEYS
 
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"temperature {self.temperature} must be above 0; the papers' are 0.07 and 0.2.")
+    def check_relations(self) -> None:
+        super().check_relations()
         batch = self.train.batch_size
         if self.queue < batch or self.queue % batch:
             fit = max(self.queue // batch, 1) * batch

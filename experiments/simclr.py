@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import jax
 
 from ssl_jax.cli import main
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Temperature
 from ssl_jax.losses.joint_embedding import nt_xent
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network, pairwise
@@ -40,13 +40,9 @@ from ssl_jax.training.experiment import Experiment
 class Config(ViewsConfig):
     """SimCLR."""
 
-    temperature: float = 0.1
+    temperature: Temperature = 0.1
     """Of the softmax: similarities are divided by it."""
     projector: MlpConfig = field(default_factory=MlpConfig)
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"temperature {self.temperature} must be above 0; the paper's are 0.1 and 0.5.")
 
 
 SMALL_HEAD = MlpConfig(hidden=(128,), features=64)

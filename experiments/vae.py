@@ -21,8 +21,10 @@ held-out images in nats per image and bits per pixel (standard errors: digits 0.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from ssl_jax.cli import main
+from ssl_jax.domains import CodeSize, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.variational import KlConfig, Likelihood, variational_autoencoder
 from ssl_jax.models.autoencoder import AutoencoderConfig
@@ -33,7 +35,6 @@ from ssl_jax.recipes.autoencoders import (
     LONG_MNIST,
     MNIST,
     AutoencodingConfig,
-    check_code_size,
     image_experiment,
 )
 from ssl_jax.reports.variational_autoencoder import report_variational_autoencoder
@@ -44,23 +45,20 @@ from ssl_jax.training.experiment import Experiment
 class Config(AutoencodingConfig):
     """A variational autoencoder."""
 
-    code_size: int = 10
+    code_size: CodeSize = 10
     """Numbers in the code."""
     likelihood: Likelihood = "bernoulli"
     """Of black and white pixels, which are drawn from the greys at every step, or Gaussian, of 8-bit pixels."""
     kl: KlConfig = field(default_factory=KlConfig)
-    importance_samples: int = 100
+    importance_samples: Annotated[int, integers(1, 100_000)] = 100
     """Draws of a code for the importance-weighted estimate of an image's likelihood, at the end of the run."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_code_size(self.code_size)
+    def check_relations(self) -> None:
+        super().check_relations()
         if self.network.code != "linear":
             raise UserError(
                 f"network.code {self.network.code}: means and variances are any numbers; use linear."
             )
-        if self.importance_samples < 1:
-            raise UserError(f"importance_samples {self.importance_samples} must be at least 1, such as 100.")
 
 
 PRESETS = {

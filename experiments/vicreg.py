@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import jax
 
 from ssl_jax.cli import main
+from ssl_jax.domains import NonNegativeFloat
 from ssl_jax.losses.joint_embedding import vicreg
 from ssl_jax.method import Mean
 from ssl_jax.methods.joint_embedding import Embedding, Network, pairwise
@@ -37,11 +38,11 @@ HEAD = MlpConfig(hidden=(8192, 8192), features=8192, last_norm="none")
 class Config(ViewsConfig):
     """VICReg."""
 
-    invariance: float = 25.0
+    invariance: NonNegativeFloat = 25.0
     """Weight of the squared distance of the two views."""
-    variance: float = 25.0
+    variance: NonNegativeFloat = 25.0
     """Weight of the hinge that keeps every feature's standard deviation at 1."""
-    covariance: float = 1.0
+    covariance: NonNegativeFloat = 1.0
     """Weight of the covariances between different features."""
     projector: MlpConfig = HEAD
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ssl_jax.cli import main
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Dtype, NonNegativeFloat, PositiveFloat
 from ssl_jax.methods.quantization import (
     LookupFreeConfig,
     Quantizer,
@@ -39,30 +39,25 @@ from ssl_jax.training.schedules import ScheduleConfig
 class Config(WholeImageConfig):
     """VQ-VAE, its first stage: the codes."""
 
-    variance: float = 0.141
+    variance: PositiveFloat = 0.141
     """Of the data's pixels in [0, 1]; the squared error is divided by it."""
     quantizer: Literal["ema", "gradient", "fsq", "lookup_free"] = "ema"
     """A codebook of moving averages or one moved by the gradient, finite scalars (arXiv:2309.15505), or signs
     (arXiv:2310.05737)."""
     codebook: CodebookConfig = field(default_factory=lambda: CodebookConfig(codes=64, width=16))
     """Of ema and gradient."""
-    commitment: float = 0.25
+    commitment: NonNegativeFloat = 0.25
     """Weight of the distance of the encoder's vectors to their codes, the paper's beta; of ema and gradient."""
     fsq: FsqConfig = field(default_factory=lambda: FsqConfig((4, 4, 4)))
     lookup_free: LookupFreeConfig = field(default_factory=lambda: LookupFreeConfig(bits=6))
     network: ConvConfig = field(
         default_factory=lambda: ConvConfig(width=32, strides=(2,), residual_blocks=1, residual_width=16)
     )
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     """Of the network's computation."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.variance > 0 or self.commitment < 0:
-            raise UserError(
-                f"variance {self.variance} must be above 0 (1 leaves the error as it is), and commitment "
-                f"{self.commitment} at least 0."
-            )
+    def check_relations(self) -> None:
+        super().check_relations()
         self.network.coarse((self.size, self.size))
 
 

@@ -4,23 +4,26 @@
     python -m experiments.vqvae_prior mnist --run runs/vqvae-mnist   # over the codes of a run of experiments.vqvae
     python -m experiments.vqvae_prior cifar10 --run runs/vqvae-cifar10
 
-Without --run the preset's VQ-VAE is trained first, in the folder vqvae/ of the run. It stays frozen; its codes are
-computed on the fly, and the prior, a GPT, reads them row by row (the paper's prior is a PixelCNN). After each
-evaluation, new images are in samples/. Bits per dimension are those of codes and 8-bit pixels together; see
-`methods/code_prior.py`.
+Without --run the preset's VQ-VAE is trained first, in the folder vqvae/ of the run; with it, that run is copied there,
+so that the run folder is complete. The VQ-VAE stays frozen; its codes are computed on the fly, and the prior, a GPT,
+reads them row by row (the paper's prior is a PixelCNN). After each evaluation, new images are in samples/. Bits per
+dimension are those of codes and 8-bit pixels together; see `methods/code_prior.py`.
 
 Held-out digits of the default preset, seed 0: 2.47 nats per code (3.28 from the frequency of each code at its place);
 4.67 bits per dimension, of which 0.89 are the codes'. The digits use 17 of the 256 pixel values that the likelihood
 covers. On MNIST: 1.55 nats per code (2.93) and 2.81 bits per dimension.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import jax.numpy as jnp
 
 from experiments import vqvae as first_stage
 from ssl_jax.cli import main
 from ssl_jax.data.images import batch_shapes
+from ssl_jax.domains import PositiveInt, Text
 from ssl_jax.method import Tree
 from ssl_jax.methods.code_prior import CodePrior, PriorConfig, code_prior
 from ssl_jax.methods.partition import TRANSFORMER
@@ -42,11 +45,13 @@ MEASURED = 2_000
 class Config(RunConfig):
     """A prior over the codes of a VQ-VAE."""
 
-    steps: int = 2000
+    steps: PositiveInt = 2000
     """Length of training."""
-    run: str = ""
-    """A run of experiments.vqvae, RUN or RUN@STEP; its settings then replace those at `vqvae`. Without one, that VQ-VAE
-    is trained first."""
+    run: Text = ""
+    """A run of experiments.vqvae, RUN or RUN@STEP; its settings then replace those at `vqvae`. It is copied into vqvae/
+    of the run folder. Without one, that VQ-VAE is trained first."""
+    copies: ClassVar[Mapping[str, str]] = {"run": "vqvae"}
+    """Folder that the named run is copied to."""
     prior: PriorConfig = field(default_factory=PriorConfig)
     vqvae: first_stage.Config = field(default_factory=first_stage.Config)
     optimizer: OptimizerConfig = field(
@@ -92,7 +97,9 @@ PRESETS = {
 def first_run(config: Config) -> Prerequisite:
     """The VQ-VAE: of the run that is named, or the preset's, which is trained first."""
     preset = next(iter(first_stage.PRESETS))
-    return Prerequisite("vqvae", PlannedRun(first_stage.__name__, preset, config.vqvae), run=config.run)
+    return Prerequisite(
+        config.copies["run"], PlannedRun(first_stage.__name__, preset, config.vqvae), run=config.run
+    )
 
 
 def freeze(run: OpenedRun, prior: CodePrior) -> dict[str, Tree]:

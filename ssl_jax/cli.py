@@ -5,17 +5,16 @@ python -m experiments.NAME [PRESET] [--section.field VALUE ...] [--workdir DIR] 
 
 import dataclasses
 import difflib
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 
 import tyro
 from etils import epath
 
+from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, check_settings, unchecked
 from ssl_jax.errors import UserError
+from ssl_jax.guard import guarded
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.study import Study, run_study, study_settings
 from ssl_jax.runs.warm_start import build_run
@@ -23,16 +22,17 @@ from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
 
 Config = Any
+Options = TypeVar("Options")
 Presets = Mapping[str, Config]
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyOptions:
+class StudyOptions(Settings):
     """What a command line gives beside the configuration of a study."""
 
-    workdir: str
+    workdir: NonEmptyText
     """The folder of all results, local or gs://. The same command again continues there."""
-    hosts: str = "auto"
+    hosts: NonEmptyText = "auto"
     """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
 
     @property
@@ -45,9 +45,9 @@ class StudyOptions:
 class RunOptions(StudyOptions):
     """What a command line gives beside the configuration of a run."""
 
-    init_from: str | None = None
+    init_from: NonEmptyText | None = None
     """Start from the weights of RUN, RUN@STEP or imported files; see README.md."""
-    profile: int = 0
+    profile: NonNegativeInt = 0
     """Write a jax.profiler trace of so many steps into profile/ of the run folder; 0 for none."""
 
 
@@ -57,25 +57,6 @@ class Invocation(NamedTuple):
     preset: str
     config: Config
     options: Any
-
-
-def guarded(command: Callable[[], int]) -> int:
-    """Runs a command and returns its exit code: 2, after one paragraph and no traceback, on a user's mistake.
-
-    The messages of other libraries are left out, except for errors. A reader of the output that closes it early, such
-    as `head`, ends the command without a traceback.
-    """
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every error that it also raises
-    logging.getLogger("jax").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    try:
-        return command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
-        return 1
 
 
 def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str]]:
@@ -88,6 +69,25 @@ def choose_preset(arguments: list[str], presets: Presets) -> tuple[str, list[str
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UserError(f"unknown preset {name!r}.{hint} There are: {', '.join(presets)}.")
     return name, arguments[1:]
+
+
+def read_arguments(kind: type[Options], arguments: list[str], **how: Any) -> Options:
+    """Reads a command line into a dataclass, and checks the domain of every value.
+
+    Args:
+      kind: the dataclass.
+      arguments: the words of the command line.
+      **how: other arguments of `tyro.cli`.
+
+    Raises:
+      UserError: a value is out of its domain, or values do not fit together.
+      SystemExit: code 2, after a suggestion, if an option is unknown or has a value of another type; code 0 after
+        --help.
+    """
+    with unchecked():
+        chosen = tyro.cli(kind, args=arguments, use_underscores=True, **how)
+    check_settings(chosen)
+    return chosen
 
 
 def parse(
@@ -107,7 +107,7 @@ def parse(
       options: `default workdir -> default values of the options`, a dataclass.
 
     Raises:
-      UserError: there is no such preset.
+      UserError: there is no such preset, or a value is out of its domain.
       SystemExit: code 2, after a suggestion, if a field is unknown or has a wrong value; code 0 after --help.
     """
     preset, rest = choose_preset(arguments, presets)
@@ -120,14 +120,13 @@ def parse(
         options: Annotated[options_type, tyro.conf.arg(name="")]
 
     listing = "\n".join(f"  {name}{'  (default)' if name == next(iter(presets)) else ''}" for name in presets)
-    chosen = tyro.cli(
+    chosen = read_arguments(
         Arguments,
-        args=rest,
+        rest,
         default=Arguments(presets[preset], default),
         prog=f"{program} [PRESET]",
         description=f"{document}\n\nPresets:\n{listing}\n\nBelow, the fields of preset {preset} and their values.",
         config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
-        use_underscores=True,
     )
     return Invocation(preset, chosen.config, chosen.options)
 

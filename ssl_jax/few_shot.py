@@ -28,64 +28,62 @@ import numpy as np
 import tyro
 from etils import epath
 
-from ssl_jax.cli import guarded
+from ssl_jax.cli import read_arguments
 from ssl_jax.data.few_shot import Examples, Format, Item, read_task
 from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.domains import NonEmptyText, PositiveInt, Seed, Settings, Text, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import FewShot, Prompt
 from ssl_jax.evals.few_shot_accuracy import Accuracy, accuracy_of, draw_accuracy, input_free_baselines
 from ssl_jax.evals.plots import save_figure
+from ssl_jax.files import write_json
+from ssl_jax.guard import guarded
 from ssl_jax.reports.few_shot import log_accuracies, log_example
 from ssl_jax.runs.language_models import open_language_model
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.folder import write_json, writing
 
 WITHOUT_NEWLINE = " ; "
 """Separator of examples for tokenizers that encode a newline as a space."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(Settings):
     """Zero-, one- and few-shot accuracy of a language model on a task."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """RUN, RUN@STEP, or a folder of imported weights."""
-    task: str
+    task: NonEmptyText
     """A .tsv file, or tfds:name/config:split."""
-    examples: str = ""
+    examples: Text = ""
     """Another such source to draw the examples from; empty for the other items of the task."""
-    input: str = "input"
+    input: NonEmptyText = "input"
     """Column of the question."""
-    output: str = "output"
+    output: NonEmptyText = "output"
     """Column of the answer."""
-    choices: str = ""
+    choices: Text = ""
     """Column of the answers to choose from, with "|" between them; empty for the task's own outputs, if these are 2 to
     20 different ones."""
-    description: str = ""
+    description: Text = ""
     """First line of every prompt."""
-    format: str = "{input} => {output}"
+    format: Text = "{input} => {output}"
     """Format of an example and, up to the answer, of the query."""
-    separator: str = ""
+    separator: Text = ""
     """Stands between examples, and ends a written answer; empty for a newline, or " ; " if the tokenizer has none."""
-    shots: tuple[int, ...] = (0, 1, 4, 8)
+    shots: tuple[Annotated[int, integers(0, 10_000)], ...] = (0, 1, 4, 8)
     """Numbers of examples in a prompt."""
-    draws: int = 3
+    draws: PositiveInt = 3
     """How often the examples are drawn anew; accuracies are means over the draws."""
-    items: int = 200
+    items: PositiveInt = 200
     """Most items that are evaluated, a random choice by the seed."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the examples and the choice of items."""
-    folder: str = ""
+    folder: Text = ""
     """Where the metrics and the plot are written; empty for few_shot/ in the run folder."""
 
-    def __post_init__(self) -> None:
-        for name, values, least in (
-            ("shots", self.shots, 0),
-            ("draws", [self.draws], 1),
-            ("items", [self.items], 1),
-        ):
-            if not values or min(values) < least:
-                raise UserError(f"--{name}: expected numbers of at least {least}.")
+    def check_relations(self) -> None:
+        if not self.shots:
+            raise UserError("--shots: give at least one number of examples, such as 0.")
+        Format(self.format)
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> dict[str, Any]:
@@ -123,11 +121,9 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> dict[str, Any]
         **baselines,
         "shots": {n: {k: a._asdict() for k, a in metrics[n].items()} | details[n] for n in metrics},
     }
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / f"{name}.json", content)
-        title = f"{name}: accuracy against examples in the prompt"
-        save_figure(draw_accuracy(metrics, baselines, title=title), output / f"{name}.png")
+    write_json(output / f"{name}.json", content)
+    title = f"{name}: accuracy against examples in the prompt"
+    save_figure(draw_accuracy(metrics, baselines, title=title), output / f"{name}.png")
     log(f"metrics and plot are in {output}")
     return content
 
@@ -162,7 +158,7 @@ def _separator(tokenizer: Tokenizer, log: Callable[[str], None]) -> str:
 def main(arguments: list[str]) -> int:
     """Evaluates what the command line names. Returns the exit code."""
     module = "python -m ssl_jax.few_shot"
-    evaluate(tyro.cli(Arguments, args=arguments, prog=module, description=__doc__), print)
+    evaluate(read_arguments(Arguments, arguments, prog=module, description=__doc__), print)
     return 0
 
 

@@ -21,14 +21,16 @@ import jax
 import numpy as np
 import tyro
 
-from ssl_jax.cli import guarded
+from ssl_jax.cli import read_arguments
 from ssl_jax.decoding.beam import BeamConfig, beam_search
 from ssl_jax.decoding.generate import check_context_length, stream
 from ssl_jax.decoding.prompts import bucket_length, pad_right
 from ssl_jax.decoding.sampling import SamplingConfig
 from ssl_jax.decoding.text_stream import TextStream
+from ssl_jax.domains import Beams, Length, LengthPenalty, NonEmptyText, Seed, Settings, Text, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
+from ssl_jax.guard import guarded
 from ssl_jax.runs.language_models import encode_prompt, open_language_model
 
 NEW_TOKENS = 128
@@ -36,29 +38,26 @@ NEW_TOKENS = 128
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(Settings):
     """What to write, and with which model."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """RUN, RUN@STEP, or a folder of imported weights."""
-    prompt: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    prompt: Annotated[tuple[Text, ...], tyro.conf.UseAppendAction] = ()
     """Text to continue, or to denoise; may be given several times. Without any, the lines of standard input."""
-    samples: int = 1
+    samples: Annotated[int, integers(1, 10_000)] = 1
     """Texts for each prompt."""
-    max_new_tokens: int | None = None
+    max_new_tokens: Length | None = None
     """Most tokens of a text; None for 128, or as many as the context has room for. A text may end before."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
-    beams: int = 1
+    beams: Beams = 1
     """Above 1: beam search with so many beams looks for the likeliest text; nothing is drawn at random."""
-    length_penalty: float = 1.0
+    length_penalty: LengthPenalty = 1.0
     """Of beam search, which ranks texts by log-likelihood / length ** length_penalty; above 0 favours long ones."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides what is drawn; another seed gives other texts."""
 
-    def __post_init__(self) -> None:
-        for name in ("samples", "beams"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} must be at least 1.")
+    def check_relations(self) -> None:
         if self.beams > 1 and (self.samples > 1 or self.sampling != SamplingConfig()):
             raise UserError(
                 "beam search draws nothing at random: leave out --samples, --temperature, --top_k and --top_p, or "
@@ -131,13 +130,7 @@ def read_prompts(arguments: Arguments, source: TextIO) -> list[str]:
 
 def main(arguments: list[str], out: TextIO, source: TextIO) -> int:
     """Writes what the command line asks for. Returns the exit code."""
-    chosen = tyro.cli(
-        Arguments,
-        args=arguments,
-        prog="python -m ssl_jax.generate",
-        description=__doc__,
-        use_underscores=True,
-    )
+    chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.generate", description=__doc__)
     prompts = read_prompts(chosen, source)
     write(open_language_model(chosen.run), chosen, prompts, out)
     return 0

@@ -19,15 +19,16 @@ from typing import Annotated
 import tyro
 from matplotlib.figure import Figure
 
-from ssl_jax.cli import guarded
+from ssl_jax.cli import read_arguments
+from ssl_jax.domains import NonEmptyText, PositiveInt, Seed, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
 from ssl_jax.evals.probe_comparison import Metrics, compare_representations
+from ssl_jax.guard import guarded
 from ssl_jax.reports.images import raw_pixels
 from ssl_jax.reports.probes import log_comparison, write_probes
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.folder import writing
 from ssl_jax.training.mapping import map_examples, with_labels
 
 CURVES = {
@@ -38,18 +39,18 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(Settings):
     """Linear probes and nearest neighbours on the frozen representation of a run."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run folder: RUN for its newest checkpoint, RUN@STEP for another."""
     curve: bool = False
     """Measure all kept checkpoints, and draw the accuracy against steps."""
-    examples: int = 50_000
+    examples: PositiveInt = 50_000
     """Most labelled examples that probes are fitted to, and most that they are tested on."""
-    neighbours: int | None = None
+    neighbours: PositiveInt | None = None
     """k of the nearest-neighbour vote; None for 20, or all examples where there are fewer."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides which labelled examples are the few ones, and which part chooses the weight decay coefficient."""
 
 
@@ -70,10 +71,9 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     chosen = run.checkpoints.steps() if arguments.curve else [run.step]
     metrics = _metrics(run, [0, *chosen], arguments, log)
     output = run.folder / "linear_eval"
-    with writing(output):
-        write_probes(metrics, output, bars=not arguments.curve)
-        if arguments.curve:
-            save_figure(draw_curve(metrics), output / "plots" / "curve.png")
+    write_probes(metrics, output, bars=not arguments.curve)
+    if arguments.curve:
+        save_figure(draw_curve(metrics), output / "plots" / "curve.png")
     log(f"metrics and plots are in {output}")
     return metrics
 
@@ -127,7 +127,7 @@ def draw_curve(metrics: Metrics) -> Figure:
 def main(arguments: list[str]) -> int:
     """Evaluates the run named on the command line. Returns the exit code."""
     module = "python -m ssl_jax.linear_eval"
-    evaluate(tyro.cli(Arguments, args=arguments, prog=module, description=__doc__), print)
+    evaluate(read_arguments(Arguments, arguments, prog=module, description=__doc__), print)
     return 0
 
 

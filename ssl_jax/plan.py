@@ -16,8 +16,10 @@ from types import ModuleType
 
 import jax
 
-from ssl_jax.cli import Config, guarded, parse
+from ssl_jax.cli import Config, parse
+from ssl_jax.domains import NonEmptyText, Settings
 from ssl_jax.errors import UserError
+from ssl_jax.guard import guarded
 from ssl_jax.runs.listing import import_experiment
 from ssl_jax.training.experiment import Experiment, Phase
 from ssl_jax.training.planning import CHIPS, GIB, Plan, plan_phase, topology_devices
@@ -25,10 +27,10 @@ from ssl_jax.training.progress import quantity
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """What the run is planned for."""
 
-    topology: str | None = None
+    topology: NonEmptyText | None = None
     """TPU slice such as v5e:4x4 or v5p:4x4x4; None for the devices at hand."""
 
 

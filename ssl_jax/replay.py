@@ -6,26 +6,33 @@
 
 Every kept checkpoint of every run is evaluated again, with the run's own configuration, on the devices at hand. The
 metrics are compared with those logged at training time: on the same kind of devices they are equal to the last bit.
-The curves of all runs are drawn into one plot per kind of metric. Exits with code 1 if a metric differs by more than
-1e-3.
+The curves of all runs are drawn into one plot per kind of metric.
+
+Exits with code 0 if all metrics are equal to within 1e-3, with 1 if one differs (NaN differs from everything), and with
+2 if a run could not be evaluated or its log lacks an evaluation that it should hold. Of several runs, the others are
+replayed all the same, and the largest code is returned.
 """
 
+import contextlib
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import tyro
 from etils import epath
 
-from ssl_jax.cli import guarded
+from ssl_jax.cli import read_arguments
+from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
-from ssl_jax.evals.plots import draw_curves, save_figures
+from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.study import load_study
 from ssl_jax.training.evaluate import Evaluator
+from ssl_jax.training.folder import LOG
+from ssl_jax.training.metrics import LABELS, Line
 from ssl_jax.training.metrics import read as read_log
 
 TOLERANCE = 1e-3
@@ -39,94 +46,146 @@ class Comparison(NamedTuple):
       step: of the checkpoint.
       split: name of the held-out set.
       name: of the metric.
-      logged: its value at training time; None if the run did not evaluate at this step.
-      replayed: its value now.
+      logged: its value at training time; None if the log does not have it.
+      replayed: its value now; None if the evaluation does not give it any more.
     """
 
     step: int
     split: str
     name: str
     logged: float | None
-    replayed: float
+    replayed: float | None
 
     @property
     def difference(self) -> float:
-        """Relative to the larger of the metric and 1."""
-        if self.logged is None:
+        """Relative to the larger of the metric and 1; infinite if one of the values is NaN or is not there."""
+        if self.logged is None or self.replayed is None or math.isnan(self.logged):
+            return math.inf
+        if self.logged == self.replayed:
             return 0.0
-        return abs(self.replayed - self.logged) / max(abs(self.logged), 1.0)
+        difference = abs(self.replayed - self.logged) / max(abs(self.logged), 1.0)
+        return math.inf if math.isnan(difference) else difference
 
     def __str__(self) -> str:
+        if self.replayed is None:
+            return f"{self.name} (logged {self.logged:.6g}, not evaluated any more)"
         if self.logged is None:
             return f"{self.name} {self.replayed:.6g} (not logged)"
-        if self.logged == self.replayed:
+        if self.difference == 0.0:
             return f"{self.name} {self.replayed:.6g} (equal)"
         return f"{self.name} {self.replayed:.6g} (logged {self.logged:.6g}, differs by {self.difference:.1e})"
 
 
-def replay(run: OpenedRun, log: Callable[[str], None]) -> list[Comparison]:
+class Replayed(NamedTuple):
+    """A run that was evaluated again.
+
+    Attributes:
+      comparisons: of all metrics that were logged at the steps of its checkpoints.
+      missing: step and split of each evaluation that the run made and its log lacks.
+    """
+
+    comparisons: list[Comparison]
+    missing: list[tuple[int, str]]
+
+    @property
+    def code(self) -> int:
+        """The exit code for this run."""
+        differs = any(comparison.difference > TOLERANCE for comparison in self.comparisons)
+        return 2 if self.missing else int(differs)
+
+    def __str__(self) -> str:
+        differing = sum(comparison.difference > 0 for comparison in self.comparisons)
+        compared = len(self.comparisons)
+        equal = f"{compared - differing} of {compared} metrics equal those logged at training time"
+        if not self.missing:
+            return equal
+        lacking = ", ".join(f"step {step} ({split})" for step, split in self.missing)
+        return f"{equal}; {LOG} lacks the evaluations of {lacking}, which could not be compared"
+
+
+def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
     """Evaluates every kept checkpoint of a run. Raises UserError if the run's data has changed."""
     experiment = run.experiment
     evaluator = Evaluator(experiment, run.mesh)
     logged = {(line["step"], line["split"]): line for line in read_log(run.folder) if "split" in line}
 
-    comparisons = []
+    replayed = Replayed([], [])
     for step in run.checkpoints.steps():
         extras = run.restore(step)
         params = extras.pop("params")
         phase, _ = experiment.phase_at(step - 1)
+        due = step % experiment.train.eval_every == 0 or step == experiment.steps
         for split, dataset in run.data.heldout[phase].items():
-            line: Mapping = logged.get((step, split), {})
+            metrics = evaluator(params, extras, dataset)
+            line = logged.get((step, split))
+            names = dict.fromkeys([*metrics, *(line or {})])
             new = [
-                Comparison(step, split, name, line.get(name), value)
-                for name, value in evaluator(params, extras, dataset).items()
+                Comparison(step, split, name, (line or {}).get(name), metrics.get(name))
+                for name in names
+                if name not in LABELS
             ]
             log(f"step {step}  {split}: {'  '.join(map(str, new))}")
-            comparisons += new
-    return comparisons
+            if line is not None:
+                replayed.comparisons.extend(new)
+            elif due:
+                replayed.missing.append((step, split))
+    return replayed
 
 
-def runs_in(folders: Sequence[epath.Path]) -> list[OpenedRun]:
-    """The runs in the folders, opened: of a run's folder the run, of a study's folder all of its runs."""
-    runs: list[OpenedRun] = []
-    for folder in folders:
-        study = load_study(folder)
-        runs += study.open(folder).values() if study else [open_run(RunReference(folder))]
-    return runs
+def runs_in(folder: epath.Path) -> list[tuple[RunReference, str | None]]:
+    """(run, module that it must be of) of the run in a folder, or of all runs of the study in it."""
+    study = load_study(folder)
+    return study.references(folder) if study else [(RunReference(folder), None)]
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(Settings):
     """Evaluates the kept checkpoints of runs again and draws their curves."""
 
-    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    runs: Annotated[tuple[NonEmptyText, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folders of runs or of studies."""
-    output: str = ""
+    output: Text = ""
     """Folder of the plots; empty for replay/ in the first of the folders."""
 
 
 def main(arguments: list[str]) -> int:
     """Replays the runs named on the command line. Returns the exit code."""
-    chosen = tyro.cli(
-        Arguments, args=arguments, prog="python -m ssl_jax.replay", description=__doc__, use_underscores=True
-    )
+    chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.replay", description=__doc__)
     folders = [epath.Path(run).expanduser() for run in chosen.runs]
     if not folders:
         raise UserError("no run to replay: name one or several run folders, such as runs/bert-tiny.")
-    curves, headline, worst = {}, {}, 0.0
-    for run in runs_in(folders):
-        print(f"{run.folder}:")
-        with closing(run):
-            comparisons = replay(run, print)
-        differing = sum(comparison.difference > 0 for comparison in comparisons)
-        worst = max([worst, *(comparison.difference for comparison in comparisons)])
-        compared = sum(comparison.logged is not None for comparison in comparisons)
-        print(f"{compared - differing} of {compared} metrics equal those logged at training time")
-        curves[str(run.folder)] = read_log(run.folder)
-        headline |= dict.fromkeys(run.experiment.headline)
-    files = save_figures(draw_curves(curves, headline), epath.Path(chosen.output or folders[0] / "replay"))
-    print("curves: " + ", ".join(str(file) for file in files))
-    return int(worst > TOLERANCE)
+    curves: dict[str, Sequence[Line]] = {}
+    headline: dict[str, None] = {}
+    codes = [0]
+    for folder in folders:
+        with _going_on(codes):
+            for reference, module in runs_in(folder):
+                with _going_on(codes):
+                    run = open_run(reference, module)
+                    print(f"{run.folder}:")
+                    replayed = replay(run, print)
+                    print(replayed)
+                    codes.append(replayed.code)
+                    curves[str(run.folder)] = read_log(run.folder)
+                    headline |= dict.fromkeys(run.experiment.headline)
+    if curves:
+        # Imported here, where its warnings (a home folder that cannot be written) are left out.
+        from ssl_jax.evals.plots import draw_curves, save_figures
+
+        output = epath.Path(chosen.output or folders[0] / "replay")
+        files = save_figures(draw_curves(curves, headline), output)
+        print("curves: " + ", ".join(str(file) for file in files))
+    return max(codes)
+
+
+@contextlib.contextmanager
+def _going_on(codes: list[int]) -> Iterator[None]:
+    """Tells a user's mistake and adds its code, so that the other runs are replayed all the same."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        codes.append(2)
 
 
 if __name__ == "__main__":

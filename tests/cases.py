@@ -182,15 +182,7 @@ CASES = {
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
         Case("bert", steps=60, warmup_steps=10, every=20, kills=1, more=DROPOUT),
         Case("gpt2", more=DROPOUT),
-        Case("bart", more=DROPOUT),
-        Case("byol"),
-        Case("moco", more=("--queue", 480)),  # overwritten more than twice
-        Case("dino", more=("--temperatures", 0.04, 0.07, "--temperature_steps", 20)),
         Case("vqvae"),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
-        Case("denoising_autoencoder", more=("--noise.masking", 0.4)),
-        Case("vae", more=("--code_size", 10)),
-        Case("discrete_autoencoder", more=("--numbers", 16, "--bits", 16, "--classes", 10)),
-        Case("anomaly_detection", more=("--normal", 0, "--code_size", 16)),
     )
 }

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
 
 from tests.processes import CACHE, CACHED_FROM, xla_flags
 
@@ -39,6 +41,16 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.fixture
+def default_signals() -> Iterator[None]:
+    """Signals as in a terminal: under `nohup`, or in the background of a script, some are ignored from the start."""
+    default = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def pytest_unconfigure() -> None:

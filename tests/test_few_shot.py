@@ -72,7 +72,7 @@ def test_from_a_file_to_a_table(run, tmp_path, capsys):
         (["--shots", 7], "7 examples for .*: there are only 6 others"),
         (["--input", "question"], "no column 'question'; its columns are input, output"),
         (["--format", "{input}"], "format '{input}': expected"),
-        (["--shots", -1], "--shots: expected numbers of at least 0"),
+        (["--shots", -1], "--shots -1: expected"),
         (["--draws", 0], "--draws"),
         (["--description", "the one " * 40], "more than the model's context of 48"),
         (["--examples", "nowhere.tsv"], "no such file"),

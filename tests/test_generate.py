@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -12,16 +13,17 @@ from etils import epath
 
 from experiments import gpt2, mass, minimal, t5
 from ssl_jax import generate
-from ssl_jax.cli import guarded
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
 from ssl_jax.decoding.generate import generate as write_tokens
 from ssl_jax.decoding.text_stream import TextStream
+from ssl_jax.errors import UserError
+from ssl_jax.guard import guarded
 from ssl_jax.hub.bart import save_bart
 from ssl_jax.hub.gpt2 import save_gpt2
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 from ssl_jax.runs.language_models import encode_prompt, open_language_model
-from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 from tests.decoding.conftest import random_params
@@ -36,7 +38,7 @@ def run_folder(folder, experiment, tokenizer, config, steps):
     settings = {"experiment": experiment.__name__, "preset": "tiny", "config": dataclasses.asdict(config)}
     (folder / "config.json").write_text(json.dumps(settings))
     state = Program(experiment.build(config), make_mesh(MeshConfig())).initial_state()
-    checkpoints = Checkpoints(folder / "checkpoints", keep_latest=2)
+    checkpoints = CheckpointWriter(folder / "checkpoints", keep_latest=2)
     for step in steps:
         params = jax.tree.map(lambda x, step=step: np.roll(10 * x, step, -1), state.params)
         checkpoints.save(state._replace(step=state.step + step, params=params), {})
@@ -189,9 +191,9 @@ LONG = "cat " * 60
             ["--prompt", "a", "--max_new_tokens", "99"],
             "99 new tokens are more than the model's context of 48",
         ),
-        ("run", ["--top_p", "0"], "top_p 0.0 must be above 0 and at most 1"),
-        ("run", ["--top_p", "1.2"], "top_p 1.2 must be above 0 and at most 1"),
-        ("run", ["--samples", "0"], "samples 0 must be at least 1"),
+        ("run", ["--top_p", "0"], "--top_p 0.0: expected"),
+        ("run", ["--top_p", "1.2"], "--top_p 1.2: expected"),
+        ("run", ["--samples", "0"], "--samples 0: expected"),
         ("run", ["--beams", "3", "--samples", "2"], "beam search draws nothing"),
         ("run@7", [], "has no checkpoint of step 7; there are 10, 20."),
         ("bart", ["--prompt", " "], "the prompt is empty: this model writes what it makes of a source text"),
@@ -211,7 +213,7 @@ def test_mistakes_are_explained(
         settings = {"experiment": "experiments.minimal", "preset": "digits"}
         settings["config"] = dataclasses.asdict(minimal.PRESETS["digits"])
         (tmp_path / "config.json").write_text(json.dumps(settings))
-        (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+        shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
     if source.endswith("tokenizer"):
         for name in ("config.json", "model.safetensors"):
             (tmp_path / name).symlink_to(gpt2_weights / name)
@@ -220,6 +222,17 @@ def test_mistakes_are_explained(
     words = [str(folder), *arguments]
     assert guarded(lambda: generate.main(words, io.StringIO(), io.StringIO())) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("start", ["2", True, -1, 10**9, [2], 1.0])
+def test_a_start_that_is_no_token_is_refused(start, bart_weights, tmp_path):
+    folder = shutil.copytree(bart_weights, tmp_path / "bart")
+    settings = json.loads((folder / "config.json").read_text()) | {"decoder_start_token_id": start}
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        UserError, match=r"bart/config\.json: decoder_start_token_id is .*; expected the id of a tok"
+    ):
+        open_language_model(str(folder))
 
 
 def denoiser(folder, experiment, sentinels):

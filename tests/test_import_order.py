@@ -8,7 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("ssl_jax.errors", "ssl_jax.method", "ssl_jax.placement"),
+    (
+        "ssl_jax.errors",
+        "ssl_jax.domains",
+        "ssl_jax.files",
+        "ssl_jax.memory",
+        "ssl_jax.method",
+        "ssl_jax.output",
+        "ssl_jax.placement",
+    ),
     ("ssl_jax.ops",),
     ("ssl_jax.models",),
     ("ssl_jax.losses",),
@@ -22,6 +30,7 @@ LAYERS = (
     ("ssl_jax.runs",),
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
+    ("ssl_jax.guard",),
     ("ssl_jax.cli",),
     (
         "ssl_jax.plan",

@@ -104,7 +104,7 @@ def test_over_all_checkpoints_and_again_over_each(run, command, capsys):
     [
         (["@7"], r"has no checkpoint of step 7; there are 2, 4\."),
         (["", "--neighbours=61"], "k is 61, but the bank has 60 examples"),
-        (["", "--neighbours=0"], "k is 0"),
+        (["", "--neighbours=0"], "--neighbours 0: expected an integer from 1"),
     ],
 )
 def test_what_cannot_be_asked_of_it(run, command, arguments, named):

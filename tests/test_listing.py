@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import sys
 import textwrap
 from pathlib import Path
 
@@ -101,6 +102,68 @@ def test_a_module_that_cannot_be_imported_is_named_and_the_others_are_listed(tmp
 def test_an_unknown_experiment_gets_a_suggestion(name, hint):
     with pytest.raises(UserError, match=hint):
         listing.import_experiment(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "payload",
+        "runs.gift.payload",
+        "experiments.gift.payload",
+        "runs.bert",
+        "experiments.payload",
+        "experiments..payload",
+        "experiments.__main__",
+        "experiments",
+        "experiments.bert\n",
+        "this",
+        "ssl_jax.plan_payload",
+        "/payload",
+        "",
+        "\0",
+    ],
+)
+def test_a_file_names_only_experiments_of_this_installation(name, tmp_path, monkeypatch):
+    for module in (
+        "payload",
+        "runs/bert",
+        "runs/gift/payload",
+        "experiments/payload",
+        "experiments/gift/payload",
+    ):
+        file = tmp_path / f"{module}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("PRESETS = {}; raise RuntimeError('it was imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = {*sys.modules} - {"experiments"}
+    monkeypatch.delitem(sys.modules, "experiments.__main__", raising=False)
+    if name == "experiments":
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"^x/config\.json: names the experiment .* not part of this inst"):
+        listing.import_installed(name, "x/config.json")
+    assert {*sys.modules} - {"experiments"} <= loaded
+
+
+def test_experiments_of_another_folder_in_the_path_are_not_imported(tmp_path, monkeypatch):
+    """As where a command is started in the folder of a stranger."""
+    (tmp_path / "experiments").mkdir()
+    for file in ("__init__", "bert"):
+        (tmp_path / "experiments" / f"{file}.py").write_text("raise RuntimeError('it was imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(
+        UserError, match=r"another folder experiments/ comes before .*Start the command in anot"
+    ):
+        listing.import_installed("experiments.bert", "x/config.json")
+
+
+def test_an_experiment_that_has_gone_gets_a_suggestion():
+    with pytest.raises(
+        UserError, match=r"'experiments\.vqvae_priors'.*Did you mean experiments\.vqvae_prior\?"
+    ):
+        listing.import_installed("experiments.vqvae_priors", "config.json")
+    assert listing.import_installed("experiments.vqvae_prior", "config.json").PRESETS
 
 
 def test_both_commands_print_the_lists():

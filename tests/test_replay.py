@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import shutil
 
 import pytest
 from etils import epath
@@ -12,7 +14,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training import loop
+from ssl_jax.training import loop, metrics
 from ssl_jax.training.experiment import TrainConfig
 
 
@@ -27,10 +29,22 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def copy(run, tmp_path):
+    """A copy of the run whose log, and whatever else, may be changed."""
+    return epath.Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def change_log(folder, change):
+    """Replaces each line of a log by what `change` makes of it; None leaves it out."""
+    lines = map(change, metrics.read(folder))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if line))
+
+
 def test_every_kept_checkpoint_gives_the_logged_metrics(run, capsys):
-    comparisons = replay.replay(open_run(RunReference(run)), print)
-    assert [comparison.step for comparison in comparisons] == [20, 40, 60]
-    assert all(comparison.logged == comparison.replayed for comparison in comparisons)
+    replayed = replay.replay(open_run(RunReference(run)), print)
+    assert [comparison.step for comparison in replayed.comparisons] == [20, 40, 60]
+    assert all(comparison.logged == comparison.replayed for comparison in replayed.comparisons)
     assert capsys.readouterr().out.count("(equal)") == 3
 
 
@@ -40,27 +54,74 @@ def test_curves_of_several_runs_go_into_one_plot(run, tmp_path, capsys):
     assert (tmp_path / "loss.png").stat().st_size > 5000
 
 
-def test_a_different_metric_is_reported_and_fails(run, tmp_path, capsys):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
+@pytest.mark.parametrize(
+    ("logged", "shown"), [(0.5, "differs by "), (math.nan, "differs by inf"), (None, "not logged")]
+)
+def test_a_different_metric_is_reported_and_fails(logged, shown, copy, capsys):
+    def change(line):
         if line.get("split") and line["step"] == 40:
-            line["reconstruction_loss"] += 0.5
-    changed = tmp_path / "run"
-    changed.mkdir()
-    for name in ("config.json", "data.json", "checkpoints"):
-        (changed / name).symlink_to(run / name)
-    (changed / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert replay.main([str(changed)]) == 1
+            line["reconstruction_loss"] = logged
+        return {name: value for name, value in line.items() if value is not None}
+
+    change_log(copy, change)
+    assert replay.main([str(copy)]) == 1
     out = capsys.readouterr().out
     assert "2 of 3 metrics equal" in out
-    assert "differs by 5.0e-01" in out
+    assert shown in out
 
 
-def test_folders_that_cannot_be_replayed_are_explained(run, tmp_path):
-    with pytest.raises(UserError, match=r"is not a run folder: it has no config\.json"):
-        replay.main([str(tmp_path)])
-    (tmp_path / "config.json").symlink_to(run / "config.json")
-    with pytest.raises(UserError, match="no complete checkpoint"):
-        replay.main([str(tmp_path)])
+@pytest.mark.parametrize(
+    ("logged", "replayed", "difference"),
+    [
+        (2.0, 2.0, 0.0),
+        (2.0, 2.5, 0.25),
+        (0.1, 0.2, pytest.approx(0.1)),
+        (math.inf, math.inf, 0.0),
+        (math.inf, 1.0, math.inf),
+        (math.nan, 1.0, math.inf),
+        (1.0, math.nan, math.inf),
+        (math.nan, math.nan, math.inf),
+        (None, 1.0, math.inf),
+        (1.0, None, math.inf),
+    ],
+)
+def test_a_difference_is_relative_and_nan_differs_from_everything(logged, replayed, difference):
+    assert replay.Comparison(1, "heldout", "loss", logged, replayed).difference == difference
+
+
+def test_a_log_that_lacks_evaluations_cannot_be_compared(copy, capsys):
+    change_log(copy, lambda line: None if line.get("split") and line["step"] > 20 else line)
+    assert replay.main([str(copy)]) == 2
+    out = capsys.readouterr().out
+    assert (
+        "1 of 1 metrics equal those logged at training time; metrics.jsonl lacks the evaluations of step 40 (heldout), "
+        "step 60 (heldout), which could not be compared"
+    ) in out
+
+
+def test_a_checkpoint_that_a_run_going_on_removes_is_told(copy):
+    opened = open_run(RunReference(copy))
+    shutil.rmtree(copy / "checkpoints" / "20")
+    with pytest.raises(
+        UserError, match="checkpoint 20 was removed while it was read, as a run that is going on"
+    ):
+        opened.restore(20)
+
+
+def test_the_other_runs_are_replayed_after_one_that_fails(run, tmp_path, capsys):
+    output = tmp_path / "plots"
+    assert replay.main([str(tmp_path / "nothing"), str(run), "--output", str(output)]) == 2
+    out, err = capsys.readouterr()
+    assert "3 of 3 metrics equal" in out
+    assert err.startswith(f"error: {tmp_path / 'nothing'}")
+    assert (output / "loss.png").exists()
+
+
+def test_folders_that_cannot_be_replayed_are_explained(run, tmp_path, capsys):
+    assert replay.main([str(tmp_path)]) == 2
+    assert "not a run folder (it has no config.json)" in capsys.readouterr().err
+    shutil.copy(run / "config.json", tmp_path)
+    assert replay.main([str(tmp_path)]) == 2
+    assert "no complete checkpoint" in capsys.readouterr().err
     with pytest.raises(UserError, match="no run to replay: name one or several run folders"):
         replay.main([])

@@ -5,7 +5,6 @@ characters. Every text can be encoded, and decoding returns the same text.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +12,9 @@ import tokenizers
 from etils import epath
 
 from ssl_jax.data.special_tokens import SpecialTokens
-from ssl_jax.data.writing import write_whole
+from ssl_jax.data.vocabularies import begins_word, check_ids, lines, parse_json, read_text
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole
 
 _LAYOUTS = (  # pad, unk, cls, sep, mask
     ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),  # BART
@@ -58,7 +58,7 @@ class ByteLevelBpe:
         tokenizer.encode_special_tokens = True  # encodes their names in a text as ordinary text
         self.vocab_size = max(tokenizer.get_vocab().values()) + 1
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        self.starts_word = np.array([_starts_word(self._bytes(i)) for i in range(self.vocab_size)])
+        self.starts_word = np.array([begins_word(self._bytes(i)) for i in range(self.vocab_size)])
         normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
         self.folds_case = normalize("A") == normalize("a")
         self.byte_fallback = not _missing_bytes(tokenizer)
@@ -93,11 +93,20 @@ class ByteLevelBpe:
 
 
 def _parse(text: str) -> tokenizers.Tokenizer:
-    settings = json.loads(text)
+    settings = parse_json(text)
     parts = [(settings.get(part) or {}).get("type") for part in ("model", "decoder")]
     if parts != ["BPE", "ByteLevel"]:
         raise ValueError(f"its model and decoder are {parts[0]} and {parts[1]}, not BPE and ByteLevel")
+    model = settings["model"]
+    if not isinstance(model.get("vocab"), dict):
+        raise ValueError("its model has no vocabulary")
+    for affix in ("continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(affix):
+            raise ValueError(f"its {affix} is {model[affix]!r}; a byte-level BPE has none")
+    check_ids(model["vocab"])
     tokenizer = tokenizers.Tokenizer.from_str(text)
+    check_ids(tokenizer.get_vocab())  # with the added tokens
+    tokenizer.model.dropout = None  # which would split the same text differently each time
     missing = _missing_bytes(tokenizer)
     if missing and tokenizer.model.unk_token is None:
         raise ValueError(f"it has no pieces for the bytes {', '.join(hex(_BYTES[c]) for c in missing)}")
@@ -120,12 +129,6 @@ def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
     raise ValueError(f"its special tokens are unknown; expected {known}")
 
 
-def _starts_word(piece: bytes) -> bool:
-    """Whether a piece begins a word: after a space, or punctuation, as in SentencePiece; not inside a character."""
-    first = piece.decode(errors="replace")[:1]
-    return first.isspace() or not (first.isalnum() or first == "\ufffd")
-
-
 def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
     """Reads a `tokenizer.json`, or a `vocab.json` with the `merges.txt` beside it.
 
@@ -133,9 +136,12 @@ def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
       UserError: it is not a byte-level BPE, or its special tokens are neither GPT-2's nor BART's.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        if not isinstance(json.loads(text).get("model"), dict):  # in a vocab.json, "model" may be a piece
-            text = _with_merges(path)
+        text = read_text(path)
+        settings = parse_json(text)
+        if not isinstance(settings, dict):
+            raise ValueError("expected a JSON object")
+        if not isinstance(settings.get("model"), dict):  # in a vocab.json, "model" may be a piece
+            text = _with_merges(path, settings)
         return ByteLevelBpe(text)
     except UserError:
         raise
@@ -146,16 +152,15 @@ def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
         ) from error
 
 
-def _with_merges(vocabulary: epath.Path) -> str:
+def _with_merges(path: epath.Path, vocabulary: dict[str, int]) -> str:
     """The tokenizer.json that is equivalent to a `vocab.json` and a `merges.txt` of GPT-2 or BART."""
-    merges = vocabulary.parent / "merges.txt"
+    merges = path.parent / "merges.txt"
     if not merges.is_file():
-        raise UserError(
-            f"tokenizer {str(vocabulary)!r}: no merges.txt beside this vocabulary; a BPE needs both."
-        )
-    pairs = [line.split(" ") for line in merges.read_text(encoding="utf-8").splitlines()]
+        raise UserError(f"tokenizer {str(path)!r}: no merges.txt beside this vocabulary; a BPE needs both.")
+    check_ids(vocabulary)
+    pairs = [line.split(" ") for line in lines(read_text(merges))]
     pairs = [tuple(pair) for pair in pairs if len(pair) == 2 and pair[0] != "#version:"]
-    model = tokenizers.models.BPE(json.loads(vocabulary.read_text(encoding="utf-8")), pairs)
+    model = tokenizers.models.BPE(vocabulary, pairs)
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()

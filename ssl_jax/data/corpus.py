@@ -5,21 +5,30 @@ than memory.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypedDict
 
 import numpy as np
+from etils import epath
 
-from ssl_jax.data.cache import default_cache, new_folder
+from ssl_jax.data.cache import Damaged, cached, default_cache
 from ssl_jax.data.sources import Source
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
+from ssl_jax.files import read_json, write_json
 
-_FORMAT = 1  # version of the files; part of the cache key
+_FORMAT = 2  # version of the files; part of the cache key
 _BATCH_CHARACTERS = 4_000_000  # tokenised in one call by several threads
 _MAX_TEXT_LENGTH = 10_000  # characters given to the tokenizer in one piece
+_BLOCK_TOKENS = 1 << 22  # compared with the vocabulary at once
+
+
+class _Summary(TypedDict):
+    """The contents of corpus.json."""
+
+    source: str
+    fingerprint: str
 
 
 class TokenizedCorpus(NamedTuple):
@@ -104,9 +113,10 @@ def tokenize_corpus(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TokenizedCorpus:
-    """Opens the tokenised corpus from the cache. If it is not cached, it is first tokenised and written there.
+    """Opens the tokenised corpus from the cache. If it is not cached, or damaged, it is first tokenised and written.
 
-    Several processes may call this for the same corpus at once.
+    Several processes may call this for the same corpus at once. Each opening reads the files once to verify them, which
+    takes about a second for a billion tokens.
 
     Args:
       source: documents, each a list of sentences.
@@ -115,29 +125,73 @@ def tokenize_corpus(
       progress: called as `progress(documents done, documents)` during tokenisation.
 
     Raises:
-      UserError: the source is empty or cannot be read, or the cache cannot be written.
+      UserError: the source is empty or cannot be read, or the cache cannot be read or written.
     """
     key = hashlib.sha256(f"{_FORMAT} {source.fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:32]
     folder = (cache or default_cache()) / "corpora" / key
-    if not folder.is_dir():
-        with new_folder(folder) as temporary:
-            _write(source, tokenizer, temporary, progress or (lambda done, total: None))
-    arrays = {path.stem: np.load(path, mmap_mode="r").view(np.ndarray) for path in folder.glob("*.npy")}
-    offsets = arrays.pop("document_offsets")
-    return TokenizedCorpus(
-        name=source.name,
-        fingerprint=json.loads((folder / "corpus.json").read_text())["fingerprint"],
-        first_sentence=offsets[:-1],
-        end_sentence=offsets[1:],
-        **arrays,
+    return cached(
+        folder,
+        make=lambda new: _write(source, tokenizer, new, progress or (lambda done, total: None)),
+        read=lambda folder: _read(source, tokenizer, folder),
     )
 
 
+def _read(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus:
+    dtypes = {"tokens": _dtype(tokenizer), "sentence_offsets": np.int64, "document_offsets": np.int64}
+    try:
+        summary = read_json(epath.Path(folder / "corpus.json"), _Summary)
+        arrays = {
+            name: _load(folder / f"{name}.npy", dtype)
+            for name, dtype in {**dtypes, "hashes": np.uint64}.items()
+        }
+    except (UserError, ValueError, EOFError) as error:
+        raise Damaged(str(error)) from None
+    tokens, sentences, documents = (arrays[name] for name in dtypes)
+    blocks = range(0, len(tokens), _BLOCK_TOKENS)
+    if not (
+        _are_offsets(sentences, len(tokens))
+        and _are_offsets(documents, len(sentences) - 1)
+        and len(arrays["hashes"]) == len(documents) - 1
+        and all(_are_ids(tokens[i : i + _BLOCK_TOKENS], tokenizer.vocab_size) for i in blocks)
+    ):
+        raise Damaged("its arrays do not belong together")
+    return TokenizedCorpus(
+        name=source.name,
+        fingerprint=summary["fingerprint"],
+        tokens=tokens,
+        sentence_offsets=sentences,
+        first_sentence=documents[:-1],
+        end_sentence=documents[1:],
+        hashes=arrays["hashes"],
+    )
+
+
+def _load(path: Path, dtype: type) -> np.ndarray:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype != dtype or array.ndim != 1:
+        raise ValueError(f"{path.name} has the type {array.dtype} and {array.ndim} dimensions")
+    return array.view(np.ndarray)
+
+
+def _are_offsets(offsets: np.ndarray, count: int) -> bool:
+    """Whether these are the boundaries of the non-empty parts of `count` elements."""
+    return (
+        len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == count and bool((np.diff(offsets) > 0).all())
+    )
+
+
+def _are_ids(tokens: np.ndarray, vocab_size: int) -> bool:
+    return tokens.min() >= 0 and tokens.max() < vocab_size
+
+
+def _dtype(tokenizer: Tokenizer) -> type:
+    return np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
+
+
 def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callable[[int, int], None]) -> None:
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
     fingerprint = hashlib.sha256(tokenizer.fingerprint.encode())
     with (
-        _NpyWriter(folder / "tokens.npy", dtype) as tokens,
+        _NpyWriter(folder / "tokens.npy", _dtype(tokenizer)) as tokens,
         _NpyWriter(folder / "sentence_offsets.npy", np.int64) as sentence_offsets,
         _NpyWriter(folder / "document_offsets.npy", np.int64) as document_offsets,
         _NpyWriter(folder / "hashes.npy", np.uint64) as hashes,
@@ -159,9 +213,8 @@ def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callabl
             progress(done, len(source))
         if tokens.length == 0:
             raise UserError(f"data source {source.name!r}: the corpus is empty; expected text.")
-    (folder / "corpus.json").write_text(
-        json.dumps({"source": source.name, "fingerprint": fingerprint.hexdigest()})
-    )
+    summary: _Summary = {"source": source.name, "fingerprint": fingerprint.hexdigest()}
+    write_json(epath.Path(folder / "corpus.json"), summary)
 
 
 def _batches(source: Source) -> Iterator[tuple[int, list[list[str]]]]:
@@ -187,12 +240,13 @@ def _encode(tokenizer: Tokenizer, sentences: list[str]) -> Iterator[list[int]]:
 
 
 def _parts(text: str) -> list[str]:
-    parts = []
-    while len(text) > _MAX_TEXT_LENGTH:
-        cut = text.rfind(" ", _MAX_TEXT_LENGTH // 2, _MAX_TEXT_LENGTH) + 1 or _MAX_TEXT_LENGTH
-        parts.append(text[:cut])
-        text = text[cut:]
-    return [*parts, text]
+    parts, start = [], 0
+    while len(text) - start > _MAX_TEXT_LENGTH:
+        limit = start + _MAX_TEXT_LENGTH
+        cut = text.rfind(" ", start + _MAX_TEXT_LENGTH // 2, limit) + 1 or limit
+        parts.append(text[start:cut])
+        start = cut
+    return [*parts, text[start:]]
 
 
 class _NpyWriter:

@@ -24,15 +24,17 @@ _NAME_AND_TYPE = re.compile(r"^[*\w\[\]., {}'\"`|-]{1,60}\s:(?:\s|$)")  # numpyd
 _ARGUMENT = re.compile(
     r"^[*`]*\w[\w.*, `]{0,40}(?:\s?\([^)]*\))?\s?:\s+(?=\S)"
 )  # Google: `axis (int): the axis`
-_NAME_ALONE = re.compile(r"^\W*[\w.]+\W*(?:\(.*\):)?$")  # before a description that is indented
+_NAME = re.compile(r"[\w.]+")
 _BULLET = re.compile(r"^(?:[-*+•]|\(?\d+[.)]|\(?[a-z]\))\s+")
 _LISTS_OF_NAMES = {"see also", "references", "routine listings", "attributes", "methods"}
 
-_LINK = re.compile(r"`([^`<]+?)\s*<[^>`]*>`_*")
-_ROLE = re.compile(r":[\w:.+-]+:`[~!.]?([^`<]+?)(?:\s*<[^>`]*>)?`")
+# The time of each pattern is proportional to the length of the text, also where it does not match: no part of a text is
+# read again for each place that a match could begin at.
+_LINK = re.compile(r"`([^`<]+)<[^>`]*>`_*")
+_ROLE = re.compile(r"(?<![\w:.+-])([\w.+-]*):[\w:.+-]+:`([^`<]+)(<[^>`]*>)?`")
 _LITERAL = re.compile(r"``(.+?)``|`~?([^`]+)`_{0,2}|\*\*(\S.*?)\*\*|(?<!\w)\*(\S[^*]*)\*(?!\w)")
-_MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
-_CITATION = re.compile(r"\s*\[(?:\d+|[A-Z]\w*\d*)\]_+")
+_MARKDOWN_LINK = re.compile(r"\[([^\]]+)(?:\](?:\([^)]*(\)|\Z))?|\Z)")  # group 2: it is a link
+_CITATION = re.compile(r"(?<!\s)\s*\[(?:\d+|[A-Z]\w*)\]_+")
 _URL = re.compile(r"<?https?://\S+")
 
 _MIN_WORDS = 4
@@ -67,7 +69,7 @@ def _blocks(lines: list[str]) -> list[list[str]]:
         if _UNDERLINE.match(line) or (in_names and indent == 0):
             continue
         described = following.strip() and _indent(following) > indent
-        if (_NAME_AND_TYPE.match(text) and not text.endswith(".")) or (described and _NAME_ALONE.match(text)):
+        if (_NAME_AND_TYPE.match(text) and not text.endswith(".")) or (described and _is_name_alone(text)):
             blocks.append([])
             continue
         if _FIELD.match(text):
@@ -124,13 +126,38 @@ def _continues(block: list[str], indent: int, indent_of_block: int) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = _LINK.sub(r"\1", text)
-    text = _ROLE.sub(lambda match: match.group(1).rsplit(".", 1)[-1], text)
+    text = _LINK.sub(lambda match: _before_target(match[1]), text)
+    text = _ROLE.sub(_name_of_role, text)
     text = _LITERAL.sub(lambda match: next(group for group in match.groups() if group is not None), text)
-    text = _MARKDOWN_LINK.sub(r"\1", text)
+    text = _MARKDOWN_LINK.sub(lambda match: match[1] if match[2] else match[0], text)
     text = _URL.sub("", _CITATION.sub("", text))
     text = " ".join(text.replace("\\", "").replace("`", "").split())
     return text[:1].upper() + text[1:]
+
+
+def _before_target(text: str) -> str:
+    """The text of a link, without the space before its target; at least one character."""
+    return text.rstrip() or text[0]
+
+
+def _name_of_role(match: re.Match[str]) -> str:
+    before, name, target = match.groups()
+    if name[0] in "~!." and len(name) > 1:
+        name = name[1:]
+    if target:
+        name = _before_target(name)
+    return before + name.rsplit(".", 1)[-1]
+
+
+def _is_name_alone(text: str) -> bool:
+    """Whether a line is one name, perhaps with its arguments: "name", "* `name`", "name(a, b):"."""
+    first = _NAME.search(text)
+    if first is None:
+        return False
+    bracket = text.find("(", first.start())
+    with_arguments = bracket >= 0 and text.endswith("):") and bracket < len(text) - 2
+    names = _NAME.findall(text[:bracket] if with_arguments else text)
+    return sum(name.strip(".") != "" for name in names) <= 1
 
 
 def _is_prose(text: str) -> bool:

@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ssl_jax.data.tfds_source import TfdsSource
-from ssl_jax.data.tsv import Tsv
+from ssl_jax.data.tsv import Tsv, is_tsv
 from ssl_jax.errors import UserError
 
 CHOICE_SEPARATOR = "|"
@@ -75,7 +74,7 @@ def read_task(spec: str, input_column: str, output_column: str, choices_column: 
 
 
 def _tsv_columns(spec: str, names: Sequence[str]) -> list[list[str]]:
-    if Path(spec).suffix != ".tsv":
+    if not is_tsv(spec):
         raise UserError(f"task {spec!r}: expected a .tsv file with a header line, or tfds:name/config:split.")
     table = Tsv(spec)
     return [table.column(name) for name in names]

@@ -168,7 +168,8 @@ class FunctionSequences:
             draws = (family.draw(np.random.default_rng(i)) for i in range(SPLIT_CHECK_DRAWS))
             if all(split_of(family, function) != split for function in draws):
                 raise UserError(
-                    f"{family.name}: the family is too small, no function is in the {split} split; make it larger."
+                    f"{family.name}: the family is too small, no function is in the {split} split; make it larger, "
+                    "with more letters of a substitution, or more classes or dialects."
                 )
         self.families, self.pairs, self._split, self._few = families, pairs, split, few_inputs
         sizes = [family.inputs + family.outputs for family in families]

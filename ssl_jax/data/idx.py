@@ -9,13 +9,19 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ssl_jax.data.image_source import UNLABELLED, Canvas, ImageArrays
 from ssl_jax.errors import UserError
+from ssl_jax.memory import physical_memory
 
 _UNSIGNED_BYTE = 0x08
+_MOST_DIMENSIONS = 8
+_MOST_PACKED = 1032
+"""Bytes that gzip can make of one."""
+_BLOCK = 2**20
 _TRAINING_IMAGES = "train-images*idx[34]-ubyte*"
 _TEST_NAMES = ("t10k", "test")
 
@@ -26,38 +32,56 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
       UserError: the file is not an idx file of unsigned bytes, or its size does not match its dimensions.
     """
-    data = _bytes(path)
-    if len(data) < 4 or data[:2] != b"\0\0":
-        raise UserError(
-            f"{str(path)!r}: not an idx file; expected to begin with two zero bytes, found {data[:4].hex(' ')!r}. Give "
-            "a folder of images, or of files such as train-images-idx3-ubyte.gz."
-        )
-    kind, dimensions = data[2], data[3]
-    if kind != _UNSIGNED_BYTE:
-        raise UserError(
-            f"{str(path)!r}: an idx file of type 0x{kind:02x}; expected unsigned bytes, 0x{_UNSIGNED_BYTE:02x}."
-        )
-    start = 4 + 4 * dimensions
-    if len(data) < start:
-        raise UserError(f"{str(path)!r}: truncated within its {dimensions} dimensions; get the file again.")
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    expected = start + math.prod(shape)
-    if len(data) != expected:
-        raise UserError(
-            f"{str(path)!r}: {len(data):,} bytes; expected {expected:,} for its dimensions "
-            f"{' x '.join(map(str, shape))}. It is {'truncated' if len(data) < expected else 'too long'}; get it again."
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
-def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _read(path, gzip.open(file) if packed else file, path.stat().st_size, packed)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{str(path)!r}: damaged gzip data ({error}); get the file again.") from error
     except OSError as error:
         raise UserError(f"{str(path)!r}: cannot be read ({error.strerror}).") from error
+
+
+def _read(path: Path, file: BinaryIO, size: int, packed: bool) -> np.ndarray:
+    """The values. No more is read than the header says, and it is compared first with the size of the file."""
+    begin = file.read(4)
+    if len(begin) < 4 or begin[:2] != b"\0\0":
+        raise UserError(
+            f"{str(path)!r}: not an idx file; expected to begin with two zero bytes, found {begin.hex(' ')!r}. Give "
+            "a folder of images, or of files such as train-images-idx3-ubyte.gz."
+        )
+    kind, dimensions = begin[2], begin[3]
+    if kind != _UNSIGNED_BYTE:
+        raise UserError(
+            f"{str(path)!r}: an idx file of type 0x{kind:02x}; expected unsigned bytes, 0x{_UNSIGNED_BYTE:02x}."
+        )
+    header = file.read(4 * dimensions)
+    if len(header) < 4 * dimensions:
+        raise UserError(f"{str(path)!r}: truncated within its {dimensions} dimensions; get the file again.")
+    shape = struct.unpack(f">{dimensions}I", header)
+    count = math.prod(shape)
+    if dimensions > _MOST_DIMENSIONS or count > min(
+        size * (_MOST_PACKED if packed else 1), physical_memory()
+    ):
+        found = f"{size:,} bytes of gzip" if packed else f"{size - 4 - len(header):,} bytes after the header"
+        raise _wrong_size(path, shape, found, "truncated")
+    data = bytearray()
+    while len(data) <= count and (more := file.read(min(_BLOCK, count + 1 - len(data)))):
+        data += more
+    if len(data) != count:
+        found = f"{len(data):,} bytes" if len(data) < count else "more bytes"
+        raise _wrong_size(
+            path, shape, f"{found} after the header", "truncated" if len(data) < count else "too long"
+        )
+    return np.frombuffer(bytes(data), np.uint8).reshape(shape)
+
+
+def _wrong_size(path: Path, shape: tuple[int, ...], found: str, problem: str) -> UserError:
+    return UserError(
+        f"{str(path)!r}: {found}; expected {math.prod(shape):,} for its dimensions {' x '.join(map(str, shape))}. "
+        f"It is {problem}; get it again."
+    )
 
 
 def find_training_images(folder: Path) -> Path | None:

@@ -1,33 +1,22 @@
 """Folders of image files of any size, mode and format, with one subfolder per class or without classes."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ssl_jax.data.encoded_images import EncodedImages, Unreadable
+from ssl_jax.data.folders import File, list_files, list_folders
 from ssl_jax.data.image_source import UNLABELLED, Canvas, heldout_count
 from ssl_jax.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-TRAINING = "train"
-HELDOUT = ("val", "valid", "validation", "test")
-"""Names of the subfolder with the held-out images; the first that exists is used."""
-
-
-class _File(NamedTuple):
-    """A file.
-
-    Attributes:
-      path: relative to the folder, with slashes.
-      size: bytes.
-    """
-
-    path: str
-    size: int
+TRAINING = ("train", "training")
+HELDOUT = ("val", "valid", "validation", "dev", "test", "testing")
+"""Names of subfolders that are a split of the images, in any case; the first of HELDOUT that exists is held out."""
+BESIDE_SPLITS = ("ground_truth", "masks", "annotations", "labels")
+"""Names of subfolders that may be beside both a training and a held-out split. Their images are not used."""
 
 
 class ImageFiles(EncodedImages):
@@ -47,7 +36,7 @@ class ImageFiles(EncodedImages):
     def __init__(
         self,
         folder: Path,
-        files: Sequence[_File],
+        files: Sequence[File],
         classes: tuple[str, ...],
         canvas: Canvas,
         unreadable: Unreadable,
@@ -96,37 +85,80 @@ class ImageFiles(EncodedImages):
 def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[ImageFiles, ImageFiles | None]:
     """Opens a folder: (its images, the held-out images).
 
-    If there is a subfolder train/, these are its images and those of val/ (or valid/, validation/, test/) beside it.
-    Otherwise, and if there is no such subfolder, the held-out images are None. Two or more subfolders are the classes,
-    ordered by name; a class may have subfolders. Names that begin with a dot are ignored.
+    Subfolders without images are ignored. The names of the others decide what they are:
+
+    - Splits, if all names are those of splits: train/, and val/ or test/ beside it; see TRAINING and HELDOUT. The
+      images of train/ are the images, those of the other one are held out. Images that are in no subfolder are not
+      used, nor are those of a second held-out split.
+    - Otherwise two or more subfolders are the classes, ordered by name; a class may have subfolders. Images that are in
+      no subfolder have no label. A single subfolder is no class. The held-out images are None.
+
+    Within a split, subfolders are classes in the same way, whatever their names are. If train/ has a single subfolder,
+    and the held-out images have the same and others (train/good, test/good, test/scratch), it is a class, the first.
 
     Raises:
-      UserError: there are no images, or the held-out images have a class that the training images do not have.
+      UserError: there are no images; only some of the subfolders have names of splits, so that it is not clear whether
+        train/ is a split or a class; there are held-out images and no others; or the held-out images have a class that
+        the training images do not have.
     """
-    if not (folder / TRAINING).is_dir():
+    splits = _find_splits(folder)
+    if splits is None:
         files = _list(folder)
         return ImageFiles(folder, files, _classes(files), canvas, unreadable), None
-    files = _list(folder / TRAINING)
-    train = ImageFiles(folder / TRAINING, files, _classes(files), canvas, unreadable)
-    held = next((folder / name for name in HELDOUT if (folder / name).is_dir()), None)
+    training, held = splits
+    files = _list(folder / training)
+    names, classes = _subfolders(files), _classes(files)
     if held is None:
-        return train, None
-    files = _list(held)
-    names = _subfolders(files)
-    unknown = [name for name in names if name not in train.classes]
-    if unknown and train.classes:
+        return ImageFiles(folder / training, files, classes, canvas, unreadable), None
+    held_files = _list(folder / held)
+    held_names = _subfolders(held_files)
+    if len(names) == 1 and len(held_names) > 1 and names[0] in held_names:
+        classes = (names[0], *(name for name in held_names if name != names[0]))
+        names = classes[:1]
+    unknown = [name for name in held_names if name not in classes]
+    if unknown and classes:
         raise UserError(
-            f"data source {str(held)!r}: its class {unknown[0]!r} is missing in {train.name!r}; expected the same "
-            "subfolders in both, one per class."
+            f"data source {str(folder / held)!r}: its class {unknown[0]!r} is missing in {str(folder / training)!r}; "
+            "expected the same subfolders in both, one per class."
         )
-    return train, ImageFiles(held, files, train.classes if names else (), canvas, unreadable)
+    return (
+        ImageFiles(folder / training, files, tuple(names) if classes else (), canvas, unreadable),
+        ImageFiles(folder / held, held_files, classes if held_names else (), canvas, unreadable),
+    )
 
 
-def _list(folder: Path) -> list[_File]:
-    try:
-        files = sorted(_scan(str(folder), ""))
-    except OSError as error:
-        raise UserError(f"data source {error.filename!r}: cannot be read ({error.strerror}).") from error
+def _find_splits(folder: Path) -> tuple[str, str | None] | None:
+    """Names of the subfolders of (training images, held-out images); the latter may not exist. None for no splits.
+
+    Raises:
+      UserError: only some subfolders have names of splits, or there are held-out images and no others.
+    """
+    names = list_folders(folder)
+    if not any(name.lower() in (*TRAINING, *HELDOUT) for name in names):
+        return None
+    names = [name for name in names if list_files(folder / name, SUFFIXES)]
+    training = next((name for split in TRAINING for name in names if name.lower() == split), None)
+    held = next((name for split in HELDOUT for name in names if name.lower() == split), None)
+    if training is None and held is None:
+        return None
+    beside = BESIDE_SPLITS if training and held else ()
+    others = [name for name in names if name.lower() not in (*TRAINING, *HELDOUT, *beside)]
+    if others:
+        raise UserError(
+            f"data source {str(folder)!r}: {training or held}/ has the name of a split, and {', '.join(others[:5])} "
+            f"beside it {'have' if len(others) > 1 else 'has'} not. If all of them are classes, move them into a "
+            f"folder named {TRAINING[0]}/; if {training or held}/ is a split, move the others away."
+        )
+    if training is None:
+        raise UserError(
+            f"data source {str(folder)!r}: has {held}/, which is named like held-out images, and no {TRAINING[0]}/ "
+            f"with images beside it. Name {str(folder / str(held))!r} itself to use its images."
+        )
+    return training, held
+
+
+def _list(folder: Path) -> list[File]:
+    files = list_files(folder, SUFFIXES)
     if not files:
         raise UserError(
             f"data source {str(folder)!r}: no images below this folder; expected files that end with "
@@ -135,28 +167,13 @@ def _list(folder: Path) -> list[_File]:
     return files
 
 
-def _scan(folder: str, prefix: str) -> Iterator[_File]:
-    """Yields the image files of a folder and its subfolders.
-
-    Links are followed, because data sets are often folders of links.
-    """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _scan(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                yield _File(prefix + entry.name, entry.stat().st_size)
-
-
-def _classes(files: Sequence[_File]) -> tuple[str, ...]:
+def _classes(files: Sequence[File]) -> tuple[str, ...]:
     """The names of the subfolders. A single subfolder is no class."""
     names = _subfolders(files)
     return tuple(names) if len(names) > 1 else ()
 
 
-def _subfolders(files: Sequence[_File]) -> list[str]:
+def _subfolders(files: Sequence[File]) -> list[str]:
     return sorted({name for file in files if (name := _subfolder(file.path))})
 
 

@@ -12,47 +12,32 @@ from ssl_jax.data.idx import find_training_images, open_idx
 from ssl_jax.data.image_files import open_folder
 from ssl_jax.data.image_source import Canvas, ImageArrays, ImageSource, Splittable
 from ssl_jax.data.tfds_images import open_tfds
+from ssl_jax.domains import NonEmptyText, Pixels, ProperShare, Settings, Text
 from ssl_jax.errors import UserError
 
 LARGEST_CANVAS = 4096
 
 
 @dataclass(frozen=True)
-class ImageConfig:
+class ImageConfig(Settings):
     """The image sources, and the canvas to which their images are fitted."""
 
-    source: str = "digits"
+    source: NonEmptyText = "digits"
     """digits (scikit-learn's, 8x8); tfds:name[/config][:split]; a folder of images, with or without subfolders train/
     and val/, each with or without a subfolder per class; a folder of idx files (MNIST's), or one of its image files."""
-    heldout_source: str = ""
+    heldout_source: Text = ""
     """Another source to evaluate on. If empty: the validation or test images of probe_source, or of source if there is
     no probe_source; if these have none, a share of their images."""
-    probe_source: str = ""
+    probe_source: Text = ""
     """Another source with labels, to train the probes of an evaluation on. If empty: the training images."""
-    heldout_share: float = 0.1
+    heldout_share: ProperShare = 0.1
     """Share of the images to hold out if a source has no validation or test images."""
-    canvas: int = 8
+    canvas: Pixels = 8
     """Side of the stored square images in pixels. Larger images are shrunk to it, smaller ones are not enlarged."""
-    channels: int = 1
+    channels: Literal[1, 3] = 1
     """1: grayscale; 3: RGB. Other images are converted."""
     unreadable: Literal["stop", "skip"] = "stop"
     """What to do with a damaged image. stop: end with an error; skip: use the next one instead and log a warning."""
-
-    def __post_init__(self) -> None:
-        if not self.source:
-            raise UserError(f"data.source is empty; {_EXPECTED}")
-        if not 0 < self.heldout_share < 1:
-            raise UserError(
-                f"data.heldout_share {self.heldout_share} must be above 0 and below 1; 0.1 is a tenth."
-            )
-        if not 1 <= self.canvas <= LARGEST_CANVAS:
-            raise UserError(
-                f"data.canvas {self.canvas} must be from 1 to {LARGEST_CANVAS}; it is the side of an image in pixels."
-            )
-        if self.channels not in (1, 3):
-            raise UserError(f"data.channels {self.channels} must be 1 (gray) or 3 (red, green, blue).")
-        if self.unreadable not in ("stop", "skip"):
-            raise UserError(f"data.unreadable {self.unreadable!r} must be 'stop' or 'skip'.")
 
     @property
     def preprocessing(self) -> dict[str, str]:

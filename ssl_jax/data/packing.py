@@ -110,7 +110,7 @@ class PackedDocuments:
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """A row: int32 `tokens`, `token_type_ids` (zeros), `segment_ids`, `positions` and `words`, all `[length]`.
 
-        `rng` is not used.
+        `vocab_size []` is the number of the tokenizer's ids. `rng` is not used.
         """
         pieces = [self._tokens(piece) for piece in self._stream.row(row, self._length - 1)]
         lengths = np.array([len(piece) for piece in pieces])
@@ -131,6 +131,7 @@ class PackedDocuments:
             "segment_ids": segment_ids,
             "positions": positions,
             "words": words.astype(np.int32),
+            "vocab_size": np.asarray(len(self._starts_word), np.int32),
         }
 
     def _tokens(self, piece: Piece) -> np.ndarray:

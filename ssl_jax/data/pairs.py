@@ -94,7 +94,9 @@ class SegmentPairs:
         return int(self._rows[-1])
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """An example: int32 `tokens`, `token_type_ids`, `segment_ids` and `words`, all `[length]`, and `label []`."""
+        """An example: int32 `tokens`, `token_type_ids`, `segment_ids` and `words`, all `[length]`, `label []`, and
+        `vocab_size []`, the number of the tokenizer's ids.
+        """
         lay = self._next_sentence if self._objective == "nsp" else self._sentence_order
         first, second, label = lay(row, rng)
         return self._assemble(first, second, label)
@@ -218,4 +220,5 @@ class SegmentPairs:
             "segment_ids": segment_ids,
             "words": words,
             "label": np.asarray(label, np.int32),
+            "vocab_size": np.asarray(len(self._starts_word), np.int32),
         }

@@ -14,10 +14,14 @@ from ssl_jax.errors import UserError
 
 
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of each array of a batch of `Passages`: `[batch, length]`, `present` bool, the others int32."""
+    """Shape and dtype of each array of a batch of `Passages`: `[batch, length]`, `present` bool, the others int32.
+
+    `vocab_size`, the number of the tokenizer's ids, is `[batch]`.
+    """
     names = ("tokens", "present", "words", "sentences")
     types = {name: jnp.bool_ if name == "present" else jnp.int32 for name in names}
-    return {name: jax.ShapeDtypeStruct((batch_size, length), dtype) for name, dtype in types.items()}
+    shapes = {name: jax.ShapeDtypeStruct((batch_size, length), dtype) for name, dtype in types.items()}
+    return {**shapes, "vocab_size": jax.ShapeDtypeStruct((batch_size,), jnp.int32)}
 
 
 class Passages:
@@ -62,6 +66,7 @@ class Passages:
         - `present`, bool: False for padding.
         - `words`, int32: index of the word in the row, -1 for [BOS], [EOS] and padding. Each sentence begins a word.
         - `sentences`, int32: index of the sentence in the row, -1 likewise.
+        - `vocab_size`, int32 `[]`: number of the tokenizer's ids.
         """
         begin, end = int(self._begins[row]), int(self._ends[row])
         text = slice(1, end - begin + 1)
@@ -74,7 +79,13 @@ class Passages:
         sentences[text] = owner - owner[0]
         starts = self._starts_word[tokens[text]] | (np.diff(owner, prepend=-1) > 0)
         words[text] = np.cumsum(starts) - 1
-        return {"tokens": tokens, "present": present, "words": words, "sentences": sentences}
+        return {
+            "tokens": tokens,
+            "present": present,
+            "words": words,
+            "sentences": sentences,
+            "vocab_size": np.asarray(len(self._starts_word), np.int32),
+        }
 
 
 def _cut(corpus: TokenizedCorpus, capacity: int) -> tuple[np.ndarray, np.ndarray, int]:

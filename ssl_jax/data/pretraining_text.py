@@ -18,6 +18,7 @@ from ssl_jax.data.passages import Passages
 from ssl_jax.data.sources import Source, TextFormat, open_source
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
+from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 
 PairTask = Literal["nsp", "sop", "none"]
@@ -30,18 +31,18 @@ HELDOUT_SEED = 0
 class TextConfig(TokenizerConfig):
     """The corpus and its tokenizer."""
 
-    source: str = "pydocs"
+    source: NonEmptyText = "pydocs"
     """pydocs (documentation inside the installed Python packages); tfds:name/config[:split]; a text file, folder or
     glob pattern; a .tsv file."""
     format: TextFormat = "lines"
     """Of text files. lines: one sentence per line, a blank line between documents; raw: prose."""
-    column: str = "text"
+    column: NonEmptyText = "text"
     """Column of a .tsv file."""
-    heldout_source: str = ""
+    heldout_source: Text = ""
     """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus are held out."""
-    heldout_share: float = 0.05
+    heldout_share: ProperShare = 0.05
     """Share of the documents to hold out if heldout_source is empty."""
-    heldout_rows: int = 512
+    heldout_rows: PositiveInt = 512
     """Largest number of rows in an evaluation."""
 
 
@@ -111,12 +112,13 @@ def bert_batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict
     """Shape and dtype of each array of a batch of `bert_rows`, all int32.
 
     `[batch, length]`: `tokens`; `token_type_ids`; `segment_ids`, 0 for padding, otherwise the index of the packed
-    document from 1; `words`, the index of the word in the row; `positions`, if documents are packed. `[batch]`: `label`
-    of the task on pairs.
+    document from 1; `words`, the index of the word in the row; `positions`, if documents are packed. `[batch]`:
+    `vocab_size`, the number of the tokenizer's ids; `label` of the task on pairs.
     """
     packed = pair_task == "none"
     names = ("tokens", "token_type_ids", "segment_ids", "words", *(("positions",) if packed else ()))
-    shapes = dict.fromkeys(names, (batch_size, length)) | ({} if packed else {"label": (batch_size,)})
+    shapes = dict.fromkeys(names, (batch_size, length))
+    shapes |= dict.fromkeys(("vocab_size",) if packed else ("vocab_size", "label"), (batch_size,))
     return {name: jax.ShapeDtypeStruct(shape, np.int32) for name, shape in shapes.items()}
 
 

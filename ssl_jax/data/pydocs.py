@@ -14,10 +14,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from etils import epath
+
 from ssl_jax.data import sentences
-from ssl_jax.data.cache import default_cache, new_folder
+from ssl_jax.data.cache import cached, default_cache
 from ssl_jax.data.docstrings import prose
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole
 
 # The order matters: of equal paragraphs the first is kept.
 # fmt: off
@@ -31,6 +34,7 @@ PACKAGES = (
 )
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
+_FILE = "documents.json"
 _MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
 
 
@@ -47,16 +51,12 @@ class PyDocs:
     name = "pydocs"
 
     def __init__(self):
-        folder = default_cache() / "pydocs" / _key()
-        if not folder.is_dir():
-            print(
-                "reading the documentation inside the installed packages (once, about 20 seconds)", flush=True
-            )
-            with new_folder(folder) as temporary:
-                text = json.dumps(read_packages(), ensure_ascii=False)
-                (temporary / "documents.json").write_text(text, encoding="utf-8")
-        data = (folder / "documents.json").read_bytes()
-        self._documents: list[list[str]] = json.loads(data)
+        data = cached(
+            default_cache() / "pydocs" / _key(), make=_write, read=lambda new: (new / _FILE).read_bytes()
+        )
+        self._documents: list[list[str]] = json.loads(
+            data
+        )  # its checksum is right, so it is what _write has written
         self.fingerprint = hashlib.sha256(data).hexdigest()
         if not self._documents:
             raise UserError(
@@ -68,6 +68,12 @@ class PyDocs:
 
     def __getitem__(self, index: int) -> list[str]:
         return self._documents[index]
+
+
+def _write(folder: Path) -> None:
+    print("reading the documentation inside the installed packages (once, about 20 seconds)", flush=True)
+    text = json.dumps(read_packages(), ensure_ascii=False)
+    write_whole(epath.Path(folder / _FILE), text)
 
 
 def read_packages() -> list[list[str]]:

@@ -3,13 +3,12 @@
 A document is a list of sentences. `source[i]` depends on `i` only.
 """
 
-from pathlib import Path
 from typing import Protocol
 
 from ssl_jax.data.pydocs import PyDocs
-from ssl_jax.data.text_files import TextFiles, TextFormat
+from ssl_jax.data.text_files import TextFiles, TextFormat, find_files
 from ssl_jax.data.tfds_text import TfdsText
-from ssl_jax.data.tsv import Tsv, TsvText
+from ssl_jax.data.tsv import Tsv, TsvText, is_tsv
 from ssl_jax.errors import UserError
 
 
@@ -36,7 +35,7 @@ def open_source(spec: str, format: TextFormat = "lines", column: str = "text") -
       spec: one of
         - `pydocs`: the documentation inside the installed Python packages;
         - `tfds:name/config[:split]`: the field `text` of a TFDS data set, prepared as ArrayRecord;
-        - a `.tsv` file with a header line: its column `column`, one document per row;
+        - a `.tsv` file (in upper or lower case) with a header line: its column `column`, one document per row;
         - a text file, a folder (its `*.txt`), or a glob pattern.
       format: of text files: "lines", one sentence per line and a blank line between documents; or "raw", prose with a
         blank line between paragraphs and two between documents.
@@ -49,11 +48,11 @@ def open_source(spec: str, format: TextFormat = "lines", column: str = "text") -
         return PyDocs()
     if spec.startswith("tfds:"):
         return TfdsText(spec.removeprefix("tfds:"))
-    if not spec or ":" in spec:
+    if not spec or (":" in spec and not find_files(spec)):  # perhaps a misspelt prefix
         raise UserError(
             f"data source {spec!r}: expected 'pydocs', 'tfds:name/config[:split]', or the path of a text file, a "
             "folder of *.txt, a pattern, or a .tsv file."
         )
-    if Path(spec).suffix == ".tsv":
+    if is_tsv(spec):
         return TsvText(Tsv(spec), column)
     return TextFiles(spec, format)

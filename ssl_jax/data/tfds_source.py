@@ -9,6 +9,9 @@ from typing import Any
 
 from ssl_jax.errors import UserError
 
+_DATA_SET = re.compile(r"\w+(/[\w.+-]+)?(:[\w.*]+)?")
+"""A name in the library's own list. TFDS would take a path or a collection on the network, too: their files may name
+Python modules, which are then imported, and a configuration may come from a stranger."""
 _SPLIT = re.compile(r"(.+?):([A-Za-z_]\w*(?:\[.*)?)")
 
 
@@ -28,11 +31,16 @@ class TfdsSource:
     """
 
     def __init__(self, spec: str):
-        import tensorflow_datasets as tfds  # slow to import, and few runs need it
-
         self.name = f"tfds:{spec}"
         logging.getLogger("absl").addFilter(_not_about_missing_info)
         self._data_set, self.split = _name_and_split(spec)
+        if not _DATA_SET.fullmatch(self._data_set) or ".." in self._data_set:
+            raise UserError(
+                f"data source {self.name!r}: expected tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:SPLIT."
+            )
+
+        import tensorflow_datasets as tfds  # slow to import, and few runs need it
+
         self._tfds = tfds
         with self._user_errors():
             self.builder = tfds.builder(self._data_set)

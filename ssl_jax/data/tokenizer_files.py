@@ -1,9 +1,8 @@
 """The files of a tokenizer: in a run folder, which has its own copy, and beside imported weights."""
 
 import dataclasses
-import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -15,7 +14,9 @@ from ssl_jax.data.tokenizers import (
     Tokenizer,
     open_tokenizer,
 )
+from ssl_jax.domains import NonEmptyText, Settings
 from ssl_jax.errors import UserError
+from ssl_jax.files import read_json
 
 FILES = ("tokenizer.model", "vocab.txt", "tokenizer.json", "vocab.json")
 """Names of the files that are read. Weights often have a tokenizer.json beside another file. It is read only if it is a
@@ -25,10 +26,10 @@ _REFUSED = ("spiece.model", "sentencepiece.bpe.model")
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings):
     """The tokenizer of a run."""
 
-    tokenizer: str = "train"
+    tokenizer: NonEmptyText = "train"
     """train (SentencePiece on the corpus; with --init_from, the tokenizer of the source), or the path of a
     SentencePiece .model, a WordPiece vocab.txt or a byte-level BPE's tokenizer.json (or vocab.json, with merges.txt
     beside it)."""
@@ -89,12 +90,9 @@ def _folds_case(folder: epath.Path, otherwise: bool) -> bool:
     file = folder / SETTINGS
     if not (folder / "vocab.txt").is_file() or not file.is_file():
         return otherwise
-    try:
-        folds = json.loads(file.read_text()).get("do_lower_case", otherwise)
-    except (ValueError, AttributeError):
-        folds = None
+    folds = read_json(file, dict[str, Any]).get("do_lower_case", otherwise)
     if not isinstance(folds, bool):
-        raise UserError(f"{file}: expected a JSON object in which do_lower_case, if given, is true or false.")
+        raise UserError(f"{file}: do_lower_case is {folds!r}; expected true or false.")
     return folds
 
 

@@ -17,8 +17,9 @@ from etils import epath
 
 from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
-from ssl_jax.data.writing import write_whole
+from ssl_jax.data.vocabularies import MAX_PIECES, begins_word, lines, read_bounded, read_text
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole
 
 SETTINGS = "tokenizer_config.json"
 """A file beside a vocab.txt. As in Hugging Face's layout, `do_lower_case` determines whether case is folded."""
@@ -78,11 +79,13 @@ class SentencePiece:
     kind = "SentencePiece"
 
     def __init__(self, model: bytes):
+        if len(model) == 0:
+            raise ValueError("it is empty")
         self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size = self._processor.get_piece_size()
         self.fingerprint = hashlib.sha256(model).hexdigest()
-        self.starts_word = np.array([_starts_word(p) for p in self.pieces(range(self.vocab_size))])
+        self.starts_word = np.array([begins_word(text) for text in self.piece_bytes(range(self.vocab_size))])
         self.folds_case = self._processor.normalize("A") == self._processor.normalize("a")
         self.byte_fallback = any(map(self._processor.is_byte, range(self.vocab_size)))
 
@@ -110,11 +113,6 @@ class SentencePiece:
         path = epath.Path(folder) / "tokenizer.model"
         write_whole(path, self._model)
         return path
-
-
-def _starts_word(piece: str) -> bool:
-    """Whether a piece begins a word: after a space, or punctuation. "(see" is two words, as in WordPiece and ALBERT."""
-    return piece.startswith("▁") or not piece[0].isalnum()
 
 
 class WordPiece:
@@ -184,8 +182,8 @@ def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
     Raises:
       UserError: the file does not exist or is invalid, or its special tokens do not have the expected ids.
     """
-    path = epath.Path(path).expanduser()
-    if not path.is_file():
+    path = epath.Path(os.path.expanduser(path))
+    if not _is_file(path):
         raise UserError(
             f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model', a WordPiece 'vocab.txt' or a "
             "byte-level BPE's 'tokenizer.json'."
@@ -203,21 +201,32 @@ def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
     return tokenizer
 
 
+def _is_file(path: epath.Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise UserError(f"tokenizer {str(path)!r}: cannot be read ({error.strerror or error}).") from error
+
+
 def _read_sentencepiece(path: epath.Path) -> SentencePiece:
     try:
-        return SentencePiece(path.read_bytes())
-    except RuntimeError as error:
+        tokenizer = SentencePiece(read_bounded(path))
+        tokenizer.decode(range(tokenizer.vocab_size))
+    except (
+        RuntimeError,
+        ValueError,
+        IndexError,
+    ) as error:  # ValueError: pieces and messages that are not UTF-8
         raise UserError(f"tokenizer {str(path)!r}: not a SentencePiece model ({error}).") from error
+    return tokenizer
 
 
 def _read_wordpiece(path: epath.Path, lowercase: bool) -> WordPiece:
-    try:
-        vocabulary = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"tokenizer {str(path)!r}: byte {error.start} is not UTF-8.") from error
-    if len(set(vocabulary)) != len(vocabulary) or "[UNK]" not in vocabulary:
+    vocabulary = lines(read_text(path))
+    if len(set(vocabulary)) != len(vocabulary) or "[UNK]" not in vocabulary or len(vocabulary) > MAX_PIECES:
         raise UserError(
-            f"tokenizer {str(path)!r}: not a WordPiece vocabulary; expected distinct pieces, one per line, with [UNK]."
+            f"tokenizer {str(path)!r}: not a WordPiece vocabulary; expected distinct pieces, one per line, with [UNK], "
+            f"at most {MAX_PIECES:,}."
         )
     return WordPiece(vocabulary, lowercase)
 

@@ -1,11 +1,19 @@
 """Tab-separated files, with a header line or with column names given by the caller."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_jax.data.encodings import not_utf8, require_utf8
 from ssl_jax.data.sentences import split_sentences
 from ssl_jax.errors import UserError
+
+
+def is_tsv(path: str) -> bool:
+    """Whether a path names a tab-separated file: by its suffix, in upper or lower case, unless it is a folder."""
+    path = os.path.expanduser(path)
+    return path.lower().endswith(".tsv") and not os.path.isdir(path)
 
 
 class Tsv:
@@ -21,17 +29,20 @@ class Tsv:
 
     def __init__(self, path: str | Path, columns: Sequence[str] | None = None):
         self.name = str(path)
-        path = Path(path).expanduser()
-        if not path.is_file():
-            raise UserError(f"data source {self.name!r}: no such file.")
-        data = path.read_bytes()
+        path = Path(os.path.expanduser(path))
+        try:
+            if not path.is_file():
+                found = "is not a file" if path.exists() else "no such file"
+                raise UserError(f"data source {self.name!r}: {found}.")
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"data source {self.name!r}: cannot be read ({error.strerror}).") from error
+        require_utf8(self.name, data)
         self.fingerprint = hashlib.sha256(repr(columns).encode() + data).hexdigest()
         try:
             lines = data.decode("utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"data source {self.name!r}: the byte at offset {error.start} is not UTF-8 ({error.reason})."
-            ) from error
+            raise not_utf8(self.name, error.start, error.reason) from error
         numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, 1)]
         numbered = [(number, line) for number, line in numbered if line.strip()]
         if columns is None and numbered:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ssl_jax.decoding.decoder import Decoder, DecodingState, prepare
 from ssl_jax.decoding.generate import check_context_length
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Beams, LengthPenalty, NonNegativeInt, Settings
 from ssl_jax.method import Tree
 
 _EXCLUDED = -1e9
@@ -24,25 +24,19 @@ _EXCLUDED = -1e9
 
 
 @dataclass(frozen=True)
-class BeamConfig:
+class BeamConfig(Settings):
     """Settings of beam search."""
 
-    beams: int = 4
+    beams: Beams = 4
     """Number of open texts per prompt."""
-    length_penalty: float = 1.0
+    length_penalty: LengthPenalty = 1.0
     """Finished texts compete by log-likelihood / length ** length_penalty: values above 0 favour long texts, 0 is no
     penalty."""
     early_stopping: bool | Literal["never"] = False
     """When a prompt is done. True: when it has `beams` finished texts. False: when no open text would be better than
     the worst of them if it ended now. "never": when no open text can become better, whatever its length."""
-    min_new_tokens: int = 0
+    min_new_tokens: NonNegativeInt = 0
     """Number of tokens before the end-of-text token is allowed."""
-
-    def __post_init__(self) -> None:
-        if self.beams < 1:
-            raise UserError(f"beams {self.beams} must be at least 1.")
-        if self.min_new_tokens < 0:
-            raise UserError(f"min_new_tokens {self.min_new_tokens} must be at least 0.")
 
 
 class BeamSearchResult(NamedTuple):
@@ -129,10 +123,14 @@ def _search(
     lengths: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     batch, beams = prompts.shape[0], config.beams
+
+    def log_probabilities(logits: jax.Array) -> jax.Array:
+        return decoder.without_unused(jax.nn.log_softmax(logits))
+
     logits, state = decoder.start(params, prompts, lengths, most - 1)
     logits, state = jax.tree.map(lambda x: jnp.repeat(x, beams, axis=0) if x.ndim else x, (logits, state))
     empty = jnp.full((batch, beams, most), 0 if end is None else end, jnp.int32)
-    excluded = jnp.full((batch, beams), _EXCLUDED)
+    excluded = jnp.full((batch, beams), _EXCLUDED, jnp.float32)
     search = _Search(
         tokens=empty,
         scores=excluded.at[:, 0].set(0.0),  # the beams are still equal, so only one of them may be continued
@@ -144,7 +142,7 @@ def _search(
         generated=jnp.zeros((), jnp.int32),
         exhausted=jnp.zeros((), bool),
     )
-    search = _grow(config, end, logits, search)
+    search = _grow(config, end, log_probabilities(logits), search)
 
     def unfinished(carry: tuple) -> jax.Array:
         search, _ = carry
@@ -153,10 +151,10 @@ def _search(
 
     def step(carry: tuple) -> tuple:
         search, state = carry
-        rows = (jnp.arange(batch)[:, None] * beams + search.origin).reshape(-1)
+        rows = (jnp.arange(batch, dtype=jnp.int32)[:, None] * beams + search.origin).reshape(-1)
         newest = jax.lax.dynamic_index_in_dim(search.tokens, search.generated - 1, axis=2, keepdims=False)
         logits, state = decoder.step(params, newest.reshape(-1), _reorder(state, rows))
-        return _grow(config, end, logits, search), state
+        return _grow(config, end, log_probabilities(logits), search), state
 
     search, _ = jax.lax.while_loop(unfinished, step, (search, state))
     return search.finished_tokens[:, 0], search.finished_scores[:, 0]
@@ -170,13 +168,13 @@ def _reorder(state: DecodingState, rows: jax.Array) -> DecodingState:
     return state._replace(cache=state.cache._replace(layers=layers))
 
 
-def _grow(config: BeamConfig, end: int | None, logits: jax.Array, search: _Search) -> _Search:
-    """Extends every open text by one token, from logits `[batch * beams, vocab]`."""
-    [batch, beams, most], vocab = search.tokens.shape, logits.shape[-1]
+def _grow(config: BeamConfig, end: int | None, log_probabilities: jax.Array, search: _Search) -> _Search:
+    """Extends every open text by one token, from log-probabilities `[batch * beams, vocab]`."""
+    [batch, beams, most], vocab = search.tokens.shape, log_probabilities.shape[-1]
     length = search.generated + 1
-    log_probabilities = jax.nn.log_softmax(logits).reshape(batch, beams, vocab)
+    log_probabilities = log_probabilities.reshape(batch, beams, vocab)
     if end is not None:
-        too_early = (jnp.arange(vocab) == end) & (search.generated < config.min_new_tokens)
+        too_early = (jnp.arange(vocab, dtype=jnp.int32) == end) & (search.generated < config.min_new_tokens)
         log_probabilities = jnp.where(too_early[None, None], -jnp.inf, log_probabilities)
     scores = (log_probabilities + search.scores[:, :, None]).reshape(batch, beams * vocab)
     scores, candidates = jax.lax.top_k(scores, 2 * beams)
@@ -191,7 +189,7 @@ def _grow(config: BeamConfig, end: int | None, logits: jax.Array, search: _Searc
     open_scores, chosen = jax.lax.top_k(scores + _EXCLUDED * ends, beams)
     open_tokens, open_origin = _take(tokens, chosen), _take(origin, chosen)
 
-    finishing = ends & (jnp.arange(2 * beams) < beams)[None]
+    finishing = ends & (jnp.arange(2 * beams, dtype=jnp.int32) < beams)[None]
     closed = ~search.improvable
     if config.early_stopping is True:
         closed |= search.finished.all(-1)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssl_jax.decoding.kernel_first import kernels_first, transpose_kernels
 from ssl_jax.method import Tree
@@ -47,6 +48,8 @@ class Decoder(NamedTuple):
         Otherwise the output continues the prompt.
       blanks: tokens that mark gaps in a source text: the n-th token for the n-th gap, the last token for all further
         gaps.
+      vocab_size: number of the tokenizer's ids, if it is known. A model may have more rows in its embedding table: its
+        unused ids, which are all others except `blanks`, are never generated.
     """
 
     prepare: Callable[[Tree], Tree]
@@ -55,6 +58,15 @@ class Decoder(NamedTuple):
     positions: int
     reads_source: bool
     blanks: tuple[int, ...] = ()
+    vocab_size: int | None = None
+
+    def without_unused(self, logits: jax.Array) -> jax.Array:
+        """Logits or log-probabilities `[..., vocab]`, minus infinity for unused ids."""
+        if self.vocab_size is None:
+            return logits
+        ids = np.arange(logits.shape[-1])
+        used = (ids < self.vocab_size) | np.isin(ids, self.blanks)
+        return logits if used.all() else jnp.where(used, logits, -jnp.inf)
 
     def step(self, params: Tree, tokens: jax.Array, state: DecodingState) -> tuple[jax.Array, DecodingState]:
         """Reads one token per row.
@@ -132,7 +144,7 @@ def source_decoder(model: EncoderDecoder, start_token: int, blanks: tuple[int, .
         params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
     ) -> tuple[jax.Array, DecodingState]:
         batch, length = prompts.shape
-        present = jnp.arange(length)[None] < lengths[:, None]
+        present = jnp.arange(length, dtype=jnp.int32)[None] < lengths[:, None]
         context = model.apply({"params": params}, prompts, present, method="encode")
         cache = empty_cache(model.config.decoder, batch, 1 + room)
         first = jnp.full((batch, 1), start_token, jnp.int32)

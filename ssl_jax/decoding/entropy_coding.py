@@ -24,9 +24,9 @@ from ssl_jax.method import Tree
 
 ROWS = 64
 """Number of images that are coded in parallel; the last batch is padded."""
-MAGIC = b"SJC1"
+MAGIC = b"SJC2"
 HEADER = struct.Struct(">4s8sIII")
-"""Magic number, fingerprint of the model, number of images, checksum of the payload, checksum of the codes."""
+"""Magic number, fingerprint of the model, number of images, checksum of the codes, checksum of header and payload."""
 FAMILY = constriction.stream.model.Categorical(perfect=False)
 Code = Callable[[np.ndarray, int], np.ndarray]
 """`(probabilities [images, codes], place) -> codes [images]`."""
@@ -65,11 +65,19 @@ def compress(decoder: Decoder, params: Tree, codes: np.ndarray, *, begin: int, m
         _walk(decoder, params, begin, rows.shape, put)
     # Trailing zero bytes need not be written: the decoder reads missing bytes as zeros.
     payload = encoder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
-    return HEADER.pack(MAGIC, model, len(codes), zlib.crc32(payload), _checksum(codes)) + payload
+    return _header(model, len(codes), _checksum(codes), payload) + payload
 
 
 def decompress(
-    decoder: Decoder, params: Tree, content: bytes, *, places: int, begin: int, model: bytes, name: str
+    decoder: Decoder,
+    params: Tree,
+    content: bytes,
+    *,
+    most: int,
+    places: int,
+    begin: int,
+    model: bytes,
+    name: str,
 ) -> np.ndarray:
     """Decodes the content of a file: the int32 codes `[images, places]` that `compress` was given.
 
@@ -77,6 +85,8 @@ def decompress(
       decoder: decoder of the model.
       params: parameters of the model.
       content: content of the file.
+      most: largest number of images that is accepted. The size of a file does not bound it: images that the model
+        expects take next to nothing.
       places: number of codes per image.
       begin: the token before the first code.
       model: fingerprint of the model, 8 bytes.
@@ -91,18 +101,24 @@ def decompress(
             f"{name}: not a file of codes, or truncated within its header of {HEADER.size} bytes; expected a file that "
             "experiments.compression wrote."
         )
-    _, written_by, images, payload_sum, codes_sum = HEADER.unpack_from(content)
+    _, written_by, images, codes_sum, _ = HEADER.unpack_from(content)
     payload = content[HEADER.size :]
-    if zlib.crc32(payload) != payload_sum:
+    if content[: HEADER.size] != _header(written_by, images, codes_sum, payload):
         raise UserError(
-            f"{name}: truncated or damaged (the checksum of its {len(payload)} bytes of codes is not that in its "
-            "header); copy it again."
+            f"{name}: truncated or damaged (the checksum of its {len(content)} bytes is not that in its header); copy "
+            "it again."
         )
     if written_by != model:
         raise UserError(
             f"{name}: written by model {written_by.hex()}, and this one is {model.hex()}, which cannot decode it. Give "
             "the run and checkpoint that wrote it."
         )
+    if images > most:
+        raise UserError(f"{name}: has {images:,} images; expected at most {most:,}.")
+    other_probabilities = UserError(
+        f"{name}: the model's probabilities differ from those it was written with, as they may on another type of "
+        "machine or with another version of jax; decode it where it was written. The file is not damaged."
+    )
     words = np.frombuffer(payload + b"\0" * (8 + -len(payload) % 4), ">u4").astype(np.uint32)
     coder, params = constriction.stream.queue.RangeDecoder(words), prepare(decoder, params)
     found = [np.zeros((0, places), np.int32)]
@@ -110,18 +126,24 @@ def decompress(
         rows = np.zeros((min(ROWS, images - first), places), np.int32)
 
         def get(probabilities: np.ndarray, place: int, rows: np.ndarray = rows) -> np.ndarray:
-            rows[:, place] = coder.decode(FAMILY, probabilities)
+            try:
+                rows[:, place] = coder.decode(FAMILY, probabilities)
+            except AssertionError:  # no codes of these probabilities are coded like this
+                raise other_probabilities from None
             return rows[:, place]
 
         _walk(decoder, params, begin, rows.shape, get)
         found.append(rows)
     codes = np.concatenate(found)
     if _checksum(codes) != codes_sum:
-        raise UserError(
-            f"{name}: the model's probabilities differ from those it was written with, as they may on another type of "
-            "machine or with another version of jax; decode it where it was written. The file is not damaged."
-        )
+        raise other_probabilities
     return codes
+
+
+def _header(model: bytes, images: int, codes_sum: int, payload: bytes) -> bytes:
+    """The header of a file. Its last checksum finds any change of the header and of the payload."""
+    first = HEADER.pack(MAGIC, model, images, codes_sum, 0)[:-4]
+    return first + struct.pack(">I", zlib.crc32(payload, zlib.crc32(first)))
 
 
 def _walk(decoder: Decoder, params: Tree, begin: int, shape: tuple[int, int], code: Code) -> None:

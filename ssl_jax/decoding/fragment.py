@@ -46,7 +46,7 @@ def fragment_decoder(model: EncoderDecoder, mask: int, end: int) -> Decoder:
     def start(
         params: Tree, prompts: jax.Array, lengths: jax.Array, room: int
     ) -> tuple[jax.Array, FragmentState]:
-        present = jnp.arange(prompts.shape[1])[None] < lengths[:, None]
+        present = jnp.arange(prompts.shape[1], dtype=jnp.int32)[None] < lengths[:, None]
         masked = present & (prompts == mask)
         first = jnp.where(masked.any(1), jnp.maximum(masked.argmax(1) - 1, 0), lengths - 1)
         size = jnp.where(masked.any(1), masked.sum(1), model.config.positions - lengths)
@@ -59,7 +59,7 @@ def fragment_decoder(model: EncoderDecoder, mask: int, end: int) -> Decoder:
     def extend(
         params: Tree, tokens: jax.Array, state: FragmentState, context: jax.Array | None = None
     ) -> tuple[jax.Array, FragmentState]:
-        read = state.cache.length[:, None] + jnp.arange(tokens.shape[1])[None]
+        read = state.cache.length[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
         positions = jnp.minimum(state.first[:, None] + read, model.config.positions - 1)
         with kernels_first():
             hidden, cache = model.apply(
@@ -72,7 +72,9 @@ def fragment_decoder(model: EncoderDecoder, mask: int, end: int) -> Decoder:
                 method="decode",
             )
         logits = model.apply({"params": params}, hidden, method="logits")
-        others = jnp.where(jnp.arange(logits.shape[-1]) == end, 0.0, -jnp.inf).astype(logits.dtype)
+        others = jnp.where(jnp.arange(logits.shape[-1], dtype=jnp.int32) == end, 0.0, -jnp.inf).astype(
+            logits.dtype
+        )
         logits = jnp.where((read >= state.size[:, None])[..., None], others, logits)
         return logits, state._replace(cache=cache)
 

@@ -170,7 +170,7 @@ def _prefill(
 ) -> _LoopState:
     """Reads the prompts and generates the first token."""
     logits, state = decoder.start(params, prompts, lengths, room)
-    tokens = _choose(sampling, keys, jnp.zeros((), jnp.int32), logits)
+    tokens = _choose(sampling, keys, jnp.zeros((), jnp.int32), decoder.without_unused(logits))
     return _LoopState(tokens, _is_end(tokens, end), jnp.ones((), jnp.int32), state)
 
 
@@ -200,7 +200,7 @@ def _decode_chunk(
     def one(carry: tuple) -> tuple:
         count, out, loop = carry
         logits, state = decoder.step(params, loop.tokens, loop.state)
-        tokens = _choose(sampling, keys, loop.generated, logits)
+        tokens = _choose(sampling, keys, loop.generated, decoder.without_unused(logits))
         if end is not None:
             tokens = jnp.where(loop.ended, end, tokens)
         out = jax.lax.dynamic_update_slice_in_dim(out, tokens[:, None], count, axis=1)

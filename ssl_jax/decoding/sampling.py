@@ -1,42 +1,30 @@
 """Selection of the next token from its logits: pure functions of (key, logits)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import NonNegativeInt, PositiveShare, Settings, numbers
 from ssl_jax.ops.selection import mass_threshold
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Settings):
     """The distribution of the next token.
 
     The logits are divided by the temperature, then truncated to the `top_k` largest, then to the nucleus, in the order
     of transformers' `generate`. Of equal logits, the one with the smaller id counts as larger.
     """
 
-    temperature: float = 1.0
+    temperature: Annotated[float, numbers(0, 1e6)] = 1.0
     """Divisor of the logits: values below 1 make likely tokens likelier. 0 selects the most likely token (greedy)."""
-    top_k: int = 0
+    top_k: NonNegativeInt = 0
     """Number of most likely tokens that are kept (arXiv:1805.04833); 0 for all."""
-    top_p: float = 1.0
+    top_p: PositiveShare = 1.0
     """Keeps the smallest set of tokens whose total probability reaches this value, the nucleus (arXiv:1904.09751); 1
     for all."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise UserError(
-                f"temperature {self.temperature} must be at least 0; 0 takes the likeliest token."
-            )
-        if self.top_k < 0:
-            raise UserError(f"top_k {self.top_k} must be at least 0; 0 keeps all tokens.")
-        if not 0 < self.top_p <= 1:
-            raise UserError(
-                f"top_p {self.top_p} must be above 0 and at most 1: it is the probability that the nucleus reaches; "
-                "1 keeps all tokens."
-            )
 
 
 GREEDY = SamplingConfig(temperature=0.0)

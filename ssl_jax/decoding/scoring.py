@@ -39,5 +39,5 @@ def continuation_log_likelihood(
         rest, _ = decoder.extend(params, continuations[:, :-1], memory)
         logits = jnp.concatenate([logits, rest], axis=1)
     chosen = jnp.take_along_axis(logits, continuations[:, :, None], axis=2)[:, :, 0]
-    present = jnp.arange(new)[None] < continuation_lengths[:, None]
+    present = jnp.arange(new, dtype=jnp.int32)[None] < continuation_lengths[:, None]
     return jnp.where(present, chosen - jax.nn.logsumexp(logits, axis=2), 0.0)

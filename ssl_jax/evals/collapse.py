@@ -61,7 +61,7 @@ def uniformity(z: jax.Array, weights: jax.Array) -> Mean:
     """
     z = _unit(z)
     similarity = jnp.clip(_product(z, z), -1, 1)
-    pairs = weights[:, None] * weights[None] * (1 - jnp.eye(len(z)))
+    pairs = weights[:, None] * weights[None] * (1 - jnp.eye(len(z), dtype=jnp.float32))
     total = pairs.sum()
     mean = (jnp.exp(-4 * (1 - similarity)) * pairs).sum() / jnp.maximum(total, EPSILON)
     count = jnp.where(total > 0, weights.sum(), 0)

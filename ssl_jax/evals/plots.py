@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ssl_jax.files import whole
+
 COLOURS = (
     *("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118"),
     *("#6cc5b0", "#9c6b4e", "#97bbf5", "#ff8ab7", "#3d4350"),
@@ -15,10 +17,8 @@ COLOURS = (
 
 
 def save_figure(figure: Figure, file: epath.Path) -> None:
-    """Writes a figure as PNG, also to an object store; makes the folder if it is not there."""
-    file = epath.Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as out:
+    """Writes a figure as PNG. Raises UserError if it cannot be written."""
+    with whole(epath.Path(file)) as draft, draft.open("wb") as out:
         figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
 
 

@@ -51,7 +51,7 @@ def sgd_probe(
 
     def trained(examples: np.ndarray, settings: list[tuple[float, float]]) -> tuple[jax.Array, jax.Array]:
         size = min(batch_size, len(examples))
-        rows = jnp.array([(penalty, rate / train.shape[1]) for penalty, rate in settings])
+        rows = jnp.array([(penalty, rate / train.shape[1]) for penalty, rate in settings], jnp.float32)
         return _train(
             bank, targets, scaling, examples, rows, jax.random.key(seed), len(classes), epochs, size
         )
@@ -113,7 +113,10 @@ def _train(
         order = jax.random.permutation(rng, examples)[: steps * batch_size]
         return jax.lax.scan(step, carry, order.reshape(steps, batch_size))
 
-    zeros = jnp.zeros((len(settings), bank.shape[1], classes)), jnp.zeros((len(settings), classes))
+    zeros = (
+        jnp.zeros((len(settings), bank.shape[1], classes), jnp.float32),
+        jnp.zeros((len(settings), classes), jnp.float32),
+    )
     start = zeros, jax.tree.map(jnp.zeros_like, zeros), 0
     return jax.lax.scan(epoch, start, jax.random.split(rng, epochs))[0][0]
 

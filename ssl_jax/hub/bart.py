@@ -27,7 +27,9 @@ from ssl_jax.hub.safetensors import (
 )
 from ssl_jax.hub.settings import (
     activation_name,
+    make_config,
     merge_tied,
+    one_of,
     parameter_shapes,
     read_activation,
     read_fields,
@@ -160,9 +162,7 @@ def save_bart(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Ma
 
 
 def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConfig:
-    family = settings.get("model_type")
-    if family not in _NORMS:
-        raise UserError(f"{source}: model_type is {family!r}, expected one of {', '.join(_NORMS)}")
+    family = one_of(_NORMS, settings, "model_type", source)
     supported = {  # settings that the model does not have, with their only supported values
         "normalize_before": _NORMS[family] == "pre",
         "add_final_layer_norm": _NORMS[family] == "pre",
@@ -172,8 +172,7 @@ def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConf
         "tie_word_embeddings": True,
     }
     supported |= {name: settings[same] for name, same in _SAME_IN_DECODER.items() if same in settings}
-    fields = read_fields(settings, _FIELDS, _REQUIRED, supported, source)
+    fields = read_fields(EncoderDecoderConfig, settings, _FIELDS, _REQUIRED, supported, source)
     activation = read_activation(settings, "activation_function", "gelu", source)
-    return EncoderDecoderConfig(
-        **fields, activation=activation, norm=_NORMS[family], norm_epsilon=_NORM_EPSILON
-    )
+    fields |= {"activation": activation, "norm": _NORMS[family], "norm_epsilon": _NORM_EPSILON}
+    return make_config(EncoderDecoderConfig, source, **fields)

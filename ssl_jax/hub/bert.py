@@ -27,7 +27,9 @@ from ssl_jax.hub.safetensors import (
 )
 from ssl_jax.hub.settings import (
     activation_name,
+    make_config,
     merge_tied,
+    one_of,
     parameter_shapes,
     read_activation,
     read_fields,
@@ -123,9 +125,7 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
         unknown or of another shape.
     """
     settings, tensors = read_folder(path)
-    family = settings.get("model_type")
-    if family not in RULES:
-        raise UserError(f"{path}: model_type is {family!r}, expected one of {', '.join(RULES)}")
+    family = one_of(RULES, settings, "model_type", str(path))
     tensors = _normalize_names(tensors, f"{family}.", str(path))
     has_pooler = any("pooler." in name for name in tensors)
     config = _config_from(settings, family, has_pooler, str(path))
@@ -185,9 +185,10 @@ def _config_from(settings: Mapping[str, Any], family: str, pooler: bool, source:
     if family == "albert":
         names["embedding_width"] = "embedding_size"
         required.append("embedding_width")
-    fields = read_fields(settings, names, required, _SUPPORTED, source)
+    fields = read_fields(BertConfig, settings, names, required, _SUPPORTED, source)
     activation = read_activation(settings, "hidden_act", "gelu" if family == "bert" else "gelu_new", source)
-    return BertConfig(**fields, activation=activation, share_layers=family == "albert", pooler=pooler)
+    fields |= {"activation": activation, "share_layers": family == "albert", "pooler": pooler}
+    return make_config(BertConfig, source, **fields)
 
 
 def _normalize_names(tensors: Mapping[str, np.ndarray], prefix: str, source: str) -> dict[str, np.ndarray]:
@@ -210,7 +211,7 @@ def _shapes(config: BertConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, 
     if "qa_outputs.weight" in tensors:
         model = QuestionAnswerer(config)
     elif "classifier.weight" in tensors:
-        classes = tensors["classifier.weight"].shape[0]
+        classes = max((1, *tensors["classifier.weight"].shape[:1]))  # another shape is refused later
         model = SequenceClassifier(config, classes) if config.pooler else TokenClassifier(config, classes)
     else:
         model = BertPretraining(config)

@@ -11,7 +11,6 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ssl_jax.errors import UserError
 from ssl_jax.hub.safetensors import (
     Rule,
     export_parameters,
@@ -24,7 +23,9 @@ from ssl_jax.hub.safetensors import (
 )
 from ssl_jax.hub.settings import (
     activation_name,
+    make_config,
     merge_tied,
+    one_of,
     parameter_shapes,
     read_activation,
     read_fields,
@@ -75,12 +76,12 @@ def load_gpt2(path: str | pathlib.Path) -> tuple[Gpt2Config, dict[str, Any]]:
     """
     settings, tensors = read_folder(path)
     source = str(path)
-    if settings.get("model_type") != "gpt2":
-        raise UserError(f"{source}: model_type is {settings.get('model_type')!r}, expected gpt2")
-    fields = read_fields(settings, _FIELDS, _REQUIRED, _SUPPORTED, source)
-    fields["mlp_width"] = settings.get("n_inner") or 4 * fields["width"]
+    one_of(["gpt2"], settings, "model_type", source)
+    names = _FIELDS if settings.get("n_inner") is None else _FIELDS | {"mlp_width": "n_inner"}
+    fields = read_fields(Gpt2Config, settings, names, _REQUIRED, _SUPPORTED, source)
+    fields.setdefault("mlp_width", 4 * fields["width"])
     fields["activation"] = read_activation(settings, "activation_function", "gelu_new", source)
-    config = Gpt2Config(**fields)
+    config = make_config(Gpt2Config, source, **fields)
 
     # Older files have the causal mask of each layer; some, such as the first released one, have no prefix.
     buffers = (".attn.bias", ".attn.masked_bias")

@@ -5,7 +5,6 @@ exported again, bit for bit. Pickles are never read, because a pickle can run an
 """
 
 import itertools
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 import safetensors.numpy
+from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.files import read_json, write_json, write_whole
+from ssl_jax.memory import physical_memory
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+PARAMETER_DTYPES = ("float32", "float16", "bfloat16")
+_READABLE = ("F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""Data types that are read. Those of no parameter are of buffers, such as masks, that some files have."""
+_LISTED = 20
+"""Most tensors that an error names."""
 
 
 class Rule(NamedTuple):
@@ -100,24 +107,36 @@ def import_parameters(
       source: name of the file in errors.
 
     Raises:
-      UserError: tensors are missing, unknown or of another shape; the message lists all of them.
+      UserError: tensors are missing, unknown, of another shape or type, or hold NaN or infinity; the message lists
+        them.
     """
     rules = [rule for rule in rules if rule.path in shapes]
     expected = {}
     for rule in rules:
         # A broadcast array takes no memory: only the shapes of its parts are needed.
         expected |= rule.export_parameter(np.broadcast_to(np.float32(0), shapes[rule.path]))
+    shared = sorted(expected.keys() & tensors.keys())
     problems = [f"missing: {name}" for name in sorted(expected.keys() - tensors.keys())]
     problems += [f"not used: {name}" for name in sorted(tensors.keys() - expected.keys())]
     problems += [
         f"shape: {name} is {list(tensors[name].shape)}, not {list(expected[name].shape)}"
-        for name in sorted(expected.keys() & tensors.keys())
+        for name in shared
         if tensors[name].shape != expected[name].shape
+    ]
+    problems += [
+        f"type: {name} is {tensors[name].dtype.name}, not one of {', '.join(PARAMETER_DTYPES)}"
+        for name in shared
+        if tensors[name].dtype.name not in PARAMETER_DTYPES
     ]
     if problems:
         raise UserError(
-            f"{source}: its tensors do not match its {CONFIG}. {'; '.join(problems)}. Expected the complete weights of "
-            f"one of the models of ssl_jax.hub, with their own {CONFIG}."
+            f"{source}: its tensors do not match its {CONFIG}. {_shortened(problems)}. Expected the complete weights "
+            f"of one of the models of ssl_jax.hub, with their own {CONFIG}."
+        )
+    if broken := [name for name in shared if not np.isfinite(tensors[name]).all()]:
+        raise UserError(
+            f"{source}: tensors hold NaN or infinity: {_shortened(broken)}. Every result of the model would be NaN; "
+            "get the file again, or weights of a training that did not diverge."
         )
     return {rule.path: rule.import_parameter(tensors, shapes[rule.path]) for rule in rules}
 
@@ -156,16 +175,44 @@ def read_folder(folder: str | pathlib.Path) -> tuple[dict[str, Any], dict[str, n
         raise UserError(f"{folder}: no {WEIGHTS} in it")
     if not config.exists():
         raise UserError(f"{folder}: no {CONFIG} beside {WEIGHTS}; it has the configuration of the model")
+    settings = read_json(config, dict[str, Any])
     try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{config}: not JSON: {error}") from None
-    try:
-        return settings, safetensors.numpy.load_file(weights)
-    except (safetensors.SafetensorError, OSError) as error:
+        with safetensors.safe_open(weights, framework="np") as file:
+            _check_header(file, weights)
+            return settings, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
         raise UserError(
             f"{weights}: not a complete safetensors file: {error}; copy or download it again"
         ) from None
+    except OSError as error:
+        raise UserError(f"{weights} cannot be read ({error.strerror or error}).") from error
+
+
+def _check_header(file: Any, source: pathlib.Path) -> None:
+    """Checks what the header of a file says, before memory is taken for its tensors.
+
+    Raises:
+      UserError: a tensor has a type that is not read, or the parameters would not fit into the memory of this machine.
+    """
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    types = {name: slice.get_dtype() for name, slice in slices.items()}
+    if strange := [f"{name} is {kind}" for name, kind in types.items() if kind not in _READABLE]:
+        raise UserError(
+            f"{source}: tensors have types that are not read: {_shortened(strange)}. Expected F32, F16 or BF16; "
+            "convert them, since scales of quantised weights are not known here."
+        )
+    size, memory = 4 * sum(math.prod(slice.get_shape()) for slice in slices.values()), physical_memory()
+    if size > memory:
+        raise UserError(
+            f"{source}: its tensors take {size / 2**30:,.1f} GiB as float32, and this machine has "
+            f"{memory / 2**30:,.1f} GiB of memory."
+        )
+
+
+def _shortened(items: Sequence[str]) -> str:
+    """The first items, on one line whatever a file has as names."""
+    shown = [item if item.isprintable() else repr(item) for item in items[:_LISTED]]
+    return "; ".join(shown) + (f"; and {len(items) - _LISTED} more" if len(items) > _LISTED else "")
 
 
 def write_folder(
@@ -176,12 +223,7 @@ def write_folder(
     Raises:
       UserError: the folder cannot be written.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = epath.Path(folder).expanduser()
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        safetensors.numpy.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        text = json.dumps(dict(settings), indent=2, sort_keys=True) + "\n"
-        (folder / CONFIG).write_text(text, encoding="utf-8")
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{folder}: cannot write the model there: {error}") from None
+    write_whole(folder / WEIGHTS, safetensors.numpy.save(tensors, metadata={"format": "pt"}))
+    write_json(folder / CONFIG, dict(sorted(settings.items())))

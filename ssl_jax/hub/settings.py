@@ -1,16 +1,19 @@
 """Functions for all model families: fields of `config.json`, tied tensors, and shapes of parameters."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ssl_jax.domains import check_field
 from ssl_jax.errors import UserError
 from ssl_jax.ops.activations import Activation
 
+Model = TypeVar("Model")
+"""The configuration of a model."""
 _ACTIVATIONS: dict[str, Activation] = {  # name in config.json: name in ssl_jax
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -20,6 +23,7 @@ _ACTIVATIONS: dict[str, Activation] = {  # name in config.json: name in ssl_jax
 
 
 def read_fields(
+    kind: type,
     settings: Mapping[str, Any],
     names: Mapping[str, str],
     required: Sequence[str],
@@ -29,6 +33,7 @@ def read_fields(
     """Converts the settings of a `config.json` to fields of a configuration.
 
     Args:
+      kind: class of the configuration.
       settings: contents of `config.json`.
       names: name of the setting for each field.
       required: fields that a file must have; others are omitted if it does not have them.
@@ -36,17 +41,47 @@ def read_fields(
       source: name of the file in errors.
 
     Raises:
-      UserError: a setting is missing or not supported.
+      UserError: a setting is missing or not supported, or has a value that its field cannot have.
     """
     for name, value in supported.items():
         if settings.get(name, value) != value:
             raise UserError(
-                f"{source}: config.json has {name} {settings[name]!r}; only {value!r} is supported"
+                f"{source}: config.json has {name} {settings[name]!r:.80}; only {value!r} is supported"
             )
     missing = [names[field] for field in required if names[field] not in settings]
     if missing:
         raise UserError(f"{source}: config.json lacks {', '.join(missing)}")
+    for field, name in names.items():
+        if name in settings:
+            check_field(kind, field, settings[name], f"{source}: config.json: {name}")
     return {field: settings[name] for field, name in names.items() if name in settings}
+
+
+def make_config(kind: type[Model], source: str, **fields: Any) -> Model:
+    """The configuration of a model.
+
+    Raises:
+      UserError: its fields do not fit together; the message names the file.
+    """
+    try:
+        return kind(**fields)
+    except UserError as error:
+        raise UserError(f"{source}: config.json: {error}") from None
+
+
+def one_of(
+    choices: Collection[str], settings: Mapping[str, Any], name: str, source: str, default: str = ""
+) -> str:
+    """The setting `name`.
+
+    Raises:
+      UserError: it is none of the choices.
+    """
+    value = settings.get(name, default or None)
+    if not isinstance(value, str) or value not in choices:
+        expected = f"{'one of ' if len(choices) > 1 else ''}{', '.join(choices)}"
+        raise UserError(f"{source}: {name} is {value!r:.80}, expected {expected}")
+    return value
 
 
 def read_activation(settings: Mapping[str, Any], name: str, default: str, source: str) -> Activation:
@@ -55,10 +90,7 @@ def read_activation(settings: Mapping[str, Any], name: str, default: str, source
     Raises:
       UserError: the activation is not supported.
     """
-    value = settings.get(name, default)
-    if value not in _ACTIVATIONS:
-        raise UserError(f"{source}: {name} is {value!r}, expected one of {', '.join(_ACTIVATIONS)}")
-    return _ACTIVATIONS[value]
+    return _ACTIVATIONS[one_of(_ACTIVATIONS, settings, name, source, default)]
 
 
 def activation_name(activation: Activation) -> str:

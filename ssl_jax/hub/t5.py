@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ssl_jax.domains import check_field
 from ssl_jax.errors import UserError
 from ssl_jax.hub.safetensors import (
     Rule,
@@ -23,7 +24,7 @@ from ssl_jax.hub.safetensors import (
     table,
     write_folder,
 )
-from ssl_jax.hub.settings import merge_tied, parameter_shapes, read_fields
+from ssl_jax.hub.settings import make_config, merge_tied, one_of, parameter_shapes, read_fields
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 _FIELDS = {  # field of the configuration: setting in config.json
@@ -164,13 +165,12 @@ def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapp
 
 
 def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConfig:
-    if settings.get("model_type") != "t5":
-        raise UserError(f"{source}: model_type is {settings.get('model_type')!r}, expected t5")
-    fields = _DEFAULTS | read_fields(settings, _FIELDS, _REQUIRED, {}, source)
-    block = settings.get("feed_forward_proj", "relu")
-    if block not in _BLOCKS:
-        raise UserError(f"{source}: feed_forward_proj is {block!r}, expected one of {', '.join(_BLOCKS)}")
-    if (inner := settings.get("d_kv", 64) * fields["heads"]) != fields["width"]:
+    one_of(["t5"], settings, "model_type", source)
+    fields = _DEFAULTS | read_fields(EncoderDecoderConfig, settings, _FIELDS, _REQUIRED, {}, source)
+    block = one_of(_BLOCKS, settings, "feed_forward_proj", source, "relu")
+    per_head = settings.get("d_kv", 64)
+    check_field(EncoderDecoderConfig, "width", per_head, f"{source}: config.json: d_kv")
+    if (inner := per_head * fields["heads"]) != fields["width"]:
         raise UserError(
             f"{source}: num_heads times d_kv is {inner}; only d_model, {fields['width']}, is supported"
         )
@@ -178,7 +178,7 @@ def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConf
     fields.setdefault("decoder_layers", fields["layers"])
     # For version 1.1, transformers 5 also writes tie_word_embeddings true; scale_decoder_outputs is correct.
     fields["tied_head"] = settings.get("scale_decoder_outputs", settings.get("tie_word_embeddings", True))
-    return EncoderDecoderConfig(**fields, **_FIXED, attention_dropout=fields["dropout"])
+    return make_config(EncoderDecoderConfig, source, **fields, **_FIXED, attention_dropout=fields["dropout"])
 
 
 def _scaled(

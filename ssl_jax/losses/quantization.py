@@ -98,7 +98,7 @@ def entropy_penalty(x: jax.Array, weights: jax.Array, *, temperature: float) -> 
 
     def joint(chosen: slice) -> jax.Array:
         """[rows, 2^bits of the slice], the joint probabilities of these bits."""
-        together = jnp.ones((rows.shape[0], 1))
+        together = jnp.ones((rows.shape[0], 1), jnp.float32)
         for p, q in zip(one[:, chosen].T, zero[:, chosen].T, strict=True):
             together = jnp.concatenate([together * q[:, None], together * p[:, None]], axis=-1)
         return together

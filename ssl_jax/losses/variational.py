@@ -159,7 +159,7 @@ def importance_weighted_bound(log_weights: jax.Array) -> jax.Array:
       >>> print(round(float(importance_weighted_bound(jnp.log(jnp.array([1.0, 3.0])))), 4))  # log 2
       0.6931
     """
-    return jax.nn.logsumexp(log_weights, axis=0) - np.log(log_weights.shape[0])
+    return jax.nn.logsumexp(log_weights, axis=0) - float(np.log(log_weights.shape[0]))
 
 
 def bits_per_dim(nats: jax.Array, dims: int, *, levels: int = 1) -> jax.Array:
@@ -180,4 +180,4 @@ def bits_per_dim(nats: jax.Array, dims: int, *, levels: int = 1) -> jax.Array:
       >>> print(float(bits_per_dim(jnp.array(0.0), 784, levels=256)))  # a uniform density
       8.0
     """
-    return nats / (dims * np.log(2)) + np.log2(levels)
+    return nats / float(dims * np.log(2)) + float(np.log2(levels))

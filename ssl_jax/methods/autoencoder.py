@@ -83,7 +83,7 @@ def autoencoders(
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        blank = jnp.zeros((1, *shape))
+        blank = jnp.zeros((1, *shape), jnp.float32)
         return {"params": {name: made.init(rng, blank)["params"] for name, made in networks.items()}}
 
     def losses_and_metrics(

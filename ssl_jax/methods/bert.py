@@ -60,7 +60,7 @@ def pretraining(
             config=masking,
             mask_id=special.mask,
             special_ids=(special.cls, special.sep),
-            vocab_size=config.vocab_size,
+            vocab_size=batch["vocab_size"],
         )
         predicted = model.apply(
             {"params": params},

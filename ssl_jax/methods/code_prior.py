@@ -17,6 +17,7 @@ import numpy as np
 from ssl_jax.decoding.decoder import Decoder, DecodingState, causal_decoder
 from ssl_jax.decoding.generate import generate
 from ssl_jax.decoding.sampling import SamplingConfig
+from ssl_jax.domains import Dtype, Fraction, Heads, Layers, Settings, Stddev, Width
 from ssl_jax.errors import UserError
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.discretized import level_log_likelihood
@@ -31,32 +32,27 @@ LEVELS = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class PriorConfig:
+class PriorConfig(Settings):
     """The transformer; vocabulary and length are those of the codes."""
 
-    layers: int = 2
+    layers: Layers = 2
     """Number of layers."""
-    width: int = 64
+    width: Width = 64
     """Of the residual stream; MLPs are four times as wide."""
-    heads: int = 4
+    heads: Heads = 4
     """Of attention; they divide the width."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Rate on the embeddings and on the output of each block."""
-    initializer_stddev: float = 0.05
+    initializer_stddev: Stddev = 0.05
     """Standard deviation of embeddings and kernels at the start."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
     """What the backward pass computes again to save memory: none, dots (all but the dense layers' outputs) or full."""
 
-    def __post_init__(self) -> None:
-        if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads:
-            raise UserError(
-                f"prior: layers {self.layers}, width {self.width} and heads {self.heads} must be at least 1, and the "
-                "heads divide the width."
-            )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"prior.dropout {self.dropout} must be at least 0 and below 1.")
+    def check_relations(self) -> None:
+        if self.width % self.heads:
+            raise UserError(f"prior: heads {self.heads} must divide width {self.width}.")
 
 
 class CodePrior(NamedTuple):
@@ -142,7 +138,7 @@ def code_prior(
         return {
             "params": params,
             "vqvae": autoencoder.method.init(autoencoder_rng, batch),
-            "deviation": jnp.ones(()),
+            "deviation": jnp.ones((), jnp.float32),
         }
 
     def frozen(extras: Extras) -> tuple[Tree, Mapping[str, Tree]]:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.domains import Settings, Temperature
 from ssl_jax.errors import UserError
 from ssl_jax.losses.quantization import entropy, perplexity
 from ssl_jax.losses.reconstruction import pixel_cross_entropy, squared_error
@@ -29,18 +30,18 @@ from ssl_jax.transforms.images import plain_view
 
 
 @dataclass(frozen=True)
-class GumbelConfig:
+class GumbelConfig(Settings):
     """The draws of a one-hot code."""
 
-    first_temperature: float = 1.0
+    first_temperature: Temperature = 1.0
     """Of the first step; draws are soft, and their gradient is steady."""
-    last_temperature: float = 0.5
+    last_temperature: Temperature = 0.5
     """Of the last step, reached by equal factors; the gradient is nearer to that of the draw itself, and noisier."""
 
-    def __post_init__(self) -> None:
-        if not 0 < self.last_temperature <= self.first_temperature:
+    def check_relations(self) -> None:
+        if self.last_temperature > self.first_temperature:
             raise UserError(
-                f"gumbel.last_temperature {self.last_temperature} must be above 0 and at most "
+                f"gumbel.last_temperature {self.last_temperature} must be at most "
                 f"gumbel.first_temperature {self.first_temperature}."
             )
 
@@ -107,7 +108,7 @@ def discrete_autoencoders(
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        blank = jnp.zeros((1, *shape))
+        blank = jnp.zeros((1, *shape), jnp.float32)
         params = {kind: made.init(rng, blank)["params"] for kind, made in networks.items()}
         return {"params": params, "temperature": temperature_at(jnp.int32(1), gumbel, steps)}
 
@@ -160,7 +161,7 @@ def discrete_autoencoders(
             case "binary":
                 return bernoulli_bits(logits)
             case "one_hot":
-                return jax.nn.one_hot(jnp.argmax(logits, -1), sizes[kind])
+                return jax.nn.one_hot(jnp.argmax(logits, -1), sizes[kind], dtype=jnp.float32)
         return logits
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
@@ -206,4 +207,4 @@ def imbalance(probabilities: jax.Array, weights: jax.Array) -> Mean:
     """
     total = weights.sum()
     mean = jnp.tensordot(weights, probabilities, 1) / jnp.where(total > 0, total, 1)
-    return Mean((np.log(mean.shape[-1]) - entropy(mean)).mean() * total, total)
+    return Mean((float(np.log(mean.shape[-1])) - entropy(mean)).mean() * total, total)

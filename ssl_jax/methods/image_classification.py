@@ -31,7 +31,7 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         variables = encoder.init(encoder_rng, image, train=True)
         params = {
             "encoder": variables["params"],
-            "head": head.init(head_rng, jnp.zeros((1, config.features)))["params"],
+            "head": head.init(head_rng, jnp.zeros((1, config.features), jnp.float32))["params"],
         }
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
 

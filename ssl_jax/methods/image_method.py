@@ -24,7 +24,7 @@ class ImageMethod(NamedTuple):
 
 def blank_views(view: ViewConfig, batch: Batch) -> jax.Array:
     """Zeros [2, size, size, channels], the smallest batch that initialises a network with batch statistics."""
-    return jnp.zeros((2, view.size, view.size, batch["image"].shape[-1]))
+    return jnp.zeros((2, view.size, view.size, batch["image"].shape[-1]), jnp.float32)
 
 
 def frozen_encoder(encoder: nn.Module, view: ViewConfig) -> Represent:

@@ -50,7 +50,7 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
         """Logits of the answers `[batch, pairs, vocab]`, each predicted where its query is read."""
         dropout = {"deterministic": rng is None, "rngs": None if rng is None else {"dropout": rng}}
         tokens = batch["tokens"][:, :-1]
-        pairs = jnp.broadcast_to((jnp.arange(tokens.shape[1]) + 1) // 2, tokens.shape)
+        pairs = jnp.broadcast_to((jnp.arange(tokens.shape[1], dtype=jnp.int32) + 1) // 2, tokens.shape)
         hidden, _ = model.apply({"params": params}, tokens, positions=pairs, **dropout)
         return model.apply({"params": params}, hidden[:, 1::2], method="logits")
 
@@ -61,7 +61,7 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
         return right, jnp.broadcast_to(examples[:, None], right.shape)
 
     def correct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
-        return predict(params, batch, None).argmax(-1) == answers(batch)[0]
+        return predict(params, batch, None).argmax(-1).astype(jnp.int32) == answers(batch)[0]
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         logits = predict(params, batch, rng)
@@ -74,7 +74,7 @@ def in_context(config: Gpt2Config, families: Sequence[str]) -> InContext:
             "answer_loss": cross_entropy(logits, *answers(batch)),
             "answer_accuracy": accuracy(logits, *answers(batch)),
         }
-        right = (logits.argmax(-1) == answers(batch)[0]).astype(jnp.float32)
+        right = (logits.argmax(-1).astype(jnp.int32) == answers(batch)[0]).astype(jnp.float32)
         return metrics | by_shots(right, batch, families)
 
     return InContext(Method(init, loss, evaluate), correct)

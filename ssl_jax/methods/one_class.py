@@ -81,7 +81,7 @@ def detectors(
 
     def init_one(rng: jax.Array) -> Tree:
         first, second = jax.random.split(rng)
-        blank = jnp.zeros((1, *shape))
+        blank = jnp.zeros((1, *shape), jnp.float32)
         return {
             "plain": plain.init(first, blank)["params"],
             "variational": variational.init(second, blank, method=halves)["params"],

@@ -23,8 +23,8 @@ def init_probe(rng: jax.Array, features: int, classes: int) -> dict[str, Tree]:
     """
     if not classes:
         return {}
-    kernel = jax.nn.initializers.lecun_normal()(rng, (features, classes))
-    return {"probe": {"kernel": kernel, "bias": jnp.zeros(classes)}}
+    kernel = jax.nn.initializers.lecun_normal()(rng, (features, classes), jnp.float32)
+    return {"probe": {"kernel": kernel, "bias": jnp.zeros(classes, jnp.float32)}}
 
 
 def probe_metrics(

@@ -2,17 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import NonNegativeFloat, Settings, Temperature, integers
 from ssl_jax.losses.quantization import codebook_loss, commitment_loss, entropy_penalty
 from ssl_jax.method import Extras, Mean, Tree
 from ssl_jax.models.quantization.codebook import CodebookConfig, look_up, nearest
 from ssl_jax.models.quantization.fsq import FsqConfig, fsq, fsq_vectors
-from ssl_jax.models.quantization.lookup_free import check_bits, lookup_free, lookup_free_vectors
+from ssl_jax.models.quantization.lookup_free import lookup_free, lookup_free_vectors
 from ssl_jax.models.quantization.state import (
     accumulate,
     ema_update,
@@ -149,25 +149,17 @@ def fsq_quantizer(config: FsqConfig) -> Quantizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class LookupFreeConfig:
+class LookupFreeConfig(Settings):
     """Lookup-free quantisation: signs as the bits of a code (MAGVIT-v2, arXiv:2310.05737)."""
 
-    bits: int = 9
+    bits: Annotated[int, integers(1, 31)] = 9
     """Number of channels; there are 2^bits codes. MAGVIT-v2 has 18."""
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     """Temperature of the probabilities in the entropy penalty."""
-    entropy: float = 0.1
+    entropy: NonNegativeFloat = 0.1
     """Weight of the entropy penalty."""
-    commitment: float = 0.25
+    commitment: NonNegativeFloat = 0.25
     """Weight of the commitment loss, the squared distance to -1 or 1."""
-
-    def __post_init__(self) -> None:
-        check_bits("lookup_free.bits: a quantiser", self.bits)
-        if not self.temperature > 0 or self.entropy < 0 or self.commitment < 0:
-            raise UserError(
-                f"lookup_free.temperature {self.temperature} must be above 0, entropy {self.entropy} and commitment "
-                f"{self.commitment} at least 0."
-            )
 
 
 def lookup_free_quantizer(config: LookupFreeConfig) -> Quantizer:

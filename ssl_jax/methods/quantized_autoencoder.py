@@ -77,7 +77,7 @@ def quantized_autoencoder(
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, quantizer_rng = jax.random.split(rng)
-        params = network.init(network_rng, jnp.zeros((1, size, size, channels)))["params"]
+        params = network.init(network_rng, jnp.zeros((1, size, size, channels), jnp.float32))["params"]
         quantizer_params, extras = quantizer.init(quantizer_rng)
         return {"params": {"network": params, **quantizer_params}, **extras}
 
@@ -115,7 +115,7 @@ def quantized_autoencoder(
 
     def encode(params: Tree, extras: Extras, images: jax.Array) -> jax.Array:
         grid = to_grid(params, images)
-        return quantizer.quantize(params, extras, grid, jnp.ones(grid.shape[:-1]))[0].codes
+        return quantizer.quantize(params, extras, grid, jnp.ones(grid.shape[:-1], jnp.float32))[0].codes
 
     def decode(params: Tree, extras: Extras, codes: jax.Array) -> jax.Array:
         return jnp.clip(from_grid(params, quantizer.look_up(params, extras, codes)), 0, 1)

@@ -32,7 +32,7 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMetho
         variables = encoder.init(encoder_rng, image, train=True)
         params = {
             "encoder": variables["params"],
-            "head": head.init(head_rng, jnp.zeros((1, config.features)))["params"],
+            "head": head.init(head_rng, jnp.zeros((1, config.features), jnp.float32))["params"],
             **init_probe(probe_rng, config.features, classes),
         }
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
@@ -41,12 +41,12 @@ def rotation(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMetho
         params: Tree, batch_stats: Tree, images: jax.Array, batch: Batch, train: bool
     ) -> tuple[dict[str, Mean], dict[str, Mean], Tree]:
         turned = jnp.stack(
-            [rotate90(images, jnp.full(images.shape[0], turn)) for turn in range(TURNS)], axis=1
+            [rotate90(images, jnp.full(images.shape[0], turn, jnp.int32)) for turn in range(TURNS)], axis=1
         )
         turned = turned.reshape(-1, *images.shape[1:])
         variables = {"params": params["encoder"], "batch_stats": batch_stats["encoder"]}
         features, changed = encoder.apply(variables, turned, train=train, mutable=["batch_stats"])
-        labels = jnp.tile(jnp.arange(TURNS), images.shape[0])
+        labels = jnp.tile(jnp.arange(TURNS, dtype=jnp.int32), images.shape[0])
         weights = jnp.repeat(batch["example_weight"], TURNS)
         logits = head.apply({"params": params["head"]}, features)
         probe_losses, of_probe = probe_metrics(params, features[::TURNS], batch)

@@ -7,17 +7,17 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Probability, Settings
 from ssl_jax.method import Tree
 
 
 @dataclass(frozen=True)
-class TargetConfig:
+class TargetConfig(Settings):
     """The moving average; the defaults are BYOL's (arXiv:2006.07733)."""
 
-    decay: float = 0.996
+    decay: Probability = 0.996
     """Share of itself that the target keeps at the first step. 0.95 to 0.99 for short runs."""
-    final_decay: float | None = 1.0
+    final_decay: Probability | None = 1.0
     """The decay at the end of the run, reached along a cosine; None: it stays as it is, as in MoCo."""
     start: Literal["own", "copy"] = "own"
     """The target starts with weights of its own, as in deepmind-research/byol, or as a copy of the network."""
@@ -25,12 +25,6 @@ class TargetConfig:
     """What the target's batch normalisation uses in training. batch: statistics of the batch, as in the codes of BYOL,
     MoCo and DINO. average: a moving average of the network's running statistics, so that the target of an image does
     not depend on the other images of its batch (arXiv:2101.08482)."""
-
-    def __post_init__(self) -> None:
-        for name in ("decay", "final_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UserError(f"target.{name} {value} must be at least 0 and at most 1; BYOL's is 0.996.")
 
 
 def target_decay(config: TargetConfig, step: jax.Array, steps: int) -> jax.Array:

@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import NonNegativeFloat, NonNegativeInt, Settings
 from ssl_jax.losses.reconstruction import squared_error
 from ssl_jax.losses.variational import (
     bernoulli_log_likelihood,
@@ -47,20 +47,15 @@ LEVELS = {"bernoulli": 1, "gaussian": 256}
 
 
 @dataclass(frozen=True)
-class KlConfig:
+class KlConfig(Settings):
     """The divergence of the code from its prior, as it is minimised. Metrics are of the plain bound in any case."""
 
-    beta: float = 1.0
+    beta: NonNegativeFloat = 1.0
     """Its weight: 1 for the ELBO, more for a code nearer to the prior (beta-VAE, Higgins et al. 2017)."""
-    warmup_steps: int = 0
+    warmup_steps: NonNegativeInt = 0
     """Steps over which its weight rises from 0 (arXiv:1602.02282)."""
-    free_nats: float = 0.0
+    free_nats: NonNegativeFloat = 0.0
     """Nats of each number of the code that cost nothing ("free bits", arXiv:1606.04934)."""
-
-    def __post_init__(self) -> None:
-        for name in ("beta", "warmup_steps", "free_nats"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"kl.{name} {getattr(self, name)} must be 0 or more.")
 
 
 class Variational(NamedTuple):
@@ -97,7 +92,7 @@ def draw_data(rng: jax.Array, images: jax.Array, likelihood: Likelihood) -> jax.
     if likelihood == "bernoulli":
         return jax.random.bernoulli(rng, images).astype(jnp.float32)
     # Rounded, as an image that was resized is no longer of 8 bits.
-    return (jnp.round(images * 255) + jax.random.uniform(rng, images.shape)) / 256
+    return (jnp.round(images * 255) + jax.random.uniform(rng, images.shape, jnp.float32)) / 256
 
 
 def variational_autoencoder(
@@ -135,7 +130,7 @@ def variational_autoencoder(
         def both(network: nn.Module, images: jax.Array) -> jax.Array:
             return network.decode(network.encode(images)[:, :code_size])
 
-        params = {"network": made.init(rng, jnp.zeros((1, *shape)), method=both)["params"]}
+        params = {"network": made.init(rng, jnp.zeros((1, *shape), jnp.float32), method=both)["params"]}
         if likelihood == "gaussian":
             params["log_variance"] = {"bias": jnp.float32(FIRST_LOG_VARIANCE)}
         return {"params": params, "kl_weight": weight_of(jnp.int32(1))}

@@ -44,8 +44,8 @@ def causal_mask(queries: int, keys: int, offset: jax.Array | None = None) -> jax
       A mask `[batch, 1, queries, keys]`; the batch is 1 without an offset.
     """
     offset = jnp.zeros(1, jnp.int32) if offset is None else offset
-    position = offset[:, None] + jnp.arange(queries)[None, :]
-    return (jnp.arange(keys)[None, None, :] <= position[:, :, None])[:, None]
+    position = offset[:, None] + jnp.arange(queries, dtype=jnp.int32)[None, :]
+    return (jnp.arange(keys, dtype=jnp.int32)[None, None, :] <= position[:, :, None])[:, None]
 
 
 class LayerCache(NamedTuple):
@@ -88,7 +88,9 @@ class Cache(NamedTuple):
 def forget_padding(cache: Cache, lengths: jax.Array) -> Cache:
     """Hides padding after the first call, whose rows are `lengths [batch]` tokens followed by padding."""
     capacity = cache.present.shape[1]
-    return cache._replace(length=lengths, present=jnp.arange(capacity)[None] < lengths[:, None])
+    return cache._replace(
+        length=lengths, present=jnp.arange(capacity, dtype=jnp.int32)[None] < lengths[:, None]
+    )
 
 
 def _write(memory: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:

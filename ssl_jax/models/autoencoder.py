@@ -12,29 +12,25 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Dtype, Settings, Width
 from ssl_jax.models.conv_autoencoder import ConvConfig, ConvDecoder, ConvEncoder
 from ssl_jax.models.perceptron import Perceptron
 
 
 @dataclasses.dataclass(frozen=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Settings):
     """The shape of an autoencoder. The defaults are Hinton and Salakhutdinov's for MNIST."""
 
     kind: Literal["dense", "convolutional"] = "dense"
     """Kind of the encoder and the decoder."""
-    hidden: tuple[int, ...] = (1000, 500, 250)
+    hidden: tuple[Width, ...] = (1000, 500, 250)
     """Widths of the hidden layers of the dense encoder; the decoder has them in reverse order."""
     convolutional: ConvConfig = dataclasses.field(default_factory=ConvConfig)
     """The convolutional encoder and decoder; linear maps connect their coarse grid with the code."""
     code: Literal["linear", "sigmoid"] = "linear"
     """Activation of the code; sigmoid as in the one-layer autoencoders of Vincent et al. (2008)."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters and codes are float32."""
-
-    def __post_init__(self) -> None:
-        if min(self.hidden, default=1) < 1:
-            raise UserError(f"network.hidden {self.hidden}: every layer must have a width of at least 1.")
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Checks that images of this shape can be encoded.

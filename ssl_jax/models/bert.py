@@ -1,12 +1,25 @@
 """BERT (Devlin et al. 2018, arXiv:1810.04805), with the options that make it ALBERT (arXiv:1909.11942)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import (
+    Dtype,
+    Fraction,
+    Heads,
+    Layers,
+    Length,
+    PositiveFloat,
+    Settings,
+    Stddev,
+    VocabSize,
+    Width,
+    integers,
+)
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import packed_mask
 from ssl_jax.models.layers import Dense, LayerNorm, Table
@@ -18,44 +31,47 @@ from ssl_jax.placement import along_batch
 
 
 @dataclasses.dataclass(frozen=True)
-class BertConfig:
+class BertConfig(Settings):
     """The shape of a BERT. The defaults are BERT-base, uncased."""
 
-    vocab_size: int = 30522
+    vocab_size: VocabSize = 30522
     """Number of tokens in the vocabulary."""
-    positions: int = 512
+    positions: Length = 512
     """Length of the longest sequence, in tokens."""
-    token_types: int = 2
+    token_types: Annotated[int, integers(1, 1_000)] = 2
     """Number of token types, by which the two segments of a pair differ."""
-    layers: int = 12
+    layers: Layers = 12
     """Number of layers."""
-    width: int = 768
+    width: Width = 768
     """Width of the residual stream."""
-    heads: int = 12
+    heads: Heads = 12
     """Number of attention heads; it divides the width."""
-    mlp_width: int = 3072
+    mlp_width: Width = 3072
     """Hidden units of the MLP block."""
-    embedding_width: int | None = None
+    embedding_width: Width | None = None
     """Width of the embeddings, which a dense layer maps to `width` (ALBERT); None for `width` without that layer."""
     share_layers: bool = False
     """Whether all layers have the same parameters (ALBERT)."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
-    attention_dropout: float = 0.1
+    attention_dropout: Fraction = 0.1
     """Dropout rate of the attention weights."""
     activation: Activation = "gelu"
     """Activation of the MLP: gelu (with erf: the paper, Hugging Face), gelu_tanh (google-research/bert as released) or
     relu."""
-    norm_epsilon: float = 1e-12
+    norm_epsilon: PositiveFloat = 1e-12
     """Epsilon of the layer normalisations, added to the variance."""
-    initializer_stddev: float = 0.02
+    initializer_stddev: Stddev = 0.02
     """Standard deviation of the truncated normal distribution that initialises weights."""
     pooler: bool = True
     """Whether there is a dense layer with tanh on the output of the first token, for the classification of pairs."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
     """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+
+    def check_relations(self) -> None:
+        self.transformer.check_relations()
 
     @property
     def transformer(self) -> TransformerConfig:
@@ -128,7 +144,7 @@ class BertEmbeddings(nn.Module):
                 f"give shorter sequences, or build the model with positions={length} or more"
             )
         if positions is None:
-            positions = jnp.arange(length)[None]
+            positions = jnp.arange(length, dtype=jnp.int32)[None]
         x = self.norm(
             along_batch(self.token(tokens)) + self.position(positions) + self.segment(token_type_ids)
         )

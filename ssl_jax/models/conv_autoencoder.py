@@ -9,42 +9,35 @@ checkerboard pattern. A resize before an ordinary convolution avoids it as well,
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import Settings, Width, integers
 from ssl_jax.errors import UserError
 from ssl_jax.ops.convolution import convolve, convolve_transposed
 from ssl_jax.placement import along_batch
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvConfig:
+class ConvConfig(Settings):
     """The shape of a convolutional encoder and of its mirror image, the decoder. The defaults are those of VQ-VAE's
     released code."""
 
-    width: int = 128
+    width: Annotated[int, integers(2, 2**20)] = 128
     """Channels at the coarsest resolution; half as many at the finer ones."""
-    strides: tuple[int, ...] = (2, 2)
+    strides: tuple[Annotated[int, integers(2, 64)], ...] = (2, 2)
     """Stride of each convolution of the encoder, which shrinks every axis; the decoder enlarges in reverse order."""
-    residual_blocks: int = 2
+    residual_blocks: Annotated[int, integers(0, 1_000)] = 2
     """Number of residual blocks at the coarsest resolution, in the encoder and in the decoder."""
-    residual_width: int = 32
+    residual_width: Width = 32
     """Channels of the hidden layer of a residual block."""
 
-    def __post_init__(self) -> None:
-        if self.width < 2 or self.residual_width < 1 or self.residual_blocks < 0:
-            raise UserError(
-                f"a convolutional encoder of width {self.width} with {self.residual_blocks} residual blocks of "
-                f"{self.residual_width} channels cannot be built; the width must be at least 2, that of the blocks at "
-                "least 1, and their number 0 or more."
-            )
-        if not self.strides or min(self.strides) < 2:
-            raise UserError(
-                f"strides {self.strides} of a convolutional encoder: at least one is needed, and each must be 2 or "
-                "more; 2 2 makes a quarter of every axis."
-            )
+    def check_relations(self) -> None:
+        if not self.strides:
+            raise UserError("strides of a convolutional encoder: give at least one, such as 2.")
 
     def coarse(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Sizes of the encoder's output for an input of these sizes (height and width, or length).

@@ -8,12 +8,25 @@ layer: see `T5_SIZES`.
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import (
+    Dtype,
+    Fraction,
+    Heads,
+    Layers,
+    Length,
+    PositiveFloat,
+    Settings,
+    Stddev,
+    VocabSize,
+    Width,
+    integers,
+)
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, padding_mask
 from ssl_jax.models.layers import LayerNorm, Table
@@ -25,31 +38,31 @@ from ssl_jax.placement import along_batch
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderDecoderConfig:
+class EncoderDecoderConfig(Settings):
     """The shape of an encoder-decoder. The defaults are BART-base."""
 
-    vocab_size: int = 50265
+    vocab_size: VocabSize = 50265
     """Number of tokens in the vocabulary."""
-    positions: int = 1024
+    positions: Length = 1024
     """Length of the longest source and of the longest target, in tokens."""
-    layers: int = 6
+    layers: Layers = 6
     """Number of layers of the encoder."""
-    decoder_layers: int = 6
+    decoder_layers: Layers = 6
     """Number of layers of the decoder."""
-    width: int = 768
+    width: Width = 768
     """Width of the residual streams."""
-    heads: int = 12
+    heads: Heads = 12
     """Number of attention heads; it divides the width."""
-    mlp_width: int = 3072
+    mlp_width: Width = 3072
     """Hidden units of the MLP blocks."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
-    attention_dropout: float = 0.1
+    attention_dropout: Fraction = 0.1
     """Dropout rate of the attention weights."""
     norm: Literal["post", "pre"] = "post"
     """Where layers normalise: post (BART) after each residual sum; pre (mBART, T5) before each block, and after the
     last one."""
-    norm_epsilon: float = 1e-5
+    norm_epsilon: PositiveFloat = 1e-5
     """Epsilon of the layer normalisations, added to the variance."""
     scale_embeddings: bool = False
     """Whether token embeddings are multiplied by the square root of the width (arXiv:1706.03762, mBART)."""
@@ -59,19 +72,22 @@ class EncoderDecoderConfig:
     """Whether the MLP blocks are gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
     """Whether dense layers, the output layer and normalisations have biases (T5 has none)."""
-    relative_buckets: int = 0
+    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
     """Number of buckets of distances, for relative positions (T5); 0 for learned positions (BART)."""
-    relative_distance: int = 128
+    relative_distance: Length = 128
     """All distances of at least this many tokens share a bucket."""
     tied_head: bool = True
     """Whether the output layer is the table of tokens (BART, T5) instead of a separate table (T5 1.1)."""
-    initializer_stddev: float | None = 0.02
+    initializer_stddev: Stddev | None = 0.02
     """Standard deviation of the truncated normal distribution that initialises weights; None for 1/sqrt(number of
     inputs) of each weight matrix (T5)."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
     """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+
+    def check_relations(self) -> None:
+        self.encoder.check_relations()
 
     @property
     def encoder(self) -> TransformerConfig:
@@ -166,7 +182,7 @@ class _Side(nn.Module):
         if not c.relative_buckets:
             if positions is None:
                 start = jnp.zeros(1, jnp.int32) if cache is None else cache.length
-                positions = start[:, None] + jnp.arange(length)[None]
+                positions = start[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
             x = self.embedding_norm(x + self.position(positions))
         x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
         return self.transformer(

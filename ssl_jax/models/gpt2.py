@@ -6,6 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import (
+    Dtype,
+    Fraction,
+    Heads,
+    Layers,
+    Length,
+    PositiveFloat,
+    Settings,
+    Stddev,
+    VocabSize,
+    Width,
+)
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, packed_mask
 from ssl_jax.models.layers import Table
@@ -21,38 +33,41 @@ normal distribution that is not truncated. Divided by this number, the standard 
 
 
 @dataclasses.dataclass(frozen=True)
-class Gpt2Config:
+class Gpt2Config(Settings):
     """The shape of a GPT-2. The defaults are the smallest of the paper (124 million parameters)."""
 
-    vocab_size: int = 50257
+    vocab_size: VocabSize = 50257
     """Number of tokens in the vocabulary."""
-    positions: int = 1024
+    positions: Length = 1024
     """Length of the longest sequence, in tokens."""
-    layers: int = 12
+    layers: Layers = 12
     """Number of layers."""
-    width: int = 768
+    width: Width = 768
     """Width of the residual stream."""
-    heads: int = 12
+    heads: Heads = 12
     """Number of attention heads; it divides the width."""
-    mlp_width: int = 3072
+    mlp_width: Width = 3072
     """Hidden units of the MLP block."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
-    attention_dropout: float = 0.1
+    attention_dropout: Fraction = 0.1
     """Dropout rate of the attention weights."""
     activation: Activation = "gelu_tanh"
     """Activation of the MLP: gelu_tanh (as released), gelu (with erf: nanoGPT) or relu."""
-    norm_epsilon: float = 1e-5
+    norm_epsilon: PositiveFloat = 1e-5
     """Epsilon of the layer normalisations, added to the variance."""
-    initializer_stddev: float = 0.02
+    initializer_stddev: Stddev = 0.02
     """Standard deviation that initialises token embeddings and kernels. Kernels whose output is added to the residual
     stream have 1/sqrt(2 * layers) of it, as in section 2.3 of the paper and nanoGPT."""
-    position_stddev: float = 0.01
+    position_stddev: Stddev = 0.01
     """Standard deviation that initialises position embeddings (0.01 in the released code, 0.02 in nanoGPT)."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
     """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+
+    def check_relations(self) -> None:
+        self.transformer.check_relations()
 
     @property
     def transformer(self) -> TransformerConfig:
@@ -148,7 +163,7 @@ class Gpt2(nn.Module):
             )
         if positions is None:
             start = 0 if cache is None else cache.length[:, None]
-            positions = start + jnp.arange(length)[None]
+            positions = start + jnp.arange(length, dtype=jnp.int32)[None]
         x = self.embeddings(tokens, positions, deterministic)
         mask = None if segment_ids is None else packed_mask(segment_ids)
         return self.transformer(x, mask, cache=cache, deterministic=deterministic)

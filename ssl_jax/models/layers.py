@@ -45,7 +45,7 @@ class Dense(nn.Module):
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
         else:
-            bias = jnp.zeros(self.features)  # the compiler removes the sum
+            bias = jnp.zeros(self.features, jnp.float32)  # the compiler removes the sum
         return affine(x.astype(self.dtype), kernel, bias, self.activation)
 
 

@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import Dtype, Settings, Width
 from ssl_jax.errors import UserError
 from ssl_jax.placement import along_batch
 
@@ -25,12 +26,12 @@ MOMENTUM, EPSILON = 0.9, 1e-5  # of the normalisations, the same in all of the p
 
 
 @dataclasses.dataclass(frozen=True)
-class MlpConfig:
+class MlpConfig(Settings):
     """The shape of a head. The defaults are SimCLR's for ResNet-50."""
 
-    hidden: tuple[int, ...] = (2048,)
+    hidden: tuple[Width, ...] = (2048,)
     """Widths of the hidden layers, each followed by BatchNorm and ReLU."""
-    features: int = 128
+    features: Width = 128
     """Width of the output."""
     last_norm: Literal["none", "plain", "scale"] = "scale"
     """BatchNorm of the output: none, plain (neither scale nor bias) or scale (without bias)."""
@@ -38,15 +39,10 @@ class MlpConfig:
     """Whether the last layer has a bias; only without a normalisation of the output."""
     hidden_norm: bool = True
     """Whether BatchNorm follows the hidden layers; otherwise they have a bias and ReLU alone."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters and statistics are float32."""
 
-    def __post_init__(self) -> None:
-        if min(*self.hidden, self.features, 1) < 1:
-            raise UserError(
-                f"a head of hidden layers {self.hidden} and {self.features} features cannot be built; "
-                "every width must be at least 1."
-            )
+    def check_relations(self) -> None:
         if self.last_bias and self.last_norm != "none":
             raise UserError(
                 f"a head with last_bias and last_norm {self.last_norm!r} has a bias without effect, because the "

@@ -38,7 +38,7 @@ class PrototypeHead(nn.Module):
         """
         x = ProjectionMlp(self.mlp, name="mlp")(x, train)
         shape = (self.mlp.features, self.prototypes)
-        kernel = self.param("kernel", nn.initializers.normal(self.mlp.features**-0.5), shape)
+        kernel = self.param("kernel", nn.initializers.normal(self.mlp.features**-0.5), shape, jnp.float32)
         x, kernel = _unit(x, axis=1).astype(self.mlp.dtype), _unit(kernel, axis=0).astype(self.mlp.dtype)
         # Summed in float32: the small temperatures of a softmax multiply the error of a half-precision sum.
         return along_batch(jnp.matmul(x, kernel, preferred_element_type=jnp.float32))

@@ -13,47 +13,50 @@ normalisation follows each of them, this does not change the output, only the si
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import Dtype, Fraction, PositiveFloat, Settings, Width, integers
 from ssl_jax.errors import UserError
 from ssl_jax.ops.convolution import convolve
 from ssl_jax.placement import along_batch
 
+MOST_STAGES = 10
+"""Each has twice the channels of the one before."""
+
 
 @dataclasses.dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(Settings):
     """The shape of a residual network. The defaults are ResNet-50."""
 
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    blocks: tuple[Annotated[int, integers(1, 1_000)], ...] = (3, 4, 6, 3)
     """Number of blocks in each stage. Every stage but the first halves height and width and doubles the channels."""
     bottleneck: bool = True
     """Whether blocks have convolutions 1x1, 3x3 and 1x1, the last with four times the channels; otherwise two 3x3."""
-    width: int = 64
+    width: Width = 64
     """Channels of the 3x3 convolutions of the first stage. The papers' "2x" and "4x" networks are 128 and 256."""
     stem: Literal["imagenet", "cifar", "small"] = "imagenet"
     """The layers before the stages. imagenet: a convolution 7x7 and a max-pool 3x3, each of stride 2; cifar: a
     convolution 3x3 of stride 1, for images of 32x32; small: the same of stride 2, with a quarter of the operations."""
-    norm_momentum: float = 0.9
+    norm_momentum: Fraction = 0.9
     """EMA decay of the running statistics."""
-    norm_epsilon: float = 1e-5
+    norm_epsilon: PositiveFloat = 1e-5
     """Added to the variance."""
     zero_init_residual: bool = True
     """Whether the last scale of each block is initialised with 0, so that the block begins as the identity
     (arXiv:1706.02677)."""
     remat: Literal["none", "full"] = "none"
     """What the backward pass recomputes to save memory: none or full (all but the activations between blocks)."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters and statistics are float32."""
 
-    def __post_init__(self) -> None:
-        if not self.blocks or min(self.blocks) < 1 or self.width < 1:
+    def check_relations(self) -> None:
+        if not 1 <= len(self.blocks) <= MOST_STAGES:
             raise UserError(
-                f"a ResNet of blocks {self.blocks} and width {self.width} cannot be built; "
-                "every stage needs a block or more, and the width must be at least 1."
+                f"blocks of a ResNet: give the blocks of 1 to {MOST_STAGES} stages, such as 3 4 6 3."
             )
 
     @property

@@ -7,12 +7,24 @@ grow with depth. Parameters are float32; `dtype` is the dtype of the computation
 import dataclasses
 import operator
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import (
+    Dtype,
+    Fraction,
+    Heads,
+    Layers,
+    Length,
+    PositiveFloat,
+    Settings,
+    Stddev,
+    Width,
+    integers,
+)
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
 from ssl_jax.models.layers import LayerNorm, Mlp, RmsNorm
@@ -25,25 +37,25 @@ Remat = Literal["none", "dots", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(Settings):
     """The shape of a stack of layers."""
 
-    layers: int
+    layers: Layers
     """Number of layers."""
-    width: int
+    width: Width
     """Width of the residual stream."""
-    heads: int
+    heads: Heads
     """Number of attention heads; it divides the width."""
-    mlp_width: int
+    mlp_width: Width
     """Hidden units of the MLP block."""
-    dropout: float = 0.1
+    dropout: Fraction = 0.1
     """Dropout rate of the output of each block."""
-    attention_dropout: float = 0.1
+    attention_dropout: Fraction = 0.1
     """Dropout rate of the attention weights."""
     norm: Literal["post", "pre"] = "post"
     """Where layers normalise: post (BERT, BART) after each residual sum; pre (GPT-2, T5) before each block, and after
     the last one."""
-    norm_epsilon: float = 1e-12
+    norm_epsilon: PositiveFloat = 1e-12
     """Epsilon of the layer normalisations, added to the variance."""
     activation: Activation = "gelu"
     """Activation of the MLP."""
@@ -51,17 +63,17 @@ class TransformerConfig:
     """Whether the MLP is gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
     """Whether dense layers and normalisations have biases. Without them the normalisation is `RmsNorm` (T5)."""
-    relative_buckets: int = 0
+    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
     """Number of buckets of distances between tokens, each with a learned bias of the attention logits per head (T5);
     0 for no relative positions."""
-    relative_distance: int = 128
+    relative_distance: Length = 128
     """All distances of at least this many tokens share a bucket."""
-    initializer_stddev: float | None = 0.02
+    initializer_stddev: Stddev | None = 0.02
     """Standard deviation of the truncated normal distribution that initialises kernels; None for 1/sqrt(number of
     inputs) of each kernel (T5)."""
-    residual_stddev: float | None = None
+    residual_stddev: Stddev | None = None
     """The same for the kernels whose output is added to the residual stream (GPT-2); None for `initializer_stddev`."""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     causal: bool = False
     """Whether a token attends only to itself and to the tokens before it."""
@@ -73,15 +85,15 @@ class TransformerConfig:
     """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full (all
     but the residual stream between layers)."""
 
-    def __post_init__(self) -> None:
+    def check_relations(self) -> None:
         if self.width % self.heads:
             raise UserError(
                 f"a model of width {self.width} cannot have {self.heads} heads; their number must divide the width."
             )
         if self.relative_buckets and not 4 <= self.relative_buckets < 2 * self.relative_distance:
             raise UserError(
-                f"{self.relative_buckets} buckets up to a distance of {self.relative_distance} tokens: expected 4 or "
-                "more, and a distance of more than half of them."
+                f"relative_buckets {self.relative_buckets} and relative_distance {self.relative_distance}: expected 0 "
+                "buckets, or 4 or more and a distance of more than half of them."
             )
 
     @classmethod
@@ -245,7 +257,7 @@ class Transformer(nn.Module):
         c = self.config
         if not c.relative_buckets:
             return None
-        queries = before[:, None] + jnp.arange(length)[None]
+        queries = before[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
         keys = queries if present is None else present.cumsum(1) - 1  # slots with padding do not count
         shape = (c.relative_buckets, c.relative_distance, c.heads, not c.causal, c.width**-0.5)
         return RelativePositions(*shape, name="relative")(queries, keys)

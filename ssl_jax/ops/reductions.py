@@ -16,7 +16,7 @@ def argmin(x: jax.Array) -> jax.Array:
 
     A row with NaN has any index below n.
     """
-    return jnp.argmin(x, axis=-1)
+    return jnp.argmin(x, axis=-1).astype(jnp.int32)
 
 
 @argmin.fast_form

@@ -46,7 +46,7 @@ def argsort_keys(keys: jax.Array) -> jax.Array:
     Args:
       keys: uint32 `[n]`; the low `index_bits(n)` bits of each are its index.
     """
-    return jnp.argsort(keys)
+    return jnp.argsort(keys).astype(jnp.int32)
 
 
 @argsort_keys.fast_form

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.domains import Pixels, PositiveInt, PositiveShare
 from ssl_jax.errors import UserError
 from ssl_jax.method import Method, Represent
 from ssl_jax.methods.autoencoder import Family, Objective
@@ -21,8 +22,6 @@ from ssl_jax.training.experiment import Experiment, Report, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
-LARGEST_CODE = 2**16
-
 ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
 """Gradients of a mean over pixels are small, so epsilon must be small beside them."""
 
@@ -31,13 +30,13 @@ ADAM = OptimizerConfig(weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
 class WholeImageConfig(RunConfig):
     """A run on whole images of one size; the defaults are those of the embedded digits."""
 
-    steps: int = 2000
+    steps: PositiveInt = 2000
     """Optimiser steps of the whole run."""
-    size: int = datasets.DIGITS.size
+    size: Pixels = datasets.DIGITS.size
     """Height and width that images are brought to."""
-    centre: float = 1.0
+    centre: PositiveShare = 1.0
     """Share of the shorter side that is kept, in the middle."""
-    probe_examples: int = 10_000
+    probe_examples: PositiveInt = 10_000
     """Most labelled images that the probes at the end of the run are fitted to."""
     data: ImageConfig = field(default_factory=ImageConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: ADAM)
@@ -47,12 +46,6 @@ class WholeImageConfig(RunConfig):
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(batch_size=128, eval_every=500, save_every=500, keep_every=500)
     )
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"size {self.size} must be at least 1 pixel; MNIST has 28.")
-        if not 0 < self.centre <= 1:
-            raise UserError(f"centre {self.centre} must be above 0 and at most 1, the whole shorter side.")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,8 +59,8 @@ class AutoencodingConfig(WholeImageConfig):
 
     network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_relations(self) -> None:
+        super().check_relations()
         self.network.check(self.shape)
 
 
@@ -133,12 +126,6 @@ CELEB_A: Settings = CIFAR10 | {
     ),
 }
 """200 epochs of 162,770 faces."""
-
-
-def check_code_size(code_size: int) -> None:
-    """UserError for a code size out of its domain."""
-    if not 1 <= code_size <= LARGEST_CODE:
-        raise UserError(f"a code of size {code_size}: must be from 1 to {LARGEST_CODE} numbers, such as 32.")
 
 
 def family_experiment(

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from ssl_jax.domains import PositiveInt, Settings
 from ssl_jax.method import Method
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, learning_rates, make_optimizer
@@ -15,10 +16,10 @@ from ssl_jax.training.sharding import MeshConfig
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """How a run is trained. The configuration of an experiment adds its data, its model and its objective."""
 
-    steps: int = 1000
+    steps: PositiveInt = 1000
     """Optimiser steps of the whole run."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -70,7 +70,9 @@ def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
             f"--classes {len(images.classes)}, or 0 for no online probe."
         )
     heldout = grain.MapDataset.source(images.heldout)
-    labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if images.classes else {}
+    # Images of a single class (train/good of a one-class data set) have labels, but no probe can be fitted to them.
+    probed = images.classes and len(images.probe.classes) > 1
+    labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if probed else {}
     return Data(
         train=(grain.MapDataset.source(images.train).seed(seed).shuffle().repeat(),),
         heldout=({"heldout": heldout},),

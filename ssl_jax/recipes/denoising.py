@@ -7,6 +7,7 @@ from etils import epath
 
 from ssl_jax.data.passages import batch_shapes
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text, passage_rows
+from ssl_jax.domains import Length, PositiveInt
 from ssl_jax.method import Tree
 from ssl_jax.methods.denoising import Noise, denoising
 from ssl_jax.methods.partition import TRANSFORMER
@@ -42,9 +43,9 @@ WIKIPEDIA = TextConfig(source="tfds:wikipedia/20230601.en", lowercase=False, hel
 class DenoisingConfig(RunConfig):
     """A run that denoises text; the defaults are small enough for a laptop."""
 
-    steps: int = 1200
+    steps: PositiveInt = 1200
     """Optimiser steps of the whole run."""
-    length: int = 48
+    length: Length = 48
     """Tokens of a row of text, [BOS] and [EOS] included."""
     data: TextConfig = field(default_factory=TextConfig)
     model: EncoderDecoderConfig = SMALL

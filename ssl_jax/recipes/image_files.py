@@ -10,10 +10,10 @@ from etils import epath
 from ssl_jax.decoding.entropy_coding import HEADER, compress, decompress, fingerprint
 from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import Rate, rate
+from ssl_jax.files import write_whole
 from ssl_jax.method import Batch, Extras, Tree, split_variables
 from ssl_jax.methods.code_prior import CodePrior
 from ssl_jax.runs.opening import OpenedRun
-from ssl_jax.training.folder import writing
 from ssl_jax.training.mapping import map_examples
 
 ALONE = 16
@@ -59,11 +59,16 @@ class CodeFiles:
         """
         shared = {"begin": self.prior.begin, "model": self._model}
         params = self.variables["params"]
-        with writing(file):
-            file.write_bytes(compress(self.prior.decoder, params, codes, **shared))
+        write_whole(file, compress(self.prior.decoder, params, codes, **shared))
         content = file.read_bytes()
         found = decompress(
-            self.prior.decoder, params, content, places=self.prior.places, name=str(file), **shared
+            self.prior.decoder,
+            params,
+            content,
+            most=len(codes),
+            places=self.prior.places,
+            name=str(file),
+            **shared,
         )
         if not np.array_equal(found, codes):
             raise UserError(f"{file}: the codes read back are not those that were written.")
@@ -96,8 +101,6 @@ def code_images(
     originals, codes = map_examples(
         encode, variables, heldout, mesh=run.mesh, batch_size=run.experiment.train.batch_size
     )
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     files = CodeFiles(prior, variables)
     found, size = files.round_trip(folder / "codes.sjc", codes)
     reconstructions = np.asarray(jax.jit(prior.decode)(extras, found))

@@ -5,11 +5,12 @@ settings below: `Config(**DIGITS, temperature=0.5)`.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 
 from ssl_jax.data.images import ImageConfig, batch_shapes
+from ssl_jax.domains import PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_metrics, uniformity
 from ssl_jax.method import Mean
@@ -30,12 +31,12 @@ from ssl_jax.transforms.images import ViewConfig
 class ViewsConfig(RunConfig):
     """A run on augmented views of images; the defaults are those of the embedded digits."""
 
-    steps: int = 1500
+    steps: PositiveInt = 1500
     """Optimiser steps of the whole run."""
-    classes: int = 10
+    classes: Annotated[int, integers(0, 2**20)] = 10
     """Labels of the online probe, a linear classifier that is trained beside the encoder without sending it a gradient;
     0 for none."""
-    probe_examples: int = 10_000
+    probe_examples: PositiveInt = 10_000
     """Most labelled images that the probes at the end of the run are fitted to."""
     data: ImageConfig = field(default_factory=ImageConfig)
     views: tuple[ViewConfig, ...] = ()

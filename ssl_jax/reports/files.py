@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ssl_jax.evals.plots import save_figure
+from ssl_jax.files import write_json, write_whole
 from ssl_jax.training.experiment import Report
-from ssl_jax.training.folder import write_json, writing
 
 
 def save_plot(report: Report, name: str, figure: Figure) -> None:
@@ -17,8 +17,7 @@ def save_plot(report: Report, name: str, figure: Figure) -> None:
 def save_picture(report: Report, path: str, figure: Figure) -> None:
     """Writes a figure to a path in the run folder. UserError if it cannot be written."""
     if report.writes:
-        with writing(report.folder / path):
-            save_figure(figure, report.folder / path)
+        save_figure(figure, report.folder / path)
 
 
 def save_json(report: Report, name: str, content: Any) -> None:
@@ -30,7 +29,4 @@ def save_json(report: Report, name: str, content: Any) -> None:
 def save_text(report: Report, path: str, text: str) -> None:
     """Writes text to a path in the run folder. UserError if it cannot be written."""
     if report.writes:
-        file = report.folder / path
-        with writing(file):
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+        write_whole(report.folder / path, text)

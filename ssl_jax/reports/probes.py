@@ -1,6 +1,5 @@
 """Probes of frozen representations at the end of a run, beside a network at random initialisation and raw pixels."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -18,11 +17,11 @@ from ssl_jax.evals.probe_comparison import (
     metric_names,
     metric_title,
 )
+from ssl_jax.files import write_json
 from ssl_jax.method import Batch, Extras, Represent, Tree
 from ssl_jax.reports.images import at_most, raw_pixels
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Report
-from ssl_jax.training.folder import writing
 from ssl_jax.training.mapping import with_labels
 
 RANDOM_INIT = "random init"
@@ -121,8 +120,7 @@ def report_comparison(
         features, probed.train_labels, probed.test_labels, rows=examples, seed=seed
     )
     log_comparison(comparison, report.log)
-    with writing(report.folder):
-        write_probes(comparison.metrics, report.folder, bars=bars)
+    write_probes(comparison.metrics, report.folder, bars=bars)
     return comparison.metrics
 
 
@@ -152,9 +150,7 @@ def write_probes(metrics: Metrics, folder: epath.Path, *, bars: bool = True) -> 
     """Writes probes.json and, as bars, plots/probes.png in a folder; nothing where there are no metrics."""
     if not metrics:
         return
-    folder = epath.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "probes.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_json(folder / "probes.json", metrics)
     if bars:
         save_figure(draw_metrics(metrics), folder / "plots" / "probes.png")
 

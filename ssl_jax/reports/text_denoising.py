@@ -128,9 +128,10 @@ def corrupt_rows(report: Report, denoiser: Denoiser) -> CorruptedRows:
 
 def denoise(report: Report, denoiser: Denoiser, rows: CorruptedRows) -> list[list[int]]:
     """The whole text of each row, by what the model writes greedily."""
-    special = report.data.details.tokenizer.special
+    tokenizer = report.data.details.tokenizer
+    special = tokenizer.special
     written = generate(
-        denoiser.decoder,
+        denoiser.decoder._replace(vocab_size=tokenizer.vocab_size),
         report.variables["params"],
         rows.corrupted.source,
         rows.corrupted.source_present.sum(-1),

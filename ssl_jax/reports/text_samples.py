@@ -10,16 +10,17 @@ from ssl_jax.decoding.decoder import Decoder
 from ssl_jax.decoding.generate import check_context_length, generate
 from ssl_jax.decoding.prompts import pad_right
 from ssl_jax.decoding.sampling import SamplingConfig
+from ssl_jax.domains import Length, Settings, Text
 from ssl_jax.method import Tree
 
 
 @dataclass(frozen=True)
-class SamplesConfig:
+class SamplesConfig(Settings):
     """What the model writes after each evaluation."""
 
-    prompts: tuple[str, ...] = ("Returns the", "This function", "The array", "If the file")
+    prompts: tuple[Text, ...] = ("Returns the", "This function", "The array", "If the file")
     """Beginnings of texts; after an empty one the model writes the whole text."""
-    new_tokens: int = 48
+    new_tokens: Length = 48
     """Tokens written after each, at most."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.8, top_k=200))
 
@@ -44,7 +45,7 @@ def sample_texts(config: SamplesConfig, decoder: Decoder, params: Tree, tokenize
     encoded = encode_prompts(config.prompts, tokenizer)
     prompts, lengths = pad_right(encoded, max(map(len, encoded)), tokenizer.special.pad)
     written = generate(
-        decoder,
+        decoder._replace(vocab_size=tokenizer.vocab_size),
         params,
         prompts,
         lengths,

@@ -5,16 +5,34 @@ import types
 import typing
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from etils import epath
 
+from ssl_jax.domains import check_settings, unchecked
 from ssl_jax.errors import UserError
-from ssl_jax.runs.listing import import_experiment
-from ssl_jax.training.folder import CONFIG, read_json
+from ssl_jax.files import read_json
+from ssl_jax.runs.listing import import_installed
+from ssl_jax.training.folder import CONFIG, refuse_links
 
 Config = Any
 """A frozen dataclass: the `Config` of an experiment."""
+
+
+class RunSettings(TypedDict):
+    """The content of config.json, in the folder of a run or of a study.
+
+    Attributes:
+      experiment: name of the module.
+      preset: that the configuration began with. It is a label: all values are in `config`.
+      init_from: the run or the weights that the run started from; a study has none.
+      config: all fields of the configuration.
+    """
+
+    experiment: str
+    preset: str
+    init_from: NotRequired[str | None]
+    config: dict[str, Any]
 
 
 class SavedRun(NamedTuple):
@@ -26,12 +44,12 @@ class SavedRun(NamedTuple):
       config: the run's configuration.
     """
 
-    settings: Mapping[str, Any]
+    settings: RunSettings
     module: ModuleType
     config: Config
 
 
-def run_settings(module: str, preset: str, config: Config, init_from: str | None = None) -> dict[str, Any]:
+def run_settings(module: str, preset: str, config: Config, init_from: str | None = None) -> RunSettings:
     """What a run folder says of its run, for `loop.train`.
 
     Args:
@@ -49,7 +67,7 @@ def run_settings(module: str, preset: str, config: Config, init_from: str | None
 
 
 def read_run(folder: epath.Path, experiment: str | None = None) -> SavedRun:
-    """Reads config.json of a run folder.
+    """Reads config.json of a run folder, which may come from a stranger.
 
     Args:
       folder: of the run.
@@ -59,66 +77,96 @@ def read_run(folder: epath.Path, experiment: str | None = None) -> SavedRun:
       UserError: it is not a run folder, holds a study or a run of another experiment, or is of an experiment or a
         configuration that this version does not know.
     """
-    settings = read_json(folder / CONFIG)
+    settings, module = read_settings(folder)
     name = settings["experiment"]
     if experiment is not None and name != experiment:
         raise UserError(f"{folder}: is a run of {name}; expected one of {experiment}.")
-    module = import_experiment(name)
     if not hasattr(module, "build"):
         runs = sorted(path.name for path in folder.iterdir() if (path / CONFIG).exists())
         raise UserError(
             f"{folder}: holds a study of several runs; name one of them: {', '.join(runs) or 'there is none yet'}."
         )
+    return SavedRun(settings, module, read_config(settings, module, folder))
+
+
+def read_settings(folder: epath.Path) -> tuple[RunSettings, ModuleType]:
+    """Reads config.json in the folder of a run or of a study: (its content, the module of its experiment).
+
+    Raises:
+      UserError: the file is absent or damaged, or names an experiment that is not of this installation.
+    """
+    file = folder / CONFIG
+    if file.exists():
+        refuse_links(folder)
+    settings = read_json(file, RunSettings, f"{folder}: not a run folder (it has no {CONFIG}).")
+    return settings, import_installed(settings["experiment"], file)
+
+
+def read_config(settings: RunSettings, module: ModuleType, folder: epath.Path) -> Config:
+    """The configuration in what `read_settings` has read.
+
+    Raises:
+      UserError: a field is unknown or missing, or has a value that it cannot have.
+    """
     default = module.PRESETS.get(settings["preset"], next(iter(module.PRESETS.values())))
-    return SavedRun(settings, module, restore_config(default, settings["config"]))
+    return restore_config(default, settings["config"], folder / CONFIG)
 
 
-def restore_config(default: Config, values: Mapping[str, Any]) -> Config:
+def restore_config(default: Config, values: Mapping[str, Any], place: object = CONFIG) -> Config:
     """A configuration from its JSON.
 
     Args:
       default: of the same type. A nested configuration is of the type that it has in `default`; where `default` holds
         none (an empty tuple, None), of the annotated one.
       values: of all fields, as `dataclasses.asdict` gives them, through JSON or not.
+      place: name of the file in errors.
 
     Raises:
-      UserError: a field is unknown or missing.
+      UserError: a field is unknown or missing, or has a value that it cannot have; the message names it.
     """
-    return _restore_fields(type(default), default, values)
+    try:
+        with unchecked():
+            config = _restore_fields(type(default), default, values, "config")
+        check_settings(config, "config.")  # types as well as ranges
+        return config
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
 
 
-def _restore_fields(kind: type, default: Config | None, values: Mapping[str, Any]) -> Config:
-    names = {field.name for field in dataclasses.fields(kind)}
-    if names != values.keys():
-        strange = ", ".join(sorted(names ^ values.keys()))
-        raise UserError(f"{CONFIG}: fields {strange} do not fit {kind.__name__} of this version.")
+def _restore_fields(kind: type, default: Config | None, values: Mapping[str, Any], path: str) -> Config:
+    names = [field.name for field in dataclasses.fields(kind)]
+    if strange := sorted({*names} ^ values.keys()):
+        shown = ", ".join(name if name.isidentifier() else f"{name!r:.40}" for name in strange[:20])
+        raise UserError(f"{path}: fields {shown} do not fit {kind.__name__} of this version.")
     hints = typing.get_type_hints(kind)
-    return kind(**{name: _restore(hints[name], getattr(default, name, None), values[name]) for name in names})
+    return kind(**{n: _restore(hints[n], getattr(default, n, None), values[n], f"{path}.{n}") for n in names})
 
 
-def _restore(hint: Any, default: Any, value: Any) -> Any:
+def _restore(hint: Any, default: Any, value: Any, path: str) -> Any:
     """A value from its JSON. `default` is an example of it, or None if there is none."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(hint) if union else (hint,)
     if isinstance(value, list | tuple):
-        hints = _element_hints(hint, len(value))
-        examples = [*default][: len(value)] if isinstance(default, tuple) else []
-        examples += (examples[-1:] or [None]) * (len(value) - len(examples))
-        return tuple(map(_restore, hints, examples, value))
+        for kind in kinds:
+            if (hints := _element_hints(kind, len(value))) is not None:
+                examples = [*default][: len(value)] if isinstance(default, tuple) else []
+                examples += (examples[-1:] or [None]) * (len(value) - len(examples))
+                paths = [f"{path}.{i}" for i in range(len(value))]
+                return tuple(map(_restore, hints, examples, value, paths))
     if isinstance(value, Mapping):
         if dataclasses.is_dataclass(default):
-            return _restore_fields(type(default), default, value)
-        for kind in (hint, *typing.get_args(hint)):
+            return _restore_fields(type(default), default, value, path)
+        for kind in kinds:
             if dataclasses.is_dataclass(kind):
-                return _restore_fields(kind, None, value)
-    return value
+                return _restore_fields(kind, None, value, path)
+    return value  # of whatever type; `check_settings` compares it with its domain
 
 
-def _element_hints(hint: Any, length: int) -> list[Any]:
-    """The annotation of every element of a tuple, which may stand in a union, as in `tuple[int, ...] | None`."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    for kind in typing.get_args(hint) if union else (hint,):
-        of = typing.get_args(kind)
-        if typing.get_origin(kind) is tuple and of[1:] == (...,):
-            return [of[0]] * length
-        if typing.get_origin(kind) is tuple and len(of) == length:
-            return list(of)
-    return [Any] * length
+def _element_hints(kind: Any, length: int) -> list[Any] | None:
+    """The annotation of every element of a tuple; None if it is no tuple of this length."""
+    of = typing.get_args(kind)
+    if typing.get_origin(kind) is not tuple:
+        return None
+    if of[1:] == (...,):
+        return [of[0]] * length
+    return list(of) if len(of) == length else None

@@ -1,7 +1,7 @@
 """Language models opened for generation: those of run folders, and imported weights."""
 
 import itertools
-from contextlib import closing
+from typing import Any
 
 from etils import epath
 
@@ -10,6 +10,7 @@ from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
+from ssl_jax.files import read_json
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.method import Tree
@@ -17,7 +18,7 @@ from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.folder import CONFIG, read_json
+from ssl_jax.training.folder import CONFIG
 
 MASK = "[MASK]"
 """Marks a gap in a source text."""
@@ -77,14 +78,15 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
 
 
 def _of_run(reference: RunReference) -> LanguageModel:
-    with closing(open_run(reference)) as run:
-        decoder = run.experiment.decoder
-        if decoder is None:
-            raise UserError(
-                f"{run.folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
-            )
-        tokenizer = _tokenizer(run.folder)
-        params = prepare(decoder, run.restore()["params"])
+    run = open_run(reference)
+    decoder = run.experiment.decoder
+    if decoder is None:
+        raise UserError(
+            f"{run.folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
+        )
+    tokenizer = _tokenizer(run.folder)
+    params = prepare(decoder, run.restore()["params"])
+    decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(
         decoder, params, tokenizer, begin=(tokenizer.special.cls,), end=tokenizer.special.sep
     )
@@ -99,12 +101,13 @@ def _imported(folder: epath.Path) -> LanguageModel:
             "together. Put the files of the model's own tokenizer there."
         )
     begin = (tokenizer.special.cls,) if decoder.reads_source else ()
+    decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(decoder, prepare(decoder, params), tokenizer, begin, tokenizer.special.sep)
 
 
 def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
     """(decoder, parameters, size of the vocabulary) of imported weights."""
-    settings = read_json(folder / CONFIG)
+    settings = read_json(folder / CONFIG, dict[str, Any])
     family = settings.get("model_type")
     if family == "gpt2":
         config, params = load_gpt2(folder)
@@ -113,6 +116,11 @@ def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, in
         config, params = load_bart(folder)
         start = settings.get("decoder_start_token_id")
         start = tokenizer.special.sep if start is None else start
+        if type(start) is not int or not 0 <= start < config.vocab_size:
+            raise UserError(
+                f"{folder / CONFIG}: decoder_start_token_id is {start!r:.80}; expected the id of a token, from 0 to "
+                f"{config.vocab_size - 1}."
+            )
         return (
             source_decoder(EncoderDecoder(config), start, (tokenizer.special.mask,)),
             params,

@@ -8,8 +8,10 @@ import importlib.util
 import itertools
 import pkgutil
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,6 +20,8 @@ from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.errors import UserError
 
 PACKAGE = "experiments"
+INSTALLED = Path(__file__).resolve().parents[2] / PACKAGE
+"""The folder of the experiments of this installation."""
 OFFLINE = "offline"
 EMBEDDED = ("pydocs", "digits")
 """Sources of data that are part of installed Python packages."""
@@ -52,7 +56,7 @@ def experiment_names() -> list[str]:
 
 
 def import_experiment(name: str) -> ModuleType:
-    """The module of an experiment or a study.
+    """The module of an experiment or a study, which the user or the program has named. It may be any module.
 
     Raises:
       UserError: there is no such module (the closest name is told), it cannot be imported, or it has no PRESETS.
@@ -62,17 +66,55 @@ def import_experiment(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise UserError(f"{name} cannot be imported: {error}.") from error
-        short = [known.removeprefix(f"{PACKAGE}.") for known in experiment_names()]
-        close = difflib.get_close_matches(name.removeprefix(f"{PACKAGE}."), short, n=1)
-        hint = f"Did you mean {PACKAGE}.{close[0]}? " if close else ""
         raise UserError(
-            f"{name}: there is no such experiment. {hint}`python -m {PACKAGE}` lists all of them."
+            f"{name}: there is no such experiment. {_suggestion(name)}`python -m {PACKAGE}` lists all of them."
         ) from error
     if not hasattr(module, "PRESETS"):
         raise UserError(
             f"{name} is not an experiment: it has no PRESETS; `python -m {PACKAGE}` lists all of them."
         )
     return module
+
+
+def import_installed(name: str, place: object) -> ModuleType:
+    """The module of an experiment or a study that a file names.
+
+    A file may come from a stranger. Importing a module runs it, so that only the modules in the folder experiments/
+    beside the package ssl_jax are imported. A module that this process has imported before is accepted too.
+
+    Args:
+      name: of the module, as the file has it.
+      place: name of the file in errors.
+
+    Raises:
+      UserError: it is not the name of an experiment of this installation. Nothing has been imported then.
+    """
+    if name in sys.modules:
+        return import_experiment(name)
+    package, _, short = name.partition(".")
+    if package != PACKAGE or short.startswith("_") or not short.isidentifier() or short not in _installed():
+        raise UserError(
+            f"{place}: names the experiment {name!r}, which is not part of this installation; it was not imported, "
+            f"because a file must not choose which code runs. {_suggestion(name)}If it is an experiment of yours, put "
+            f"its file into {INSTALLED}."
+        )
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None or Path(found.origin).resolve().parent != INSTALLED:
+        raise UserError(
+            f"{place}: names an experiment, but another folder {PACKAGE}/ comes before {INSTALLED} in the path of "
+            "Python; nothing in it was imported. Start the command in another folder."
+        )
+    return import_experiment(name)
+
+
+def _installed() -> list[str]:
+    """Names of the files in experiments/, without importing anything."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(INSTALLED)]))
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name.removeprefix(f"{PACKAGE}."), _installed(), n=1)
+    return f"Did you mean {PACKAGE}.{close[0]}? " if close else ""
 
 
 def describe(name: str) -> Entry:

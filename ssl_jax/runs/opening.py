@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run
+from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import RunReference, choose_step
 from ssl_jax.runs.tokenizers import with_own_tokenizer
 from ssl_jax.training import folder as run_folder
@@ -47,7 +48,7 @@ class OpenedRun:
     def data(self) -> Data:
         """The data of the run. Raises UserError if it has changed since."""
         data = self.experiment.open_data(self.folder)
-        run_folder.check_data(self.folder, data.identity, data.preprocessing)
+        run_folder.check_data(self.folder, data.identity)
         return data
 
     @cached_property
@@ -64,10 +65,6 @@ class OpenedRun:
         step = self.step if step is None else step
         return dict(self.checkpoints.restore_model(step, self.program.state.variables))
 
-    def close(self) -> None:
-        """Ends the reading of checkpoints."""
-        self.checkpoints.close()
-
 
 def open_run(reference: RunReference, experiment: str | None = None) -> OpenedRun:
     """Opens a run. Its data is opened when it is asked for, and nothing is compiled.
@@ -81,7 +78,8 @@ def open_run(reference: RunReference, experiment: str | None = None) -> OpenedRu
     """
     folder = reference.folder
     saved = read_run(folder, experiment)
-    config = with_own_tokenizer(saved.config, folder)
+    config = with_own_tokenizer(saved.config, folder, required=True)
+    config = with_own_runs(config, folder, required=True)
     built = saved.module.build(config)
     checkpoints = Checkpoints(folder / "checkpoints")
     step = choose_step(checkpoints, reference)

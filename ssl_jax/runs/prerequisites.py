@@ -1,7 +1,6 @@
 """Runs that another one begins with: named by the user, or trained first."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,11 +12,13 @@ from jax.sharding import Mesh
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run, run_settings
 from ssl_jax.runs.listing import import_experiment
+from ssl_jax.runs.named_runs import copy_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.warm_start import build_run, placed_like
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.distributed import on_main
 from ssl_jax.training.experiment import Start
 from ssl_jax.training.folder import CONFIG, changes
 
@@ -69,8 +70,8 @@ def _is_finished(folder: epath.Path, settings: dict, steps: int) -> bool:
     """Whether the folder holds the run of these settings with a checkpoint of its last step."""
     if not (folder / CONFIG).exists() or not (folder / "checkpoints").exists() or changes(folder, settings):
         return False
-    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
-        return checkpoints.steps()[-1:] == [steps]
+    checkpoints = Checkpoints(folder / "checkpoints")
+    return checkpoints.steps()[-1:] == [steps]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Prerequisite:
     """A run that another one begins with: the one that is named, or one that is trained first.
 
     Attributes:
-      name: of the folder, within that of the run that begins with it, where it is trained.
+      name: of the folder, within that of the run that begins with it, where it is trained or copied to.
       planned: what is trained there.
       run: RUN or RUN@STEP to take instead; empty for none.
     """
@@ -106,7 +107,7 @@ class Prerequisite:
         return f"a run of {self.planned.module} that is trained first, in {self.name}/"
 
     def open(self, folder: epath.Path) -> OpenedRun:
-        """The run that is taken, trained to its end if none is named.
+        """The run that is taken, in its folder: trained to its end, or copied if one is named.
 
         Args:
           folder: of the run that begins with it.
@@ -115,10 +116,21 @@ class Prerequisite:
           UserError: the run that is named has no such checkpoint, or the one to train cannot start or go on.
           SystemExit: a signal ended the training early; the same call continues it.
         """
+        own = folder / self.name
+        if not self.run:
+            train_run(self.planned, own)
+        else:
+            on_main(lambda: self._copy(own))
+        return open_run(RunReference(own), self.planned.module)
+
+    def _copy(self, own: epath.Path) -> None:
+        run = open_run(RunReference.parse(self.run), self.planned.module)
+        copy_run(run.folder, run.step, own)
+
+    def check(self) -> None:
+        """Raises UserError if the run that is named has no such checkpoint, or is one of another experiment."""
         if self.run:
-            return open_run(RunReference.parse(self.run), self.planned.module)
-        train_run(self.planned, folder / self.name)
-        return open_run(RunReference(folder / self.name), self.planned.module)
+            open_run(RunReference.parse(self.run), self.planned.module)
 
     def start(self, extras: Callable[[OpenedRun], Mapping[str, Tree]]) -> Start:
         """Where a new run takes its frozen part from, for `Experiment.starts`.
@@ -131,9 +143,9 @@ class Prerequisite:
         def load(
             variables: Mapping[str, Tree], folder: epath.Path, mesh: Mesh, log: Callable[[str], None]
         ) -> Mapping[str, Tree]:
-            with closing(self.open(folder)) as run:
-                learnt = extras(run)
+            run = self.open(folder)
+            learnt = extras(run)
             placed = {name: jax.tree.map(placed_like, tree, variables[name]) for name, tree in learnt.items()}
             return {**variables, **placed}
 
-        return Start(self.source, load)
+        return Start(self.source, load, lambda variables: self.check())

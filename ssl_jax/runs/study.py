@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from ssl_jax.runs.configuration import restore_config
-from ssl_jax.runs.listing import import_experiment
+from ssl_jax.files import write_json, write_whole
+from ssl_jax.runs.configuration import RunSettings, read_config, read_settings
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.prerequisites import PlannedRun, train_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.distributed import is_main, on_main
-from ssl_jax.training.folder import CONFIG, claim, read_json, write_json, writing
+from ssl_jax.training.folder import claim
+from ssl_jax.training.lock import locked
 
 Config = Any
 Runs = Mapping[str, OpenedRun]
@@ -74,7 +75,17 @@ class Study(NamedTuple):
         """Raises UserError if a run that should exist is not there, or is a run of another experiment."""
         for run in self.runs.values():
             if isinstance(run, NamedRun):
-                open_run(RunReference.parse(run.run), run.module).close()
+                open_run(RunReference.parse(run.run), run.module)
+
+    def references(self, folder: epath.Path) -> list[tuple[RunReference, str]]:
+        """(run, name of the experiment's module that it must be of) of all runs of the study in `folder`."""
+        return [
+            (
+                RunReference.parse(run.run) if isinstance(run, NamedRun) else RunReference(folder / name),
+                run.module,
+            )
+            for name, run in self.runs.items()
+        ]
 
     def open(self, folder: epath.Path) -> dict[str, OpenedRun]:
         """Opens all runs of the study in `folder`.
@@ -83,15 +94,12 @@ class Study(NamedTuple):
           UserError: a run is not there, or is a run of another experiment.
         """
         return {
-            name: open_run(
-                RunReference.parse(run.run) if isinstance(run, NamedRun) else RunReference(folder / name),
-                run.module,
-            )
-            for name, run in self.runs.items()
+            name: open_run(*reference)
+            for name, reference in zip(self.runs, self.references(folder), strict=True)
         }
 
 
-def study_settings(module: str, preset: str, config: Config) -> dict[str, Any]:
+def study_settings(module: str, preset: str, config: Config) -> RunSettings:
     """The content of the config.json of a study."""
     return {"experiment": module, "preset": preset, "config": dataclasses.asdict(config)}
 
@@ -102,12 +110,8 @@ def load_study(folder: epath.Path) -> Study | None:
     Raises:
       UserError: the folder has no config.json, or one that does not fit this version.
     """
-    settings = read_json(folder / CONFIG)
-    module = import_experiment(settings["experiment"])
-    if not hasattr(module, "study"):
-        return None
-    default = module.PRESETS.get(settings["preset"], next(iter(module.PRESETS.values())))
-    return module.study(restore_config(default, settings["config"]))
+    settings, module = read_settings(folder)
+    return module.study(read_config(settings, module, folder)) if hasattr(module, "study") else None
 
 
 def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> int:
@@ -128,7 +132,14 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
       UserError: the folder belongs to something else, or a run cannot start or go on.
     """
     study.check_named()  # before the folder is claimed, so that a misspelt name can be corrected
-    on_main(lambda: claim(folder, settings))
+    with ExitStack() as held:
+        on_main(lambda: held.enter_context(locked(folder, print)))
+        on_main(lambda: claim(folder, settings))
+        _train_and_compare(study, folder)
+    return 0
+
+
+def _train_and_compare(study: Study, folder: epath.Path) -> None:
     planned = study.planned
     for number, (name, run) in enumerate(planned.items(), 1):
         _log(f"\nrun {number} of {len(planned)}: {name}")
@@ -136,13 +147,9 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
         if not train_run(run, folder / name, report=False):
             _log(f"{folder / name}: already finished")
     runs = study.open(folder)
-    with ExitStack() as stack:
-        for run in runs.values():
-            stack.callback(run.close)
-        table = study.table(runs, folder)
-        on_main(lambda: _write(study, table, runs, folder))
+    table = study.table(runs, folder)
+    on_main(lambda: _write(study, table, runs, folder))
     _log(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
-    return 0
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
@@ -151,9 +158,8 @@ def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
     lines = "\n".join(table.lines)
     _log(f"\n{lines}")
     write_json(folder / f"{study.name}.json", table.values)
-    with writing(folder):
-        (folder / f"{study.name}.txt").write_text(f"{lines}\n")
-        save_figures(study.plot(table, runs), folder / "plots")
+    write_whole(folder / f"{study.name}.txt", f"{lines}\n")
+    save_figures(study.plot(table, runs), folder / "plots")
 
 
 def _log(line: str) -> None:

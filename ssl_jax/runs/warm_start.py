@@ -5,8 +5,9 @@ library's layout. Arrays are taken by their path. The tokenizer is copied into t
 from then on: the source is not needed again.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from typing import NamedTuple
 
 import jax
@@ -18,11 +19,13 @@ from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config
+from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import RunReference, choose_step
 from ssl_jax.runs.tokenizers import tokenizer_config, with_own_tokenizer, with_tokenizer
+from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.experiment import Data, Experiment, Start
-from ssl_jax.training.folder import CONFIG, DATA, PREPROCESSING, read_json
+from ssl_jax.training.folder import CONFIG, DATA
 from ssl_jax.training.paths import named_leaves, path_name
 from ssl_jax.training.sharding import place
 
@@ -44,9 +47,9 @@ def build_run(build: Build, config: Config, folder: epath.Path, init_from: str |
     Raises:
       UserError: the source is missing where it is needed, or its tokenizer is not the one that is asked for.
     """
-    begun = (folder / DATA).exists()
+    begun = run_folder.begun(folder, {"config": dataclasses.asdict(config), "init_from": init_from})
     if begun:
-        config = with_own_tokenizer(config, folder)
+        config = with_own_runs(with_own_tokenizer(config, folder), folder)
     if init_from is None:
         return build(config)
     source = RunReference.parse(init_from)
@@ -73,13 +76,23 @@ def start_from(experiment: Experiment, source: RunReference, note: str = "") -> 
             _check_preprocessing(source, data.preprocessing)
         return data
 
+    @functools.cache  # so that `check` and `load` read them once
+    def imported() -> Tree:
+        return {"params": experiment.import_weights(source.folder)}
+
+    def check(variables: Tree) -> None:
+        _check_source(source, experiment)
+        _check_shapes(source, _shapes(source) if _is_run(source.folder) else imported(), variables)
+
     def load(variables: Tree, folder: epath.Path, mesh: Mesh, log: Callable[[str], None]) -> Tree:
-        found = _load(source, experiment, mesh)
+        _check_source(source, experiment)
+        found = _load(source, experiment, mesh) if _is_run(source.folder) else imported()
+        imported.cache_clear()
         if note:
             log(note)
         return transfer(source, found, variables, log)
 
-    start = Start(str(source), load)
+    start = Start(str(source), load, check)
     return experiment._replace(open_data=open_data, starts=(start, *experiment.starts))
 
 
@@ -101,6 +114,22 @@ def transfer(source: RunReference, found: Tree, variables: Tree, log: Callable[[
     Raises:
       UserError: arrays of the same path have other shapes, or no parameter has a path of the model.
     """
+    _check_shapes(source, found, variables)
+    theirs, ours = named_leaves(found), named_leaves(variables)
+    taken = theirs.keys() & ours.keys()
+    log(f"warm start from {source}: {len(taken)} of {len(ours)} arrays")
+    for line in _module_lines([*ours], [*theirs]):
+        log(f"  {line}")
+
+    def choose(path: tuple, leaf: jax.Array) -> jax.Array:
+        name = path_name(path)
+        return placed_like(theirs[name], leaf) if name in taken else leaf
+
+    return jax.tree_util.tree_map_with_path(choose, variables)
+
+
+def _check_shapes(source: RunReference, found: Tree, variables: Tree) -> None:
+    """Raises UserError as `transfer` does; both trees may hold shapes in place of arrays."""
     theirs, ours = named_leaves(found), named_leaves(variables)
     misshaped = [
         f"{name} {tuple(theirs[name].shape)}, expected {tuple(leaf.shape)}"
@@ -112,21 +141,11 @@ def transfer(source: RunReference, found: Tree, variables: Tree, log: Callable[[
             f"--init_from {source}: arrays have other shapes there than in this model: {'; '.join(misshaped)}. "
             f"Give this model the sizes (widths, vocabulary, number of classes) of {source.folder / CONFIG}."
         )
-    taken = theirs.keys() & ours.keys()
-    if not any(name.startswith("params/") for name in taken):
+    if not any(name.startswith("params/") for name in theirs.keys() & ours.keys()):
         raise UserError(
             f"--init_from {source}: no parameter has a path of this model; it has {_some([*theirs])}, "
             f"expected {_some([*ours])}."
         )
-    log(f"warm start from {source}: {len(taken)} of {len(ours)} arrays")
-    for line in _module_lines([*ours], [*theirs]):
-        log(f"  {line}")
-
-    def choose(path: tuple, leaf: jax.Array) -> jax.Array:
-        name = path_name(path)
-        return placed_like(theirs[name], leaf) if name in taken else leaf
-
-    return jax.tree_util.tree_map_with_path(choose, variables)
 
 
 def placed_like(array: jax.Array, own: jax.Array) -> jax.Array:
@@ -181,23 +200,27 @@ def _is_run(folder: epath.Path) -> bool:
 def _check_source(source: RunReference, experiment: Experiment) -> None:
     """Raises UserError if there is nothing to start from."""
     if _is_run(source.folder):
-        with closing(Checkpoints(source.folder / "checkpoints")) as checkpoints:
-            choose_step(checkpoints, source)
+        run_folder.refuse_links(source.folder)
+        checkpoints = Checkpoints(source.folder / "checkpoints")
+        choose_step(checkpoints, source)
     elif experiment.import_weights is None or not source.folder.exists():
         raise UserError(
             f"--init_from {source}: neither a run folder with checkpoints nor weights that this experiment can import."
         )
 
 
+def _shapes(source: RunReference) -> Tree:
+    """Shapes and dtypes of the `{"params": ..., **extras}` of a run."""
+    checkpoints = Checkpoints(source.folder / "checkpoints")
+    return checkpoints.model_shapes(choose_step(checkpoints, source))
+
+
 def _load(source: RunReference, experiment: Experiment, mesh: Mesh) -> Tree:
-    """The source's `{"params": ..., **extras}`. Raises UserError like `_check_source`."""
-    _check_source(source, experiment)
-    if not _is_run(source.folder):
-        return {"params": experiment.import_weights(source.folder)}
-    with closing(Checkpoints(source.folder / "checkpoints")) as checkpoints:
-        step = choose_step(checkpoints, source)
-        shapes = place(mesh, experiment.rules, checkpoints.model_shapes(step))
-        return checkpoints.restore_model(step, shapes)
+    """The `{"params": ..., **extras}` of a run."""
+    checkpoints = Checkpoints(source.folder / "checkpoints")
+    step = choose_step(checkpoints, source)
+    shapes = place(mesh, experiment.rules, checkpoints.model_shapes(step))
+    return checkpoints.restore_model(step, shapes)
 
 
 def _with_tokenizer_of(source: RunReference, config: Config) -> tuple[Config, str]:
@@ -243,8 +266,7 @@ def _check_preprocessing(source: RunReference, ours: Mapping[str, str]) -> None:
 
     Weights say nothing here: `build_run` has compared their tokenizer.
     """
-    file = source.folder / DATA
-    theirs = read_json(file).get(PREPROCESSING, {}) if file.exists() else {}
+    theirs = run_folder.read_data(source.folder).preprocessing if _is_run(source.folder) else {}
     if changed := _differences(theirs, ours):
         raise UserError(
             f"--init_from {source}: its data was preprocessed in another way than that of this run: {changed}. Its "

@@ -16,6 +16,9 @@ from ssl_jax.errors import UserError
 
 Result = TypeVar("Result")
 
+LARGEST_COUNT = 2**20
+"""Of the processes of a run."""
+
 
 def on_tpu() -> bool:
     """Whether this machine has a TPU, without initialising it."""
@@ -36,10 +39,14 @@ def join(hosts: str) -> None:
     if hosts != "auto":
         try:
             address, number, count = hosts.split(",")
+            host, _, port = address.rpartition(":")
             number, count = int(number), int(count)
+            if not (host and 0 < int(port) < 2**16 and 0 <= number < count <= LARGEST_COUNT):
+                raise ValueError("out of range")
         except ValueError:
             raise UserError(
-                f"--hosts {hosts!r}: expected auto, or HOST:PORT,ID,COUNT such as 10.0.0.1:8476,0,4."
+                f"--hosts {hosts!r}: expected auto, or HOST:PORT,ID,COUNT such as 10.0.0.1:8476,0,4, where ID is from "
+                "0 to COUNT - 1."
             ) from None
         jax.distributed.initialize(address, num_processes=count, process_id=number)
         return
@@ -97,10 +104,16 @@ def same_everywhere(content: object) -> bool:
     return bool((gathered == gathered[0]).all())
 
 
-class StopRequest:
-    """Receives SIGTERM (a preemption) and Ctrl-C, and decides at which step to save and stop.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that ask a run to save and stop: a preemption, Ctrl-C, a terminal that is gone, and what a batch system such
+as Slurm sends before the time is over."""
 
-    On several hosts the signal may reach only one of them; all of them are told to stop at the same step.
+
+class StopRequest:
+    """Receives the signals that ask a run to stop, and decides at which step to save and stop.
+
+    SIGHUP stays ignored where it is, as nohup does. On several hosts a signal may reach only one of them; all of them
+    are told to stop at the same step.
     """
 
     def __init__(self) -> None:
@@ -108,9 +121,11 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             if number == signal.SIGTERM and jax.process_count() > 1:
                 continue  # jax's coordination service listens to it
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._hear)
         return self
 
@@ -122,6 +137,8 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+        if jax.process_count() > 1:
+            os.kill(os.getpid(), signal.SIGTERM)  # to jax's coordination service, which tells all processes
 
     @property
     def heard(self) -> bool:
@@ -131,6 +148,6 @@ class StopRequest:
     def due(self, step: int) -> bool:
         """Whether to stop after `step`. Every process asks at every step."""
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-            self.signal = signal.SIGTERM
+            self.signal = self.signal or signal.SIGTERM
             return True
         return self.heard

@@ -1,7 +1,7 @@
 """What an experiment's `build(config)` returns: a method, its data and its metrics, and nothing hidden."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import grain
@@ -10,38 +10,32 @@ import optax
 from etils import epath
 from jax.sharding import Mesh
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import BatchSize, PositiveInt, Seed, Settings
 from ssl_jax.method import Method, Represent, Tree, example_shape
 from ssl_jax.training.mapping import MapFunction, map_examples
 from ssl_jax.training.sharding import MeshConfig, Rules, replicated
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Length and rhythm of a run. The intervals are in steps; a checkpoint is also written at the last step."""
 
-    batch_size: int = 32
+    batch_size: BatchSize = 32
     """Examples per step, over all devices and hosts."""
-    micro_batches: int = 1
+    micro_batches: BatchSize = 1
     """Parts in which a batch is computed to save memory; the result is that of the whole batch."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides initialisation, order of the data, masks and dropout."""
-    log_every: int = 20
+    log_every: PositiveInt = 20
     """Steps averaged in one line of metrics.jsonl."""
-    eval_every: int = 500
+    eval_every: PositiveInt = 500
     """Steps between two evaluations on held-out data; also evaluated at the last step."""
-    save_every: int = 500
+    save_every: PositiveInt = 500
     """Steps between two checkpoints."""
-    keep_latest: int = 2
+    keep_latest: PositiveInt = 2
     """Newest checkpoints to keep."""
-    keep_every: int = 500
+    keep_every: PositiveInt = 500
     """Checkpoints at multiples of this many steps are kept for good; `replay` draws curves from them."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value < (least := 0 if field.name == "seed" else 1):
-                raise UserError(f"train.{field.name} {value} must be at least {least}.")
 
 
 class Phase(NamedTuple):
@@ -97,10 +91,13 @@ class Start(NamedTuple):
       load: `(variables, run folder, mesh, log) -> variables`: the initial `{"params": ..., **extras}` with the arrays
         replaced, each of the shape, dtype and sharding that it had. Every process calls it where a run begins; later
         the arrays come from the run's own checkpoints. `log` prints a line.
+      check: `(variables)`: raises UserError if the arrays do not fit the model, before anything is written. Every
+        process calls it for a new run, with shapes in place of arrays.
     """
 
     source: str
     load: Callable[[Mapping[str, Tree], epath.Path, Mesh, Callable[[str], None]], Mapping[str, Tree]]
+    check: Callable[[Mapping[str, Tree]], None] = lambda variables: None
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,38 @@
 """The run folder: which configuration it belongs to, and what it was run with."""
 
-import contextlib
 import json
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.files import check_json, is_draft, read_json, write_json, writing
+from ssl_jax.training import lock
 
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
+LOG, EVENTS, CHECKPOINTS, DAMAGED = "metrics.jsonl", "tensorboard", "checkpoints", "damaged"
+OF_THE_START = (
+    DATA,
+    LOG,
+    "tokenizer.model",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    ENVIRONMENT,
+)
+"""Files that a run leaves in its folder before its first checkpoint, besides its config.json."""
 PREPROCESSING = "preprocessing"
 """Key of data.json beside those of the data's identity."""
 TOPOLOGY = "config.mesh."
-"""Settings that may differ when a run is continued: the same curve comes from any mesh."""
-
-
-@contextlib.contextmanager
-def writing(path: epath.Path) -> Iterator[None]:
-    """Turns a full disk, a read-only folder and their like into a UserError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}). Checkpoints already there are untouched: free some "
-            "space or give write permission and run the same command again, or choose another --workdir."
-        ) from error
-
-
-def write_json(file: epath.Path, content: Any) -> None:
-    """Writes a file whole or not at all. UserError if it cannot be written."""
-    draft = file.with_name(file.name + ".new")
-    with writing(file):
-        draft.write_text(json.dumps(content, indent=2) + "\n")
-        draft.replace(file)
-
-
-def read_json(file: epath.Path) -> Any:
-    """UserError if the file is absent or not JSON."""
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{file.parent} is not a run folder: it has no {file.name}.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}: not JSON ({error}); restore it, or choose another --workdir.") from None
+"""Settings that may differ when a run is continued: the same curve, to rounding, comes from any mesh."""
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
@@ -68,40 +52,170 @@ def differences(old: Any, new: Any) -> list[str]:
 
 def changes(folder: epath.Path, settings: Mapping[str, Any]) -> list[str]:
     """What differs between the run in a folder and these settings, as `differences` gives it."""
-    return differences(read_json(folder / CONFIG), json.loads(json.dumps(settings)))
+    return differences(read_json(folder / CONFIG, dict[str, Any]), json.loads(json.dumps(settings)))
 
 
-def claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
-    """Makes the folder this run's, or checks that it already is.
+def begun(folder: epath.Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the folder holds a run of these settings whose data has been opened.
 
     Args:
-      folder: of the run; it is made if needed.
-      settings: JSON: the experiment, the preset and the full configuration.
+      folder: of the run.
+      settings: its configuration as JSON, or some of the keys of it, which are then compared alone.
 
     Raises:
-      UserError: the folder cannot be written, or it belongs to a run with other settings (the differences are listed).
+      UserError: config.json cannot be read.
+    """
+    if not (folder / DATA).exists() or not (folder / CONFIG).exists():
+        return False
+    saved = read_json(folder / CONFIG, dict[str, Any])
+    wanted = json.loads(json.dumps(settings))
+    return not differences({name: saved.get(name) for name in wanted}, wanted)
+
+
+def check_claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
+    """Checks that `claim` would accept a folder, and writes nothing.
+
+    Raises:
+      UserError: the folder cannot be read, holds a link that leads out of it, something else than a run, or a run with
+        other settings that has a checkpoint (the differences are listed).
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        inside = {path.name for path in folder.iterdir()}
-    if CONFIG in inside:
-        if changed := changes(folder, settings):
-            warm_start = (
-                f", or both --workdir and --init_from {folder} to start from its weights"
-                if "init_from" in settings
-                else ""
-            )
-            raise UserError(
-                f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
-                f"{'; '.join(changed)}. Give the old values to continue it, or another --workdir to start a new run"
-                f"{warm_start}."
-            )
-    elif inside - {CONFIG + ".new"}:
+        inside = _names(folder)
+    if not inside:
+        return
+    refuse_links(folder)
+    if CONFIG not in inside:
         raise UserError(
             f"{folder} is not empty and not a run folder (it has no {CONFIG}); choose another --workdir."
         )
+    if not (changed := changes(folder, settings)):
+        if DATA not in inside and _steps(folder):
+            raise UserError(
+                f"{folder} has checkpoints but no {DATA}, which says what data they were trained on. Bring it back, or "
+                "start anew with another --workdir."
+            )
+        return
+    if read_json(folder / CONFIG, dict[str, Any]).keys() != settings.keys():
+        raise UserError(
+            f"{folder} is not empty and not a run folder (its {CONFIG} is that of something else, such as imported "
+            "weights or a study); choose another --workdir."
+        )
+    if _has_history(folder):
+        warm_start = (
+            f", or both --workdir and --init_from {folder} to start from its weights"
+            if "init_from" in settings
+            else ""
+        )
+        raise UserError(
+            f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
+            f"{'; '.join(changed)}. Give the old values to continue it, or another --workdir to start a new run"
+            f"{warm_start}."
+        )
+
+
+def claim(folder: epath.Path, settings: Mapping[str, Any], draft: epath.Path | None = None) -> None:
+    """Makes the folder this run's, or goes on with the run that it holds.
+
+    A run that has saved no checkpoint has nothing to lose. The folder may then be claimed with other settings, which
+    replaces the files that the run wrote at its start; all other files stay.
+
+    Args:
+      folder: of the run or the study; it is made if needed. This process must hold its lock.
+      settings: JSON: the experiment, the preset and the full configuration.
+      draft: folder within it, of files that a new run starts with; they are moved into the run folder.
+
+    Raises:
+      UserError: the folder cannot be written, or as `check_claim`.
+    """
+    check_claim(folder, settings)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_drafts(folder, keep=draft)
+        if not begun(folder, settings):
+            _remove_start(folder)
     write_json(folder / CONFIG, settings)
     write_json(folder / ENVIRONMENT, environment())
+    if draft is not None:
+        with writing(folder):
+            for file in draft.iterdir():
+                file.replace(folder / file.name)
+
+
+def _names(folder: epath.Path) -> set[str]:
+    """What is in a folder, without what comes and goes; empty if there is no such folder."""
+    if not folder.exists():
+        return set()
+    return {path.name for path in folder.iterdir() if path.name != lock.FILE and not is_draft(path)}
+
+
+def _steps(folder: epath.Path) -> list[str]:
+    """The checkpoints of a run, sound or damaged."""
+    kept = [folder / CHECKPOINTS, folder / DAMAGED]
+    return [path.name for place in kept if place.is_dir() for path in place.iterdir() if path.name.isdigit()]
+
+
+def _has_history(folder: epath.Path) -> bool:
+    """Whether a run, or a run within its folder, has saved a checkpoint."""
+    within = [path for path in folder.iterdir() if (path / CONFIG).exists()]
+    return bool(_steps(folder)) or any(map(_has_history, within))
+
+
+def _remove_drafts(folder: epath.Path, keep: epath.Path | None = None) -> None:
+    """Removes the drafts that a crash has left in a run folder. Runs within it remove their own."""
+    for path in folder.iterdir():
+        if path == keep:
+            continue
+        if is_draft(path):
+            path.rmtree() if path.is_dir() else path.unlink(missing_ok=True)
+        elif path.is_dir() and path.name not in (CHECKPOINTS, DAMAGED) and not (path / CONFIG).exists():
+            _remove_drafts(path)
+
+
+def _remove_start(folder: epath.Path) -> None:
+    """Removes what a run wrote before its first checkpoint, but for config.json, which still says what the rest is."""
+    for name in OF_THE_START:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / EVENTS).is_dir():
+        for path in (folder / EVENTS).iterdir():
+            if path.name.startswith("events.out.tfevents."):
+                path.unlink()
+
+
+def refuse_links(folder: epath.Path) -> None:
+    """Refuses a folder in which reading or writing could reach something outside.
+
+    A run folder may come from somebody else, and an archive can hold links. Object stores (gs://) have none.
+
+    Raises:
+      UserError: below the folder is a link that leads out of it, or something that is neither a file nor a folder.
+    """
+    if "://" in str(folder):
+        return
+    inside = Path(folder).resolve()
+    pending = [inside]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    _refuse_link_out(folder, Path(entry.path), inside)
+                elif entry.is_dir():
+                    pending.append(Path(entry.path))
+                elif not entry.is_file():
+                    raise UserError(
+                        f"{folder}: {Path(entry.path).relative_to(inside)} is neither a file nor a folder; remove it."
+                    )
+
+
+def _refuse_link_out(folder: epath.Path, link: Path, inside: Path) -> None:
+    try:
+        target = link.resolve()
+    except (OSError, RuntimeError):  # it leads to itself
+        target = None
+    if target is None or not target.is_relative_to(inside):
+        raise UserError(
+            f"{folder}: {link.relative_to(inside)} is a link to {os.readlink(link)}, which is outside of this folder. "
+            "Links out of a run folder are not followed: put a copy in its place, or remove it."
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -144,23 +258,38 @@ def _revision() -> str | None:
         return None
 
 
-def check_data(folder: epath.Path, identity: Mapping[str, str], preprocessing: Mapping[str, str]) -> None:
-    """Writes down what the data of a new run is, or checks that of a continued run.
+class SavedData(NamedTuple):
+    """What data.json says of the data of a run.
 
-    Args:
-      folder: of the run.
+    Attributes:
       identity: what must not change between a run and its continuation.
       preprocessing: what decides the meaning of ids and pixels, for runs that start from this one.
+    """
+
+    identity: Mapping[str, str]
+    preprocessing: Mapping[str, str]
+
+
+def read_data(folder: epath.Path) -> SavedData:
+    """Reads data.json of a run. Raises UserError if it is absent or damaged."""
+    content = read_json(folder / DATA, dict[str, str | dict[str, str]])
+    identity = {name: value for name, value in content.items() if name != PREPROCESSING}
+    check_json(identity, dict[str, str], folder / DATA)
+    return SavedData(identity, check_json(content.get(PREPROCESSING, {}), dict[str, str], folder / DATA))
+
+
+def write_data(folder: epath.Path, data: SavedData) -> None:
+    """Writes down what the data of a new run is. From then on the run has begun."""
+    write_json(folder / DATA, {**data.identity, PREPROCESSING: dict(data.preprocessing)})
+
+
+def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
+    """Checks that the data of a run is the one that it was started with.
 
     Raises:
-      UserError: the identity has changed.
+      UserError: the identity has changed, or data.json is absent or damaged.
     """
-    if not (folder / DATA).exists():
-        write_json(folder / DATA, {**identity, PREPROCESSING: dict(preprocessing)})
-        return
-    saved = {name: value for name, value in read_json(folder / DATA).items() if name != PREPROCESSING}
-    changed = differences(saved, dict(identity))
-    if changed:
+    if changed := differences(read_data(folder).identity, dict(identity)):
         raise UserError(
             f"{folder}: the data is not what this run was started with (old -> new): {'; '.join(changed)}. "
             "Continuing would mix two curves. Bring the old files back, or start anew with another --workdir."

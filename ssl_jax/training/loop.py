@@ -6,8 +6,8 @@ this after a restart is done again, so that a run that was killed has the same l
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -15,16 +15,18 @@ import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.files import draft_folder
 from ssl_jax.method import Mean, split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
-from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.distributed import StopRequest, is_main, on_main, same_everywhere
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.loading import training_batches
-from ssl_jax.training.metrics import MetricsLog, means
+from ssl_jax.training.lock import locked
+from ssl_jax.training.metrics import MetricsLog, irregular, means
 from ssl_jax.training.profiling import StepProfiler
 from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.state import TrainState
@@ -86,36 +88,56 @@ class Run:
             if phase.steps < 1:
                 raise UserError(f"a phase of {phase.steps} steps; it must have at least 1.")
             sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
-        on_main(lambda: run_folder.claim(self.folder, settings))
-        self.data = self._open_data()
-        self.checkpoints = Checkpoints(
+        self.program = Program(experiment, self.mesh)
+        if not run_folder.begun(self.folder, settings):
+            variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
+            for start in experiment.starts:
+                start.check(variables)
+        self.data = self._open_data(settings)
+        self.checkpoints = CheckpointWriter(
             self.folder / "checkpoints",
             keep_latest=self.config.keep_latest,
             keep_every=self.config.keep_every,
         )
-        self.program = Program(experiment, self.mesh)
         self.clock = Clock()
         self.state = self._first_state()
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self._check_log()
         self.evaluator = Evaluator(experiment, self.mesh)
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
 
-    def _open_data(self) -> Data:
-        """Opens the data; process 0 first, which trains the tokenizer and fills the caches that the others read."""
+    def _open_data(self, settings: Mapping[str, Any]) -> Data:
+        """Opens the data; process 0 first, which trains the tokenizer and fills the caches that the others read.
+
+        The folder becomes this run's when all has been checked: until then, what the data of a new run writes (the
+        tokenizer) is in a draft.
+        """
 
         def first() -> Data:
-            data = self.experiment.open_data(self.folder)
-            run_folder.check_data(self.folder, data.identity, data.preprocessing)
+            run_folder.check_claim(self.folder, settings)
+            if run_folder.begun(self.folder, settings):
+                data = self._checked(self.experiment.open_data(self.folder))
+                run_folder.check_data(self.folder, data.identity)
+                run_folder.claim(self.folder, settings)
+                return data
+            with draft_folder(self.folder) as draft:
+                data = self._checked(self.experiment.open_data(draft))
+                run_folder.claim(self.folder, settings, draft)
+            run_folder.write_data(self.folder, run_folder.SavedData(data.identity, data.preprocessing))
             return data
 
-        data = on_main(first) or self.experiment.open_data(self.folder)
+        data = on_main(first) or self._checked(self.experiment.open_data(self.folder))
         if not same_everywhere(data.identity):
             raise UserError(
                 f"{self.folder}: the hosts see different data; use a --workdir that all of them share."
             )
+        return data
+
+    def _checked(self, data: Data) -> Data:
+        """The data. Raises UserError if there is none."""
         datasets = [("training", dataset) for dataset in data.train]
         datasets += [named for splits in data.heldout for named in splits.items()]
         for name, dataset in datasets:
@@ -128,7 +150,7 @@ class Run:
         state = self.checkpoints.restore_newest(self.program.state, self.display.log)
         if state is not None:
             notes = self.checkpoints.notes(int(state.step))
-            self.clock = Clock(**notes["clock"])
+            self.clock = Clock(**notes.get("clock", {}))
             self.display.log(
                 f"{self.folder}: continuing at step {int(state.step)} of {self.experiment.steps}"
             )
@@ -144,6 +166,25 @@ class Run:
             variables = start.load(variables, self.folder, self.mesh, self.display.log)
         params, extras = split_variables(variables)
         return state._replace(params=params, extras=extras)
+
+    def _check_log(self) -> None:
+        """Says what a continued run's log should hold and does not. Nothing of it can be made again."""
+        if wrong := irregular(self.log.lines, self._promised()):
+            self.display.log(
+                f"{self.folder / run_folder.LOG} is not what the run wrote up to step {self.step}: {wrong}. The run "
+                "goes on, and its log stays so"
+            )
+
+    def _promised(self) -> Iterator[tuple[int, str | None]]:
+        """(step, split) of the lines that the log holds by now. The evaluation of this very step may still follow."""
+        for step in range(self.config.log_every, self.step + 1, self.config.log_every):
+            yield step, None
+        if self.step == self.experiment.steps:
+            yield self.step, None
+        for step in range(self.config.eval_every, self.step, self.config.eval_every):
+            phase, _ = self.experiment.phase_at(step - 1)
+            for split in self.data.heldout[phase]:
+                yield step, split
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
@@ -289,9 +330,8 @@ class Run:
 
         self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         if is_main():
-            with run_folder.writing(self.folder / "plots"):
-                figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
-                save_figures(figures, self.folder / "plots")
+            figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
+            save_figures(figures, self.folder / "plots")
         if self.experiment.report:
             self.experiment.report(self._shown(-1))
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
@@ -334,4 +374,7 @@ def train(
     Raises:
       UserError: the run cannot start or go on.
     """
-    return Run(experiment, folder, settings, profile=profile).train()
+    folder = epath.Path(folder)
+    with ExitStack() as held:
+        on_main(lambda: held.enter_context(locked(folder, print)))
+        return Run(experiment, folder, settings, profile=profile).train()

@@ -10,7 +10,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,84 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
+from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole, writing
 from ssl_jax.method import Mean
-from ssl_jax.training.folder import writing
+from ssl_jax.training.folder import EVENTS, LOG
 
-FILE = "metrics.jsonl"
 LABELS = {"step", "split", "timing"}
 """What a line holds besides metrics."""
+LISTED = 6
+"""Lines that a message names one by one."""
+
+Line = dict[str, Any]
 
 
-def read(folder: epath.Path) -> list[dict[str, Any]]:
-    """The complete lines of a run's log; a last line cut short by a crash does not count."""
-    file = epath.Path(folder) / FILE
-    return list(_complete(file.read_text())) if file.exists() else []
+def read(folder: epath.Path) -> list[Line]:
+    """The complete lines of a run's log; a last line cut short by a crash does not count.
+
+    Raises:
+      UserError: the log cannot be read, or a line is damaged; the message names it.
+    """
+    file = epath.Path(folder) / LOG
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror or error}).") from error
+    return [_line(text, f"{file} line {number}") for number, text in enumerate(content.split(b"\n")[:-1], 1)]
 
 
-def _complete(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+def _line(text: bytes, place: str) -> Line:
+    """A line of the log. A log may have a hundred thousand: the checks of its types are written out."""
+    try:
+        line = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
+        raise _damaged(place, f"not JSON ({error})") from None
+    if type(line) is not dict:
+        raise _damaged(place, "not an object")
+    if type(line.get("step")) is not int or line["step"] < 0:
+        raise _damaged(place, "step is not the number of a step")
+    if type(line.get("split", "")) is not str:
+        raise _damaged(place, "split is not a name")
+    timing = line.get("timing", {})
+    if type(timing) is not dict:
+        raise _damaged(place, "timing is not an object")
+    for name, value in (*line.items(), *timing.items()):
+        if type(value) not in (float, int) and name not in ("split", "timing"):
+            raise _damaged(place, f"{name} is not a number")
+    return line
+
+
+def _damaged(place: str, what: str) -> UserError:
+    return UserError(
+        f"{place}: {what}. Bring back the file as it was written, or remove the line: a run that is continued says "
+        "which lines its log lacks, and goes on."
+    )
+
+
+def irregular(lines: Sequence[Line], promised: Iterable[tuple[int, str | None]]) -> str | None:
+    """What is wrong with the lines of a log, in words; None if nothing is.
+
+    Args:
+      lines: of the log.
+      promised: (step, split) of every line that it must hold once; the split is None for a line of training.
+    """
+    found = Counter((line["step"], line.get("split")) for line in lines)
+    lacking = [line for line in dict.fromkeys(promised) if line not in found]
+    twice = [line for line, number in found.items() if number > 1]
+    parts = [f"it lacks {_lines(lacking)}"] if lacking else []
+    parts += [f"it holds more than once {_lines(twice)}"] if twice else []
+    return "; ".join(parts) or None
+
+
+def _lines(lines: Sequence[tuple[int, str | None]]) -> str:
+    """(20, None), (40, "heldout") -> "step 20, step 40 (heldout)"."""
+    names = [f"step {step}{f' ({split})' if split else ''}" for step, split in lines]
+    if len(names) > LISTED:
+        names = [*names[: LISTED - 1], "...", f"{names[-1]} ({len(names)} lines)"]
+    return ", ".join(names)
 
 
 def means(metrics: Mapping[str, Mean]) -> dict[str, float]:
@@ -51,11 +112,7 @@ class GrowingFile:
     def __init__(self, file: epath.Path, content: bytes = b"") -> None:
         """Starts with `content` instead of what was there. UserError, here and later, if it cannot be written."""
         self._file, self._local, self._content = file, "://" not in str(file), content
-        with writing(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            draft = file.with_name(file.name + ".new")
-            draft.write_bytes(content)
-            draft.replace(file)
+        write_whole(file, content)
 
     def append(self, content: bytes) -> None:
         """Adds to the end."""
@@ -68,7 +125,7 @@ class GrowingFile:
     def flush(self) -> None:
         """Makes sure that the file holds all that was added."""
         if not self._local:
-            self._file.write_bytes(self._content)
+            write_whole(self._file, self._content)
 
 
 class MetricsLog:
@@ -82,12 +139,12 @@ class MetricsLog:
         self._writes = writes
         if writes:
             folder = epath.Path(folder)
-            self._jsonl = GrowingFile(folder / FILE, b"".join(map(_jsonl, self.lines)))
+            self._jsonl = GrowingFile(folder / LOG, b"".join(map(_jsonl, self.lines)))
             # Every sitting has its own file of events; the session's start tells TensorBoard what it replaces.
             name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
             start = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
             self._events = GrowingFile(
-                folder / "tensorboard" / name, _record(Event(file_version="brain.Event:2")) + _record(start)
+                folder / EVENTS / name, _record(Event(file_version="brain.Event:2")) + _record(start)
             )
 
     def write(

@@ -20,12 +20,12 @@ belong to. Layers that are stacked on axis 0 below a component `layers` count as
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import optax
 
+from ssl_jax.domains import Fraction, NonNegativeFloat, Pattern, PositiveFloat, PositiveShare, Settings, texts
 from ssl_jax.errors import UserError
 from ssl_jax.training.paths import named_leaves, path_name
 from ssl_jax.training.schedules import Decay, Schedule
@@ -43,114 +43,79 @@ BASE = "base"
 """The group of all parameters that no configured group takes."""
 
 
+def _is_name(text: str) -> bool:
+    """Whether it can be part of the name of a metric."""
+    return re.fullmatch(r"[\w-]+", text) is not None
+
+
 @dataclasses.dataclass(frozen=True)
-class ParameterGroup:
+class ParameterGroup(Settings):
     """Parameters with settings of their own. A setting that is None is that of the optimiser."""
 
-    name: str
+    name: Annotated[str, texts("letters, digits, _ and -, such as 'predictor'", _is_name)]
     """What the group is called in the optimiser's state and in the log, where its rate is `learning_rate/NAME`."""
-    pattern: str
+    pattern: Pattern
     """Regular expression that is searched for in parameter paths. A parameter belongs to the first group that matches;
     if none does, the optimiser's own settings hold."""
     frozen: bool = False
     """The parameters are never updated and have no optimiser state; the settings below then have no effect."""
-    rate: float = 1.0
+    rate: PositiveFloat = 1.0
     """Factor on the learning rate."""
     decay: Decay | None = None
     """Decay of the learning rate after the warm-up, in place of schedule.decay."""
     rule: Rule | None = None
     """Update rule, in place of optimizer.name."""
-    beta1: float | None = None
+    beta1: Fraction | None = None
     """In place of optimizer.beta1."""
-    beta2: float | None = None
+    beta2: Fraction | None = None
     """In place of optimizer.beta2."""
-    weight_decay: float | None = None
+    weight_decay: NonNegativeFloat | None = None
     """In place of optimizer.weight_decay; optimizer.no_decay holds here too."""
-    clip_norm: float | None = None
+    clip_norm: NonNegativeFloat | None = None
     """Largest norm of the gradients of this group alone; 0 turns clipping off. With None they are clipped together
     with those of all other parameters that have no clip_norm of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Settings):
     """The update rule; the defaults are those of BERT, but for Adam's bias correction."""
 
     name: Rule = "adamw"
     """adamw (arXiv:1711.05101); bert_adam, the same without bias correction, as in google-research/bert; lamb
     (arXiv:1904.00962); sgd with momentum beta1; lars (arXiv:1708.03888), the same with a rate for each layer."""
-    beta1: float = 0.9
+    beta1: Fraction = 0.9
     """Decay of the mean of gradients; the momentum of sgd and lars, where gradients are summed."""
-    beta2: float = 0.999
+    beta2: Fraction = 0.999
     """Decay of the mean of squared gradients."""
-    epsilon: float = 1e-6
+    epsilon: NonNegativeFloat = 1e-6
     """Added to the root of the mean of squared gradients."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegativeFloat = 0.01
     """Share of a parameter that is taken off, times the learning rate; under sgd and lars it is added to the gradient
     and goes through the momentum."""
-    no_decay: str = "(bias|scale)$"
+    no_decay: Pattern = "(bias|scale)$"
     """Regular expression of the paths that do not decay; lamb and lars do not adapt their rate either."""
-    clip_norm: float = 1.0
+    clip_norm: NonNegativeFloat = 1.0
     """Largest norm of all gradients together; 0 turns clipping off."""
-    trust_coefficient: float = 0.001
+    trust_coefficient: PositiveFloat = 0.001
     """Of lars: a layer's update has this share of the norm of its parameters, before momentum and learning rate."""
     rate_in_momentum: bool = True
     """Of lars: the momentum sums updates that are already times the learning rate of their step, as in SimCLR's code;
     otherwise the rate multiplies the sum, as in BYOL's, Barlow Twins' and VICReg's."""
-    layer_decay: float = 1.0
+    layer_decay: PositiveShare = 1.0
     """Factor on the learning rate from one layer to the one below it, for fine-tuning; ELECTRA uses 0.8."""
     groups: tuple[ParameterGroup, ...] = ()
     """Parameters with settings of their own."""
 
-    def __post_init__(self) -> None:
-        _check("optimizer", self)
+    def check_relations(self) -> None:
         taken = {BASE}
         for number, group in enumerate(self.groups):
             section = f"optimizer.groups.{number}"
-            _check(section, group)
-            if not re.fullmatch(r"[\w-]+", group.name):
-                raise UserError(
-                    f"{section}.name {group.name!r} must be of letters, digits, _ and -, such as 'predictor'; it "
-                    "becomes part of the name of a metric."
-                )
             if group.name in taken:
                 raise UserError(
                     f"{section}.name {group.name!r} is taken by "
                     f"{'the parameters of no group' if group.name == BASE else 'an earlier group'}; choose another."
                 )
             taken.add(group.name)
-
-
-DOMAINS: dict[str, tuple[Callable[[float], bool], str]] = {
-    "beta1": (lambda x: 0 <= x < 1, "at least 0 and below 1"),
-    "beta2": (lambda x: 0 <= x < 1, "at least 0 and below 1"),
-    "epsilon": (lambda x: x >= 0, "0 or more"),
-    "weight_decay": (lambda x: x >= 0, "0 or more"),
-    "clip_norm": (lambda x: x >= 0, "0 or more"),
-    "trust_coefficient": (lambda x: x > 0, "above 0"),
-    "layer_decay": (lambda x: 0 < x <= 1, "above 0 and at most 1 (off)"),
-    "rate": (lambda x: x > 0, "above 0; frozen stops all updates"),
-}
-"""Of the numbers of either configuration: whether one is valid, and which are."""
-PATTERNS = {"no_decay": "(bias|scale)$", "pattern": "^predictor/"}
-"""Fields that hold a regular expression, each with an example."""
-
-
-def _check(section: str, settings: OptimizerConfig | ParameterGroup) -> None:
-    """Raises UserError if a value is out of its domain. `section` is where the settings are on the command line."""
-    for name, (fits, domain) in DOMAINS.items():
-        value = getattr(settings, name, None)
-        if value is not None and not fits(value):
-            raise UserError(f"{section}.{name} {value} must be {domain}.")
-    for name, example in PATTERNS.items():
-        if (pattern := getattr(settings, name, None)) is None:
-            continue
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise UserError(
-                f"{section}.{name} {pattern!r} is not a regular expression: {error}; "
-                f"expected one that is searched for in parameter paths, such as {example!r}."
-            ) from None
 
 
 def learning_rates(config: OptimizerConfig, schedule: Schedule) -> dict[str, Schedule]:

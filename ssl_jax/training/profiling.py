@@ -12,7 +12,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from ssl_jax.errors import UserError
-from ssl_jax.training.folder import writing
+from ssl_jax.files import whole
 
 WARM_UP = 3
 """Steps that pass before the trace begins. The first ones are slower: memory is allocated, and queues fill up."""
@@ -99,10 +99,10 @@ class StepProfiler:
         last = self._first + self._finished - WARM_UP - 1
         # The trace is copied because jaxlib itself writes to local folders only.
         target = self._folder / "plugins" / "profile" / f"steps-{self._first}-{last}"
-        with self._local as local, writing(target):
-            target.mkdir(parents=True, exist_ok=True)
+        with self._local as local:
             for file in epath.Path(local).glob("plugins/profile/*/*.xplane.pb"):
-                file.copy(target / file.name, overwrite=True)
+                with whole(target / file.name) as draft:
+                    file.copy(draft)
         self._log(
             f"a profile of steps {self._first} to {last} is in {self._folder}; to look at it: pip install xprof, "
             f"then xprof --logdir {self._folder} (or TensorBoard with its profile plugin)"

@@ -13,31 +13,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssl_jax.domains import NonNegativeInt, PositiveFloat, Probability, Settings
 from ssl_jax.errors import UserError
 
 Decay = Literal["linear", "cosine", "rsqrt", "constant"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(Settings):
     """The learning rate over the steps of a run; the defaults are BERT's."""
 
-    learning_rate: float = 1e-4
+    learning_rate: PositiveFloat = 1e-4
     """The peak, reached at the end of the warm-up."""
-    warmup_steps: int = 10_000
+    warmup_steps: NonNegativeInt = 10_000
     """Steps over which the rate rises linearly from 0."""
     decay: Decay = "linear"
     """After the warm-up. rsqrt falls as sqrt(warmup_steps / step)."""
-    final_fraction: float = 0.0
+    final_fraction: Probability = 0.0
     """What linear and cosine leave of the peak at the end of the run."""
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise UserError(f"schedule.learning_rate {self.learning_rate} must be above 0.")
-        if self.warmup_steps < 0:
-            raise UserError(f"schedule.warmup_steps {self.warmup_steps} must be 0 or more.")
-        if not 0 <= self.final_fraction <= 1:
-            raise UserError(f"schedule.final_fraction {self.final_fraction} must be between 0 and 1.")
 
 
 @dataclasses.dataclass(frozen=True)

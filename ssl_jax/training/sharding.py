@@ -2,17 +2,19 @@
 
 Three mesh axes. `data` replicates the parameters and splits the batch. `fsdp` splits the batch and the parameters (each
 chip gathers a layer's weights when it needs them). `tensor` splits the width of the matrices inside a layer. The same
-run gives the same curve on any of them.
+run gives the same curve on any of them, to rounding.
 """
 
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ssl_jax.domains import Settings, integers
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.placement import BATCH_AXES
@@ -29,15 +31,21 @@ SMALL = 2**14
 
 
 @dataclass(frozen=True)
-class MeshConfig:
+class MeshConfig(Settings):
     """How the devices are used. The product of the three must be the number of devices."""
 
-    data: int = -1
+    data: Annotated[int, integers(-1, 2**20)] = -1
     """Copies of the model, each with its part of the batch; -1 takes all devices that the others leave."""
-    fsdp: int = 1
+    fsdp: Annotated[int, integers(1, 2**20)] = 1
     """Parts into which parameters and optimiser state are cut, each with its part of the batch."""
-    tensor: int = 1
+    tensor: Annotated[int, integers(1, 2**20)] = 1
     """Parts into which each matrix of a layer is cut."""
+
+    def check_relations(self) -> None:
+        if self.data == 0:
+            raise UserError(
+                "mesh.data 0: give the number of copies of the model, or -1 for as many as there can be."
+            )
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -56,4 +56,4 @@ def initial_state(
 
 def zero_metrics(names: tuple[str, ...]) -> dict[str, Mean]:
     """Empty accumulators of the metrics with these names."""
-    return {name: Mean(jnp.zeros(()), jnp.zeros(())) for name in names}
+    return {name: Mean(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)) for name in names}

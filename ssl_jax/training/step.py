@@ -34,7 +34,7 @@ def objective(losses: Losses, weights: Mapping[str, jax.Array] | None = None) ->
     if not isinstance(losses, Mapping):
         return losses
     weights = weights or {name: weight for name, (_, weight) in losses.items()}
-    return sum((mean(total, weights[name]) for name, (total, _) in losses.items()), start=jnp.zeros(()))
+    return sum((mean(total, weights[name]) for name, (total, _) in losses.items()), start=jnp.float32(0))
 
 
 def split_batch(batch: Batch, parts: int) -> Batch:
@@ -125,7 +125,7 @@ def make_train_step(
         # The parameters tell of their updates, which then need not be in memory.
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(params))
         sound = finite & (state.bad_step == 0)
-        one = jnp.ones(())
+        one = jnp.float32(1)
         metrics = {"loss": Mean(loss, one), "grad_norm": Mean(grad_norm, one), **metrics}
         summed = jax.tree.map(jnp.add, state.metrics, metrics)
         proposed = (params, extras, opt_state, summed)

@@ -59,17 +59,19 @@ def jitter_colours(picture: jax.Array, jitter: Jitter) -> jax.Array:
     if not blends:
         return picture if jitter.hue is None else shift_hue(picture, jitter.hue)
     rank = jitter.rank[jnp.array(list(blends))]
-    order = jnp.sum(rank[None] < rank[:, None], axis=1)
-    applied = order[None] == jnp.arange(len(blends))[:, None]  # [step, operation]
+    order = jnp.sum(rank[None] < rank[:, None], axis=1, dtype=jnp.int32)
+    applied = order[None] == jnp.arange(len(blends), dtype=jnp.int32)[:, None]  # [step, operation]
     coefficients = jnp.stack(list(blends.values()))
 
     def steps(used: jax.Array) -> jax.Array:
         chosen = jnp.sum(jnp.where((applied & used)[..., None], coefficients[None], 0.0), axis=1)
-        return jnp.where(jnp.any(applied & used, axis=1)[:, None], chosen, jnp.array([[1.0, 0.0, 0.0]]))
+        return jnp.where(
+            jnp.any(applied & used, axis=1)[:, None], chosen, jnp.array([[1.0, 0.0, 0.0]], jnp.float32)
+        )
 
     def blend(picture: jax.Array, step: jax.Array) -> tuple[jax.Array, None]:
         scale, grey, mean = step
-        target = jnp.zeros(())
+        target = jnp.float32(0)
         if jitter.contrast is not None or jitter.saturation is not None:
             target = grey * luma(picture)
         if jitter.contrast is not None:
@@ -100,7 +102,7 @@ def shift_hue(picture: jax.Array, shift: jax.Array) -> jax.Array:
         jnp.where(largest == green, 2 + (blue - red) * per_chroma, 4 + (red - green) * per_chroma),
     )
     # Distance to each channel's peak on the colour wheel, in sixths of a turn.
-    distance = (sixths + 6 * shift)[:, None] + jnp.array([5.0, 3.0, 1.0])[None, :, None]
+    distance = (sixths + 6 * shift)[:, None] + jnp.array([5.0, 3.0, 1.0], jnp.float32)[None, :, None]
     distance -= 6 * jnp.floor(distance / 6)
     lowered = chroma[:, None] * jnp.clip(jnp.minimum(distance, 4 - distance), 0.0, 1.0)
     return jnp.where(shift == 0, picture, largest[:, None] - lowered)

@@ -18,7 +18,7 @@ Corruption = Callable[[jax.Array, jax.Array], jax.Array]
 
 def gaussian(rng: jax.Array, image: jax.Array, deviation: float) -> jax.Array:
     """Adds Gaussian noise with this standard deviation. As in the paper, values may leave [0, 1]."""
-    return image + deviation * jax.random.normal(rng, image.shape)
+    return image + deviation * jax.random.normal(rng, image.shape, jnp.float32)
 
 
 def masking(rng: jax.Array, image: jax.Array, share: float) -> jax.Array:
@@ -29,7 +29,7 @@ def masking(rng: jax.Array, image: jax.Array, share: float) -> jax.Array:
 def salt_and_pepper(rng: jax.Array, image: jax.Array, share: float) -> jax.Array:
     """Sets a random subset of the pixels, as in `masking`, to 0 or 1 with equal probability."""
     which, coin = jax.random.split(rng)
-    flips = jax.random.bernoulli(coin, shape=(*image.shape[:2], 1))
+    flips = jax.random.bernoulli(coin, jnp.float32(0.5), (*image.shape[:2], 1))
     return jnp.where(_chosen(which, image, share), flips.astype(image.dtype), image)
 
 

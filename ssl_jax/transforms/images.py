@@ -12,11 +12,12 @@ Images are uint8 `[canvas, canvas, channels]` with 1 or 3 channels. The picture 
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import Pixels, PositiveShare, Probability, Settings, numbers
 from ssl_jax.errors import UserError
 from ssl_jax.transforms.colour import Jitter, jitter_colours, luma, solarise
 from ssl_jax.transforms.resampling import (
@@ -33,81 +34,61 @@ ATTEMPTS = 10
 BOX_DRAWS = 4 * ATTEMPTS
 JITTER_DRAWS = 9
 
-PROBABILITIES = ("flip", "jitter", "grayscale", "blur", "solarise")
-STRENGTHS = {"brightness": 100, "contrast": 100, "saturation": 100, "hue": 0.5, "translate": 1, "rotate": 180}
-RANGES = {"crop_area": 1, "crop_ratio": 100, "blur_sigma": 100}
-"""Fields of ViewConfig, with the largest sensible value of each."""
+_Strength = Annotated[float, numbers(0, 100)]
+_Ratio = Annotated[float, numbers(0.01, 100)]
+_Deviation = Annotated[float, numbers(0, 100, above=True)]
 
 
 @dataclasses.dataclass(frozen=True)
-class ViewConfig:
+class ViewConfig(Settings):
     """The distribution of random views; the defaults are SimCLR's for ImageNet.
 
     Operations with probability or strength 0 are not compiled. With 1 channel, saturation, hue and grayscale have no
     effect.
     """
 
-    size: int = 224
+    size: Pixels = 224
     """Height and width of a view in pixels."""
-    centre: float = 1.0
+    centre: PositiveShare = 1.0
     """Side of the central crop for evaluation, as a share of the shorter side; 0.875 in the papers for ImageNet."""
-    crop_area: tuple[float, float] = (0.08, 1.0)
+    crop_area: tuple[PositiveShare, PositiveShare] = (0.08, 1.0)
     """Smallest and largest area of the crop, as a share of the picture's area."""
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_ratio: tuple[_Ratio, _Ratio] = (3 / 4, 4 / 3)
     """Smallest and largest width of the crop, divided by its height."""
     interpolation: Interpolation = "bicubic"
     """Filter that resizes the crop."""
-    flip: float = 0.5
+    flip: Probability = 0.5
     """Probability of a horizontal flip."""
-    jitter: float = 0.8
+    jitter: Probability = 0.8
     """Probability of the colour jitter: the four operations below, in random order."""
-    brightness: float = 0.8
+    brightness: _Strength = 0.8
     """Brightness is multiplied by a factor between 1 minus and 1 plus this value."""
-    contrast: float = 0.8
+    contrast: _Strength = 0.8
     """The same for the distance to the mean grey."""
-    saturation: float = 0.8
+    saturation: _Strength = 0.8
     """The same for the distance to each pixel's grey."""
-    hue: float = 0.2
+    hue: Annotated[float, numbers(0, 0.5)] = 0.2
     """Largest shift of the hue, in turns of the colour wheel, at most 0.5."""
-    grayscale: float = 0.2
+    grayscale: Probability = 0.2
     """Probability of the conversion to grayscale."""
-    blur: float = 0.5
+    blur: Probability = 0.5
     """Probability of a Gaussian blur. Its kernel is a tenth of the view wide, but at least 3 pixels."""
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_sigma: tuple[_Deviation, _Deviation] = (0.1, 2.0)
     """Smallest and largest standard deviation of the blur, in pixels."""
-    solarise: float = 0.0
+    solarise: Probability = 0.0
     """Probability of solarisation, which inverts pixel values of at least 0.5."""
-    translate: float = 0.0
+    translate: Probability = 0.0
     """Largest translation along each axis, as a share of the size; for small images."""
-    rotate: float = 0.0
+    rotate: Annotated[float, numbers(0, 180)] = 0.0
     """Largest angle in degrees; for small images, because the work grows with the fourth power of the size."""
 
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"views.size {self.size} must be at least 1 pixel; ImageNet views have 224.")
-        if not 0 < self.centre <= 1:
-            raise UserError(
-                f"views.centre {self.centre} must be above 0 and at most 1, the whole shorter side."
-            )
-        for name in PROBABILITIES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(
-                    f"views.{name} {getattr(self, name)} is a probability: 0 (never) to 1 (always)."
-                )
-        for name, most in STRENGTHS.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(
-                    f"views.{name} {getattr(self, name)} must be 0 (off) or above, and at most {most}."
-                )
-        for name, most in RANGES.items():
+    def check_relations(self) -> None:
+        for name in ("crop_area", "crop_ratio", "blur_sigma"):
             low, high = getattr(self, name)
-            if not 0 < low <= high <= most:
+            if low > high:
                 raise UserError(
-                    f"views.{name} {low} {high} must be the smallest and the largest value, in this order, above 0 "
-                    f"and at most {most}."
+                    f"views.{name} {low} {high} must be the smallest and the largest value, in this order."
                 )
-        if self.interpolation not in ("bicubic", "bilinear"):
-            raise UserError(f"views.interpolation {self.interpolation!r} must be bicubic or bilinear.")
 
 
 class View(NamedTuple):
@@ -158,7 +139,7 @@ def random_view(rng: jax.Array, image: jax.Array, extent: jax.Array, config: Vie
 def draw_view(rng: jax.Array, extent: jax.Array, channels: int, config: ViewConfig) -> View:
     """Draws the random parameters of a view of a picture with this extent and number of channels."""
     # One draw: each split of a key costs as much as many random numbers, and a second of compilation.
-    draws = jax.random.uniform(rng, (BOX_DRAWS + JITTER_DRAWS + 8,))
+    draws = jax.random.uniform(rng, (BOX_DRAWS + JITTER_DRAWS + 8,), jnp.float32)
     box_draws, jitter_draws, draws = jnp.split(draws, (BOX_DRAWS, BOX_DRAWS + JITTER_DRAWS))
     flip, down, right, angle, grayscale, blur, sigma, solarise = draws
     shift = config.translate * config.size * (2 * jnp.stack([down, right]) - 1)
@@ -233,7 +214,7 @@ def _between(u: jax.Array, bounds: tuple[float, float]) -> jax.Array:
 
 def _ranks(values: jax.Array) -> jax.Array:
     """The rank of each value, int32. Ties are ranked by index, so that the result is always a permutation."""
-    index = jnp.arange(len(values))
+    index = jnp.arange(len(values), dtype=jnp.int32)
     equal = (values[None] == values[:, None]) & (index[None] < index[:, None])
     return jnp.sum((values[None] < values[:, None]) | equal, axis=1, dtype=jnp.int32)
 

@@ -8,47 +8,42 @@ differ in every epoch.
 import dataclasses
 import functools
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.domains import Length, PositiveShare, Probability, Settings, integers
 from ssl_jax.errors import UserError
 from ssl_jax.ops.selection import argsort_keys
 from ssl_jax.transforms.selection import random_keys, uniform
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskingConfig:
+class MaskingConfig(Settings):
     """The masking of a row; the defaults are BERT's."""
 
-    rate: float = 0.15
+    rate: PositiveShare = 0.15
     """Share of a row's tokens that are predicted."""
-    max_predictions: int | None = None
+    max_predictions: Length | None = None
     """Largest number of predictions per row; None for rate times the row length: 20 at 128 tokens, 77 at 512."""
     count: Literal["exact", "bernoulli"] = "exact"
     """exact: max(1, round(rate * tokens)) per row; bernoulli: each token or word with this probability."""
     unit: Literal["token", "word", "ngram"] = "token"
     """What is selected as a whole: a token, a word, or an n-gram of up to max_ngram consecutive words."""
-    max_ngram: int = 3
+    max_ngram: Annotated[int, integers(1, 100)] = 3
     """Longest n-gram, in words; the probability of n is proportional to 1 / n."""
-    mask_prob: float = 0.8
+    mask_prob: Probability = 0.8
     """Share of the predicted tokens that are replaced by the mask token."""
-    random_prob: float = 0.1
+    random_prob: Probability = 0.1
     """Share that are replaced by a token drawn from the whole vocabulary; the others are not changed."""
 
-    def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise UserError(f"masking.rate {self.rate} must be above 0 and at most 1; BERT uses 0.15.")
-        if self.max_predictions is not None and self.max_predictions < 1:
-            raise UserError(f"masking.max_predictions {self.max_predictions} must be at least 1.")
-        if self.max_ngram < 1:
-            raise UserError(f"masking.max_ngram {self.max_ngram} must be at least 1; ALBERT uses 3.")
-        if min(self.mask_prob, self.random_prob) < 0 or self.mask_prob + self.random_prob > 1 + 1e-6:
+    def check_relations(self) -> None:
+        if self.mask_prob + self.random_prob > 1 + 1e-6:
             raise UserError(
-                f"masking.mask_prob {self.mask_prob} and masking.random_prob {self.random_prob} must not be "
-                "negative, and their sum must be at most 1; the remaining tokens are not changed."
+                f"masking.mask_prob {self.mask_prob} and masking.random_prob {self.random_prob} must add up to at most "
+                "1; the remaining tokens are not changed."
             )
         if self.unit == "ngram" and self.count == "bernoulli":
             raise UserError(
@@ -95,16 +90,22 @@ def mask_batch(
     config: MaskingConfig,
     mask_id: int,
     special_ids: tuple[int, ...],
-    vocab_size: int,
+    vocab_size: int | jax.Array,
 ) -> Masked:
     """`mask_tokens` on a batch `[batch, length]`.
 
-    Each row has its own key, so that the result does not depend on the number of devices.
+    Each row has its own key, so that the result does not depend on the number of devices. `vocab_size` may be
+    `[batch]`, as in the batches of `ssl_jax.data`: only the data knows the size of a tokenizer that is trained first.
     """
-    row = functools.partial(
-        mask_tokens, config=config, mask_id=mask_id, special_ids=special_ids, vocab_size=vocab_size
-    )
-    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, segment_ids, words)
+
+    def row(
+        rng: jax.Array, tokens: jax.Array, segment_ids: jax.Array, words: jax.Array | None, size: jax.Array
+    ) -> Masked:
+        names = {"mask_id": mask_id, "special_ids": special_ids, "vocab_size": size}
+        return mask_tokens(rng, tokens, segment_ids, words, config=config, **names)
+
+    sizes = jnp.broadcast_to(jnp.asarray(vocab_size, jnp.uint32), tokens.shape[:1])
+    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, segment_ids, words, sizes)
 
 
 def mask_tokens(
@@ -116,7 +117,7 @@ def mask_tokens(
     config: MaskingConfig,
     mask_id: int,
     special_ids: tuple[int, ...],
-    vocab_size: int,
+    vocab_size: int | jax.Array,
 ) -> Masked:
     """Draws the predictions of one row without replacement and replaces their tokens.
 
@@ -132,15 +133,15 @@ def mask_tokens(
       config: rates and units.
       mask_id: the mask token.
       special_ids: tokens that are never selected; in the reference [PAD], [CLS] and [SEP], but not [UNK].
-      vocab_size: number of tokens in the vocabulary, without padding of the embedding table.
+      vocab_size: number of tokens in the vocabulary, without unused rows of the embedding table.
     """
     length, slots = tokens.shape[0], config.slots(tokens.shape[0])
     # One draw: each split of a key costs as much as many random numbers.
-    bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,))
+    bits = jax.random.bits(rng, (2 * slots + (1 if config.unit == "token" else 2) * length,), jnp.uint32)
     choice_bits, token_bits, order_bits, run_bits = jnp.split(bits, [slots, 2 * slots, 2 * slots + length])
 
     candidates = (segment_ids > 0) & ~_is_any_of(tokens, special_ids)
-    budget = _budget(config, length)[jnp.sum(segment_ids > 0)]
+    budget = _budget(config, length)[jnp.sum(segment_ids > 0, dtype=jnp.int32)]
     if config.unit == "token":
         positions, count = _draw_tokens(order_bits, candidates, budget, config)
     elif words is None:
@@ -148,10 +149,10 @@ def mask_tokens(
     else:
         positions, count = _draw_words(order_bits, run_bits, candidates, words, budget, config)
 
-    valid = jnp.arange(slots) < count
+    valid = jnp.arange(slots, dtype=jnp.int32) < count
     labels = tokens[positions]
     choice = uniform(choice_bits)
-    random = (token_bits % jnp.uint32(vocab_size)).astype(tokens.dtype)
+    random = (token_bits % jnp.asarray(vocab_size, jnp.uint32)).astype(tokens.dtype)
     shown = jnp.where(choice < config.mask_prob + config.random_prob, random, labels)
     shown = jnp.where(choice < config.mask_prob, mask_id, shown)
     return Masked(
@@ -188,7 +189,7 @@ def _draw_tokens(
 ) -> tuple[jax.Array, jax.Array]:
     """Positions `[P]`, of which the first `count` are drawn, and `count`."""
     keys = random_keys(bits, candidates)
-    count = jnp.minimum(budget, jnp.sum(_accepted(keys, config)))
+    count = jnp.minimum(budget, jnp.sum(_accepted(keys, config), dtype=jnp.int32))
     return argsort_keys(keys)[: config.slots(keys.shape[0])], count
 
 
@@ -208,7 +209,7 @@ def _draw_words(
     overlaps a selected run. A run never crosses a special token.
     """
     length = candidates.shape[0]
-    index = jnp.arange(length)
+    index = jnp.arange(length, dtype=jnp.int32)
 
     # Word w is the range [begin[w], end[w]) of positions; words that do not exist come last.
     follows = jnp.roll(candidates, 1) & (words == jnp.roll(words, 1)) & (index > 0)
@@ -219,25 +220,27 @@ def _draw_words(
 
     keys = random_keys(order_bits, begin < length)
     accepted = _accepted(keys, config)
-    wanted = _draw_run_lengths(run_bits, jnp.sum(sizes <= length, axis=0), sizes.shape[0])
+    wanted = _draw_run_lengths(run_bits, jnp.sum(sizes <= length, axis=0, dtype=jnp.int32), sizes.shape[0])
 
     # Each iteration goes directly to the next word in the order of `keys` that can be selected. `unvisited` ensures
     # that a skipped run is not selected later, when a smaller budget shortens it. `room` is the number of free words
     # from each word on.
     def take(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         left, unvisited, room = state
-        run = jnp.minimum(wanted, jnp.sum(sizes <= left, axis=0))
+        run = jnp.minimum(wanted, jnp.sum(sizes <= left, axis=0, dtype=jnp.int32))
         possible = accepted & (keys >= unvisited) & (run > 0) & (run <= room)
-        word = jnp.argmin(jnp.where(possible, keys, jnp.uint32(2**32 - 1)))
+        word = jnp.argmin(jnp.where(possible, keys, jnp.uint32(2**32 - 1))).astype(jnp.int32)
         room_after = jnp.where(index < word, jnp.minimum(room, word - index), room)
         room_after = jnp.where((index >= word) & (index < word + run[word]), 0, room_after)
         after = (left - sizes[run[word] - 1, word], keys[word] + 1, room_after)
         return jax.tree.map(functools.partial(jnp.where, possible[word]), after, state)
 
     slots = config.slots(length)
-    _, _, room = jax.lax.fori_loop(0, slots, take, (budget, jnp.uint32(0), jnp.full(length, length)))
-    hidden = candidates & (room == 0)[jnp.cumsum(starts) - 1]
-    return jnp.sort(jnp.where(hidden, index, length))[:slots], jnp.sum(hidden)
+    _, _, room = jax.lax.fori_loop(
+        0, slots, take, (budget, jnp.uint32(0), jnp.full(length, length, jnp.int32))
+    )
+    hidden = candidates & (room == 0)[jnp.cumsum(starts, dtype=jnp.int32) - 1]
+    return jnp.sort(jnp.where(hidden, index, length))[:slots], jnp.sum(hidden, dtype=jnp.int32)
 
 
 def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
@@ -254,6 +257,7 @@ def _run_sizes(begin: jax.Array, end: jax.Array, longest: int) -> jax.Array:
 
 def _draw_run_lengths(bits: jax.Array, available: jax.Array, longest: int) -> jax.Array:
     """Draws a number n of words for each word, with probability proportional to 1 / n among the available lengths."""
-    cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 / jnp.arange(1, longest + 1))])
+    shares = 1 / jnp.arange(1, longest + 1, dtype=jnp.float32)
+    cumulative = jnp.concatenate([jnp.zeros(1, jnp.float32), jnp.cumsum(shares)])
     threshold = uniform(bits) * cumulative[available]
-    return jnp.sum(threshold[None] >= cumulative[:longest, None], axis=0)
+    return jnp.sum(threshold[None] >= cumulative[:longest, None], axis=0, dtype=jnp.int32)

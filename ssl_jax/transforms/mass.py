@@ -4,11 +4,11 @@ The reference is arXiv:1905.02450. All shapes are fixed. It runs on the device i
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import PositiveShare, Probability, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.transforms.denoising import Denoising
 from ssl_jax.transforms.selection import uniform
@@ -19,23 +19,21 @@ github.com/microsoft/MASS."""
 
 
 @dataclasses.dataclass(frozen=True)
-class FragmentConfig:
+class FragmentConfig(Settings):
     """The length of the fragment and its replacement; the defaults are those of MASS."""
 
-    share: float = 0.5
+    share: PositiveShare = 0.5
     """Length of the fragment as a share of the text's tokens; at least one token."""
-    mask_prob: float = 0.8
+    mask_prob: Probability = 0.8
     """Share of the fragment's tokens that the mask token replaces in the encoder's input."""
-    random_prob: float = 0.1
+    random_prob: Probability = 0.1
     """Share that are replaced by a token drawn from the whole vocabulary; the others are not changed."""
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise UserError(f"noise.share {self.share} must be above 0 and at most 1; MASS uses 0.5.")
-        if min(self.mask_prob, self.random_prob) < 0 or self.mask_prob + self.random_prob > 1 + 1e-6:
+    def check_relations(self) -> None:
+        if self.mask_prob + self.random_prob > 1 + 1e-6:
             raise UserError(
-                f"noise.mask_prob {self.mask_prob} and noise.random_prob {self.random_prob} must not be negative, and "
-                "their sum must be at most 1; the remaining tokens are not changed."
+                f"noise.mask_prob {self.mask_prob} and noise.random_prob {self.random_prob} must add up to at most 1; "
+                "the remaining tokens are not changed."
             )
 
     def slots(self, length: int) -> int:
@@ -52,16 +50,22 @@ def mask_fragment_batch(
     config: FragmentConfig,
     mask_id: int,
     pad_id: int,
-    vocab_size: int,
+    vocab_size: int | jax.Array,
 ) -> Denoising:
     """`mask_fragment` on a batch `[batch, length]`.
 
-    Each row has its own key, so that the result does not depend on the number of devices.
+    Each row has its own key, so that the result does not depend on the number of devices. `vocab_size` may be
+    `[batch]`, as in the batches of `ssl_jax.data`: only the data knows the size of a tokenizer that is trained first.
     """
-    row = functools.partial(
-        mask_fragment, config=config, mask_id=mask_id, pad_id=pad_id, vocab_size=vocab_size
-    )
-    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, present, words)
+
+    def row(
+        rng: jax.Array, tokens: jax.Array, present: jax.Array, words: jax.Array, size: jax.Array
+    ) -> Denoising:
+        names = {"mask_id": mask_id, "pad_id": pad_id, "vocab_size": size}
+        return mask_fragment(rng, tokens, present, words, config=config, **names)
+
+    sizes = jnp.broadcast_to(jnp.asarray(vocab_size, jnp.uint32), tokens.shape[:1])
+    return jax.vmap(row)(jax.random.split(rng, tokens.shape[0]), tokens, present, words, sizes)
 
 
 def mask_fragment(
@@ -73,7 +77,7 @@ def mask_fragment(
     config: FragmentConfig,
     mask_id: int,
     pad_id: int,
-    vocab_size: int,
+    vocab_size: int | jax.Array,
 ) -> Denoising:
     """Masks a fragment of one row; the decoder predicts its tokens, each from the original token before it.
 
@@ -88,26 +92,26 @@ def mask_fragment(
       config: length of the fragment and its replacement.
       mask_id: the mask token.
       pad_id: the padding token.
-      vocab_size: number of tokens in the vocabulary, without padding of the embedding table.
+      vocab_size: number of tokens in the vocabulary, without unused rows of the embedding table.
     """
     length, slots = tokens.shape[0], config.slots(tokens.shape[0])
     # One draw: each split of a key costs as much as many random numbers.
-    bits = jax.random.bits(rng, (2 * length + 2,))
+    bits = jax.random.bits(rng, (2 * length + 2,), jnp.uint32)
     choice_bits, token_bits, (place_bits, start_bits) = jnp.split(bits, [length, 2 * length])
 
-    size = jnp.sum(words >= 0)
+    size = jnp.sum(words >= 0, dtype=jnp.int32)
     fragment = _fragment_sizes(config, length)[size]
     first = _first_token(place_bits, start_bits, size - fragment)
-    index = jnp.arange(length)
+    index = jnp.arange(length, dtype=jnp.int32)
     hidden = (index >= first) & (index < first + fragment)
     choice = uniform(choice_bits)
     masked = hidden & (choice < config.mask_prob)
     replaced = hidden & ~masked & (choice < config.mask_prob + config.random_prob)
-    random = (token_bits % jnp.uint32(vocab_size)).astype(tokens.dtype)
+    random = (token_bits % jnp.asarray(vocab_size, jnp.uint32)).astype(tokens.dtype)
     source = jnp.where(masked, mask_id, jnp.where(replaced, random, tokens))
 
-    used = jnp.arange(slots) < fragment
-    target = jnp.where(used, first + jnp.arange(slots), 0)
+    used = jnp.arange(slots, dtype=jnp.int32) < fragment
+    target = jnp.where(used, first + jnp.arange(slots, dtype=jnp.int32), 0)
     before = jnp.maximum(target - 1, 0)
     return Denoising(
         source=jnp.where(present, source, pad_id),

@@ -8,43 +8,34 @@ training step.
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Probability, Settings, numbers
 from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
 from ssl_jax.transforms.selection import choose, compaction_indices
 
 
 @dataclasses.dataclass(frozen=True)
-class NoiseConfig:
+class NoiseConfig(Settings):
     """The amount of each noise; they are applied in the order of the fields. The defaults are BART's."""
 
-    permutation: float = 1.0
+    permutation: Probability = 1.0
     """Share of a row's sentences that are permuted, rounded up."""
-    masking: float = 0.0
+    masking: Probability = 0.0
     """Share of the tokens that are each replaced by a mask, rounded up."""
-    deletion: float = 0.0
+    deletion: Probability = 0.0
     """Share of the tokens that are deleted, rounded up."""
-    infilling: float = 0.3
+    infilling: Probability = 0.3
     """Share of the words that are removed in spans, rounded up; one mask replaces each span."""
-    mean_span: float = 3.0
+    mean_span: Annotated[float, numbers(1, 100)] = 3.0
     """Mean of the Poisson distribution of a span's length in words; a span of length 0 inserts a mask."""
-    rotation: float = 0.0
+    rotation: Probability = 0.0
     """Probability that a row is rotated to begin at one of its tokens, drawn uniformly."""
-
-    def __post_init__(self) -> None:
-        for name in ("permutation", "masking", "deletion", "infilling", "rotation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"noise.{name} {getattr(self, name)} must lie between 0 and 1.")
-        if not 1 <= self.mean_span <= 100:
-            raise UserError(
-                f"noise.mean_span {self.mean_span} must lie between 1 and 100 words; BART uses 3."
-            )
 
 
 def noise_batch(
@@ -104,8 +95,8 @@ def noise_tokens(
         2 if config.rotation else 0,
     )
     # One draw: each split of a key costs as much as many random numbers.
-    bits = jnp.split(jax.random.bits(rng, (sum(sizes),)), np.cumsum(sizes)[:-1])
-    row = _Row(tokens, words, jnp.sum(present))
+    bits = jnp.split(jax.random.bits(rng, (sum(sizes),), jnp.uint32), np.cumsum(sizes)[:-1])
+    row = _Row(tokens, words, jnp.sum(present, dtype=jnp.int32))
     if config.permutation:
         row = _permute(bits[0], row, sentences, config.permutation)
     if config.masking:
@@ -117,13 +108,13 @@ def noise_tokens(
     if config.rotation:
         row = _rotate(bits[4], row, config.rotation)
 
-    used = jnp.arange(length) < row.size
+    used = jnp.arange(length, dtype=jnp.int32) < row.size
     return Denoising(
         source=jnp.where(used, row.tokens, pad_id),
         source_present=used,
         context_present=used,
         inputs=jnp.where(present, jnp.roll(tokens, 1).at[0].set(start_id), pad_id),
-        positions=jnp.arange(length),
+        positions=jnp.arange(length, dtype=jnp.int32),
         targets=jnp.where(present, tokens, pad_id),
         weights=present.astype(jnp.float32),
     )
@@ -145,7 +136,7 @@ class _Row(NamedTuple):
     @property
     def text(self) -> jax.Array:
         """The tokens that may be corrupted, bool `[length]`."""
-        return (self.words >= 0) & (jnp.arange(self.words.shape[0]) < self.size)
+        return (self.words >= 0) & (jnp.arange(self.words.shape[0], dtype=jnp.int32) < self.size)
 
 
 def _moved(row: _Row, slots: jax.Array, onto: _Row) -> _Row:
@@ -164,10 +155,10 @@ def _share(share: float, length: int) -> jax.Array:
 def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> _Row:
     """Permutes a share of the sentences. The subset and its permutation are uniform."""
     length = row.tokens.shape[0]
-    index = jnp.arange(length)
+    index = jnp.arange(length, dtype=jnp.int32)
     first = row.text & (sentences != jnp.roll(sentences, 1))
-    count = jnp.sum(first)
-    end = jnp.sum(row.text) + 1
+    count = jnp.sum(first, dtype=jnp.int32)
+    end = jnp.sum(row.text, dtype=jnp.int32) + 1
     # Of each sentence; sentences that do not exist are empty.
     begins = jnp.full(length + 1, end).at[jnp.where(first, sentences, length)].set(index, mode="drop")
     begins = begins.at[length].set(end)
@@ -190,14 +181,14 @@ def _permute(bits: jax.Array, row: _Row, sentences: jax.Array, share: float) -> 
 
 def _mask(bits: jax.Array, row: _Row, share: float, mask_id: int) -> _Row:
     text = row.text
-    masked = choose(bits, text, _share(share, text.shape[0])[jnp.sum(text)])
+    masked = choose(bits, text, _share(share, text.shape[0])[jnp.sum(text, dtype=jnp.int32)])
     return row._replace(tokens=jnp.where(masked, mask_id, row.tokens))
 
 
 def _delete(bits: jax.Array, row: _Row, share: float) -> _Row:
     text = row.text
-    count = _share(share, text.shape[0])[jnp.sum(text)]
-    kept = (jnp.arange(text.shape[0]) < row.size) & ~choose(bits, text, count)
+    count = _share(share, text.shape[0])[jnp.sum(text, dtype=jnp.int32)]
+    kept = (jnp.arange(text.shape[0], dtype=jnp.int32) < row.size) & ~choose(bits, text, count)
     return _moved(row, compaction_indices(kept), row._replace(size=row.size - count))
 
 
@@ -210,7 +201,7 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     Its spans overlap, so that it removes fewer words than configured and loses masks.
     """
     length = row.tokens.shape[0]
-    index = jnp.arange(length)
+    index = jnp.arange(length, dtype=jnp.int32)
     text = row.text
     ordinals = cumsum(text & (row.words != jnp.roll(row.words, 1))) - 1
     count = ordinals[-1] + 1
@@ -223,15 +214,19 @@ def _infill(bits: jax.Array, row: _Row, config: NoiseConfig, most_spans: int, ma
     items = count - budget + spans
     chosen = choose(place_bits, index < items, spans)
     spans_before = cumsum(chosen)
-    hidden_before = jnp.concatenate([jnp.zeros(1, sizes.dtype), jnp.cumsum(sizes)])[spans_before]
+    hidden_before = jnp.concatenate([jnp.zeros(1, sizes.dtype), jnp.cumsum(sizes, dtype=jnp.int32)])[
+        spans_before
+    ]
     word = index - spans_before + hidden_before
     stays = (index < items) & ~chosen
-    masks_before = jnp.full(length, -1).at[jnp.where(stays, word, length)].set(spans_before, mode="drop")
+    masks_before = (
+        jnp.full(length, -1, jnp.int32).at[jnp.where(stays, word, length)].set(spans_before, mode="drop")
+    )
 
     # Back to tokens: each kept token moves right by the number of masks before it, which leaves the masks' slots free.
     moves = jnp.where(text, masks_before[ordinals], jnp.where(index > 0, spans, 0))
     kept = (index < row.size) & (moves >= 0)
-    size = jnp.sum(kept) + spans
+    size = jnp.sum(kept, dtype=jnp.int32) + spans
     masks = _Row(jnp.full(length, mask_id, row.tokens.dtype), jnp.zeros_like(row.words), size)
     return _moved(row, jnp.where(kept, compaction_indices(kept) + moves, length), masks)
 
@@ -255,15 +250,19 @@ def _draw_spans(
       sizes `[most spans]`, 0 for unused slots; and the number of spans, at most `room`.
     """
     most = bits.shape[0]
-    drawn = jnp.sum(bits[:, None] >= _poisson_thresholds(mean)[None], axis=1)
-    total = jnp.minimum(jnp.cumsum(drawn), budget).at[-1].set(budget)
+    drawn = jnp.sum(bits[:, None] >= _poisson_thresholds(mean)[None], axis=1, dtype=jnp.int32)
+    total = jnp.minimum(jnp.cumsum(drawn, dtype=jnp.int32), budget).at[-1].set(budget)
     before = jnp.concatenate([jnp.zeros(1, total.dtype), total[:-1]])
     sizes = total - before
     empty = (before < budget) & (sizes == 0)
-    kept = (sizes > 0) | (empty & (jnp.cumsum(empty) <= room - jnp.sum(sizes > 0)))
-    count = jnp.sum(kept)
+    kept = (sizes > 0) | (
+        empty & (jnp.cumsum(empty, dtype=jnp.int32) <= room - jnp.sum(sizes > 0, dtype=jnp.int32))
+    )
+    count = jnp.sum(kept, dtype=jnp.int32)
     # The last span is truncated to the rest of the budget. A random rotation gives it a uniformly random place.
-    turned = (jnp.cumsum(kept) + (turn_bits >> 8).astype(count.dtype)) % jnp.maximum(count, 1)
+    turned = (jnp.cumsum(kept, dtype=jnp.int32) + (turn_bits >> 8).astype(count.dtype)) % jnp.maximum(
+        count, 1
+    )
     return jnp.zeros_like(sizes).at[jnp.where(kept, turned, most)].set(sizes, mode="drop"), count
 
 
@@ -276,8 +275,8 @@ def _poisson_thresholds(mean: float) -> np.ndarray:
 
 
 def _rotate(bits: jax.Array, row: _Row, probability: float) -> _Row:
-    index, text = jnp.arange(row.tokens.shape[0]), row.text
-    size = jnp.maximum(jnp.sum(text), 1)
+    index, text = jnp.arange(row.tokens.shape[0], dtype=jnp.int32), row.text
+    size = jnp.maximum(jnp.sum(text, dtype=jnp.int32), 1)
     start = (bits[1] % size.astype(jnp.uint32)).astype(index.dtype)
     start = jnp.where(bits[0] >> 8 < np.uint32(2**24 * probability), start, 0)
     return _moved(row, jnp.where(text, 1 + (index - 1 - start) % size, index), row)

@@ -64,10 +64,10 @@ def resize_weights(
       mirrored: whether the result is mirrored.
       shift: pixels by which the result is then moved; pixels without a source are 0.
     """
-    scale = length / size
+    scale = jnp.float32(length) / size
     widening = jnp.maximum(scale, 1.0)
-    target = jnp.arange(size) - shift
-    pixel = jnp.arange(canvas)
+    target = jnp.arange(size, dtype=jnp.int32) - shift
+    pixel = jnp.arange(canvas, dtype=jnp.int32)
     source = jnp.where(mirrored, size - 1 - target, target).astype(jnp.float32)
     centre = jnp.float32(start) + (source + 0.5) * scale
     weights = _FILTERS[interpolation](
@@ -104,7 +104,9 @@ def blur(picture: jax.Array, sigma: jax.Array, radius: int) -> jax.Array:
       radius: less than height and width.
     """
     # Shifted sums: the equivalent matrix products take more than twice the time on CPUs.
-    taps = jnp.exp(-0.5 * jnp.square(jnp.arange(radius + 1) / jnp.where(sigma > 0, sigma, 1.0)))
+    taps = jnp.exp(
+        -0.5 * jnp.square(jnp.arange(radius + 1, dtype=jnp.float32) / jnp.where(sigma > 0, sigma, 1.0))
+    )
     taps = jnp.where(sigma > 0, taps, jnp.arange(radius + 1) == 0)
     taps /= 2 * jnp.sum(taps) - taps[0]
     picture = jnp.pad(picture, ((radius, radius), (0, 0), (radius, radius)), mode="reflect")
@@ -128,8 +130,8 @@ def rotate(picture: jax.Array, degrees: jax.Array) -> jax.Array:
       degrees: angle.
     """
     height, _, width = picture.shape
-    y = jnp.arange(height) - (height - 1) / 2
-    x = jnp.arange(width) - (width - 1) / 2
+    y = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
+    x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
     angle = jnp.deg2rad(degrees)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     source_y = sin * x[None, :] + cos * y[:, None]

@@ -27,7 +27,7 @@ def random_keys(bits: jax.Array, candidates: jax.Array) -> jax.Array:
     """
     length = candidates.shape[0]
     low = index_bits(length)
-    priority = jnp.where(candidates, bits >> (low + 1), 1 << (31 - low))
+    priority = jnp.where(candidates, bits >> (low + 1), jnp.uint32(1 << (31 - low)))
     return (priority << low) | jnp.arange(length, dtype=jnp.uint32)
 
 

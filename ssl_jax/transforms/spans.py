@@ -6,10 +6,12 @@ in the decoder's targets. All shapes are fixed. It runs on the device inside the
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.domains import ProperShare, Settings, numbers
 from ssl_jax.errors import UserError
 from ssl_jax.ops.reductions import cumsum
 from ssl_jax.transforms.denoising import Denoising
@@ -17,21 +19,15 @@ from ssl_jax.transforms.selection import choose, compaction_indices
 
 
 @dataclasses.dataclass(frozen=True)
-class SpanConfig:
+class SpanConfig(Settings):
     """The amount of removed text and the number of spans; the defaults are T5's."""
 
-    density: float = 0.15
+    density: ProperShare = 0.15
     """Share of the text's tokens that are removed, rounded; at least one, and never all."""
-    mean_span: float = 3.0
+    mean_span: Annotated[float, numbers(1, 1_000)] = 3.0
     """Mean span length in tokens: the number of spans is the number of removed tokens divided by this, rounded."""
     final_sentinel: bool = True
     """Whether the targets end in one more sentinel, as in figure 2 of the paper; T5's released code has none."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.density < 1:
-            raise UserError(f"noise.density {self.density} must lie between 0 and 1; T5 uses 0.15.")
-        if not self.mean_span >= 1:
-            raise UserError(f"noise.mean_span {self.mean_span} must be at least 1 token; T5 uses 3.")
 
     def counts(self, size: int) -> tuple[int, int]:
         """(removed tokens, spans) of a text of `size` tokens. Texts of less than two tokens are not corrupted.
@@ -136,13 +132,13 @@ def corrupt_spans(
       start_id: the decoder's first input: padding in T5.
     """
     length = tokens.shape[0]
-    index = jnp.arange(length)
+    index = jnp.arange(length, dtype=jnp.int32)
     counts = jnp.asarray([config.counts(size) for size in range(length + 1)], jnp.int32)
-    size = jnp.sum(words >= 0)
+    size = jnp.sum(words >= 0, dtype=jnp.int32)
     noise, spans = counts[size]
     most_noise, most_spans = (max(1, count) for count in config.counts(length - 2))
     # One draw: each split of a key costs as much as many random numbers.
-    noise_bits, rest_bits = jnp.split(jax.random.bits(rng, (most_noise + length,)), [most_noise])
+    noise_bits, rest_bits = jnp.split(jax.random.bits(rng, (most_noise + length,), jnp.uint32), [most_noise])
     noise_begins = _segments(noise_bits, noise, spans, most_spans)
     rest_begins = _segments(rest_bits, size - noise, spans, most_spans)
 
@@ -159,9 +155,9 @@ def corrupt_spans(
     kept = present & (index > 0) & (first | ~hidden)
     source = jnp.full(source_slots, pad_id, tokens.dtype)
     source = source.at[compaction_indices(kept)].set(jnp.where(first, sentinel, tokens), mode="drop")
-    source_present = jnp.arange(source_slots) < jnp.sum(kept)
+    source_present = jnp.arange(source_slots, dtype=jnp.int32) < jnp.sum(kept, dtype=jnp.int32)
 
-    slots = jnp.arange(target_slots)
+    slots = jnp.arange(target_slots, dtype=jnp.int32)
     end = noise + spans + int(config.final_sentinel)
     used = (slots <= end) & (size > 0)
     slot = compaction_indices(hidden) + number
@@ -182,7 +178,7 @@ def corrupt_spans(
 
 def _segments(bits: jax.Array, items: jax.Array, segments: jax.Array, most: int) -> jax.Array:
     """`[most + 1]`: the first item of each segment of a random division; `items` beyond the last segment."""
-    index = jnp.arange(bits.shape[0])
+    index = jnp.arange(bits.shape[0], dtype=jnp.int32)
     first = choose(bits, (index > 0) & (index < items), segments - 1) | ((index == 0) & (items > 0))
     begins = jnp.full(most + 1, items, index.dtype)
     return begins.at[jnp.where(first, cumsum(first) - 1, most + 1)].set(index, mode="drop")

@@ -1,8 +1,11 @@
 """idx files, read back and refused."""
 
+import contextlib
 import gzip
+import random
 import re
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -56,11 +59,17 @@ def test_values_come_back_compressed_or_not(tmp_path, shape):
         (b"\0\0\x08\3\0\0\0\1", "truncated within its 3 dimensions"),
         (
             idx(np.zeros((3, 4, 5)))[:-1],
-            "75 bytes; expected 76 for its dimensions 3 x 4 x 5. It is truncated",
+            "59 bytes after the header; expected 60 for its dimensions 3 x 4 x 5. It is truncated",
         ),
-        (idx(np.zeros((3, 4, 5))) + b"\0", "77 bytes; expected 76 .* too long"),
+        (idx(np.zeros((3, 4, 5))) + b"\0", "more bytes after the header; expected 60 .* too long"),
+        (b"\0\0\x08\4" + b"\xff" * 16 + b"\0" * 9, "9 bytes after the header; expected 340,282,.*truncated"),
+        (
+            gzip.compress(b"\0\0\x08\2" + b"\0\1\0\0" * 2, mtime=0),
+            "bytes of gzip; expected 4,294,967,296 .*truncated",
+        ),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0", "expected 1 for its dimensions 1 x 1"),
         (gzip.compress(idx(np.zeros((3, 4, 5))), mtime=0)[:-9], "damaged gzip data"),
-        (gzip.compress(idx(np.zeros(99)), mtime=0)[:12] + b"\xff" * 40, "damaged gzip data"),
+        (gzip.compress(idx(np.zeros(99)), mtime=0)[:10] + b"\xff" * 40, "damaged gzip data"),
     ],
 )
 def test_what_is_not_whole_is_refused_by_name(tmp_path, data, message):
@@ -69,6 +78,39 @@ def test_what_is_not_whole_is_refused_by_name(tmp_path, data, message):
         read_idx(tmp_path / "broken-file")
     with pytest.raises(UserError, match=f"broken-file'.*{message}"):
         open_images(ImageConfig(source=str(tmp_path / "broken-file")))
+
+
+@pytest.mark.parametrize("extra", [b"\0" * 50_000_000, b"\0" * 50])
+def test_no_more_is_unpacked_than_the_header_says(tmp_path, extra):
+    """A file of 50 kB that unpacks to 50 MB."""
+    file = tmp_path / "bomb"
+    file.write_bytes(gzip.compress(idx(np.zeros((3, 4, 5))) + extra, mtime=0))
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"more bytes after the header; expected 60 .* too long"):
+        read_idx(file)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_more_than_this_machine_has_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "large").write_bytes(idx(np.zeros((3, 4, 5))))
+    monkeypatch.setattr("ssl_jax.data.idx.physical_memory", lambda: 59)
+    with pytest.raises(UserError, match="expected 60 for its dimensions 3 x 4 x 5"):
+        read_idx(tmp_path / "large")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_any_damage_is_refused_or_changes_pixels_alone(tmp_path, packed):
+    content, rng = idx(images(3, 4, 5)), random.Random(0)
+    content = gzip.compress(content, mtime=0) if packed else content
+    for _ in range(100):
+        damaged = bytearray(content)
+        damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        (tmp_path / "file").write_bytes(
+            bytes(damaged[: rng.choice((len(damaged), rng.randrange(len(damaged))))])
+        )
+        with contextlib.suppress(UserError):
+            assert read_idx(tmp_path / "file").size == 60
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -15,6 +15,7 @@ from PIL import Image
 from ssl_jax.data import encoded_images
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.errors import UserError
+from ssl_jax.recipes.datasets import open_image_data
 from tests.data.test_images_canvas import encoded, scene
 from tests.data.test_images_sources import evaluation_batches_of
 
@@ -92,7 +93,7 @@ def test_images_beside_classes_have_no_label(write):
     assert (source.classes, labels(source)) == (("a", "b"), [0, 1, -1])
 
 
-@pytest.mark.parametrize("held", ["val", "valid", "validation", "test"])
+@pytest.mark.parametrize("held", ["val", "valid", "validation", "test", "Test", "DEV"])
 def test_folders_named_for_their_split(write, held):
     folder = write({"train/a/1.png": 1, "train/b/2.png": 2, f"{held}/b/3.png": 3, "ignored.png": 4})
     splits = open_images(ImageConfig(source=folder))
@@ -109,6 +110,73 @@ def test_a_flat_test_folder_gives_no_labels_and_an_alien_class_is_refused(write,
     write({"val/c/4.png": 4})
     with pytest.raises(UserError, match=rf"{re.escape(folder)}/val': its class 'c' is missing in '.*train'"):
         open_images(ImageConfig(source=folder))
+
+
+@pytest.mark.parametrize("test", ["train", "Train", "val", "test", "validation"])
+def test_a_class_with_the_name_of_a_split_is_refused_and_used_within_train(write, test):
+    """Otherwise the images of all other classes, or of this one, would not be used, without a word."""
+    folder = write({f"{name}/1.png": i for i, name in enumerate(("bus", "car", test))})
+    expected = rf"{re.escape(folder)}': {test}/ has the name of a split, and bus, car beside it have not\. .*move them"
+    with pytest.raises(UserError, match=expected):
+        open_images(ImageConfig(source=folder))
+    within = {f"within/train/{name}/1.png": i for i, name in enumerate(("bus", "car", test))}
+    splits = all_of(f"{write(within)}/within")
+    assert (splits.classes, labels(splits)) == (tuple(sorted(("bus", "car", test))), [0, 1, 2])
+
+
+def test_a_mixture_with_both_splits_is_refused_too(write):
+    folder = write({"train/1.png": 1, "test/2.png": 2, "bus/3.png": 3})
+    with pytest.raises(UserError, match=r"train/ has the name of a split, and bus beside it has not"):
+        open_images(ImageConfig(source=folder))
+
+
+def test_folders_without_images_and_masks_beside_the_splits_are_none(write, tmp_path):
+    folder = write(
+        {"train/1.png": 1, "train/2.png": 2, "test/3.png": 3, "ground_truth/a/3.png": 4, "notes/a.txt": b""}
+    )
+    splits = open_images(ImageConfig(source=folder))
+    assert (shades(splits.train), shades(splits.heldout)) == ([1, 2], [3])
+    (tmp_path / "classes").mkdir()
+    write(
+        {"classes/a/1.png": 1, "classes/b/2.png": 2, "classes/train/notes.txt": b"", "classes/.test/3.png": 3}
+    )
+    assert all_of(f"{folder}/classes").classes == ("a", "b")
+
+
+@pytest.mark.parametrize("names", [("test",), ("val", "test")])
+def test_held_out_images_alone_are_refused(write, names):
+    folder = write({f"{name}/{i}.png": i for name in names for i in range(3)})
+    with pytest.raises(
+        UserError,
+        match=rf"has {names[0]}/, which .* and no train/ with images beside it\. Name '.*/{names[0]}'",
+    ):
+        open_images(ImageConfig(source=folder))
+    assert len(all_of(f"{folder}/{names[0]}")) == 3
+
+
+def test_one_class_that_is_trained_on_and_others_that_are_held_out(write):
+    """The layout of MVTec AD. The one class comes first, so that its label is the same in both."""
+    files = {"train/good/1.png": 1, "train/good/2.png": 2, "test/good/3.png": 3, "test/crack/4.png": 4}
+    splits = open_images(ImageConfig(source=write(files)))
+    assert splits.classes == ("good", "crack")
+    assert (shades(splits.train), labels(splits.train)) == ([1, 2], [0, 0])
+    assert (shades(splits.heldout), labels(splits.heldout)) == ([4, 3], [1, 0])
+    data = open_image_data(ImageConfig(source=write(files)), classes=10, seed=0)
+    assert not data.labelled  # no probe can be fitted to one class
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "classes"),
+    [
+        ("a/1.png", ("a/2.png",), ()),  # a single subfolder is no class
+        ("a/1.png", ("b/2.png", "c/3.png"), ()),  # nor is it one of these
+        ("1.png", ("a/2.png", "b/3.png"), ()),
+        ("a/x/1.png", ("a/x/2.png", "b/y/3.png"), ("a", "b")),
+    ],
+)
+def test_labels_need_a_class_in_both_splits(write, train, test, classes):
+    folder = write({f"train/{train}": 1} | {f"test/{name}": 2 for name in test})
+    assert open_images(ImageConfig(source=folder)).classes == classes
 
 
 def test_train_alone_is_divided(write):
@@ -228,15 +296,16 @@ def test_a_file_that_vanished_is_never_skipped(write, tmp_path):
         source[0]
 
 
-def test_links_are_followed_and_circles_refused(write, tmp_path):
+def test_links_are_followed_and_circles_do_no_harm(write, tmp_path):
     write({"store/a/1.png": 1, "store/b/2.png": 2})
     (tmp_path / "links").mkdir()
     for name in "ab":
         (tmp_path / "links" / name).symlink_to(tmp_path / "store" / name)
     assert shades(all_of(str(tmp_path / "links"))) == [1, 2]
-    (tmp_path / "links" / "c").symlink_to(tmp_path / "links")
-    with pytest.raises(UserError, match="cannot be read"):
-        all_of(str(tmp_path / "links"))
+    for name in "cdef":  # each of which would lead to all of them again
+        (tmp_path / "links" / name).symlink_to(tmp_path / "links")
+    (tmp_path / "store" / "a" / "back").symlink_to(tmp_path / "links")
+    assert shades(all_of(str(tmp_path / "links"))) == [1, 2]
 
 
 def test_sources_with_different_classes(write, tmp_path):

@@ -84,14 +84,14 @@ def test_one_image_cannot_be_divided(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"source": ""}, "data.source is empty; expected 'digits'"),
-        ({"heldout_share": 0.0}, "heldout_share 0.0 must be above 0 and below 1"),
-        ({"heldout_share": 1.0}, "heldout_share 1.0 must be above 0 and below 1"),
-        ({"heldout_share": float("nan")}, "heldout_share nan must be above 0 and below 1"),
-        ({"canvas": 0}, "canvas 0 must be from 1 to 4096"),
-        ({"canvas": 5000}, "canvas 5000 must be from 1 to 4096"),
-        ({"channels": 4}, r"channels 4 must be 1 \(gray\) or 3"),
-        ({"unreadable": "ignore"}, "unreadable 'ignore' must be 'stop' or 'skip'"),
+        ({"source": ""}, "source '': expected text"),
+        ({"heldout_share": 0.0}, "heldout_share 0.0: expected"),
+        ({"heldout_share": 1.0}, "heldout_share 1.0: expected"),
+        ({"heldout_share": float("nan")}, "heldout_share nan: expected"),
+        ({"canvas": 0}, "canvas 0: expected an integer from 1 to 4,096"),
+        ({"canvas": 5000}, "canvas 5000: expected"),
+        ({"channels": 4}, "channels 4: expected one of 1, 3"),
+        ({"unreadable": "ignore"}, "unreadable 'ignore': expected one of stop, skip"),
     ],
 )
 def test_settings_that_make_no_sense(fields, message):

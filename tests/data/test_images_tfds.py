@@ -186,6 +186,15 @@ def test_a_process_without_the_builder_and_without_tensorflow_reads_it(prepared,
     assert in_a_new_process(code, prepared) == ("[5 7] ('even', 'odd') False\n", "")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../shades/train_test", "/tmp/shades", "shades/..", "shades/../x", "kaggle:a/b", "a/b/c", "", "a b"],
+)
+def test_only_names_of_data_sets_are_taken_and_no_paths(name):
+    with pytest.raises(UserError, match=r"expected tfds:NAME, tfds:NAME/CONFIG or tfds:NAME:SPLIT\."):
+        opened(name)
+
+
 def test_mistakes():
     for name in ("mnist", "no_such_data"):
         with pytest.raises(UserError, match=rf"tfds:{name}'.*not prepared.*builder\('{name}'"):

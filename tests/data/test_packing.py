@@ -28,7 +28,8 @@ def test_rows_hold_every_token_once_and_keep_documents_apart(numbered_corpus, le
     for index in range(len(packed)):
         row = packed(index)
         assert {key: value.dtype for key, value in row.items()} == dict.fromkeys(row, np.dtype(np.int32))
-        assert {value.shape for value in row.values()} == {(length,)}
+        assert row["vocab_size"] == VOCABULARY
+        assert {value.shape for name, value in row.items() if name != "vocab_size"} == {(length,)}
         tokens, segment_ids, positions, words = (
             row[key] for key in ("tokens", "segment_ids", "positions", "words")
         )

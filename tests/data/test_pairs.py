@@ -28,6 +28,7 @@ def segments_of(example: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     )
     assert all(array.dtype == np.int32 for array in example.values())
     assert example["label"].shape == ()
+    assert example["vocab_size"] == len(STARTS_WORD)
     used = int(segment_ids.sum())
     separators = np.flatnonzero(tokens == SENTENCEPIECE.sep)
     assert tokens[0] == SENTENCEPIECE.cls

@@ -54,6 +54,7 @@ def test_rows_are_whole_sentences_of_one_document_and_hold_every_token_once(numb
         numbers = [number for number, sentence in enumerate(sentences) for _ in sentence]
         assert row["sentences"].tolist() == [-1, *numbers, -1] + [-1] * rest
         starts = [i == 0 or STARTS_WORD[token] for s in sentences for i, token in enumerate(s)]
+        assert row["vocab_size"] == len(STARTS_WORD)
         assert row["words"].tolist() == [-1, *(np.cumsum(starts) - 1), -1] + [-1] * rest
         assert {key: (value.shape, value.dtype) for key, value in row.items()} == {
             key: (shape.shape[1:], shape.dtype) for key, shape in batch_shapes(1, length).items()

@@ -85,6 +85,18 @@ def test_prose_of_google_style():
     ]
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["`", "`a ", "`a<", "[", "[a](", " ", ":a", "a:b:`", ".", "(", "a(", "*", "** ", "| ", "= "],
+    ids=repr,
+)
+@pytest.mark.parametrize("before", ["", "`", "[A", "x "])
+def test_the_time_is_proportional_to_the_length_of_a_docstring(part, before):
+    """A quadratic time is that of hours for a paragraph of 300,000 characters."""
+    text = before + part * (300_000 // len(part)) + "x y"
+    assert prose(f"This is a whole sentence.\n\nA header\n    {text}")[0] == "This is a whole sentence."
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package that cannot be imported, only read."""

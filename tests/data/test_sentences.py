@@ -40,3 +40,13 @@ def test_an_open_bracket_does_not_swallow_the_rest():
 @given(st.text(alphabet='ab A.!?"()[]…1\n\t', max_size=80))
 def test_loses_nothing_but_white_space(text):
     assert "".join(split_sentences(text)).replace(" ", "") == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "part", ["A. ", "(A. ", "I.", "I. ", "A", ".", '."', '. "', ". ", "1. ", "a ", "[", "\u2026 "], ids=repr
+)
+def test_the_time_is_proportional_to_the_length_of_a_paragraph(part):
+    """A quadratic time is that of hours for a paragraph of 300,000 characters."""
+    text = part * (300_000 // len(part)) + "end. The last one."
+    sentences = split_sentences(text)
+    assert "".join(sentences).replace(" ", "") == text.replace(" ", "")

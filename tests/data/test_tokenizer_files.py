@@ -1,6 +1,7 @@
 """A tokenizer in a folder: found, opened as it was trained on, and written whole or not at all."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from ssl_jax.data.tokenizer_files import (
     preprocessing,
 )
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
-from ssl_jax.data.writing import write_whole
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole
 
 SENTENCES = ["The cat sat on a mat", "a Dog and the fox ran"] * 20
 
@@ -79,13 +80,41 @@ def test_the_files_of_other_libraries(vocab: Path, tmp_path: Path) -> None:
     assert find_tokenizer(epath.Path(tmp_path)) is None
 
 
-@pytest.mark.parametrize("text", ["[]", "no JSON", '{"do_lower_case": "yes"}', '{"do_lower_case": null}'])
-def test_settings_that_are_not_settings(vocab: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "list is not a dict"),
+        ("no JSON", "not JSON"),
+        ('{"do_lower_case": "yes"}', "do_lower_case is 'yes'; expected true or false"),
+        ('{"do_lower_case": null}', "do_lower_case is None; expected true or false"),
+    ],
+)
+def test_settings_that_are_not_settings(vocab: Path, text: str, message: str) -> None:
     (vocab.parent / "tokenizer_config.json").write_text(text)
-    with pytest.raises(
-        UserError, match=r"tokenizer_config\.json: expected a JSON object in which do_lower_case"
-    ):
+    with pytest.raises(UserError, match=rf"tokenizer_config\.json: {message}"):
         find_tokenizer(epath.Path(vocab.parent))
+
+
+@pytest.mark.parametrize("kind", ["train", "vocab.txt", "cased vocab.txt", "tokenizer.json", "vocab.json"])
+def test_a_run_folder_is_complete(vocab: Path, tmp_path: Path, kind: str) -> None:
+    """It may be moved, and the files that its tokenizer came from may be gone."""
+    bpe = tokenizers.ByteLevelBPETokenizer()
+    bpe.train_from_iterator(SENTENCES, 280, special_tokens=["<|endoftext|>"], show_progress=False)
+    bpe.save(str(vocab.parent / "tokenizer.json"))
+    bpe.save_model(str(vocab.parent))
+    named = "train" if kind == "train" else str(vocab.parent / kind.removeprefix("cased "))
+    config = TokenizerConfig(tokenizer=named, lowercase=not kind.startswith("cased"))
+    folder = run_folder(tmp_path)
+    tokenizer = open_run_tokenizer(config, folder, lambda: train_sentencepiece(SENTENCES, 40))
+    special = config.special
+    shutil.rmtree(vocab.parent)
+    folder = epath.Path(folder).rename(tmp_path / "moved")
+    own = find_tokenizer(folder).configure(config)
+    assert own.special == special
+    again = open_run_tokenizer(own, folder, never)
+    assert again.fingerprint == tokenizer.fingerprint
+    text = "The cat sat. the Cat"
+    assert again.encode(text) == find_tokenizer(folder).open().encode(text) == tokenizer.encode(text)
 
 
 def test_what_decides_the_meaning_of_ids_has_a_name_each(vocab: Path, tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
+import itertools
 import json
+import random
+import unicodedata
 
 import numpy as np
 import pytest
 import tokenizers
+from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.tokenizers import PIECES, SENTENCEPIECE, WORDPIECE, open_tokenizer, train_sentencepiece
+from ssl_jax.data.vocabularies import begins_word
 from ssl_jax.errors import UserError
 
 SENTENCES = [
@@ -195,6 +200,188 @@ def test_saved_tokenizers_are_the_same_when_opened(tmp_path, sentencepiece, voca
         assert again.fingerprint == tokenizer.fingerprint
         assert again.special == tokenizer.special
         np.testing.assert_array_equal(again.starts_word, tokenizer.starts_word)
+
+
+@pytest.fixture(scope="module")
+def fallback():
+    return train_sentencepiece(SENTENCES, 400, byte_fallback=True)
+
+
+def words_of(tokenizer, ids) -> list[bytes]:
+    """The text of each word, by the tokens that begin one; the space before a word belongs to it."""
+    words: list[bytes] = []
+    for text, starts in zip(tokenizer.piece_bytes(ids), tokenizer.starts_word[ids], strict=True):
+        if starts or not words:
+            words.append(text)
+        else:
+            words[-1] += text
+    return words
+
+
+def test_the_bytes_of_a_word_stay_together(fallback):
+    ids = fallback.encode("the \u732b fox na\u00efve, \U0001f600\U0001f600 (\u00e9t\u00e9) x\u0130y")
+    assert "<0xE7>" in fallback.pieces(ids)
+    words = [word.decode().strip() for word in words_of(fallback, ids)]
+    assert (
+        " ".join(filter(None, words))
+        == "the \u732b fox na\u00efve , \U0001f600\U0001f600 (\u00e9t\u00e9 ) x\u0130y"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" word", True), (" ", True), ("(", True), ("\n", True), ("\u3002", True), ("\U0001f600", True), ("", True),
+        ("word", False), ("1", False), ("\u732b", False), ("\u0301", False), ("\u093f", False), ("\u200d", False),
+    ],
+)  # fmt: skip
+def test_which_texts_begin_words(text, expected):
+    assert begins_word(text.encode()) == expected
+    for length in range(1, len(text.encode()) if len(text) == 1 else 0):  # a part of a character
+        assert not begins_word(text.encode()[:length])
+        assert not begins_word(text.encode()[length:])
+
+
+def test_marks_and_joiners_do_not_begin_words(bart):
+    text = "cafe\u0301 \u0915\u094d\u0937\u093f x\u200dy"
+    assert [word.decode() for word in words_of(bart, bart.encode(text))] == [
+        "cafe\u0301",
+        " \u0915\u094d\u0937\u093f",
+        " x\u200dy",
+    ]
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" \u00e9\u732b\U0001f600'.,(a1_\n"))
+)
+@pytest.mark.parametrize("kind", ["fallback", "bart"])
+def test_words_are_those_of_the_text(request, kind, text):
+    """No word begins inside a character or a run of letters; each word of the text begins with a token that says so."""
+    tokenizer = request.getfixturevalue(kind)
+    ids = tokenizer.encode(text)
+    words = [word.decode() for word in words_of(tokenizer, ids)]  # fails where a character is divided
+    for before, word in itertools.pairwise(words):
+        first = word[0]
+        assert first.isspace() or not first.isalnum() or before.endswith(" "), words
+        assert not unicodedata.category(first).startswith("M")
+    written = "".join(words)
+    assert written == b"".join(tokenizer.piece_bytes(ids)).decode()
+    for word in words:
+        # A space is the first character of its word, or the whole of it.
+        assert " " not in word[1:].rstrip(" "), words
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_lines_of_a_vocabulary_end_at_newline_only(vocab, byte_level, separator):
+    pieces = [*vocab.read_text().split("\n")[:-1], separator, f"a{separator}b"]
+    expected = open_tokenizer(vocab).vocab_size + 2
+    for mark, end, last in (("", "\n", "\n"), ("\ufeff", "\n", ""), ("", "\r\n", "\r\n")):
+        vocab.write_bytes((mark + end.join(pieces) + last).encode())
+        tokenizer = open_tokenizer(vocab)
+        assert tokenizer.vocab_size == expected
+        assert tokenizer.pieces([0, expected - 2, expected - 1]) == ["[PAD]", separator, f"a{separator}b"]
+        assert open_tokenizer(tokenizer.save(vocab.parent)).fingerprint == tokenizer.fingerprint
+    merges = byte_level / "merges.txt"
+    whole = open_tokenizer(byte_level / "vocab.json")
+    merges.write_bytes(b"\xef\xbb\xbf" + merges.read_bytes().replace(b"\n", b"\r\n"))
+    assert open_tokenizer(byte_level / "vocab.json").fingerprint == whole.fingerprint
+
+
+def changed(settings: dict, change) -> dict:
+    settings = json.loads(json.dumps(settings))
+    change(settings["model"])
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda model: model["vocab"].update(zz=30_000_000),
+            "the id of 'zz' is 30000000; expected an integer from 0",
+        ),
+        (lambda model: model["vocab"].update(zz=2**70), "the id of 'zz' is"),
+        (lambda model: model["vocab"].update(zz=-1), "the id of 'zz' is -1"),
+        (lambda model: model["vocab"].update(zz=True), "the id of 'zz' is True"),
+        (lambda model: model["vocab"].update(zz=1.5), r"the id of 'zz' is 1\.5"),
+        (lambda model: model["vocab"].update(zz="1"), "the id of 'zz' is '1'"),
+        (lambda model: model["vocab"].update(zz=7), "and 'zz' have the same id 7"),
+        (lambda model: model.update(vocab={}), "its vocabulary is empty"),
+        (lambda model: model.update(vocab=[]), "its model has no vocabulary"),
+        (lambda model: model.pop("vocab"), "its model has no vocabulary"),
+        (lambda model: model.update(merges=[["zz", "yy"]]), "zz"),
+        (lambda model: model.update(merges=[[1, 2]]), "not a byte-level BPE"),
+        (lambda model: model.update(continuing_subword_prefix="##"), "its continuing_subword_prefix is '##'"),
+    ],
+)
+def test_a_byte_level_vocabulary_is_bounded(byte_level, change, message):
+    path = byte_level / "tokenizer.json"
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), change)))
+    with pytest.raises(UserError, match=f"{path}.*{message}"):
+        open_tokenizer(path)
+
+
+def test_added_tokens_are_bounded_too(byte_level):
+    path = byte_level / "vocab.json"
+    vocabulary = json.loads(path.read_text())
+    path.write_text(json.dumps({**vocabulary, "zz": 5_000_000}))
+    with pytest.raises(UserError, match="the id of 'zz' is 5000000"):
+        open_tokenizer(path)
+    path.write_text(json.dumps(vocabulary)[:-1] + ', "zz": 900, "zz": 901}')
+    with pytest.raises(UserError, match="'zz' occurs twice"):
+        open_tokenizer(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(UserError, match="nested too deeply"):
+        open_tokenizer(path)
+
+
+def test_dropout_in_a_file_does_not_make_encoding_random(byte_level):
+    path = byte_level / "tokenizer.json"
+    expected = open_tokenizer(path).encode_batch(TEXTS)
+    settings = changed(json.loads(path.read_text()), lambda model: model.update(dropout=0.5))
+    path.write_text(json.dumps(settings))
+    assert open_tokenizer(path).encode_batch(TEXTS) == expected
+
+
+@pytest.mark.parametrize("name", ["a.model", "vocab.txt", "tokenizer.json", "vocab.json"])
+def test_a_file_larger_than_any_tokenizer_is_not_read(tmp_path, name, monkeypatch):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(UserError, match=rf"{name}'.*1,073,741,824 bytes; expected at most"):
+        open_tokenizer(tmp_path / name)
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{name}'.*(not a|no merges)"):
+        open_tokenizer(tmp_path / name)
+
+    def refuse(*arguments) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "read_bytes", refuse)
+    with pytest.raises(UserError, match=rf"{name}'.* cannot be read \(Permission denied\)"):
+        open_tokenizer(tmp_path / name)
+
+
+def test_damaged_tokenizers_are_refused_or_usable(tmp_path, fallback, byte_level):
+    """Bits flipped, parts left out and parts overwritten at random: no other error and no crash."""
+    rng = random.Random(0)
+    for name, data in (
+        ("a.model", (fallback.save(tmp_path)).read_bytes()),
+        ("tokenizer.json", (byte_level / "tokenizer.json").read_bytes()),
+    ):
+        refused = 0
+        for _ in range(150):
+            damaged = bytearray(data)
+            place = rng.randrange(min(len(data), 10_000))
+            damaged[place : place + rng.choice([0, 1, 40])] = rng.randbytes(rng.choice([0, 1, 3]))
+            (tmp_path / name).write_bytes(damaged[: rng.choice([None, None, place])])
+            try:
+                tokenizer = open_tokenizer(tmp_path / name)
+            except UserError:
+                refused += 1
+                continue
+            tokenizer.decode(tokenizer.encode("The fox \u732b"))
+            tokenizer.piece_bytes(range(tokenizer.vocab_size))
+        assert refused > 20
 
 
 def test_bad_tokenizer_files(tmp_path, vocab):

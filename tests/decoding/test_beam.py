@@ -103,9 +103,11 @@ def test_one_beam_is_greedy(gpt2):
 
 
 def test_settings_without_meaning_are_refused(gpt2):
-    with pytest.raises(UserError, match="beams 0 must be at least 1"):
+    with pytest.raises(UserError, match="beams 0: expected"):
         BeamConfig(beams=0)
-    with pytest.raises(UserError, match="min_new_tokens -1 must be at least 0"):
+    with pytest.raises(UserError, match="length_penalty nan: expected"):
+        BeamConfig(length_penalty=float("nan"))
+    with pytest.raises(UserError, match="min_new_tokens -1: expected"):
         BeamConfig(min_new_tokens=-1)
     with pytest.raises(UserError, match=r"prompt of 6 tokens and 11 new tokens"):
         search(gpt2, BeamConfig(beams=2), None, new=11)

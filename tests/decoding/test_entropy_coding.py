@@ -45,8 +45,10 @@ def content(params, codes):
     return compress(DECODER, params, codes, begin=CODES, model=OWN)
 
 
-def read(params, content, model=OWN):
-    return decompress(DECODER, params, content, places=PLACES, begin=CODES, model=model, name="FILE")
+def read(params, content, model=OWN, most=IMAGES):
+    return decompress(
+        DECODER, params, content, most=most, places=PLACES, begin=CODES, model=model, name="FILE"
+    )
 
 
 def test_codes_come_back(params, codes, content):
@@ -76,10 +78,21 @@ def test_truncated_anywhere(params, content):
     for length in (HEADER.size, HEADER.size + 5, len(content) - 1):
         with pytest.raises(UserError, match="FILE: truncated or damaged"):
             read(params, content[:length])
-    flipped = bytearray(content)
-    flipped[-3] ^= 16
-    with pytest.raises(UserError, match="FILE: truncated or damaged"):
-        read(params, bytes(flipped))
+    for place in (*range(4, HEADER.size), HEADER.size + 9, len(content) - 3):
+        flipped = bytearray(content)
+        flipped[place] ^= 16
+        with pytest.raises(UserError, match="FILE: truncated or damaged"):
+            read(params, bytes(flipped))
+
+
+def test_a_file_of_a_stranger(params, content):
+    """Its checksums are right, its number of images or its codes are not."""
+    forged = entropy_coding._header(OWN, 2**32 - 1, 0, content[HEADER.size :]) + content[HEADER.size :]
+    with pytest.raises(UserError, match=r"FILE: has 4,294,967,295 images; expected at most 73\."):
+        read(params, forged)
+    for payload in (b"", b"\xff" * 400, bytes(range(256))):
+        with pytest.raises(UserError, match="FILE: "):
+            read(params, entropy_coding._header(OWN, 5, 0, payload) + payload)
 
 
 def test_of_another_model(params, content):

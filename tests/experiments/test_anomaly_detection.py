@@ -81,9 +81,9 @@ def test_pictures_to_learn_nothing_from(refused, tmp_path, counts, arguments, na
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--code_size=0"], "a code of size 0"),
-        (["--validation_share=1"], "validation_share 1.0 must be above 0 and below 1"),
-        (["--false_alarm_rate=0"], "false_alarm_rate 0.0 must be above 0"),
+        (["--code_size=0"], "--code_size 0: expected"),
+        (["--validation_share=1"], "--validation_share 1.0: expected"),
+        (["--false_alarm_rate=0"], "--false_alarm_rate 0.0: expected"),
         (["--classes=1"], "classes 1 must be at least 2"),
         (["--normal", "0", "0"], "normal 0 0: name each class once"),
         (["--optimizer.clip_norm=1"], "would clip the gradients of 10 detectors"),

@@ -63,17 +63,17 @@ def test_convolutions_on_unlabelled_pictures_that_are_all_the_same(command, tmp_
 @pytest.mark.parametrize(
     ("name", "arguments", "named"),
     [
-        ("autoencoder", ["--code_sizes", "2", "0"], "a code of size 0: must be from 1"),
+        ("autoencoder", ["--code_sizes", "2", "0"], "--code_sizes 0: expected an integer from 1 to 65,536"),
         ("autoencoder", ["--code_sizes", "2", "2"], "code_sizes (2, 2)"),
-        ("autoencoder", ["--size=0"], "size 0 must be at least 1 pixel"),
+        ("autoencoder", ["--size=0"], "--size 0: expected"),
         ("autoencoder", ["--optimizer.clip_norm=1"], "optimizer.clip_norm 1.0 would clip the gradients of 5"),
         (
             "autoencoder",
             [*CONVOLUTIONAL, "--network.convolutional.strides", "3", "2"],
             "size 8 is not divisible by the encoder's stride 6 (3 x 2); give images of size 6 or 12",
         ),
-        ("denoising_autoencoder", ["--code_size=0"], "a code of size 0"),
-        ("denoising_autoencoder", ["--noise.masking=1.5"], "noise.masking 1.5 must be 0 (none) or above"),
+        ("denoising_autoencoder", ["--code_size=0"], "--code_size 0: expected"),
+        ("denoising_autoencoder", ["--noise.masking=1.5"], "--noise.masking 1.5: expected"),
         (
             "denoising_autoencoder",
             [f"--noise.{noise}=0" for noise in denoising_autoencoder.NOISES],

@@ -100,6 +100,7 @@ def test_corpus(run, tmp_path, text, named):
         (["--train.micro_batches=3"], "micro-batches"),
         (["--masking.rate=2"], "masking.rate"),
         (["--model.heads=3"], "heads"),
+        (["--model.pooler=False"], "model.pooler False"),
         (["--data.tokenizer=/nowhere/vocab.txt"], "/nowhere/vocab.txt"),
         (["--init_from=/nowhere/run"], "/nowhere/run"),
     ],

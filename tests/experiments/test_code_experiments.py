@@ -53,12 +53,12 @@ def test_one_kind_of_code_of_unlabelled_pictures_that_are_all_the_same(command, 
 @pytest.mark.parametrize(
     ("module", "settings", "named"),
     [
-        (vae, {"code_size": 0}, "a code of size 0"),
-        (vae, {"importance_samples": 0}, "importance_samples 0 must be at least 1"),
+        (vae, {"code_size": 0}, "code_size 0: expected"),
+        (vae, {"importance_samples": 0}, "importance_samples 0: expected"),
         (vae, {"network": vae.AutoencoderConfig(code="sigmoid")}, "network.code sigmoid"),
         (discrete_autoencoder, {"classes": 1}, "classes 1: a code of one class"),
-        (discrete_autoencoder, {"balance": -1.0}, "balance -1.0 must be 0"),
-        (discrete_autoencoder, {"bits": -1}, "a code of size -1"),
+        (discrete_autoencoder, {"balance": -1.0}, "balance -1.0: expected"),
+        (discrete_autoencoder, {"bits": -1}, "bits -1: expected"),
         (discrete_autoencoder, {"numbers": 0, "bits": 0, "classes": 0}, "are all 0; give at least one"),
     ],
 )

@@ -43,8 +43,8 @@ def test_training_and_evaluation_have_functions_of_their_own(tmp_path):
     ("changes", "named"),
     [
         ({"letters": 40}, "model.vocab_size 23: these families have 95 tokens; give --model.vocab_size 95"),
-        ({"pairs": 1}, "sequences of 1 examples"),
-        ({"dialects": 1}, "dialect: the family is too small, no function is in the"),
+        ({"pairs": 1}, "pairs 1: expected"),
+        ({"letters": 2}, "substitution: the family is too small, no function is in the"),
     ],
 )
 def test_configurations_that_do_not_fit(changes, named):

@@ -1,4 +1,8 @@
-"""No method leaves it to JAX which dtype an operation on two dtypes has, in float32 and in bfloat16."""
+"""No method leaves it to JAX which dtype a result has: neither one of two dtypes, nor one that has no dtype given.
+
+In float32 the methods are traced where JAX's default dtypes have 64 bits (`jax_enable_x64`), in bfloat16 where they
+have 32, as everywhere else.
+"""
 
 import dataclasses
 import functools
@@ -44,10 +48,12 @@ def heldout(name, batch):
 
 
 def trace(method, batch, heldout, rng):
-    """All functions of a method, once."""
-    params, extras = split_variables(method.init(rng, batch))
-    *_, extras = gradients(method, params, extras, batch, rng[None])
-    return evaluate(method, params, extras, heldout, rng), method.after_update(params, extras, jnp.int32(1))
+    """All that a method computes, once."""
+    variables = method.init(rng, batch)
+    params, extras = split_variables(variables)
+    step = gradients(method, params, extras, batch, rng[None])
+    after = method.after_update(params, step[-1], jnp.int32(1))
+    return variables, step, evaluate(method, params, step[-1], heldout, rng), after
 
 
 BATCH_NORMALISED = (
@@ -69,16 +75,18 @@ BATCH_NORMALISED = (
     [(name, "float32") for name in SMALL]
     + [(name, "bfloat16") for name in SMALL if name not in BATCH_NORMALISED],
 )
-def test_no_dtype_is_promoted_implicitly(name, dtype, tmp_path):
+def test_no_dtype_is_left_to_jax(name, dtype, tmp_path):
     module = import_experiment(f"experiments.{name}")
     arguments = [str(word) for word in [*SMALL[name](tmp_path), *length(2, 1)]]
     config = computed_in(parse(arguments, module.PRESETS, name).config, dtype)
     experiment = module.build(config)
     (phase,) = experiment.phases
-    with jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(
+    with jax.numpy_dtype_promotion("strict"), jax.enable_x64(dtype == "float32"):
+        found = jax.eval_shape(
             functools.partial(trace, experiment.method),
             phase.batch,
             heldout(name, phase.batch),
             jax.random.key(0),
         )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        assert leaf.dtype.itemsize <= 4, f"{jax.tree_util.keystr(path)} is {leaf.dtype}"

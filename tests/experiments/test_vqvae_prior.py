@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -17,6 +18,9 @@ from ssl_jax.methods.code_prior import PriorConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.runs.configuration import restore_config, run_settings
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -75,7 +79,23 @@ def test_takes_the_autoencoder_of_a_run(trained, tmp_path, capsys):
     # One has them from its checkpoint after training, the other from the run before any.
     assert (first.step, second.step) == (2, 0)
     jax.tree.map(np.testing.assert_array_equal, dict(first.state.extras), dict(second.state.extras))
-    assert not (tmp_path / "second" / "vqvae").exists()
+
+
+def test_a_run_needs_nothing_of_the_run_that_it_began_with(trained, tmp_path):
+    """The VQ-VAE has gone after the first checkpoint; the run itself has moved."""
+    vqvae_run, folder = epath.Path(tmp_path / "vqvae"), epath.Path(tmp_path / "run")
+    shutil.copytree(trained / "vqvae", vqvae_run)
+    config = replace(tiny(), steps=2, run=str(vqvae_run), vqvae=PRESETS["mnist"].vqvae)
+    assert loop.train(build_run(build, config, folder), folder, settings(config)) == 0
+    shutil.rmtree(vqvae_run)
+    folder = folder.rename(tmp_path / "moved")
+    assert loop.train(build_run(build, config, folder), folder, settings(config)) == 0
+    run = open_run(RunReference(folder))
+    assert run.data.identity
+    assert run.restore()["vqvae"]
+    shutil.rmtree(folder / "vqvae")
+    with pytest.raises(UserError, match=r"its copy of the run .*vqvae, in .*moved/vqvae, is not there"):
+        open_run(RunReference(folder))
 
 
 def test_runs_that_cannot_be(trained, tmp_path):

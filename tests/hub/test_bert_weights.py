@@ -184,5 +184,5 @@ def test_models_without_a_hugging_face_layout_are_not_exported(tmp_path):
 
 def test_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the model there"):
+    with pytest.raises(UserError, match=r"file/model\.safetensors cannot be written"):
         save_bert(tmp_path / "file", *CASES["BertModel"])

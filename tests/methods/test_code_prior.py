@@ -118,7 +118,7 @@ def test_the_autoencoder_is_no_constant_of_the_step():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"heads": 3}, "width 64 and heads 3"),
+        ({"heads": 3}, "heads 3 must divide width 64"),
         ({"layers": 0}, "layers 0"),
         ({"dropout": 1.0}, "dropout 1.0"),
     ],

@@ -180,7 +180,7 @@ def test_balance_is_zero_for_even_classes_and_largest_for_one():
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(UserError, match=r"gumbel.last_temperature 2.0 must be above 0 and at most"):
+    with pytest.raises(UserError, match=r"gumbel.last_temperature 2.0 must be at most"):
         GumbelConfig(last_temperature=2.0)
-    with pytest.raises(UserError, match=r"gumbel.last_temperature 0"):
+    with pytest.raises(UserError, match=r"GumbelConfig\.last_temperature 0"):
         GumbelConfig(last_temperature=0)

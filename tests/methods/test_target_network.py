@@ -49,7 +49,7 @@ def test_parameters_are_averaged_and_statistics_where_asked(statistics):
 
 
 def test_wrong_decays_are_refused():
-    with pytest.raises(UserError, match=r"target\.decay 1\.5 must be"):
+    with pytest.raises(UserError, match=r"TargetConfig\.decay 1\.5"):
         TargetConfig(decay=1.5)
-    with pytest.raises(UserError, match=r"target\.final_decay -1"):
+    with pytest.raises(UserError, match=r"TargetConfig\.final_decay -1"):
         TargetConfig(final_decay=-1)

@@ -57,5 +57,5 @@ def test_what_cannot_be_coded_is_told_without_building_it():
     with pytest.raises(UserError, match="size 30 is not divisible by the encoder's stride 4"):
         CONVOLUTIONAL.check((30, 30, 1))
     AutoencoderConfig().check((30, 30, 1))
-    with pytest.raises(UserError, match=r"network.hidden \(8, 0\)"):
+    with pytest.raises(UserError, match=r"AutoencoderConfig\.hidden 0"):
         AutoencoderConfig(hidden=(8, 0))

@@ -222,8 +222,8 @@ def test_bfloat16_computes_nearly_the_same_from_float32_parameters():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": (8, 0)}, "cannot be built"),
-        ({"features": 0}, "cannot be built"),
+        ({"hidden": (8, 0)}, "MlpConfig.hidden 0"),
+        ({"features": 0}, "MlpConfig.features 0"),
         ({"last_bias": True}, "without effect"),
     ],
 )

@@ -48,5 +48,5 @@ def test_bias_is_the_table_looked_up_for_each_pair():
 
 @pytest.mark.parametrize(("buckets", "distance"), [(2, 128), (32, 16)])
 def test_buckets_that_cannot_be_are_refused(buckets, distance):
-    with pytest.raises(UserError, match=f"{buckets} buckets up to a distance of {distance} tokens"):
+    with pytest.raises(UserError, match=f"relative_buckets {buckets} and relative_distance {distance}"):
         TransformerConfig(1, 8, 2, 8, relative_buckets=buckets, relative_distance=distance)

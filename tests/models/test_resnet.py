@@ -384,5 +384,5 @@ def test_convolutions_in_loops_have_their_usual_order():
 
 @pytest.mark.parametrize("field", [{"blocks": ()}, {"blocks": (2, 0)}, {"width": 0}])
 def test_wrong_configurations_are_refused(field):
-    with pytest.raises(UserError, match="cannot be built"):
+    with pytest.raises(UserError, match=next(iter(field))):
         ResNetConfig(**field)

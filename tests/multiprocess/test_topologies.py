@@ -19,7 +19,7 @@ from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.sharding import make_mesh
 from ssl_jax.transforms.masking import MaskingConfig
 from tests import processes
-from tests.multiprocess.topologies import EXPERIMENTS, MESHES, PAIRS, Curve, bert, train
+from tests.multiprocess.topologies import EXPERIMENTS, MESHES, PAIRS, PAIRS_OF_PROCESSES, Curve, bert, train
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_eight_devices_give_the_curve_of_one(name: str, mesh: str, alone: dict[s
         assert found.addressable_shards[0].data.shape == plan.sharding.shard_shape(plan.shape)
 
 
-@pytest.mark.parametrize(("name", "mesh"), PAIRS)
+@pytest.mark.parametrize(("name", "mesh"), PAIRS_OF_PROCESSES)
 def test_two_processes_give_the_curve_of_one_device(
     name: str, mesh: str, alone: dict[str, Curve], two_processes: dict[str, np.ndarray]
 ) -> None:

@@ -57,6 +57,8 @@ PAIRS = (
     ("vae", "data"),
     ("vqvae", "data"),
 )
+PAIRS_OF_PROCESSES = tuple(pair for pair in PAIRS if pair[0] not in ("minimal", "vae"))
+"""Those two have nothing to communicate that the others have not, and two processes are slow."""
 
 
 class Sentences:
@@ -75,7 +77,8 @@ class Sentences:
         tokens[0], tokens[length - 1] = SENTENCEPIECE.cls, SENTENCEPIECE.sep
         row = {"tokens": tokens, "token_type_ids": real & (position > length // 2), "segment_ids": real}
         return {name: values.astype(np.int32) for name, values in row.items()} | {
-            "label": np.int32(index % 2)
+            "label": np.int32(index % 2),
+            "vocab_size": np.int32(256),
         }
 
 
@@ -86,7 +89,7 @@ def bert() -> Experiment:
     batch = {
         name: jax.ShapeDtypeStruct((16, 32), jnp.int32)
         for name in ("tokens", "token_type_ids", "segment_ids")
-    } | {"label": jax.ShapeDtypeStruct((16,), jnp.int32)}
+    } | dict.fromkeys(("label", "vocab_size"), jax.ShapeDtypeStruct((16,), jnp.int32))
     data = grain.MapDataset.source(Sentences()).seed(0).shuffle().repeat()
     return Experiment(
         method=tasks.method,
@@ -215,7 +218,7 @@ if __name__ == "__main__":
     address, number, count, file = sys.argv[1:]
     jax.distributed.initialize(address, int(count), int(number))
     curves = {}
-    for name, mesh in PAIRS:
+    for name, mesh in PAIRS_OF_PROCESSES:
         curve = train(EXPERIMENTS[name](), MESHES[mesh])
         curves |= {f"{name} {mesh} losses": curve.losses}
         curves |= {f"{name} {mesh} grads {i}": leaf for i, leaf in enumerate(curve.grads)}

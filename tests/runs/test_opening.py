@@ -1,7 +1,6 @@
 """A run folder opened for reading."""
 
 import json
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,15 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> epath.Path:
 
 
 def test_the_checkpoint_that_is_meant_and_the_others(folder: epath.Path) -> None:
-    with (
-        closing(open_run(RunReference(folder))) as newest,
-        closing(open_run(RunReference(folder, 2))) as second,
-    ):
-        assert (newest.step, second.step, newest.config) == (4, 2, CONFIG)
-        assert newest.settings["experiment"] == "experiments.minimal"
-        kernel = second.restore()["params"]["encoder"]
-        np.testing.assert_array_equal(newest.restore(2)["params"]["encoder"], kernel)
-        assert (newest.restore()["params"]["encoder"] != kernel).any()
+    newest, second = open_run(RunReference(folder)), open_run(RunReference(folder, 2))
+    assert (newest.step, second.step, newest.config) == (4, 2, CONFIG)
+    assert newest.settings["experiment"] == "experiments.minimal"
+    kernel = second.restore()["params"]["encoder"]
+    np.testing.assert_array_equal(newest.restore(2)["params"]["encoder"], kernel)
+    assert (newest.restore()["params"]["encoder"] != kernel).any()
 
 
 def test_what_cannot_be_opened_is_named(folder: epath.Path, tmp_path: Path) -> None:
@@ -54,9 +50,9 @@ def test_data_is_opened_when_it_is_asked_for_and_compared_with_that_of_the_run(f
     kept = (folder / "data.json").read_text()
     (folder / "data.json").write_text(json.dumps({"corpus": "another", "preprocessing": {}}))
     try:
-        with closing(open_run(RunReference(folder))) as run:
-            assert run.restore()["params"]
-            with pytest.raises(UserError, match=r"the data is not what this run was started with .*corpus"):
-                _ = run.data
+        run = open_run(RunReference(folder))
+        assert run.restore()["params"]
+        with pytest.raises(UserError, match=r"the data is not what this run was started with .*corpus"):
+            _ = run.data
     finally:
         (folder / "data.json").write_text(kept)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,11 @@ from etils import epath
 
 from experiments import minimal
 from ssl_jax.errors import UserError
+from ssl_jax.runs import named_runs
+from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite, train_run
-from ssl_jax.training import loop
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.training import lock, loop
 from tests.training import toys
 
 TRAIN = replace(minimal.Config().train, log_every=1, eval_every=2, save_every=2, keep_latest=9)
@@ -27,8 +29,8 @@ def log(folder: Path) -> str:
 
 def weights(prerequisite: Prerequisite, folder: Path) -> np.ndarray:
     """Of the run that is taken."""
-    with closing(prerequisite.open(epath.Path(folder))) as run:
-        return np.asarray(run.restore()["params"]["encoder"])
+    run = prerequisite.open(epath.Path(folder))
+    return np.asarray(run.restore()["params"]["encoder"])
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_a_signal_ends_everything_and_the_same_call_goes_on(
     assert exit.value.code == 128 + signal.SIGTERM
     assert not (tmp_path / "first" / "checkpoints" / "4").exists()
     np.testing.assert_array_equal(
-        weights(first, tmp_path), weights(Prerequisite("", PLANNED, str(trained)), tmp_path)
+        weights(first, tmp_path), weights(Prerequisite("named", PLANNED, str(trained)), tmp_path)
     )
 
 
@@ -72,9 +74,44 @@ def test_a_named_run_has_its_own_configuration_and_checkpoint(trained: Path, tmp
     other = PLANNED._replace(config=minimal.Config(width=5))
     named = Prerequisite("first", other, f"{trained}@2")
     assert named.config == PLANNED.config
-    newest = Prerequisite("first", other, str(trained))
+    newest = Prerequisite("newest", other, str(trained))
     assert (weights(named, tmp_path) != weights(newest, tmp_path)).any()
-    assert not (tmp_path / "first").exists()
+
+
+def test_a_named_run_is_copied_with_its_one_checkpoint(trained: Path, tmp_path: Path) -> None:
+    found = weights(Prerequisite("first", PLANNED, f"{trained}@2"), tmp_path)
+    run = open_run(RunReference(epath.Path(trained), 2))
+    np.testing.assert_array_equal(run.restore()["params"]["encoder"], found)
+    assert [path.name for path in (tmp_path / "first" / "checkpoints").iterdir()] == ["2"]
+    assert not (tmp_path / "first" / lock.FILE).exists()
+
+
+def test_a_copy_that_was_not_finished_is_made_again(trained: Path, tmp_path: Path, monkeypatch) -> None:
+    """It has no config.json yet; the files that it has may be incomplete."""
+    first, copy = Prerequisite("first", PLANNED, str(trained)), tmp_path / "first"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            named_runs, "write_whole", lambda file, content: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            first.open(epath.Path(tmp_path))
+    assert not (copy / "config.json").exists()
+    data = next(
+        path for path in copy.glob("checkpoints/4/**/*") if path.is_file() and path.stat().st_size > 100
+    )
+    data.write_bytes(b"")
+    np.testing.assert_array_equal(
+        weights(first, tmp_path), weights(Prerequisite("other", PLANNED, str(trained)), tmp_path)
+    )
+
+
+def test_a_full_disk_is_named(trained: Path, tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(named_runs, "_copy", full)
+    with pytest.raises(UserError, match=r"first cannot be written \(No space left on device\)"):
+        Prerequisite("first", PLANNED, str(trained)).open(epath.Path(tmp_path))
 
 
 def test_a_named_run_that_cannot_be(trained: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """RUN and RUN@STEP: what a user may write, and which checkpoint is meant."""
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,13 +60,10 @@ def test_buckets_are_asked_like_folders(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_newest_checkpoint_or_the_named_one_or_those_that_there_are(tmp_path: Path) -> None:
     folder = epath.Path(tmp_path / "run")
     toys.train(toys.experiment(steps=10, train={"keep_latest": 9}), folder)
-    with closing(Checkpoints(folder / "checkpoints")) as checkpoints:
-        assert choose_step(checkpoints, RunReference(folder)) == 10
-        assert choose_step(checkpoints, RunReference(folder, 5)) == 5
-        with pytest.raises(UserError, match=r"run: has no checkpoint of step 7; there are 5, 10\."):
-            choose_step(checkpoints, RunReference(folder, 7))
-    with (
-        closing(Checkpoints(epath.Path(tmp_path / "none"))) as checkpoints,
-        pytest.raises(UserError, match="has no complete checkpoint"),
-    ):
-        choose_step(checkpoints, RunReference(epath.Path(tmp_path)))
+    checkpoints = Checkpoints(folder / "checkpoints")
+    assert choose_step(checkpoints, RunReference(folder)) == 10
+    assert choose_step(checkpoints, RunReference(folder, 5)) == 5
+    with pytest.raises(UserError, match=r"run: has no checkpoint of step 7; there are 5, 10\."):
+        choose_step(checkpoints, RunReference(folder, 7))
+    with pytest.raises(UserError, match="has no complete checkpoint"):
+        choose_step(Checkpoints(epath.Path(tmp_path / "none")), RunReference(epath.Path(tmp_path)))

@@ -1,6 +1,5 @@
 """The loop: what it logs, when it stops, and that it never stands in the way."""
 
-import contextlib
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from jax.experimental import multihost_utils
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
@@ -23,6 +23,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
+from ssl_jax.training.distributed import STOPPING, StopRequest
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.sharding import make_mesh
 from tests import processes
@@ -105,8 +106,8 @@ def test_nan_stops_the_run_and_names_the_step(log_every: int, tmp_path: Path) ->
         with pytest.raises(UserError, match=r"step 13: .* not finite.* checkpoint 12 is the last good one"):
             toys.train(experiment, tmp_path)
     assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [4, 8, 12]
-    with contextlib.closing(Checkpoints(epath.Path(tmp_path / "checkpoints"))) as checkpoints:
-        state = checkpoints.restore(12, Program(experiment, make_mesh(experiment.mesh)).state)
+    checkpoints = Checkpoints(epath.Path(tmp_path / "checkpoints"))
+    state = checkpoints.restore(12, Program(experiment, make_mesh(experiment.mesh)).state)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     assert all(line["step"] <= 12 for line in toys.log(tmp_path))
 
@@ -225,6 +226,61 @@ def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_pa
     assert toys.log(tmp_path / "run") == toys.log(tmp_path / "whole")
     assert samples(tmp_path / "run") == samples(tmp_path / "whole")
     assert (tmp_path / "run" / "sampled").read_text() == ".."
+
+
+def interrupting(number: int, at: int = 200) -> grain.MapDataset:
+    """Training data that sends a signal to this process, once, when an example is read."""
+    sent = []
+
+    def example(index: int) -> dict[str, np.ndarray]:
+        if index == at and not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+        return toys.example(index)
+
+    return grain.MapDataset.range(1000).map(example)
+
+
+@pytest.mark.usefixtures("default_signals")
+@pytest.mark.parametrize("number", STOPPING)
+def test_every_signal_that_asks_to_stop_saves_first(
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before = signal.getsignal(number)
+    experiment = toys.experiment(training=interrupting(number), train={"save_every": 100})
+    assert toys.train(experiment, tmp_path) == 128 + number
+    assert signal.getsignal(number) == before
+    (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert f"stopped and saved at step {saved}; the same command continues\n" in capsys.readouterr().out
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert toys.train(toys.experiment(training=interrupting(signal.SIGHUP)), tmp_path) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_of_several_processes_each_passes_signals_on_to_the_coordination_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It listens to SIGTERM only."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", lambda step: bool(heard))
+    try:
+        with StopRequest() as stop:
+            assert not stop.due(1)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert heard == [signal.SIGTERM]
+            assert not stop.heard
+            assert stop.due(2)
+            assert stop.signal == signal.SIGUSR1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> None:

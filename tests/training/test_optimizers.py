@@ -468,5 +468,5 @@ def test_groups_of_presets_take_the_parameters_that_the_released_code_does():
     ],
 )
 def test_wrong_configurations_are_refused(field):
-    with pytest.raises(UserError, match=f"optimizer.{next(iter(field))}"):
+    with pytest.raises(UserError, match=rf"OptimizerConfig\.{next(iter(field))}"):
         OptimizerConfig(**field)

@@ -262,18 +262,18 @@ def test_the_state_of_a_group_lies_where_its_parameters_do():
 @pytest.mark.parametrize(
     ("group", "match"),
     [
-        ({"pattern": "(bias"}, r"groups\.0\.pattern '\(bias' is not a regular expression: .*such as"),
-        ({"rate": 0.0}, r"groups\.0\.rate 0\.0 must be above 0"),
-        ({"beta1": 1.0}, r"groups\.0\.beta1 1\.0 must be at least 0 and below 1"),
-        ({"beta2": -0.5}, r"groups\.0\.beta2 -0\.5 must"),
-        ({"weight_decay": -1.0}, r"groups\.0\.weight_decay -1\.0 must be 0 or more"),
-        ({"clip_norm": -1.0}, r"groups\.0\.clip_norm -1\.0 must be 0 or more"),
-        ({"name": "a/b"}, r"groups\.0\.name 'a/b' must be of letters"),
-        ({"name": "base"}, r"groups\.0\.name 'base' is taken by the parameters of no group"),
+        ({"pattern": "(bias"}, r"ParameterGroup\.pattern '\(bias': expected a regular expression"),
+        ({"rate": 0.0}, r"ParameterGroup\.rate 0\.0"),
+        ({"beta1": 1.0}, r"ParameterGroup\.beta1 1\.0"),
+        ({"beta2": -0.5}, r"ParameterGroup\.beta2 -0\.5"),
+        ({"weight_decay": -1.0}, r"ParameterGroup\.weight_decay -1\.0"),
+        ({"clip_norm": -1.0}, r"ParameterGroup\.clip_norm -1\.0"),
+        ({"name": "a/b"}, r"ParameterGroup\.name 'a/b': expected letters"),
+        ({"name": "base"}, r"optimizer\.groups\.0\.name 'base' is taken by the parameters of no group"),
     ],
 )
-def test_wrong_groups_are_refused_by_their_place(group, match):
-    with pytest.raises(UserError, match=rf"optimizer\.{match}"):
+def test_wrong_groups_are_refused_by_name(group, match):
+    with pytest.raises(UserError, match=match):
         OptimizerConfig(groups=(ParameterGroup(**{"name": "a", "pattern": "b", **group}),))
 
 

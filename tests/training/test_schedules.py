@@ -79,7 +79,7 @@ def test_schedules_can_be_traced():
 
 @pytest.mark.parametrize("field", [{"learning_rate": 0.0}, {"warmup_steps": -1}, {"final_fraction": 1.5}])
 def test_wrong_configurations_are_refused(field):
-    with pytest.raises(UserError, match=f"schedule.{next(iter(field))}"):
+    with pytest.raises(UserError, match=rf"ScheduleConfig\.{next(iter(field))}"):
         ScheduleConfig(**field)
 
 

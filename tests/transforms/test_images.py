@@ -332,5 +332,5 @@ def test_views_are_the_same_on_eight_devices():
     ids=str,
 )
 def test_wrong_settings_are_named(wrong):
-    with pytest.raises(UserError, match=rf"views\.{next(iter(wrong))}"):
+    with pytest.raises(UserError, match=rf"(views|ViewConfig)\.{next(iter(wrong))}"):
         ViewConfig(**wrong)

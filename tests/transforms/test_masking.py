@@ -357,12 +357,12 @@ def test_special_tokens_between_words_take_nothing_off_the_budget():
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"rate": 0.0}, "masking.rate"),
-        ({"rate": 1.5}, "masking.rate"),
-        ({"max_predictions": 0}, "masking.max_predictions"),
-        ({"max_ngram": 0}, "masking.max_ngram"),
+        ({"rate": 0.0}, "MaskingConfig.rate"),
+        ({"rate": 1.5}, "MaskingConfig.rate"),
+        ({"max_predictions": 0}, "MaskingConfig.max_predictions"),
+        ({"max_ngram": 0}, "MaskingConfig.max_ngram"),
         ({"mask_prob": 0.9, "random_prob": 0.2}, "masking.random_prob"),
-        ({"mask_prob": -0.1}, "masking.mask_prob"),
+        ({"mask_prob": -0.1}, "MaskingConfig.mask_prob"),
         ({"unit": "ngram", "count": "bernoulli"}, "masking.count"),
     ],
 )
@@ -383,3 +383,18 @@ def test_slots_without_a_limit_are_what_the_rate_asks():
     random = MaskingConfig(count="bernoulli")
     draws = np.random.default_rng(0).binomial(128, random.rate, 100_000)
     assert np.mean(draws > random.slots(128)) < 1e-3, "rows that lose a prediction are rare"
+
+
+def test_random_replacements_are_ids_of_the_tokenizer():
+    """Also when each row brings the size of the vocabulary, which is then known only to the data."""
+    tokens, segment_ids = rows(64, 128, 128)[:2]
+    config = MaskingConfig(rate=0.5, mask_prob=0.0, random_prob=1.0)
+
+    def shown(vocab_size):
+        vocabulary = VOCABULARY | {"vocab_size": vocab_size}
+        masked = mask_batch(jax.random.key(0), tokens, segment_ids, config=config, **vocabulary)
+        return np.take_along_axis(np.asarray(masked.tokens), np.asarray(masked.positions), 1)
+
+    assert shown(50).max() == 49
+    for size in (50, VOCAB):
+        np.testing.assert_array_equal(shown(np.full(64, size, np.int32)), shown(size))

@@ -121,12 +121,26 @@ def test_a_row_alone_is_as_in_its_batch():
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"share": 0.0}, "noise.share"),
-        ({"share": 1.1}, "noise.share"),
+        ({"share": 0.0}, "FragmentConfig.share"),
+        ({"share": 1.1}, "FragmentConfig.share"),
         ({"mask_prob": 0.9, "random_prob": 0.2}, "noise.random_prob"),
-        ({"random_prob": -0.1}, "noise.random_prob"),
+        ({"random_prob": -0.1}, "FragmentConfig.random_prob"),
     ],
 )
 def test_wrong_configurations_are_refused(field, message):
     with pytest.raises(UserError, match=message):
         FragmentConfig(**field)
+
+
+def test_random_replacements_are_ids_of_the_tokenizer():
+    """Also when each row brings the size of the vocabulary, which is then known only to the data."""
+    rows, config = random_rows(5), FragmentConfig(share=0.9, mask_prob=0.0, random_prob=1.0)
+
+    def replaced(vocab_size):
+        ids = IDS | {"vocab_size": vocab_size}
+        source = np.asarray(mask_fragment_batch(jax.random.key(0), *rows[:3], config=config, **ids).source)
+        return source[source != np.asarray(rows.tokens)]
+
+    assert replaced(9).max() == 8
+    for size in (9, VOCAB):
+        np.testing.assert_array_equal(replaced(np.full(BATCH, size, np.int32)), replaced(size))

@@ -334,5 +334,5 @@ def test_noise_differs_between_rows_and_keys():
     ids=lambda field: next(iter(field)),
 )
 def test_wrong_configurations_are_refused(field):
-    with pytest.raises(UserError, match=f"noise.{next(iter(field))}"):
+    with pytest.raises(UserError, match=rf"NoiseConfig\.{next(iter(field))}"):
         NoiseConfig(**field)

@@ -168,10 +168,10 @@ def test_a_row_alone_is_as_in_its_batch():
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({"density": 0.0}, "noise.density"),
-        ({"density": 1.0}, "noise.density"),
-        ({"mean_span": 0.5}, "noise.mean_span"),
-        ({"mean_span": float("nan")}, "noise.mean_span"),
+        ({"density": 0.0}, "SpanConfig.density"),
+        ({"density": 1.0}, "SpanConfig.density"),
+        ({"mean_span": 0.5}, "SpanConfig.mean_span"),
+        ({"mean_span": float("nan")}, "SpanConfig.mean_span"),
     ],
 )
 def test_wrong_configurations_are_refused(field, message):

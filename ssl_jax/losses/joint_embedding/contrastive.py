@@ -34,7 +34,7 @@ def nt_xent(first: jax.Array, second: jax.Array, weights: jax.Array, *, temperat
     # In full precision: half precision errs by 2^-9 of a similarity, which a small temperature multiplies.
     similarities = jnp.matmul(views, whole(views).T, precision=jax.lax.Precision.HIGHEST) / temperature
     counts = jnp.repeat(weights, 2)
-    image = jnp.arange(2 * batch) // 2
+    image = jnp.arange(2 * batch, dtype=jnp.int32) // 2
     negatives = (counts > 0)[None, :] & (image[:, None] != image[None, :])
     pairs = views.reshape(batch, 2, -1)
     positives = jnp.repeat(jnp.sum(pairs[:, 0] * pairs[:, 1], axis=-1) / temperature, 2)
@@ -86,7 +86,7 @@ def enqueue(queue: Queue, keys: jax.Array, weights: jax.Array) -> Queue:
     size, batch = queue.keys.shape[0], keys.shape[0]
     if batch > size:
         raise ValueError(f"a queue of {size} keys cannot take in {batch} at a time; make it larger.")
-    rows = (queue.oldest + jnp.arange(batch)) % size
+    rows = (queue.oldest + jnp.arange(batch, dtype=jnp.int32)) % size
     keys = whole(normalise(jax.lax.stop_gradient(keys)))
     keys = jnp.where(weights[:, None] > 0, keys, queue.keys[rows])
     updated = queue.keys.at[rows].set(keys, unique_indices=True)

@@ -5,11 +5,12 @@ codes are those of the global batch, as one array, and so are all counts.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.errors import UserError
+from ssl_jax.domains import CodebookSize, Fraction, PositiveFloat, Settings, Width, integers
 from ssl_jax.models.quantization.straight_through import check_width
 from ssl_jax.ops.reductions import argmin
 from ssl_jax.placement import along_batch, batch_parts, whole
@@ -20,50 +21,30 @@ DISTANCES = 2**21
 
 
 @dataclasses.dataclass(frozen=True)
-class CodebookConfig:
+class CodebookConfig(Settings):
     """A codebook and its updates. The defaults are those of VQ-VAE's released code, except for `kmeans` and
     `restart_below`, which keep all codes in use."""
 
-    codes: int = 512
+    codes: CodebookSize = 512
     """Number of vectors in the codebook."""
-    width: int = 64
+    width: Width = 64
     """Channels of each vector."""
-    decay: float = 0.99
+    decay: Fraction = 0.99
     """EMA decay of the moving averages of each code's vectors. For a codebook that is trained by gradients, of the
     counts of its codes."""
-    smoothing: float = 1e-5
+    smoothing: PositiveFloat = 1e-5
     """Laplace smoothing of the moving averages: added to the count of each code before the sum of its vectors is
     divided by the count."""
-    kmeans: int = 10
+    kmeans: Annotated[int, integers(0, 10_000)] = 10
     """Rounds of k-means on the first batch, which initialise the codebook; 0 initialises it with random vectors."""
-    restart_below: float = 0.03
+    restart_below: Fraction = 0.03
     """A code is dead if its count is less than this share of the average count. A dead code is replaced by a random
     vector of the batch. 0 never replaces codes."""
-
-    def __post_init__(self) -> None:
-        if self.codes < 2 or self.width < 1:
-            raise UserError(
-                f"codebook.codes {self.codes} of codebook.width {self.width}: a codebook needs at least 2 codes, "
-                "or every image has the same, and at least 1 channel."
-            )
-        if not 0 <= self.decay < 1:
-            raise UserError(
-                f"codebook.decay {self.decay} must be at least 0 and below 1; 1 would never change the codebook."
-            )
-        if not self.smoothing > 0:
-            raise UserError(f"codebook.smoothing {self.smoothing} must be above 0, such as 1e-5.")
-        if self.kmeans < 0:
-            raise UserError(f"codebook.kmeans {self.kmeans} must be 0 or more rounds.")
-        if not 0 <= self.restart_below < 1:
-            raise UserError(
-                f"codebook.restart_below {self.restart_below} must be at least 0 and below 1, the share of an "
-                "average code."
-            )
 
 
 def random_vectors(rng: jax.Array, codes: int, width: int) -> jax.Array:
     """float32 `[codes, width]`, uniform between -1 / codes and 1 / codes: initialises a codebook without a batch."""
-    return jax.random.uniform(rng, (codes, width), minval=-1 / codes, maxval=1 / codes)
+    return jax.random.uniform(rng, (codes, width), jnp.float32, minval=-1 / codes, maxval=1 / codes)
 
 
 def nearest(codebook: jax.Array, x: jax.Array) -> jax.Array:
@@ -121,7 +102,7 @@ def count_and_sum(
     Returns:
       float32 counts `[size]` and sums `[size, width]`.
     """
-    weights = jnp.ones(codes.shape) if weights is None else weights.astype(jnp.float32)
+    weights = jnp.ones(codes.shape, jnp.float32) if weights is None else weights.astype(jnp.float32)
     counted = weights.reshape(-1)
     rows = x.astype(jnp.float32).reshape(-1, x.shape[-1]) * counted[:, None]
     flat = codes.reshape(-1)

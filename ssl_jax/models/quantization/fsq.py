@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.domains import Settings, integers
 from ssl_jax.errors import UserError
 from ssl_jax.models.quantization.straight_through import Quantized, check_width, straight_through
 
@@ -15,15 +17,15 @@ MOST_CODES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class FsqConfig:
+class FsqConfig(Settings):
     """Finite scalar quantisation (arXiv:2309.15505). The paper's choices (table 1) for 2^8, 2^10, 2^12, 2^14 and 2^16
     codes are (8, 6, 5), (8, 5, 5, 5), (7, 5, 5, 5, 5), (8, 8, 8, 6, 5) and (8, 8, 8, 5, 5, 5)."""
 
-    levels: tuple[int, ...] = (8, 5, 5, 5)
+    levels: tuple[Annotated[int, integers(2, 2**16)], ...] = (8, 5, 5, 5)
     """Number of values of each channel; the number of codes is their product."""
 
-    def __post_init__(self) -> None:
-        if not self.levels or min(self.levels) < 2 or self.codes > MOST_CODES:
+    def check_relations(self) -> None:
+        if not self.levels or self.codes > MOST_CODES:
             raise UserError(
                 f"fsq.levels {self.levels} must be one or more numbers of at least 2, with a product of at most "
                 f"{MOST_CODES:,}; the paper advises 5 or more each, such as 8 5 5 5."

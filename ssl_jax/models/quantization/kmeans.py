@@ -28,11 +28,11 @@ def sample_vectors(rng: jax.Array, x: jax.Array, number: int, weights: jax.Array
     # Bounds of the stretches as integers, in NumPy's 64 bits: total * number may not fit into 32.
     bounds = (np.arange(number + 1, dtype=np.int64) * total // number).astype(np.int32)
     low, high = bounds[:-1], np.maximum(bounds[1:], bounds[:-1] + 1)
-    index = jax.random.randint(within_rng, (number,), low, high)
-    index = (index + jax.random.randint(offset_rng, (), 0, total)) % total
+    index = jax.random.randint(within_rng, (number,), low, high, jnp.int32)
+    index = (index + jax.random.randint(offset_rng, (), 0, total, jnp.int32)) % total
     if weights is not None:
         # The vector of rank `index * count / total` among the `count` vectors that have weight.
-        ranks = jnp.cumsum(weights.reshape(-1) > 0)
+        ranks = jnp.cumsum(weights.reshape(-1) > 0, dtype=jnp.int32)
         share = index.astype(jnp.float32) / total
         rank = jnp.minimum((share * ranks[-1].astype(jnp.float32)).astype(jnp.int32), ranks[-1] - 1)
         index = jnp.searchsorted(ranks, rank, side="right").clip(0, total - 1)

@@ -34,7 +34,7 @@ def lookup_free_vectors(codes: jax.Array, width: int) -> jax.Array:
 def bits_to_codes(bits: jax.Array) -> jax.Array:
     """int32 `[...]`, the binary numbers with the digits `bits [..., bits]`, bool or 0 and 1, the lowest bit first."""
     places = jnp.left_shift(1, jax.lax.broadcasted_iota(jnp.int32, bits.shape, bits.ndim - 1))
-    return jnp.sum(jnp.where(bits > 0, places, 0), axis=-1)
+    return jnp.sum(jnp.where(bits > 0, places, 0), axis=-1, dtype=jnp.int32)
 
 
 def codes_to_bits(codes: jax.Array, width: int) -> jax.Array:

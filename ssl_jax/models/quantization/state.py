@@ -69,12 +69,18 @@ def init_state(rng: jax.Array, config: CodebookConfig) -> CodebookState:
     """A codebook of random vectors before its first batch, with a count of 1 for each code."""
     vectors = random_vectors(rng, config.codes, config.width)
     return CodebookState(
-        vectors, jnp.ones(config.codes), vectors, _empty_statistics(vectors), jnp.array(config.kmeans == 0)
+        vectors,
+        jnp.ones(config.codes, jnp.float32),
+        vectors,
+        _empty_statistics(vectors),
+        jnp.array(config.kmeans == 0),
     )
 
 
 def _empty_statistics(vectors: jax.Array) -> StepStatistics:
-    return StepStatistics(jnp.zeros(vectors.shape[0]), jnp.zeros_like(vectors), jnp.zeros_like(vectors))
+    return StepStatistics(
+        jnp.zeros(vectors.shape[0], jnp.float32), jnp.zeros_like(vectors), jnp.zeros_like(vectors)
+    )
 
 
 def initialize_from_batch(
@@ -137,7 +143,10 @@ def accumulate(
         sample_rng, take_rng = jax.random.split(rng)
         # Every vector of the step has the same probability, in whichever micro-batch it is.
         here = counts.sum()
-        take = jax.random.uniform(take_rng, (config.codes, 1)) * (statistics.counts.sum() + here) < here
+        take = (
+            jax.random.uniform(take_rng, (config.codes, 1), jnp.float32) * (statistics.counts.sum() + here)
+            < here
+        )
         candidates = jnp.where(take, sample_vectors(sample_rng, x, config.codes, weights), candidates)
     return state._replace(
         statistics=StepStatistics(statistics.counts + counts, statistics.sums + sums, candidates)

@@ -48,8 +48,10 @@ def gumbel_softmax(
         raise UserError(
             f"Gumbel-softmax: temperature {temperature} must be above 0; small ones, such as 0.1, are nearly one-hot."
         )
-    noisy = logits.astype(jnp.float32) + jax.random.gumbel(rng, logits.shape)
+    noisy = logits.astype(jnp.float32) + jax.random.gumbel(rng, logits.shape, jnp.float32)
     soft = jax.nn.softmax(noisy / temperature, axis=-1)
     if hard:
-        soft = straight_through(jax.nn.one_hot(jnp.argmax(noisy, -1), logits.shape[-1]), soft)
+        soft = straight_through(
+            jax.nn.one_hot(jnp.argmax(noisy, -1), logits.shape[-1], dtype=jnp.float32), soft
+        )
     return soft.astype(logits.dtype)

@@ -101,13 +101,13 @@ def test_counts_and_sums_leave_out_padding():
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"codes": 0}, "codebook.codes 0"),
-        ({"codes": 1}, "codebook.codes 1"),
-        ({"width": 0}, "codebook.width 0"),
-        ({"decay": 1.0}, "codebook.decay 1.0"),
-        ({"smoothing": 0.0}, "codebook.smoothing 0.0"),
-        ({"kmeans": -1}, "codebook.kmeans -1"),
-        ({"restart_below": 1.0}, "codebook.restart_below 1.0"),
+        ({"codes": 0}, "CodebookConfig.codes 0"),
+        ({"codes": 1}, "CodebookConfig.codes 1"),
+        ({"width": 0}, "CodebookConfig.width 0"),
+        ({"decay": 1.0}, "CodebookConfig.decay 1.0"),
+        ({"smoothing": 0.0}, "CodebookConfig.smoothing 0.0"),
+        ({"kmeans": -1}, "CodebookConfig.kmeans -1"),
+        ({"restart_below": 1.0}, "CodebookConfig.restart_below 1.0"),
     ],
 )
 def test_wrong_settings_are_refused(settings, named):

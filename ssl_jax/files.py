@@ -1,0 +1,138 @@
+"""Files written whole or not at all, and JSON read with a check of its types. Local, or on gs://."""
+
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import typeguard
+from etils import epath
+
+from ssl_jax.errors import UserError
+
+Kind = TypeVar("Kind")
+
+DEPTH = 50
+"""Levels of nesting in a file of JSON; ours have fewer than ten."""
+
+
+@contextlib.contextmanager
+def writing(path: epath.Path) -> Iterator[None]:
+    """Turns a full disk, a read-only folder and their like into a UserError that names `path` without its drafts."""
+    try:
+        yield
+    except OSError as error:
+        shown = epath.Path(*(part for part in path.parts if not is_draft(epath.Path(part))))
+        raise UserError(
+            f"{shown} cannot be written ({error.strerror or error}). What was there before is unchanged: free some "
+            "space or give write permission and run the same command again, or choose another folder."
+        ) from error
+
+
+@contextlib.contextmanager
+def whole(file: epath.Path) -> Iterator[epath.Path]:
+    """Yields the path of a draft beside a file, and renames it to the file when the block ends without an error.
+
+    The folder is made if it is not there. After an error, or a crash at any time, the file has its previous content.
+    The name of the draft is a new one each time, so that two processes never write the same draft, and none follows a
+    link that was put in its place.
+
+    Raises:
+      UserError: the folder cannot be written, or the disk is full.
+    """
+    draft = _draft_of(file)
+    with writing(file):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            yield draft
+            draft.replace(file)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yields a new, empty folder within a folder, and removes it when the block ends.
+
+    Raises:
+      UserError: the folder cannot be written, or the disk is full.
+    """
+    draft = _draft_of(folder / "draft")
+    with writing(folder):
+        draft.mkdir(parents=True)
+    try:
+        yield draft
+    finally:
+        draft.rmtree(missing_ok=True)
+
+
+def _draft_of(file: epath.Path) -> epath.Path:
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+
+
+def is_draft(path: epath.Path) -> bool:
+    """Whether a path is a draft of `whole` or `draft_folder`, which a crash may leave behind."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
+
+
+def write_whole(file: epath.Path, content: bytes | str) -> None:
+    """Writes a file; text as UTF-8. Raises UserError as `whole` does."""
+    with whole(file) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(file: epath.Path, content: Any) -> None:
+    """Writes a file of JSON. Raises UserError as `whole` does."""
+    write_whole(file, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(file: epath.Path, kind: type[Kind], absent: str | None = None) -> Kind:
+    """Reads a file of JSON.
+
+    Args:
+      file: the file.
+      kind: type that its content must have: any annotation, such as a TypedDict, whose keys are then required.
+      absent: what to say if there is no such file; None for a message that names the file.
+
+    Raises:
+      UserError: the file is absent, cannot be read, is not JSON, or has a content of another type; the message names
+        the file and the key.
+    """
+    try:
+        content = json.loads(file.read_bytes().decode())
+        if _is_deep(content):
+            raise ValueError(f"nested more than {DEPTH} times")
+    except FileNotFoundError:
+        raise UserError(absent or f"{file}: no such file.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
+        raise UserError(f"{file}: not JSON ({error}); bring back the file as it was written.") from None
+    return check_json(content, kind, file)
+
+
+def _is_deep(content: Any) -> bool:
+    """Whether JSON is nested so deeply that functions that call themselves could fail on it."""
+    level = [content] if isinstance(content, dict | list) else []
+    for _ in range(DEPTH):
+        inner = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+    return bool(level)
+
+
+def check_json(content: Any, kind: type[Kind], place: object) -> Kind:
+    """The content, if it has the type that is expected; `place` names where it is from.
+
+    Raises:
+      UserError: it has another type; the message names the key.
+    """
+    try:
+        return typeguard.check_type(
+            content, kind, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS
+        )
+    except typeguard.TypeCheckError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{place}: {reason}; bring back the file as it was written.") from None

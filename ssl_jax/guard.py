@@ -1,0 +1,142 @@
+"""What every command is run in: errors, signals and lost output, told in one paragraph and without a traceback."""
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import jax
+
+from ssl_jax.errors import UserError
+from ssl_jax.output import enduring_output
+from ssl_jax.training.distributed import STOPPING
+
+PATIENCE = 5.0
+"""Seconds that the threads of libraries have to end after an error."""
+ENVIRONMENT = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+"""Errors of the system that no change of the program could prevent."""
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code; all commands pass here.
+
+    A user's mistake, a failure of the environment and a signal end it with one paragraph and no traceback. Lost output
+    does not end it. The messages of other libraries are left out, except for errors.
+
+    Returns:
+      What the command returns; 2 on a user's mistake, and if the machine gives too little memory or no permission;
+      128 + the number of the signal that ended it.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax logs every error that it also raises
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns of a home folder that cannot be written
+    warnings.filterwarnings("ignore")
+    code: Any = 1
+    with enduring_output():
+        try:
+            with _ended_by_signals():
+                _check_jax()
+                code = command()
+        except KeyboardInterrupt as ended:
+            number = signal.Signals(*(ended.args or [signal.SIGINT]))
+            code = 128 + number
+            print(f"ended by {number.name}; the same command continues a run", file=sys.stderr)
+        except (UserError, OSError, MemoryError, RuntimeError) as error:
+            if (told := _paragraph(error)) is None:
+                raise
+            print(f"error: {told}", file=sys.stderr)
+            code = 2
+        except SystemExit as exit:
+            code = exit.code
+            raise
+        finally:
+            if code:
+                _end_with(code)
+    return code
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Signals that ask a run to stop end what is not a run under way, such as a report, in good order."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_jax() -> None:
+    """Refuses settings of JAX with which runs do not work."""
+    for name, works in (
+        ("jax_enable_x64", False),
+        ("jax_disable_jit", False),
+        ("jax_numpy_dtype_promotion", "standard"),
+    ):
+        value = getattr(jax.config, name)
+        if value != works:
+            raise UserError(
+                f"{name.upper()} is set to {value}: runs do not work with this setting of JAX, or not as they did "
+                f"without it. Unset {name.upper()} and run the same command again."
+            )
+
+
+def _paragraph(error: Exception) -> str | None:
+    """What to tell the user of an error; None if it is a fault of this program, which needs a traceback."""
+    if isinstance(error, UserError):
+        return str(error)
+    lower = "Lower --train.batch_size, raise --train.micro_batches, or use more devices (--mesh.fsdp cuts the state)."
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine is not enough ({str(error) or 'it gave no more'}). {lower}"
+    if isinstance(error, OSError):
+        if error.errno not in ENVIRONMENT:
+            return None
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}. Give permission or room, and run the same command again."
+    message = (str(error).splitlines() or [""])[0]
+    if isinstance(error, jax.errors.JaxRuntimeError) and message.startswith("RESOURCE_EXHAUSTED"):
+        return f"the memory of the device is not enough ({message:.200}). {lower}"
+    if message.startswith("Unable to initialize backend"):
+        return f"JAX finds no device to run on: {message:.300}."
+    return None
+
+
+def _end_with(code: Any) -> None:
+    """Sees to it that the process ends with this code, although a library may have left a thread that never ends.
+
+    The interpreter waits for all threads before it ends. This one, which it does not wait for, gives them some seconds.
+    """
+
+    def end() -> None:
+        threading.main_thread().join()
+        time.sleep(PATIENCE)
+        os._exit(code if isinstance(code, int) else 1)
+
+    threading.Thread(target=end, daemon=True).start()
