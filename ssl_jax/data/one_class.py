@@ -65,7 +65,8 @@ def split_one_class(
       images: opened images.
       normal: names of the normal classes.
       detectors: expected number of detectors.
-      validation_share: share of the normal training images, selected at random, for choosing the threshold.
+      validation_share: share of the normal training images, selected at random, for choosing the threshold. If it
+        gives fewer than the false alarm rate needs, up to half of the images are taken.
       false_alarm_rate: false alarm rate of the threshold.
       seed: of the random selection.
 
@@ -110,6 +111,8 @@ def split_one_class(
             )
         held = round(validation_share * len(rows))
         needed = validation_needed(false_alarm_rate)
+        if held < needed <= len(rows) / 2:
+            held = needed
         if held < needed or held >= len(rows):
             raise UserError(
                 f"normal {name}: of {len(rows)} normal images, {held} are for choosing the threshold, but a false "

@@ -73,6 +73,13 @@ def test_as_many_are_needed_as_a_threshold_takes(rate):
         alarm_threshold(np.arange(needed - 1), rate)
 
 
+@pytest.mark.parametrize(("images", "held"), [(200, 40), (95, 19), (40, 19), (38, 19)])
+def test_a_few_images_give_as_many_as_the_rate_needs(images, held):
+    settings = {**SETTINGS, "detectors": 1, "validation_share": 0.2, "false_alarm_rate": 0.05}
+    found = split_one_class(splits(np.repeat([0, 1], images)), ("cat",), **settings)
+    assert [len(part) for part in (*found.train, *found.validation)] == [images - held, held]
+
+
 @pytest.mark.parametrize(
     ("train", "heldout", "normal", "named"),
     [
@@ -84,6 +91,7 @@ def test_as_many_are_needed_as_a_threshold_takes(rate):
             ("cat",),
             "normal cat: of 1 normal images, 0 are for choosing the threshold",
         ),
+        ([0] * 5, [0, 1, 2], ("cat",), "normal cat: of 5 normal images, 2 are for choosing the threshold"),
         ([0, 1, 2] * 9, [1, 2], ("cat",), "of the 2 held-out images, none are normal"),
         ([0, 1, 2] * 9, [0, 0], ("cat",), "of the 2 held-out images, all are normal"),
         ([0, 1, 2] * 9, [0, 1, 2], CLASSES, "all are normal"),
