@@ -79,12 +79,12 @@ def kills(storm: Storm, name: str, number: int, work: Path, chance: random.Rando
             time.sleep(0.005)
         if process.poll() is None:
             process.kill()
+        ended = processes.finish(process)
+        if ended[0] == -signal.SIGKILL:
             killed += 1
-            step = processes.last_step(folder)
-            fault = None if processes.finish(process)[0] == -signal.SIGKILL else "not killed"
-            storm.note("kill", f"{name} after step {step}", fault)
+            storm.note("kill", f"{name} after step {processes.last_step(folder)}", None)
             continue
-        storm.note("end after kills", name, judge(*processes.finish(process), folder, wanted))
+        storm.note("end after kills", name, judge(*ended, folder, wanted))
         if killed >= number:
             return
         shutil.rmtree(folder)
