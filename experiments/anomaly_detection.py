@@ -64,8 +64,8 @@ class Config(AutoencodingConfig):
     code_size: CodeSize = 16
     """Numbers in the code."""
     validation_share: ProperShare = 0.2
-    """Of the normal training images, kept aside to set the threshold with. If false_alarm_rate needs more, up to half of
-    them are."""
+    """Of the normal training images, kept aside to set the threshold with. If false_alarm_rate needs more, more are, up
+    to half of them."""
     false_alarm_rate: ProperShare = 0.05
     """Share of the normal images that may be taken for anomalies."""
     score: Literal["reconstruction", "code_distance", "both", "likelihood"] = "reconstruction"
