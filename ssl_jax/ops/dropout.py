@@ -8,11 +8,14 @@ import jax.numpy as jnp
 from ssl_jax.ops.operation import Operation
 from ssl_jax.ops.recompute import recompute
 
+WORDS = 2**32
+"""Number of random words."""
+
 
 @Operation
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Sets elements to zero with probability `rate` and divides the others by 1 - rate; the identity without a key."""
-    if key is None or rate == 0:
+    if key is None or _threshold(rate) == WORDS:
         return x
     keep = random_words(_seed(key), x.shape) < jnp.uint32(_threshold(rate))
     return jnp.where(keep, x / (1 - rate), jnp.zeros((), x.dtype))
@@ -20,18 +23,19 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 @dropout.fast_form
 def _fast_dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    return x if key is None or rate == 0 else _drop(x, _threshold(rate), _seed(key))
+    return x if key is None or _threshold(rate) == WORDS else _drop(x, _threshold(rate), _seed(key))
 
 
 @functools.partial(recompute, static_argnums=(1,))
 def _drop(x: jax.Array, threshold: int, seed: jax.Array) -> jax.Array:
     # The backward pass computes the mask again, which is cheaper than to store and read it.
     keep = random_words(seed, x.shape) < jnp.uint32(threshold)
-    return jnp.where(keep, x * (2**32 / threshold), jnp.zeros((), x.dtype))
+    return jnp.where(keep, x * (WORDS / threshold), jnp.zeros((), x.dtype))
 
 
 def _threshold(rate: float) -> int:
-    return round((1 - rate) * 2**32)
+    """Elements are kept whose random word is below it: at least one word in WORDS, all of them for a rate near 0."""
+    return max(round((1 - rate) * WORDS), 1)
 
 
 def _seed(key: jax.Array) -> jax.Array:

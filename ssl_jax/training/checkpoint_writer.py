@@ -1,6 +1,5 @@
 """Checkpoints written: asynchronous, atomic, read back after they are written."""
 
-import contextlib
 import glob
 import os
 import stat
@@ -15,13 +14,15 @@ from ssl_jax.errors import UserError
 from ssl_jax.files import writing
 from ssl_jax.method import Tree
 from ssl_jax.training.checkpoints import COMMITTED, Checkpoints, join, parts_of
-from ssl_jax.training.distributed import anywhere, is_main, sync
+from ssl_jax.training.distributed import anywhere, is_main, on_main, sync
 from ssl_jax.training.fingerprints import ArrayNote, describe, storable
 from ssl_jax.training.memory import check_memory
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stored_arrays import DamageError, check_stored, is_remote, reason, system_error
 
+DRAFT = ".orbax-checkpoint-tmp"
+"""End of the name of a folder that is being written; on gs://, where folders are not renamed, `COMMITTED` tells."""
 PRUNED = ".pruned"
 """Folder of a checkpoint that is being removed: not among the others when this is interrupted."""
 
@@ -54,9 +55,7 @@ class CheckpointWriter(Checkpoints):
         """
         super().__init__(folder)
         self._keep_latest, self._keep_every = keep_latest, keep_every
-        path = self.folder if is_remote(self.folder) else _LiteralPath(self.folder)
-        with writing(path):
-            self._checkpointer = ocp.training.Checkpointer(path, cleanup_tmp_directories=True)
+        on_main(self._remove_interrupted)
         self._pending: tuple[int, dict[str, ArrayNote], Any] | None = None
 
     def steps(self) -> list[int]:
@@ -79,14 +78,16 @@ class CheckpointWriter(Checkpoints):
         """
         self.wait()
         step, parts = int(state.step), parts_of(state)
+        place = self.folder / str(step)
+        path = place if is_remote(place) else _LiteralPath(place)
         self._check_storable(parts)
         arrays = describe(parts)
         options = ocp.Context()
         options.array_options.saving.min_slice_bytes_for_replica_parallel = SMALL
         try:
             with options:
-                writes = self._checkpointer.save_checkpointables_async(
-                    step, parts, force=True, custom_metadata={**notes, "arrays": arrays}
+                writes = ocp.save_checkpointables_async(
+                    path, parts, custom_metadata={**notes, "arrays": arrays}
                 )
         except Exception as error:  # whatever a library raises, nothing was saved
             raise self._not_written(error) from error
@@ -144,11 +145,16 @@ class CheckpointWriter(Checkpoints):
 
     def close(self) -> None:
         """Waits for what is being written. Raises like `save`."""
-        try:
-            self.wait()
-        finally:
-            with contextlib.suppress(Exception):  # the failure that `wait` has told, again
-                self._checkpointer.close()
+        self.wait()
+
+    def _remove_interrupted(self) -> None:
+        """Removes what a save has begun and not finished."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.iterdir():
+                unfinished = path.name.isdigit() and is_remote(path) and not (path / COMMITTED).exists()
+                if path.name.endswith(DRAFT) or unfinished:
+                    path.rmtree()
 
     def _check_storable(self, parts: dict[str, Tree]) -> None:
         """UserError if the state holds an array that a checkpoint does not; found before the first step."""
@@ -228,5 +234,4 @@ class CheckpointWriter(Checkpoints):
                 self._damaged.mkdir(parents=True, exist_ok=True)
                 (self.folder / str(step)).rename(place)
         sync(f"set aside {step}")
-        self._checkpointer.reload()
         return place

@@ -30,6 +30,13 @@ def test_dropout_is_the_identity_without_a_key_or_a_rate():
     assert dropout(x, 0.0, jax.random.key(0)) is x
 
 
+@pytest.mark.parametrize("form", [dropout, dropout.plain])
+def test_rates_beyond_the_resolution_of_a_random_word(form):
+    x = normal(0, 3, 4)
+    assert form(x, 1e-12, jax.random.key(0)) is x
+    assert np.isfinite(form(x, 1 - 1e-12, jax.random.key(0))).all()
+
+
 def test_dropout_backward_uses_the_same_mask():
     x = normal(0, 16, 16)
     y, back = jax.vjp(lambda x: dropout(x, 0.3, jax.random.key(1)), x)

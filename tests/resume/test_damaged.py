@@ -188,6 +188,19 @@ def test_a_reader_skips_older_damage(interrupted: Path, abstract: TrainState) ->
         checkpoints.restore_model(5, abstract.variables)
 
 
+def rename_key(checkpoint: Path) -> None:
+    """As a flipped bit does."""
+    file = checkpoint / NOTES_FILE
+    file.write_text(file.read_text().replace("item_handlers", "iTem_handlers"))
+
+
+@pytest.mark.parametrize("damage", [rename_key, delete_metadata, empty, become_file])
+def test_a_run_goes_on_beside_older_damage(damage: Callable, finished: Path, interrupted: Path) -> None:
+    damage(interrupted / "checkpoints" / "5")
+    assert toys.train(toys.experiment(train=KEPT), interrupted) == 0
+    assert toys.log(interrupted) == toys.log(finished)
+
+
 def test_what_the_library_notes_for_itself_may_be_lost(finished: Path, interrupted: Path) -> None:
     for part in ("model", "training"):
         for name in ("_METADATA", "_sharding"):

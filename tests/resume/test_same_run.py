@@ -13,6 +13,7 @@ import pytest
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.training import checkpoint_writer
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
@@ -137,7 +138,7 @@ def test_why_a_checkpoint_could_not_be_written(
         raise error from cause
 
     checkpoints = CheckpointWriter(epath.Path(tmp_path), keep_latest=1)
-    monkeypatch.setattr(checkpoints._checkpointer, "save_checkpointables_async", fails)
+    monkeypatch.setattr(checkpoint_writer.ocp, "save_checkpointables_async", fails)
     state = Program(toys.experiment(), make_mesh(MeshConfig(data=8))).initial_state()
     with pytest.raises(UserError, match=re.escape(f"could not be written ({told})")):
         checkpoints.save(state, {})
