@@ -16,10 +16,14 @@ PATIENCE = 240.0
 
 
 def xla_flags(devices: int) -> str:
-    """So many CPU devices; and a third of the compiler's time, which is most of the suite's, for slower code."""
+    """So many CPU devices; and a third of the compiler's time, which is most of the suite's, for slower code.
+
+    Programs are not split for threads of the compiler: two processes of tests already use both cores.
+    """
     return (
         f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
         " --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+        " --xla_cpu_parallel_codegen_split_count=1"
     )
 
 

@@ -23,8 +23,8 @@ from tests import processes
 from tests.cases import CASES
 from tests.test_run_folder_fuzz import DAMAGES, content
 
-RUNS = {name: CASES[name] for name in ("minimal", "gpt2", "vqvae")}
-"""Without and with text and a tokenizer, and with codes that are no parameters."""
+RUNS = {name: CASES[name] for name in ("minimal", "gpt2", "vqvae_prior")}
+"""Without and with text and a tokenizer, and one that trains another run first."""
 
 
 def zero(file: Path, outside: Path, rng: random.Random) -> None:
