@@ -57,8 +57,8 @@ PAIRS = (
     ("vae", "data"),
     ("vqvae", "data"),
 )
-PAIRS_OF_PROCESSES = tuple(pair for pair in PAIRS if pair[0] not in ("minimal", "vae"))
-"""Those two have nothing to communicate that the others have not, and two processes are slow."""
+PAIRS_OF_PROCESSES = tuple(pair for pair in PAIRS if pair[0] in ("bert", "simclr", "vqvae"))
+"""The others have nothing to communicate that these have not, and two processes are slow."""
 
 
 class Sentences:
