@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typeguard
@@ -13,6 +14,7 @@ from etils import epath
 from ssl_jax.errors import UserError
 
 Kind = TypeVar("Kind")
+AnyPath = TypeVar("AnyPath", Path, epath.Path)
 
 DEPTH = 50
 """Levels of nesting in a file of JSON; ours have fewer than ten."""
@@ -42,7 +44,7 @@ def whole(file: epath.Path) -> Iterator[epath.Path]:
     Raises:
       UserError: the folder cannot be written, or the disk is full.
     """
-    draft = _draft_of(file)
+    draft = draft_of(file)
     with writing(file):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
     Raises:
       UserError: the folder cannot be written, or the disk is full.
     """
-    draft = _draft_of(folder / "draft")
+    draft = draft_of(folder / "draft")
     with writing(folder):
         draft.mkdir(parents=True)
     try:
@@ -69,7 +71,8 @@ def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
         draft.rmtree(missing_ok=True)
 
 
-def _draft_of(file: epath.Path) -> epath.Path:
+def draft_of(file: AnyPath) -> AnyPath:
+    """A new name beside a file or a folder, for what is then renamed to it; `is_draft` knows it."""
     return file.with_name(f".{file.name}.{uuid.uuid4().hex}")
 
 

@@ -6,7 +6,6 @@ outside of the folder. `python -m tests.test_run_folder_fuzz SEED TRIES` tries m
 
 import dataclasses
 import io
-import json
 import random
 import shutil
 import sys
@@ -27,6 +26,7 @@ from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import loop
+from tests import processes
 from tests.test_generate import SENTENCES, SIZES, run_folder
 
 TRIES = 25
@@ -43,22 +43,14 @@ def train(folder: Path, config: minimal.Config, init_from: str | None = None) ->
     return loop.train(experiment, epath.Path(folder), run_settings(NAME, "digits", config, init_from))
 
 
-def log_of(folder: Path) -> str:
-    """The log without times, line by line, in the order of steps."""
-    file = folder / "metrics.jsonl"
-    lines = map(json.loads, file.read_text().splitlines()) if file.is_file() else []
-    kept = [{k: v for k, v in line.items() if k != "timing"} for line in lines]
-    return "\n".join(sorted({json.dumps(line, sort_keys=True) for line in kept}))
-
-
 def again(folder: Path) -> tuple[int, str]:
-    return train(folder, CONFIG), log_of(folder)
+    return train(folder, CONFIG), str(processes.log(folder))
 
 
 def warm_start(folder: Path) -> tuple[int, str]:
     new = folder.parent / "started"
     try:
-        return train(new, dataclasses.replace(CONFIG, steps=1), str(folder)), log_of(new)
+        return train(new, dataclasses.replace(CONFIG, steps=1), str(folder)), str(processes.log(new))
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

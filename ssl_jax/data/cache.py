@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TypedDict, TypeVar
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import read_json, write_json
+from ssl_jax.files import draft_of, read_json, write_json
 
 CHECKSUMS = "checksums.json"
 """A file in each cached folder: the size and the checksum of each of its other files."""
@@ -85,7 +84,7 @@ def cached(path: Path, make: Callable[[Path], None], read: Callable[[Path], Open
 
 def _write(path: Path, make: Callable[[Path], None]) -> None:
     # Not `tempfile.mkdtemp`, whose folders are private: other users may share the cache as far as the umask allows.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = draft_of(path)
     try:
         with _named_errors(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,7 @@ def _write(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def _remove(path: Path) -> None:
-    old = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    old = draft_of(path)
     with contextlib.suppress(FileNotFoundError):  # another process has removed it
         os.rename(path, old)
     if old.is_dir() and not old.is_symlink():

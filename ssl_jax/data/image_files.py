@@ -1,7 +1,7 @@
 """Folders of image files of any size, mode and format, with one subfolder per class or without classes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +105,12 @@ def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[I
     if splits is None:
         files = _list(folder)
         return ImageFiles(folder, files, _classes(files), canvas, unreadable), None
-    training, held = splits
-    files = _list(folder / training)
+    training, held, files_of = splits
+    files = files_of[training]
     names, classes = _subfolders(files), _classes(files)
     if held is None:
         return ImageFiles(folder / training, files, classes, canvas, unreadable), None
-    held_files = _list(folder / held)
+    held_files = files_of[held]
     held_names = _subfolders(held_files)
     if len(names) == 1 and len(held_names) > 1 and names[0] in held_names:
         classes = (names[0], *(name for name in held_names if name != names[0]))
@@ -127,8 +127,10 @@ def open_folder(folder: Path, canvas: Canvas, unreadable: Unreadable) -> tuple[I
     )
 
 
-def _find_splits(folder: Path) -> tuple[str, str | None] | None:
-    """Names of the subfolders of (training images, held-out images); the latter may not exist. None for no splits.
+def _find_splits(folder: Path) -> tuple[str, str | None, Mapping[str, Sequence[File]]] | None:
+    """(name of the subfolder of the training images, that of the held-out images, the images of each subfolder).
+
+    There may be no held-out images. None if the folder has no splits.
 
     Raises:
       UserError: only some subfolders have names of splits, or there are held-out images and no others.
@@ -136,7 +138,8 @@ def _find_splits(folder: Path) -> tuple[str, str | None] | None:
     names = list_folders(folder)
     if not any(name.lower() in (*TRAINING, *HELDOUT) for name in names):
         return None
-    names = [name for name in names if list_files(folder / name, SUFFIXES)]
+    files_of = {name: files for name in names if (files := list_files(folder / name, SUFFIXES))}
+    names = [*files_of]
     training = next((name for split in TRAINING for name in names if name.lower() == split), None)
     held = next((name for split in HELDOUT for name in names if name.lower() == split), None)
     if training is None and held is None:
@@ -154,7 +157,7 @@ def _find_splits(folder: Path) -> tuple[str, str | None] | None:
             f"data source {str(folder)!r}: has {held}/, which is named like held-out images, and no {TRAINING[0]}/ "
             f"with images beside it. Name {str(folder / str(held))!r} itself to use its images."
         )
-    return training, held
+    return training, held, files_of
 
 
 def _list(folder: Path) -> list[File]:
