@@ -2,6 +2,7 @@
 # Makes or refreshes .venv from requirements.txt, then runs COMMAND in it:
 #
 #     ./tpu_setup.sh [COMMAND...]
+#     ./tpu_setup.sh --check [--workdir DIR]    # this machine, or all workers of a pod: see python -m ssl_jax.check
 #
 # On a TPU VM it installs jax[tpu], elsewhere the CPU build. When nothing changed it costs milliseconds.
 # The same line works on every worker of a pod: gcloud compute tpus tpu-vm ssh NAME --worker=all --command='...'.
@@ -34,7 +35,7 @@ set_up() {
   python=$(find_python)
   rm -rf .venv
   "$python" -m venv .venv
-  if [ "$platform" = tpu ]; then extra=("jax[tpu]" gcsfs); fi  # gcsfs: run folders on gs://
+  if [ "$platform" = tpu ]; then extra=("jax[tpu]"); fi
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
     -r requirements.txt -r requirements-dev.txt -c constraints.txt "${extra[@]}" 2>.venv/install.log ||
     { cat .venv/install.log >&2; exit 1; }
@@ -50,6 +51,8 @@ if command -v flock >/dev/null; then
 else
   set_up
 fi
+
+if [ "${1:-}" = --check ]; then set -- python -m ssl_jax.check "${@:2}"; fi
 
 if [ $# -gt 0 ]; then
   export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"

@@ -20,6 +20,7 @@ from ssl_jax.runs.study import Study, run_study, study_settings
 from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
+from ssl_jax.training.hosts import Timeouts
 
 Config = Any
 Options = TypeVar("Options")
@@ -34,6 +35,7 @@ class StudyOptions(Settings):
     """The folder of all results, local or gs://. The same command again continues there."""
     hosts: NonEmptyText = "auto"
     """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
+    timeouts: Timeouts = dataclasses.field(default_factory=Timeouts)
 
     @property
     def folder(self) -> epath.Path:
@@ -116,7 +118,7 @@ def parse(
 
     @dataclasses.dataclass(frozen=True)
     class Arguments:
-        config: Annotated[config_type, tyro.conf.arg(name="")]
+        config: Annotated[config_type, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
         options: Annotated[options_type, tyro.conf.arg(name="")]
 
     listing = "\n".join(f"  {name}{'  (default)' if name == next(iter(presets)) else ''}" for name in presets)
@@ -126,7 +128,7 @@ def parse(
         default=Arguments(presets[preset], default),
         prog=f"{program} [PRESET]",
         description=f"{document}\n\nPresets:\n{listing}\n\nBelow, the fields of preset {preset} and their values.",
-        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+        config=(tyro.conf.AvoidSubcommands,),
     )
     return Invocation(preset, chosen.config, chosen.options)
 
@@ -152,7 +154,7 @@ def main(
         options = StudyOptions if study else RunOptions
         asked = parse(sys.argv[1:], presets, f"python -m {module}", document, options)
         given = asked.options
-        distributed.join(given.hosts)
+        distributed.join(given.hosts, given.timeouts)
         if study:
             settings = study_settings(module, asked.preset, asked.config)
             return run_study(study(asked.config), given.folder, settings)

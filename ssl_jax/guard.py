@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -16,10 +17,14 @@ import jax
 
 from ssl_jax.errors import UserError
 from ssl_jax.output import enduring_output
-from ssl_jax.training.distributed import STOPPING
+from ssl_jax.training.distributed import current_hosts
+from ssl_jax.training.hosts import HostFailed, Hosts
+from ssl_jax.training.stopping import STOPPING
 
 PATIENCE = 5.0
 """Seconds that the threads of libraries have to end after an error."""
+CONSEQUENCE = 3.0
+"""Seconds after an error of the program in which this host may hear of another's failure, which is then the cause."""
 ENVIRONMENT = {
     errno.EACCES,
     errno.EPERM,
@@ -42,6 +47,8 @@ def guarded(command: Callable[[], int]) -> int:
     A user's mistake, a failure of the environment and a signal end it with one paragraph and no traceback. Lost output
     does not end it. The messages of other libraries are left out, except for errors.
 
+    On several hosts all of them end when one does, and print the first cause. None leaves before all have finished.
+
     Returns:
       What the command returns; 2 on a user's mistake, and if the machine gives too little memory or no permission;
       128 + the number of the signal that ended it.
@@ -56,17 +63,23 @@ def guarded(command: Callable[[], int]) -> int:
             with _ended_by_signals():
                 _check_jax()
                 code = command()
+                if hosts := current_hosts():
+                    hosts.leave()
         except KeyboardInterrupt as ended:
             number = signal.Signals(*(ended.args or [signal.SIGINT]))
             code = 128 + number
-            print(f"ended by {number.name}; the same command continues a run", file=sys.stderr)
+            _tell(f"ended by {number.name}; the same command continues a run", code)
         except (UserError, OSError, MemoryError, RuntimeError) as error:
             if (told := _paragraph(error)) is None:
+                _end_others(error)
                 raise
-            print(f"error: {told}", file=sys.stderr)
             code = 2
+            _tell(f"error: {told}", code)
         except SystemExit as exit:
             code = exit.code
+            raise
+        except Exception as error:
+            _end_others(error)
             raise
         finally:
             if code:
@@ -74,12 +87,46 @@ def guarded(command: Callable[[], int]) -> int:
     return code
 
 
+def _tell(message: str, code: int) -> None:
+    """Prints why this command ends. On several hosts it ends here, on all of them, with the first cause."""
+    hosts = current_hosts()
+    if hosts is None:
+        print(message, file=sys.stderr)
+    else:
+        hosts.end(_first_failure(hosts, message.removeprefix("error: "), code))
+
+
+def _end_others(error: Exception) -> None:
+    """Ends all hosts for a fault of the program: with a traceback on the host where it came first."""
+    hosts = current_hosts()
+    if hosts is None:
+        return
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    failure = _first_failure(
+        hosts, f"{text}; the output of that host has the traceback", code=1, patience=CONSEQUENCE
+    )
+    if failure.here:
+        traceback.print_exception(error)
+    hosts.end(failure, told=failure.here)
+
+
+def _first_failure(hosts: Hosts, text: str, code: int, patience: float = 0.0) -> HostFailed:
+    """Announces a failure. Returns the one that came first."""
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # which also says that another host has failed
+            return hosts.fail(text, code, patience)
+        except KeyboardInterrupt:
+            pass
+
+
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Signals that ask a run to stop end what is not a run under way, such as a report, in good order."""
 
     def end(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt(number)
+        hosts = current_hosts()
+        raise (hosts and hosts.failure) or KeyboardInterrupt(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield

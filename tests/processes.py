@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,13 @@ def environment(devices: int = 1, *, cache: bool = True) -> dict[str, str]:
 
 
 def start(
-    module: str, arguments: Sequence[object], folder: Path | None, *, devices: int = 1, cache: bool = True
+    module: str,
+    arguments: Sequence[object],
+    folder: Path | None,
+    *,
+    devices: int = 1,
+    cache: bool = True,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen:
     """`python -m module arguments --workdir folder`, in the background; a tool has no such folder."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -51,7 +57,7 @@ def start(
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command,
-        env=environment(devices, cache=cache),
+        env=environment(devices, cache=cache) | (variables or {}),
         cwd=ROOT,
         stdout=pipe,
         stderr=pipe,

@@ -13,7 +13,7 @@ import pytest
 from ssl_jax import guard
 from ssl_jax.errors import UserError
 from ssl_jax.guard import guarded
-from ssl_jax.training.distributed import STOPPING
+from ssl_jax.training.stopping import STOPPING
 from tests import processes
 
 

@@ -2,12 +2,11 @@
 
 import dataclasses
 import socket
+from types import SimpleNamespace
 
 import jax
-import numpy as np
 import pytest
 from etils import epath
-from jax.experimental import multihost_utils
 
 from experiments import minimal
 from ssl_jax.errors import UserError
@@ -78,11 +77,8 @@ def test_a_negative_number_of_steps_is_refused(tmp_path):
     ("hosts", "first"), [("aa", [True, False]), ("ab", [True, True]), ("abab", [1, 1, 0, 0])]
 )
 def test_one_process_of_every_host_writes(hosts, first, monkeypatch):
-    def host(name):
-        return np.frombuffer(name.encode().ljust(256), np.uint8)
-
-    monkeypatch.setattr(jax, "process_count", lambda: len(hosts))
-    monkeypatch.setattr(multihost_utils, "process_allgather", lambda name: np.stack([host(h) for h in hosts]))
+    meeting = SimpleNamespace(names=list(hosts))
+    monkeypatch.setattr(profiling, "current_hosts", lambda: meeting)
     for number, name in enumerate(hosts):
         monkeypatch.setattr(jax, "process_index", lambda number=number: number)
         monkeypatch.setattr(socket, "gethostname", lambda name=name: name)

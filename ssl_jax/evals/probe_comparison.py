@@ -1,6 +1,6 @@
 """Several frozen representations of the same examples, compared by linear probes and nearest neighbours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,15 @@ DEVIATION = "_sd"
 
 Metrics = dict[str, dict[str, float]]
 """By representation, then by metric."""
+
+
+Spread = Callable[[Callable[[str], dict[str, float]], Iterable[str]], Metrics]
+"""`(function, names) -> {name: function(name)}`."""
+
+
+def one_by_one(function: Callable[[str], dict[str, float]], names: Iterable[str]) -> Metrics:
+    """The result of a function for each name."""
+    return {name: function(name) for name in names}
 
 
 class Comparison(NamedTuple):
@@ -61,6 +70,7 @@ def compare_representations(
     k: int | None = None,
     rows: int = 10_000,
     seed: int = 0,
+    spread: Spread = one_by_one,
 ) -> Comparison:
     """Fits classifiers on the features of the training examples and scores them on those of the test examples.
 
@@ -77,6 +87,7 @@ def compare_representations(
       k: of the nearest-neighbour vote; None for `NEIGHBOURS`, or for all examples where there are fewer.
       rows: training examples that are used, at most: a seeded choice.
       seed: of that choice and of the few labels.
+      spread: calls a function for each representation, and may do so in several processes.
 
     Raises:
       UserError: k is larger than the number of training examples; features are not finite, or of different widths.
@@ -92,10 +103,14 @@ def compare_representations(
     train_labels, test_labels = train_labels[fit], test_labels[score]
     width = max(train.shape[1] for train, _ in features.values())
     subsets, skipped = _possible_subsets(train_labels, width, per_class, shares, seed)
-    metrics = {}
-    for name, (train, test) in features.items():
-        data = np.asarray(train)[fit], train_labels, np.asarray(test)[score], test_labels
-        metrics[name] = _measure(data, subsets, k, seed)
+
+    def measure(name: str) -> dict[str, float]:
+        train, test = features[name]
+        return _measure(
+            (np.asarray(train)[fit], train_labels, np.asarray(test)[score], test_labels), subsets, k, seed
+        )
+
+    metrics = spread(measure, features)
     majority = np.unique(test_labels, return_counts=True)[1].max() / len(test_labels)
     return Comparison(metrics, len(fit), len(score), float(majority), skipped)
 

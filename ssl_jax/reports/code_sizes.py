@@ -141,7 +141,7 @@ def _report_probes(
         examples=examples,
         seed=seed,
     )
-    if probed is None or not report.writes:
+    if probed is None:
         return
     features, pixels = {}, probed.features[RAW_PIXELS]
     for name, size in sizes.items():
@@ -150,7 +150,7 @@ def _report_probes(
     features[RANDOM_INIT] = probed.features[RANDOM_INIT]
     features[RAW_PIXELS] = pixels
     metrics = report_comparison(report, probed, features, examples=examples, seed=seed, bars=False)
-    if FEW_LABELS not in metrics.get(RAW_PIXELS, {}):
+    if not report.writes or FEW_LABELS not in metrics.get(RAW_PIXELS, {}):
         return
 
     def curves(metric: str) -> dict[str, dict[int, float]]:

@@ -21,6 +21,7 @@ from ssl_jax.files import write_json
 from ssl_jax.method import Batch, Extras, Represent, Tree
 from ssl_jax.reports.images import at_most, raw_pixels
 from ssl_jax.reports.tables import aligned
+from ssl_jax.training.distributed import spread
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.mapping import with_labels
 
@@ -112,15 +113,14 @@ def report_comparison(
 ) -> Metrics:
     """Fits probes to features of the probed images, prints a table, and writes the files of `write_probes`.
 
-    Returns the metrics; in a process that does not write nothing is fitted, and there are none.
+    The processes share the representations: probes of ImageNet take long. Every process gets the metrics.
     """
-    if not report.writes:
-        return {}
     comparison = compare_representations(
-        features, probed.train_labels, probed.test_labels, rows=examples, seed=seed
+        features, probed.train_labels, probed.test_labels, rows=examples, seed=seed, spread=spread
     )
-    log_comparison(comparison, report.log)
-    write_probes(comparison.metrics, report.folder, bars=bars)
+    if report.writes:
+        log_comparison(comparison, report.log)
+        write_probes(comparison.metrics, report.folder, bars=bars)
     return comparison.metrics
 
 

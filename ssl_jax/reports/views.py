@@ -37,9 +37,11 @@ def report_views(
     probed = probed_features(
         report, {"trained": represent}, random_init=represent, examples=probe_examples, seed=seed
     )
-    if probed is None or not report.writes:
+    if probed is None:
         return
     report_comparison(report, probed, probed.features, examples=probe_examples, seed=seed)
+    if not report.writes:
+        return
     figure = draw_map(
         probed.features["trained"][1],
         probed.test_labels,

@@ -21,7 +21,7 @@ from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import StopRequest, is_main, on_main, same_everywhere
+from ssl_jax.training.distributed import current_hosts, is_main, on_main, same_everywhere
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.loading import training_batches
@@ -30,6 +30,8 @@ from ssl_jax.training.metrics import MetricsLog, irregular, means
 from ssl_jax.training.profiling import StepProfiler
 from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.state import TrainState
+from ssl_jax.training.stopping import StopRequest
+from ssl_jax.training.watchdog import Watchdog
 
 STEPS_IN_FLIGHT = 2
 """Steps that may be queued on the devices: enough to keep them busy, few enough to stop promptly."""
@@ -105,6 +107,7 @@ class Run:
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self._check_log()
         self.evaluator = Evaluator(experiment, self.mesh)
+        self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
@@ -129,6 +132,8 @@ class Run:
             run_folder.write_data(self.folder, run_folder.SavedData(data.identity, data.preprocessing))
             return data
 
+        if not same_everywhere(settings):
+            raise UserError("the hosts were given different commands; give all of them the same one.")
         data = on_main(first) or self._checked(self.experiment.open_data(self.folder))
         if not same_everywhere(data.identity):
             raise UserError(
@@ -188,8 +193,8 @@ class Run:
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
-        with closing(self.checkpoints):
-            with StopRequest() as stop, self.display, self.profiler:
+        with closing(self.log), closing(self.checkpoints):
+            with StopRequest(current_hosts()) as stop, self.display, self.profiler, self.watchdog:
                 stopped = self._train(stop)
                 self.log.flush()
                 self.checkpoints.wait()
@@ -214,12 +219,13 @@ class Run:
                     if self._arrive(stop):
                         return True
                     started = time.perf_counter()
-                    batch = next(batches)
-                    waited = time.perf_counter() - started
-                    self.state, bad_step = train_step(self.state, batch)
-                    in_flight.append(bad_step)
-                    if len(in_flight) > STEPS_IN_FLIGHT:
-                        in_flight.popleft().block_until_ready()
+                    with self.watchdog.step(self.step + 1):
+                        batch = next(batches)
+                        waited = time.perf_counter() - started
+                        self.state, bad_step = train_step(self.state, batch)
+                        in_flight.append(bad_step)
+                        if len(in_flight) > STEPS_IN_FLIGHT:
+                            in_flight.popleft().block_until_ready()
                     self.step += 1
                     self._tick(time.perf_counter() - started, waited, phase.work[1])
                     self.profiler.after_step(self.step, self.state)
@@ -282,7 +288,7 @@ class Run:
 
     def _arrive(self, stop: StopRequest) -> bool:
         """Evaluates and saves if that is due at this step. Returns whether to stop here."""
-        stopping = stop.due(self.step)
+        stopping = stop.due()
         last = self.step == self.experiment.steps
         save = last or self.step % self.config.save_every == 0
         evaluate = last or self.step % self.config.eval_every == 0
@@ -303,9 +309,7 @@ class Run:
             if self.log.evaluated(self.step, split):
                 continue
             missing = True
-            metrics = self.evaluator(
-                self.state.params, self.state.extras, dataset, interrupted=lambda: stop.heard
-            )
+            metrics = self.evaluator(self.state.params, self.state.extras, dataset, interrupted=stop.due)
             if metrics is None:
                 return False
             self.log.write(self.step, metrics, split=split)

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from types import TracebackType
 
 import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
 from ssl_jax.errors import UserError
 from ssl_jax.files import whole
+from ssl_jax.training.distributed import current_hosts
 
 WARM_UP = 3
 """Steps that pass before the trace begins. The first ones are slower: memory is allocated, and queues fill up."""
@@ -110,9 +109,6 @@ class StepProfiler:
 
 
 def first_process_of_host() -> bool:
-    """Whether this is the process of the lowest number on its host. Every process has to ask."""
-    if jax.process_count() == 1:
-        return True
-    name = np.frombuffer(socket.gethostname().encode().ljust(256), np.uint8)
-    names = multihost_utils.process_allgather(name)
-    return int((names == name).all(axis=1).argmax()) == jax.process_index()
+    """Whether this is the process of the lowest number on its host."""
+    hosts = current_hosts()
+    return hosts is None or hosts.names.index(socket.gethostname()) == jax.process_index()

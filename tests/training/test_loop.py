@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from jax.experimental import multihost_utils
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
@@ -23,9 +22,9 @@ from ssl_jax.errors import UserError
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import STOPPING, StopRequest
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.sharding import make_mesh
+from ssl_jax.training.stopping import STOPPING
 from tests import processes
 from tests.training import toys
 
@@ -261,26 +260,6 @@ def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
         assert toys.train(toys.experiment(training=interrupting(signal.SIGHUP)), tmp_path) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def test_of_several_processes_each_passes_signals_on_to_the_coordination_service(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It listens to SIGTERM only."""
-    heard = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", lambda step: bool(heard))
-    try:
-        with StopRequest() as stop:
-            assert not stop.due(1)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert heard == [signal.SIGTERM]
-            assert not stop.heard
-            assert stop.due(2)
-            assert stop.signal == signal.SIGUSR1
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def test_evaluations_are_identical_and_right_for_every_size(tmp_path: Path) -> None:
