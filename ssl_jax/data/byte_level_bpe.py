@@ -11,6 +11,7 @@ import numpy as np
 import tokenizers
 from etils import epath
 
+from ssl_jax.data.offsets import Encoded, encoded
 from ssl_jax.data.special_tokens import SpecialTokens
 from ssl_jax.data.vocabularies import begins_word, check_ids, lines, parse_json, read_text
 from ssl_jax.errors import UserError
@@ -69,6 +70,13 @@ class ByteLevelBpe:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            encoded(text, one.ids, one.offsets, np.array([text[a:b].isspace() for a, b in one.offsets], bool))
+            for text, one in zip(texts, found, strict=True)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)

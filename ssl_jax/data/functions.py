@@ -142,6 +142,16 @@ def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct
     }
 
 
+def heldout_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """As `batch_shapes`, of the examples of `FunctionSequences.with_ideal`."""
+    pairs = batch_size, length // 2
+    return {
+        **batch_shapes(batch_size, length),
+        "ideal": jax.ShapeDtypeStruct(pairs, np.float32),
+        "shown": jax.ShapeDtypeStruct(pairs, np.int32),
+    }
+
+
 class FunctionSequences:
     """Sequences `[family] x f(x) x f(x) ...` as training examples.
 

@@ -35,6 +35,12 @@ def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct
     return {**shapes, "weights": jax.ShapeDtypeStruct((batch_size, length), jnp.float32)}
 
 
+def heldout_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """As `batch_shapes`, of windows of held-out text: with int32 `bytes` of the text of each target."""
+    shapes = batch_shapes(batch_size, length)
+    return {**shapes, "bytes": jax.ShapeDtypeStruct((batch_size, length), jnp.int32)}
+
+
 class NextTokenRows:
     """Rows for training: the predictions of all documents, in an order drawn from `seed`, cut every `length` positions.
 

@@ -45,6 +45,12 @@ def batch_shapes(config: ImageConfig, batch_size: int, detectors: int) -> dict[s
     }
 
 
+def heldout_shapes(config: ImageConfig, batch_size: int, detectors: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of each array of a batch of `heldout_images`: single images."""
+    normal = jax.ShapeDtypeStruct((batch_size, detectors), np.float32)
+    return {**image_shapes(config, batch_size), "normal": normal}
+
+
 def validation_needed(false_alarm_rate: float) -> int:
     """Smallest number of normal images for a threshold at this rate: n images allow no rate below 1 / (n + 1)."""
     return math.ceil(1 / false_alarm_rate - 1 - 1e-9)

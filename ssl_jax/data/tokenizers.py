@@ -5,6 +5,7 @@ Encoding a text never produces a special token: "[MASK]" in a document is encode
 
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ import tokenizers
 from etils import epath
 
 from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
+from ssl_jax.data.offsets import Encoded, encoded
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
 from ssl_jax.data.vocabularies import MAX_PIECES, begins_word, lines, read_bounded, read_text
 from ssl_jax.errors import UserError
@@ -52,6 +54,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        """The tokens of each text, as `encode` gives them, and the characters that each stands for."""
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -94,6 +99,17 @@ class SentencePiece:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return self._processor.encode(list(texts), num_threads=ENCODING_THREADS)
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        found = self._processor.encode(
+            list(texts), num_threads=ENCODING_THREADS, return_type="offset_mapping"
+        )
+        return [
+            encoded(
+                text, one["ids"], one["offsets"], np.array([piece == "▁" for piece in one["pieces"]], bool)
+            )
+            for text, one in zip(texts, found, strict=True)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._processor.decode([int(i) for i in ids])
@@ -147,7 +163,19 @@ class WordPiece:
         return self._tokenizer.encode(text).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        # Spaces separate words whatever stands beside them, so that each distinct word need be encoded only once.
+        words = [text.split(" ") for text in texts]
+        distinct = list(dict.fromkeys(itertools.chain.from_iterable(words)))
+        encodings = self._tokenizer.encode_batch_fast(distinct)
+        pieces = {word: encoding.ids for word, encoding in zip(distinct, encodings, strict=True)}
+        return [list(itertools.chain.from_iterable(map(pieces.__getitem__, each))) for each in words]
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        found = self._tokenizer.encode_batch(list(texts))
+        return [
+            encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
+            for text, one in zip(texts, found, strict=True)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([int(i) for i in ids if int(i) not in WORDPIECE[:-1]])

@@ -22,12 +22,17 @@ class Tsv:
     Args:
       path: the file, UTF-8.
       columns: names of the columns; None if the first line has them.
+      header: whether the first line has the names; if not, and no names are given, they are the numbers from 1.
+
+    Attributes:
+      columns: names of the columns.
+      line_numbers: of each row, from 1.
 
     Raises:
       UserError: the file does not exist, has no rows, is not UTF-8, or has a row with another number of columns.
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str] | None = None):
+    def __init__(self, path: str | Path, columns: Sequence[str] | None = None, header: bool = True):
         self.name = str(path)
         path = Path(os.path.expanduser(path))
         try:
@@ -46,10 +51,13 @@ class Tsv:
         numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, 1)]
         numbered = [(number, line) for number, line in numbered if line.strip()]
         if columns is None and numbered:
-            columns = numbered.pop(0)[1].split("\t")
+            first = numbered[0][1].split("\t")
+            columns = first if header else [str(number) for number in range(1, len(first) + 1)]
+            numbered = numbered[1:] if header else numbered
         if not numbered:
             raise UserError(f"data source {self.name!r}: it has no rows.")
         self.columns = list(columns)
+        self.line_numbers = [number for number, _ in numbered]
         self._rows = [self._row(number, line) for number, line in numbered]
 
     def _row(self, number: int, line: str) -> list[str]:

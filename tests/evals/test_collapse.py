@@ -5,7 +5,10 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssl_jax.evals.collapse import alignment, collapse_metrics, effective_rank, uniformity
+from ssl_jax.evals import collapse
+
+alignment, collapse_metrics = jax.jit(collapse.alignment), jax.jit(collapse.collapse_metrics)
+effective_rank, uniformity = jax.jit(collapse.effective_rank), jax.jit(collapse.uniformity)
 
 
 def unit(z):
