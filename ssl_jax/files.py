@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 import typeguard
 from etils import epath
 
+from ssl_jax import bucket_path  # noqa: F401  from here on, epath.Path("gs://...") is one of ours
+from ssl_jax.bucket import is_remote
 from ssl_jax.errors import UserError
 
 Kind = TypeVar("Kind")
@@ -35,15 +38,22 @@ def writing(path: epath.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole(file: epath.Path) -> Iterator[epath.Path]:
-    """Yields the path of a draft beside a file, and renames it to the file when the block ends without an error.
+    """Yields the path of a draft of a file, and puts it in its place when the block ends without an error.
 
     The folder is made if it is not there. After an error, or a crash at any time, the file has its previous content.
-    The name of the draft is a new one each time, so that two processes never write the same draft, and none follows a
-    link that was put in its place.
+    The draft lies beside the file and is renamed to it; for a file on gs:// it is local, and sent as a whole. Its name
+    is a new one each time, so that two processes never write the same draft, and none follows a link that was put in
+    its place.
 
     Raises:
       UserError: the folder cannot be written, or the disk is full.
     """
+    if is_remote(file):
+        with writing(file), _local_folder() as local:
+            draft = local / file.name
+            yield draft
+            file.write_bytes(draft.read_bytes())
+        return
     draft = draft_of(file)
     with writing(file):
         try:
@@ -57,11 +67,17 @@ def whole(file: epath.Path) -> Iterator[epath.Path]:
 
 @contextlib.contextmanager
 def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
-    """Yields a new, empty folder within a folder, and removes it when the block ends.
+    """Yields a new, empty folder for files that will be moved into a folder, and removes it when the block ends.
+
+    It lies within the folder, or in a local place if the folder is on gs://.
 
     Raises:
       UserError: the folder cannot be written, or the disk is full.
     """
+    if is_remote(folder):
+        with _local_folder() as local:
+            yield local
+        return
     draft = draft_of(folder / "draft")
     with writing(folder):
         draft.mkdir(parents=True)
@@ -69,6 +85,13 @@ def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
         yield draft
     finally:
         draft.rmtree(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _local_folder() -> Iterator[epath.Path]:
+    """A folder for drafts of what is on gs://."""
+    with tempfile.TemporaryDirectory(prefix="ssl_jax_draft_") as folder:
+        yield epath.Path(folder)
 
 
 def draft_of(file: AnyPath) -> AnyPath:
@@ -83,8 +106,21 @@ def is_draft(path: epath.Path) -> bool:
 
 def write_whole(file: epath.Path, content: bytes | str) -> None:
     """Writes a file; text as UTF-8. Raises UserError as `whole` does."""
+    content = content.encode() if isinstance(content, str) else content
+    if is_remote(file):
+        with writing(file):
+            file.write_bytes(content)
+        return
     with whole(file) as draft:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        draft.write_bytes(content)
+
+
+def copy_file(source: epath.Path, target: epath.Path) -> None:
+    """Copies a file; either may be on gs://. OSError or UserError if it cannot be read or written."""
+    if is_remote(source) == is_remote(target):
+        source.copy(target)
+    else:
+        write_whole(target, source.read_bytes())
 
 
 def write_json(file: epath.Path, content: Any) -> None:

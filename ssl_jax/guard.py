@@ -39,6 +39,8 @@ ENVIRONMENT = {
     errno.ENOMEM,
 }
 """Errors of the system that no change of the program could prevent."""
+UNREACHED = {errno.EIO, errno.ESTALE}
+"""Those of a disk or of a storage that does not answer."""
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -166,7 +168,12 @@ def _paragraph(error: Exception) -> str | None:
         if error.errno not in ENVIRONMENT:
             return None
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}. Give permission or room, and run the same command again."
+        cure = (
+            "See that the storage is sound and can be reached"
+            if error.errno in UNREACHED
+            else "Give permission or room"
+        )
+        return f"{place}{error.strerror}. {cure}, and run the same command again."
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, jax.errors.JaxRuntimeError) and message.startswith("RESOURCE_EXHAUSTED"):
         return f"the memory of the device is not enough ({message:.200}). {lower}"

@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     (
+        "ssl_jax.bucket",
+        "ssl_jax.bucket_path",
         "ssl_jax.errors",
         "ssl_jax.domains",
         "ssl_jax.files",
@@ -33,6 +35,7 @@ LAYERS = (
     ("ssl_jax.guard",),
     ("ssl_jax.cli",),
     (
+        "ssl_jax.check",
         "ssl_jax.plan",
         "ssl_jax.replay",
         "ssl_jax.generate",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import is_draft, write_whole, writing
+from ssl_jax.files import copy_file, is_draft, write_whole, writing
 from ssl_jax.runs.configuration import Config
 from ssl_jax.training import lock
 from ssl_jax.training.folder import CHECKPOINTS, CONFIG
@@ -64,7 +64,7 @@ def copy_run(source: epath.Path, step: int, folder: epath.Path) -> None:
         _copy(source / CHECKPOINTS / str(step), folder / CHECKPOINTS / str(step))
         for file in source.iterdir():
             if file.is_file() and file.name not in (CONFIG, lock.FILE) and not is_draft(file):
-                file.copy(folder / file.name)
+                copy_file(file, folder / file.name)
     write_whole(folder / CONFIG, (source / CONFIG).read_bytes())
 
 
@@ -77,4 +77,4 @@ def _copies(config: Config) -> Mapping[str, str]:
 def _copy(source: epath.Path, target: epath.Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
-        _copy(path, target / path.name) if path.is_dir() else path.copy(target / path.name)
+        _copy(path, target / path.name) if path.is_dir() else copy_file(path, target / path.name)

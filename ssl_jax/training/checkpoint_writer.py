@@ -1,5 +1,6 @@
 """Checkpoints written: asynchronous, atomic, read back after they are written."""
 
+import errno
 import glob
 import os
 import stat
@@ -10,6 +11,7 @@ import jax
 from etils import epath
 from orbax.checkpoint import v1 as ocp
 
+from ssl_jax.bucket import StorageError, is_remote, move_folder
 from ssl_jax.errors import UserError
 from ssl_jax.files import writing
 from ssl_jax.method import Tree
@@ -19,7 +21,7 @@ from ssl_jax.training.fingerprints import ArrayNote, describe, storable
 from ssl_jax.training.memory import check_memory
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.state import TrainState
-from ssl_jax.training.stored_arrays import DamageError, check_stored, is_remote, reason, system_error
+from ssl_jax.training.stored_arrays import DamageError, check_stored, reason, system_error
 
 DRAFT = ".orbax-checkpoint-tmp"
 """End of the name of a folder that is being written; on gs://, where folders are not renamed, `COMMITTED` tells."""
@@ -150,10 +152,15 @@ class CheckpointWriter(Checkpoints):
     def _remove_interrupted(self) -> None:
         """Removes what a save has begun and not finished."""
         with writing(self.folder):
+            if is_remote(self.folder):
+                objects = self._objects()
+                complete = {name for name, *rest in objects if rest == [COMMITTED]}
+                for name in {name for name, *_ in objects if name.isdigit()} - complete:
+                    (self.folder / name).rmtree()
+                return
             self.folder.mkdir(parents=True, exist_ok=True)
             for path in self.folder.iterdir():
-                unfinished = path.name.isdigit() and is_remote(path) and not (path / COMMITTED).exists()
-                if path.name.endswith(DRAFT) or unfinished:
+                if path.name.endswith(DRAFT):
                     path.rmtree()
 
     def _check_storable(self, parts: dict[str, Tree]) -> None:
@@ -171,9 +178,11 @@ class CheckpointWriter(Checkpoints):
         again = (
             "then run the same command again: it continues from the newest one; or choose another --workdir."
         )
+        cause = system_error(error)
+        unreached = isinstance(cause, StorageError) and cause.errno == errno.EIO
         advice = (
             f"Free some space or give write permission, {again}"
-            if system_error(error)
+            if cause and not unreached
             else f"If the storage was not reached, {again} If it refuses the state, change the model or its method."
         )
         return UserError(
@@ -206,7 +215,8 @@ class CheckpointWriter(Checkpoints):
         old = [step for step in steps[: -self._keep_latest] if not every or step % every]
         if is_main():
             with writing(self.folder):
-                (self.folder / PRUNED).rmtree(missing_ok=True)
+                if not is_remote(self.folder):
+                    (self.folder / PRUNED).rmtree(missing_ok=True)
                 for step in old:
                     self._remove(self.folder / str(step))
         sync(f"pruned after {steps[-1]}")
@@ -231,7 +241,11 @@ class CheckpointWriter(Checkpoints):
         sync(f"place for {step}")
         if is_main():
             with writing(place):
-                self._damaged.mkdir(parents=True, exist_ok=True)
-                (self.folder / str(step)).rename(place)
+                checkpoint = self.folder / str(step)
+                if is_remote(place):
+                    move_folder(str(checkpoint), str(place), last=COMMITTED)
+                else:
+                    self._damaged.mkdir(parents=True, exist_ok=True)
+                    checkpoint.rename(place)
         sync(f"set aside {step}")
         return place

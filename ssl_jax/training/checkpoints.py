@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from ssl_jax.bucket import is_remote, list_all
 from ssl_jax.errors import UserError
 from ssl_jax.files import check_json, read_json
 from ssl_jax.method import Tree
@@ -20,8 +21,8 @@ from ssl_jax.training.state import TrainState
 from ssl_jax.training.stored_arrays import (
     DamageError,
     check_access,
-    is_remote,
     load_arrays,
+    not_readable,
     on_devices,
     open_arrays,
     reason,
@@ -74,13 +75,22 @@ class Checkpoints:
           UserError: the folder cannot be read.
         """
         try:
-            paths = list(self.folder.iterdir()) if self.folder.exists() else []
+            names = self._names()
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise UserError(f"{self.folder} cannot be read ({reason(error)}).") from error
-        named = [path for path in paths if re.fullmatch("0|[1-9][0-9]*", path.name)]
-        if is_remote(self.folder):
-            named = [path for path in named if (path / COMMITTED).exists()]
-        return sorted(int(path.name) for path in named)
+        return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
+
+    def _names(self) -> list[str]:
+        """What is in the folder; on gs://, what is complete."""
+        if not is_remote(self.folder):
+            return [path.name for path in self.folder.iterdir()]
+        return [name for name, *rest in self._objects() if rest == [COMMITTED]]
+
+    def _objects(self) -> list[list[str]]:
+        """The parts of the names of all objects in the folder, on gs://."""
+        return [path.removeprefix(f"{self.folder}/").split("/") for path in list_all(str(self.folder))]
 
     def notes(self, step: int) -> Notes:
         """What is noted of a checkpoint.
@@ -171,6 +181,8 @@ class Checkpoints:
         try:
             arrays = self.notes(step)["arrays"]
         except UserError as error:
+            if isinstance(error.__cause__, OSError):
+                raise not_readable(self.folder / str(step), reason(error.__cause__)) from error
             raise DamageError(f"its notes, in {NOTES_FILE}, are missing or cannot be decoded") from error
         if "training/step" not in arrays or arrays["training/step"]["fingerprint"] != step:
             raise DamageError("it is of another step")

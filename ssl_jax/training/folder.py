@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
+from ssl_jax.bucket import is_remote
 from ssl_jax.errors import UserError
-from ssl_jax.files import check_json, is_draft, read_json, write_json, writing
+from ssl_jax.files import check_json, copy_file, is_draft, read_json, write_json, writing
 from ssl_jax.training import lock
 
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
@@ -65,7 +66,9 @@ def begun(folder: epath.Path, settings: Mapping[str, Any]) -> bool:
     Raises:
       UserError: config.json cannot be read.
     """
-    if not (folder / DATA).exists() or not (folder / CONFIG).exists():
+    with writing(folder):
+        inside = _names(folder)
+    if not {DATA, CONFIG} <= inside:
         return False
     saved = read_json(folder / CONFIG, dict[str, Any])
     wanted = json.loads(json.dumps(settings))
@@ -130,7 +133,8 @@ def claim(folder: epath.Path, settings: Mapping[str, Any], draft: epath.Path | N
     check_claim(folder, settings)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_drafts(folder, keep=draft)
+        if not is_remote(folder):  # there, drafts are elsewhere
+            _remove_drafts(folder, keep=draft)
         if not begun(folder, settings):
             _remove_start(folder)
     write_json(folder / CONFIG, settings)
@@ -138,14 +142,15 @@ def claim(folder: epath.Path, settings: Mapping[str, Any], draft: epath.Path | N
     if draft is not None:
         with writing(folder):
             for file in draft.iterdir():
-                file.replace(folder / file.name)
+                copy_file(file, folder / file.name) if is_remote(folder) else file.replace(folder / file.name)
 
 
 def _names(folder: epath.Path) -> set[str]:
     """What is in a folder, without what comes and goes; empty if there is no such folder."""
-    if not folder.exists():
+    try:
+        return {path.name for path in folder.iterdir() if path.name != lock.FILE and not is_draft(path)}
+    except FileNotFoundError:
         return set()
-    return {path.name for path in folder.iterdir() if path.name != lock.FILE and not is_draft(path)}
 
 
 def _steps(folder: epath.Path) -> list[str]:
@@ -173,9 +178,10 @@ def _remove_drafts(folder: epath.Path, keep: epath.Path | None = None) -> None:
 
 def _remove_start(folder: epath.Path) -> None:
     """Removes what a run wrote before its first checkpoint, but for config.json, which still says what the rest is."""
-    for name in OF_THE_START:
+    inside = _names(folder)
+    for name in inside.intersection(OF_THE_START):
         (folder / name).unlink(missing_ok=True)
-    if (folder / EVENTS).is_dir():
+    if EVENTS in inside and (folder / EVENTS).is_dir():
         for path in (folder / EVENTS).iterdir():
             if path.name.startswith("events.out.tfevents."):
                 path.unlink()
@@ -189,7 +195,7 @@ def refuse_links(folder: epath.Path) -> None:
     Raises:
       UserError: below the folder is a link that leads out of it, or something that is neither a file nor a folder.
     """
-    if "://" in str(folder):
+    if is_remote(folder):
         return
     inside = Path(folder).resolve()
     pending = [inside]

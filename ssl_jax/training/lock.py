@@ -6,18 +6,23 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypedDict
 
 from etils import epath
 
+from ssl_jax.bucket import is_remote
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json, writing
+from ssl_jax.training.lease import leased
 
 FILE = ".lock"
 """The locked file in a run folder. It says who holds the folder, and is removed when the folder is released."""
 
+PATIENCE = 10.0
+"""Seconds within which a network disk shows a new file on all hosts."""
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of file systems that have no locks."""
 
@@ -35,18 +40,19 @@ def locked(folder: epath.Path, log: Callable[[str], None]) -> Iterator[None]:
     """Holds a run folder while the block runs; the folder is made if it is not there.
 
     The kernel releases the lock when the process ends, however it ends, so that a killed run can be continued at once.
-    Reading a run takes no lock. Object stores (gs://) have none: there, nothing keeps a second process out. A folder
-    that was made here and is still empty at the end is removed.
+    Reading a run takes no lock. Object stores (gs://) have none: there, the folder is held by a lease. A folder that
+    was made here and is still empty at the end is removed.
 
     Args:
       folder: of a run or of a study.
-      log: prints a line, where the file system has no locks.
+      log: prints a line, where the file system has no locks or another run may still hold the folder.
 
     Raises:
       UserError: another process holds the folder, or the folder cannot be written.
     """
-    if "://" in str(folder):
-        yield
+    if is_remote(folder):
+        with leased(folder / FILE, log):
+            yield
         return
     made = not folder.exists()
     with writing(folder):
@@ -61,6 +67,18 @@ def locked(folder: epath.Path, log: Callable[[str], None]) -> Iterator[None]:
         if made:
             with contextlib.suppress(OSError):  # it is not empty
                 os.rmdir(folder)
+
+
+def check_shared(folder: epath.Path) -> None:
+    """UserError if this process does not see the folder that process 0 holds. Every process calls it, after that."""
+    deadline = time.monotonic() + PATIENCE
+    while not (folder / FILE).exists():
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{folder} of this host is not the folder of host 0; use a --workdir that all hosts share, such as one "
+                "on gs:// or on a network disk."
+            )
+        time.sleep(0.1)
 
 
 def _acquire(folder: epath.Path, log: Callable[[str], None]) -> int:

@@ -21,11 +21,11 @@ from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import current_hosts, is_main, on_main, same_everywhere
+from ssl_jax.training.distributed import current_hosts, is_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Data, Experiment, Phase, Report
 from ssl_jax.training.loading import training_batches
-from ssl_jax.training.lock import locked
+from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
 from ssl_jax.training.profiling import StepProfiler
 from ssl_jax.training.progress import Display, duration, format_metric
@@ -132,8 +132,6 @@ class Run:
             run_folder.write_data(self.folder, run_folder.SavedData(data.identity, data.preprocessing))
             return data
 
-        if not same_everywhere(settings):
-            raise UserError("the hosts were given different commands; give all of them the same one.")
         data = on_main(first) or self._checked(self.experiment.open_data(self.folder))
         if not same_everywhere(data.identity):
             raise UserError(
@@ -379,6 +377,10 @@ def train(
       UserError: the run cannot start or go on.
     """
     folder = epath.Path(folder)
+    if not same_everywhere([str(folder), settings]):
+        raise UserError("the hosts were given different commands; give all of them the same one.")
     with ExitStack() as held:
         on_main(lambda: held.enter_context(locked(folder, print)))
+        check_shared(folder)
+        sync("folder seen")
         return Run(experiment, folder, settings, profile=profile).train()

@@ -21,9 +21,9 @@ from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import write_whole, writing
 from ssl_jax.method import Mean
 from ssl_jax.training.folder import EVENTS, LOG
+from ssl_jax.training.growing import growing
 
 LABELS = {"step", "split", "timing"}
 """What a line holds besides metrics."""
@@ -106,28 +106,6 @@ def means(metrics: Mapping[str, Mean]) -> dict[str, float]:
     return {name: float(np.float32(total / weight)) for name, (total, weight) in pairs.items() if weight > 0}
 
 
-class GrowingFile:
-    """A file that is appended to. Object stores cannot append; there `flush` writes it anew."""
-
-    def __init__(self, file: epath.Path, content: bytes = b"") -> None:
-        """Starts with `content` instead of what was there. UserError, here and later, if it cannot be written."""
-        self._file, self._local, self._content = file, "://" not in str(file), content
-        write_whole(file, content)
-
-    def append(self, content: bytes) -> None:
-        """Adds to the end."""
-        if not self._local:
-            self._content += content
-            return
-        with writing(self._file), self._file.open("ab") as file:
-            file.write(content)
-
-    def flush(self) -> None:
-        """Makes sure that the file holds all that was added."""
-        if not self._local:
-            write_whole(self._file, self._content)
-
-
 class MetricsLog:
     """Appends to a run's log. Lines after `step` belong to work that was lost, and are dropped when it is opened.
 
@@ -139,12 +117,14 @@ class MetricsLog:
         self._writes = writes
         if writes:
             folder = epath.Path(folder)
-            self._jsonl = GrowingFile(folder / LOG, b"".join(map(_jsonl, self.lines)))
+            self._jsonl = growing(folder / LOG, folder / f".{LOG}.part", b"".join(map(_jsonl, self.lines)))
             # Every sitting has its own file of events; the session's start tells TensorBoard what it replaces.
             name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
             start = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
-            self._events = GrowingFile(
-                folder / EVENTS / name, _record(Event(file_version="brain.Event:2")) + _record(start)
+            self._events = growing(
+                folder / EVENTS / name,
+                folder / f".{EVENTS}.part",  # not among the events, where TensorBoard would read it
+                _record(Event(file_version="brain.Event:2")) + _record(start),
             )
 
     def write(
@@ -175,6 +155,12 @@ class MetricsLog:
         if self._writes:
             self._jsonl.flush()
             self._events.flush()
+
+    def close(self) -> None:
+        """Ends the writing."""
+        if self._writes:
+            self._jsonl.close()
+            self._events.close()
 
 
 def _jsonl(line: Mapping[str, Any]) -> bytes:

@@ -18,11 +18,14 @@ import numpy as np
 import tensorstore as ts
 from etils import epath
 
+from ssl_jax.bucket import SCHEME, StorageError, is_remote
 from ssl_jax.errors import UserError
 from ssl_jax.training.fingerprints import ArrayNote, fingerprint_on_host
 
 GROUP = 2**28
 """Bytes that are read at a time: enough to keep a disk busy, few beside a model that has to be saved."""
+RETRIES = {"max_retries": 6, "initial_delay": "1s", "max_delay": "16s"}
+"""Of requests to Google Cloud Storage that fail in passing: half a minute. Without it, a quarter of an hour."""
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 WRONG = ("", "NOT_FOUND", "DATA_LOSS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED")
 """How TensorStore begins a message about what a file holds (it has no word for an invalid value); all others are about
@@ -33,31 +36,36 @@ class DamageError(Exception):
     """A checkpoint was read, and is not what was saved. The message says how, in a few words."""
 
 
-def system_error(error: BaseException) -> int | None:
-    """The system's error code that an exception stems from; None if there is none.
+def system_error(error: BaseException) -> OSError | None:
+    """The error of the system that an exception stems from; None if there is none.
 
     The storage library keeps it in its text only, after a path of any length.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno:
-            return cause.errno
+            return cause
         if code := re.search(r"os_error_code='(\d+)'", str(cause)):
-            return int(code[1])
+            return OSError(int(code[1]), os.strerror(int(code[1])))
+        if re.search("http_response_code='40[13]'", str(cause)):
+            return OSError(errno.EACCES, os.strerror(errno.EACCES))
         cause = cause.__cause__ or cause.__context__
     return None
 
 
 def reason(error: BaseException) -> str:
     """Why something failed, in the system's own words; if nothing tells, the end of what the library says."""
-    if code := system_error(error):
-        return os.strerror(code)
+    if cause := system_error(error):
+        return cause.strerror if isinstance(cause, StorageError) else os.strerror(cause.errno)
     text = str(error).partition("[tensorstore_spec=")[0].strip() or type(error).__name__
-    return text.splitlines()[-1][-300:]
+    last = text.splitlines()[-1]
+    return last if len(last) <= 300 else f"... {last[-300:].partition(' ')[2]}"
 
 
 def check_access(checkpoint: epath.Path) -> None:
     """Checks that every file of a checkpoint may be read, so that a refusal is not taken for damage.
+
+    On gs:// each request tells by itself whether it was refused.
 
     Raises:
       UserError: a file or folder may not be read, or is neither (a link, a device).
@@ -136,7 +144,7 @@ def on_devices(checkpoint: epath.Path) -> Iterator[None]:
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        raise _not_readable(checkpoint, reason(error)) from error
+        raise not_readable(checkpoint, reason(error)) from error
 
 
 def open_arrays(checkpoint: epath.Path, notes: Mapping[str, ArrayNote]) -> dict[str, ts.TensorStore]:
@@ -146,7 +154,7 @@ def open_arrays(checkpoint: epath.Path, notes: Mapping[str, ArrayNote]) -> dict[
       DamageError, UserError: like `load_arrays`.
     """
     # A piece of an array for each device is often a part of the same chunk.
-    context = ts.Context({"cache_pool": {"total_bytes_limit": GROUP}})
+    context = ts.Context({"cache_pool": {"total_bytes_limit": GROUP}, "gcs_request_retries": RETRIES})
     futures = {
         name: ts.open(_spec(checkpoint, name), context=context, open=True, read=True) for name in notes
     }
@@ -168,17 +176,14 @@ def _spec(checkpoint: epath.Path, name: str) -> dict[str, Any]:
     part, _, path = name.partition("/")
     place = os.fspath(checkpoint / part) + "/"
     if is_remote(checkpoint):
-        bucket, _, place = place.removeprefix("gs://").partition("/")
+        bucket, _, place = place.removeprefix(SCHEME).partition("/")
         base = {"driver": "gcs", "bucket": bucket, "path": place}
     else:
         base = {"driver": "file", "path": place}
     store = {"driver": "ocdbt", "base": base, "path": path.replace("/", ".") + "/"}
-    return {"driver": "zarr3", "kvstore": store}
-
-
-def is_remote(path: epath.Path) -> bool:
-    """Whether a path is on gs://."""
-    return os.fspath(path).startswith("gs://")
+    # What was read once is not asked for again: a complete checkpoint does not change while it is read.
+    unchanging = {"recheck_cached_metadata": False, "recheck_cached_data": False}
+    return {"driver": "zarr3", "kvstore": store, **unchanging}
 
 
 def _groups(arrays: Mapping[str, ts.TensorStore]) -> Iterator[Sequence[str]]:
@@ -214,7 +219,8 @@ def _reading(checkpoint: epath.Path, name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        code, word = system_error(error), re.match("(?:([A-Z_]+): )?", str(error))[1] or ""
+        cause, word = system_error(error), re.match("(?:([A-Z_]+): )?", str(error))[1] or ""
+        code = cause.errno if cause else None
         if code in ABSENT or (code is None and word == "NOT_FOUND"):
             raise DamageError(f"{name} is missing") from error
         if (
@@ -223,7 +229,7 @@ def _reading(checkpoint: epath.Path, name: str) -> Iterator[None]:
             and isinstance(error, (ValueError, IndexError, NotImplementedError))
         ):
             raise DamageError(f"{name} cannot be decoded") from error
-        raise _not_readable(checkpoint, reason(error)) from error
+        raise not_readable(checkpoint, reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -231,10 +237,11 @@ def _of_the_system(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _not_readable(path, reason(error)) from error
+        raise not_readable(path, reason(error)) from error
 
 
-def _not_readable(path: object, why: str) -> UserError:
+def not_readable(path: object, why: str) -> UserError:
+    """What to raise where a file may be sound and the system does not give it."""
     return UserError(
         f"{path} cannot be read here ({why}); this is not damage, and nothing was moved. Remove what prevents it, then "
         "run the same command again."
