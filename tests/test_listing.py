@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import sys
 import textwrap
@@ -19,6 +20,7 @@ NAMES = listing.experiment_names()
 FILES = {file.stem for file in (processes.ROOT / "experiments").glob("*.py") if not file.stem.startswith("_")}
 
 
+@functools.cache
 def entries():
     return {name: listing.describe(f"experiments.{name}") for name in sorted(FILES)}
 
@@ -185,6 +187,7 @@ def test_the_commands_are_the_modules_that_can_be_run():
     assert set(commands.COMMANDS) == runnable
 
 
+@functools.cache
 def documented(kind):
     """Names of the fields of a dataclass that a docstring follows in its source."""
     names = set()

@@ -50,6 +50,7 @@ def test_a_table_and_plots_of_ordinary_runs(finished):
         assert (
             json.loads((finished / name / "config.json").read_text())["experiment"] == "experiments.minimal"
         )
+        assert (finished / name / "plots" / "loss.png").exists(), "each run makes its own report"
     lines = (finished / "errors.txt").read_text().splitlines()
     assert [line.split(":")[0] for line in lines] == NAMES
     assert matplotlib.image.imread(finished / "plots" / "errors.png")[..., :3].std() > 0.05
@@ -88,7 +89,7 @@ def test_killed_in_the_second_run_and_continued_it_gives_the_same_table(tmp_path
     code, out, err = processes.finish(process)
     assert (code, err) == (128 + signal.SIGTERM, ""), out
     assert f"{folder / NAMES[0]}: already finished" in out
-    assert re.search(r"noise-0\.3: continuing at step \d00 of 800", out)
+    assert re.search(r"noise-0\.3: continuing at step \d00 of 400", out)
 
     code, out, err = processes.finish(start(folder))
     assert (code, err) == (0, "")

@@ -28,7 +28,7 @@ class Config:
     """The configuration of each run."""
 
 
-PRESETS = {"digits": Config(), "long": Config(each=replace(Config().each, steps=800, train=LONG))}
+PRESETS = {"digits": Config(), "long": Config(each=replace(Config().each, steps=400, train=LONG))}
 
 
 def study(config: Config) -> Study:

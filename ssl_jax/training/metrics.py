@@ -8,7 +8,6 @@ that was not.
 import json
 import os
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +15,6 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import scalar
 
 from ssl_jax.errors import UserError
 from ssl_jax.method import Mean
@@ -116,15 +112,17 @@ class MetricsLog:
         self.lines = [line for line in read(folder) if line["step"] <= step]
         self._writes = writes
         if writes:
+            from ssl_jax.training import tensorboard_events
+
+            self._encode = tensorboard_events
             folder = epath.Path(folder)
             self._jsonl = growing(folder / LOG, folder / f".{LOG}.part", b"".join(map(_jsonl, self.lines)))
-            # Every sitting has its own file of events; the session's start tells TensorBoard what it replaces.
+            # Every sitting has its own file of events.
             name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-            start = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
             self._events = growing(
                 folder / EVENTS / name,
                 folder / f".{EVENTS}.part",  # not among the events, where TensorBoard would read it
-                _record(Event(file_version="brain.Event:2")) + _record(start),
+                self._encode.beginning(step + 1),
             )
 
     def write(
@@ -138,8 +136,8 @@ class MetricsLog:
         if not self._writes:
             return
         self._jsonl.append(_jsonl(line))
-        summaries = [scalar(f"{split or 'train'}/{name}", value) for name, value in metrics.items()]
-        self._events.append(b"".join(_record(Event(step=step, summary=summary)) for summary in summaries))
+        values = {f"{split or 'train'}/{name}": value for name, value in metrics.items()}
+        self._events.append(self._encode.scalars(step, values))
 
     def evaluated(self, step: int, split: str) -> bool:
         """Whether the log already holds this evaluation."""
@@ -165,12 +163,3 @@ class MetricsLog:
 
 def _jsonl(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line).encode() + b"\n"
-
-
-def _record(event: Event) -> bytes:
-    """An event as a TFRecord, which is how TensorBoard reads them."""
-    event.wall_time = time.time()
-    content = event.SerializeToString()
-    length = struct.pack("<Q", len(content))
-    checks = (struct.pack("<I", masked_crc32c(data)) for data in (length, content))
-    return length + next(checks) + content + next(checks)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssl_jax.decoding.sampling import GREEDY, SamplingConfig, nucleus, sample
+from ssl_jax.decoding import sampling
+from ssl_jax.decoding.sampling import GREEDY, SamplingConfig
 from ssl_jax.errors import UserError
+
+nucleus, sample = jax.jit(sampling.nucleus), jax.jit(sampling.sample, static_argnums=2)
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.02, 0.25, 0.08, 0.2], np.float32))
 DRAWS = 20_000

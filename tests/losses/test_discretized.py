@@ -1,11 +1,14 @@
 """The likelihood of 8-bit pixels beside SciPy's normal distribution."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ssl_jax.losses.discretized import level_log_likelihood
+from ssl_jax.losses import discretized
+
+level_log_likelihood = jax.jit(discretized.level_log_likelihood)
 
 
 @pytest.mark.parametrize("deviation", [0.01, 0.05, 0.2, 2.0])

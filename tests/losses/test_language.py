@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ssl_jax.losses.language import masked_language_model, next_sentence, sentence_order
-from ssl_jax.losses.metrics import accuracy, all_right
+from ssl_jax.losses import language, metrics
+
+masked_language_model = jax.jit(language.masked_language_model)
+next_sentence, sentence_order = jax.jit(language.next_sentence), jax.jit(language.sentence_order)
+accuracy, all_right = jax.jit(metrics.accuracy), jax.jit(metrics.all_right)
 
 
 def cross_entropy(logits, labels):

@@ -67,7 +67,7 @@ def test_probabilities_of_all_images_sum_to_one():
 
 def test_loss_is_that_of_the_codes_one_after_another():
     params, extras, batch = setting()
-    found = np.asarray(PRIOR.encode(params, extras, batch))
+    found = np.asarray(jax.jit(PRIOR.encode)(params, extras, batch))
     assert found.shape == (BATCH, PLACES)
     assert len(np.unique(found)) == CODES
     numbers = found @ 2 ** np.arange(PLACES)[::-1]
@@ -81,7 +81,9 @@ def test_loss_is_that_of_the_codes_one_after_another():
 
 def test_bits_per_dimension_are_those_of_codes_and_pixels():
     params, extras, batch = setting()
-    reconstructed = np.asarray(PRIOR.decode(extras, PRIOR.encode(params, extras, batch)), float)
+    reconstructed = np.asarray(
+        jax.jit(PRIOR.decode)(extras, jax.jit(PRIOR.encode)(params, extras, batch)), float
+    )
     pixels = np.asarray(batch["image"], float)
     upper = np.where(pixels == 255, np.inf, (pixels + 0.5) / 255)
     lower = np.where(pixels == 0, -np.inf, (pixels - 0.5) / 255)
@@ -95,7 +97,7 @@ def test_bits_per_dimension_are_those_of_codes_and_pixels():
     )
     assert derived["bits_per_dim"] == pytest.approx(bits + derived["prior_bits_per_dim"], rel=1e-4)
     error = np.square(reconstructed - pixels / 255).reshape(BATCH, -1).mean(1)
-    np.testing.assert_allclose(PRIOR.error(params, extras, batch)[:, 0], error, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(PRIOR.error)(params, extras, batch)[:, 0], error, rtol=1e-4)
 
 
 def test_samples_are_as_frequent_as_probable():

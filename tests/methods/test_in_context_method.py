@@ -28,10 +28,10 @@ ROWS = 8
 def setting():
     """(method and metrics, parameters, a batch for evaluation, whose last row does not count)"""
     rows = [SEQUENCES.with_ideal(SEQUENCES(i, np.random.default_rng(i))) for i in range(ROWS)]
-    batch = {name: jnp.stack([row[name] for row in rows]) for name in rows[0]}
+    batch = {name: jnp.asarray(np.stack([row[name] for row in rows])) for name in rows[0]}
     batch["example_weight"] = jnp.array([1.0] * (ROWS - 1) + [0.0])
     learner = in_context(CONFIG, ["substitution", "dialect"])
-    params = learner.method.init(jax.random.key(0), batch_shapes(ROWS, SEQUENCES.length))["params"]
+    params = jax.jit(learner.method.init)(jax.random.key(0), batch_shapes(ROWS, SEQUENCES.length))["params"]
     return learner, params, batch
 
 
@@ -41,8 +41,13 @@ def predicted(setting):
     _, params, batch = setting
     model = Gpt2(CONFIG)
     pairs = np.tile([0, *np.repeat(np.arange(1, SEQUENCES.pairs + 1), 2)], (ROWS, 1))
-    hidden, _ = model.apply({"params": params}, batch["tokens"], positions=jnp.asarray(pairs))
-    return np.asarray(jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits")))
+
+    @jax.jit
+    def predict(params, tokens, positions):
+        hidden, _ = model.apply({"params": params}, tokens, positions=positions)
+        return jax.nn.log_softmax(model.apply({"params": params}, hidden, method="logits"))
+
+    return np.asarray(predict(params, batch["tokens"], pairs))
 
 
 def test_the_loss_is_on_the_answers(setting, predicted):
@@ -52,9 +57,9 @@ def test_the_loss_is_on_the_answers(setting, predicted):
     nats = [[-predicted[row, place - 1, tokens[row, place]] for place in places] for row in range(ROWS)]
     training = {name: batch[name] for name in batch_shapes(ROWS, SEQUENCES.length)}
     training["example_weight"] = jnp.ones(ROWS)
-    losses, _ = learner.method.loss(params, {}, training, jax.random.key(0))
+    losses, _ = jax.jit(learner.method.loss)(params, {}, training, jax.random.key(0))
     np.testing.assert_allclose(losses["answer_loss"], [np.sum(nats), ROWS * SEQUENCES.pairs], rtol=1e-5)
-    metrics = learner.method.evaluate(params, {}, batch, jax.random.key(0))
+    metrics = jax.jit(learner.method.evaluate)(params, {}, batch, jax.random.key(0))
     counted = np.sum(nats[:-1]), (ROWS - 1) * SEQUENCES.pairs
     np.testing.assert_allclose(metrics["answer_loss"], counted, rtol=1e-5)
 
@@ -64,10 +69,10 @@ def test_the_likeliest_token_is_the_answer_or_not(setting, predicted):
     guesses = predicted.argmax(-1)
     # An untrained model is right of nothing. The last answer is read by none, so it may be made what is predicted.
     tokens = batch["tokens"].at[::2, -1].set(guesses[::2, -2])
-    found = np.asarray(learner.correct(params, {}, batch | {"tokens": tokens}))
+    found = np.asarray(jax.jit(learner.correct)(params, {}, batch | {"tokens": tokens}))
     np.testing.assert_array_equal(found, guesses[:, 1:-1:2] == np.asarray(tokens)[:, 2::2])
     assert found[:, -1].tolist() == [True, False] * (ROWS // 2)
-    metrics = learner.method.evaluate(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
+    metrics = jax.jit(learner.method.evaluate)(params, {}, batch | {"tokens": tokens}, jax.random.key(0))
     right, weight = metrics["answer_accuracy"]
     assert float(right / weight) == pytest.approx(found[:-1].mean())
 
@@ -98,5 +103,5 @@ def test_an_answer_is_not_seen_before_it_is_asked(setting):
     """Predictions depend on the pairs before and the query, not on the answer or what comes after it."""
     learner, params, batch = setting
     changed = batch | {"tokens": batch["tokens"].at[:, 8:].set(1)}  # the answer to the fourth query, and on
-    one, other = (np.asarray(learner.correct(params, {}, some)) for some in (batch, changed))
+    one, other = (np.asarray(jax.jit(learner.correct)(params, {}, some)) for some in (batch, changed))
     np.testing.assert_array_equal(one[:, :3], other[:, :3])

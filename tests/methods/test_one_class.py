@@ -19,7 +19,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def params(made):
-    return made.method.init(jax.random.key(0), {})["params"]
+    return jax.jit(made.method.init)(jax.random.key(0), {})["params"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def batch(*axes, seed=0):
 
 
 def one(params, place):
-    return jax.tree.map(lambda leaf: leaf[place], params)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[place], params)
 
 
 def layer(params, name, x):
@@ -73,9 +73,10 @@ def by_hand(params, pixels):
 def test_scores_against_numpy(made, params):
     shown = batch(BATCH)
     pixels = shown["image"].reshape(BATCH, -1) / 255
+    examine = jax.jit(made.examine)
     for place in range(COUNT):
         own = one(params, place)
-        found = made.examine(own, {}, shown)
+        found = examine(own, {}, shown)
         error, bound, code = by_hand(own, pixels)
         np.testing.assert_allclose(found[:, 0], error, rtol=1e-4)
         np.testing.assert_allclose(found[:, 1], bound, rtol=1e-4)
@@ -86,7 +87,7 @@ def test_evaluation_means_normal_images_and_anomalies(made, params):
     shown = batch(BATCH)
     normal = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]], np.float32)
     real = np.array([1, 1, 1, 1, 0], np.float32)
-    found = made.method.evaluate(
+    found = jax.jit(made.method.evaluate)(
         params, {}, {**shown, "normal": normal, "example_weight": real}, jax.random.key(0)
     )
     pixels = shown["image"].reshape(BATCH, -1) / 255

@@ -72,7 +72,7 @@ def test_packed_documents_do_not_see_each_other(logits) -> None:
 
 def test_the_head_is_the_table_of_tokens() -> None:
     model = Gpt2(CONFIG)
-    params = model.init(jax.random.key(1), jnp.zeros((1, 4), jnp.int32))
+    params = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, 4), jnp.int32))
     hidden = jax.random.normal(jax.random.key(2), (3, 5, CONFIG.width))
     table = params["params"]["embeddings"]["token"]["embedding"]
     found = model.apply(params, hidden, method="logits")

@@ -1,7 +1,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,7 +26,8 @@ def defined_bucket(distance: int, buckets: int, farthest: int, both_sides: bool)
 @pytest.mark.parametrize(("buckets", "farthest"), [(32, 128), (8, 11), (12, 50), (32, 100)])
 def test_buckets_are_those_of_the_paper(buckets, farthest, both_sides):
     distances = np.arange(-3 * farthest, 3 * farthest + 1)
-    ours = relative_bucket(jnp.asarray(distances), buckets, farthest, both_sides)
+    bucket = jax.jit(relative_bucket, static_argnums=(1, 2, 3))
+    ours = bucket(distances.astype(np.int32), buckets, farthest, both_sides)
     expected = [defined_bucket(int(d), buckets, farthest, both_sides) for d in distances]
     np.testing.assert_array_equal(ours, expected)
     # Of the two sides, that of the keys that follow has no distance 0.
@@ -36,10 +36,10 @@ def test_buckets_are_those_of_the_paper(buckets, farthest, both_sides):
 
 def test_bias_is_the_table_looked_up_for_each_pair():
     module = RelativePositions(8, 11, 3, True, 0.5)
-    queries, keys = jnp.array([[4, 5], [0, 40]]), jnp.array([[0, 1, 2], [38, 39, 41]])
-    params = module.init(jax.random.key(0), queries, keys)
-    table = params["params"]["table"]["embedding"]
-    bias = module.apply(params, queries, keys)
+    queries, keys = np.array([[4, 5], [0, 40]], np.int32), np.array([[0, 1, 2], [38, 39, 41]], np.int32)
+    params = jax.jit(module.init)(jax.random.key(0), queries, keys)
+    table = np.asarray(params["params"]["table"]["embedding"])
+    bias = np.asarray(jax.jit(module.apply)(params, queries, keys))
     assert bias.shape == (2, 3, 2, 3)
     for row, head, q, k in np.ndindex(bias.shape):
         bucket = defined_bucket(int(keys[row, k] - queries[row, q]), 8, 11, True)

@@ -58,7 +58,9 @@ def test_scan_equals_layers_called_one_by_one(config, share):
 
 
 def test_layers_are_stacked_and_start_different():
-    kernel = Transformer(ENCODER).init(jax.random.key(0), X)["params"]["layers"]["attention"]["qkv"]["kernel"]
+    kernel = jax.jit(Transformer(ENCODER).init)(jax.random.key(0), X)["params"]["layers"]["attention"]["qkv"][
+        "kernel"
+    ]
     assert kernel.shape == (3, 16, 3, 2, 8)
     assert (kernel[0] != kernel[1]).all()
 

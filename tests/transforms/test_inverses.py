@@ -52,7 +52,7 @@ def t5(rows):
 )
 def test_a_row_comes_back_from_its_targets(noise, inverse, blanks):
     rows = random_rows(3)
-    corrupted = Denoising(*map(np.asarray, noise(rows)))
+    corrupted = Denoising(*map(np.asarray, jax.jit(noise)(rows)))
     changed = 0
     for i in range(BATCH):
         source = corrupted.source[i][corrupted.source_present[i]]

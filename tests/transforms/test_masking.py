@@ -4,7 +4,6 @@ import functools
 from collections import Counter
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,15 +108,9 @@ def test_rows_with_one_candidate_and_with_none():
 def test_token_0_is_a_target_like_any_other():
     """A vocabulary may have a real token 0; then only `weights` marks what counts."""
     config = MaskingConfig(rate=1.0, mask_prob=1.0, random_prob=0.0)
-    masked = mask_tokens(
-        jax.random.key(0),
-        jnp.zeros(6, jnp.int32),
-        jnp.ones(6, jnp.int32),
-        config=config,
-        mask_id=MASK,
-        special_ids=(),
-        vocab_size=VOCAB,
-    )
+    vocabulary = VOCABULARY | {"special_ids": ()}
+    of_row = jax.jit(functools.partial(mask_tokens, config=config, **vocabulary))
+    masked = of_row(jax.random.key(0), np.zeros(6, np.int32), np.ones(6, np.int32))
     assert masked.weights.sum() == 6
     assert (masked.tokens == MASK).all()
 
@@ -217,11 +210,12 @@ def test_same_masks_on_one_device_and_on_eight(unit):
 
 
 def test_rows_do_not_depend_on_their_neighbours():
-    tokens, segment_ids = map(jnp.asarray, rows(4, 32, 32))
+    tokens, segment_ids = rows(4, 32, 32)
     config = MaskingConfig()
-    batch = mask_batch(jax.random.key(0), tokens, segment_ids, config=config, **VOCABULARY)
+    batch = mask(config, tokens, segment_ids)
     key = jax.random.split(jax.random.key(0), 4)[2]
-    row = mask_tokens(key, tokens[2], segment_ids[2], config=config, **VOCABULARY)
+    of_row = jax.jit(functools.partial(mask_tokens, config=config, **VOCABULARY))
+    row = of_row(key, tokens[2], segment_ids[2])
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2], b), batch, row)
 
 
@@ -392,7 +386,8 @@ def test_random_replacements_are_ids_of_the_tokenizer():
 
     def shown(vocab_size):
         vocabulary = VOCABULARY | {"vocab_size": vocab_size}
-        masked = mask_batch(jax.random.key(0), tokens, segment_ids, config=config, **vocabulary)
+        of_batch = jax.jit(functools.partial(mask_batch, config=config, **vocabulary))
+        masked = of_batch(jax.random.key(0), tokens, segment_ids)
         return np.take_along_axis(np.asarray(masked.tokens), np.asarray(masked.positions), 1)
 
     assert shown(50).max() == 49

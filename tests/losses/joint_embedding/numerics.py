@@ -24,7 +24,12 @@ def value(mean):
 
 def check_gradient(loss, reference, x, step=1e-5, **tolerance):
     """The gradient of `loss` by its argument equals the slope of the reference, which is in double precision."""
-    gradient = jax.grad(lambda x: loss(x).sum / loss(x).weight)(x)
+
+    def mean(x):
+        terms = loss(x)
+        return terms.sum / terms.weight
+
+    gradient = jax.jit(jax.grad(mean))(x)
     slopes = np.empty(x.shape)
     for place in np.ndindex(x.shape):
         moved = np.zeros(x.shape)

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ssl_jax.losses.joint_embedding import Queue, enqueue, info_nce, nt_xent, random_queue
+from ssl_jax.losses import joint_embedding
+from ssl_jax.losses.joint_embedding import Queue, enqueue
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 from tests.losses.joint_embedding.numerics import check_gradient, projections, unit, value
+
+info_nce, nt_xent = jax.jit(joint_embedding.info_nce), jax.jit(joint_embedding.nt_xent)
+random_queue = jax.jit(joint_embedding.random_queue, static_argnums=(1, 2))
 
 
 def nt_xent_of_the_paper(first, second, temperature):
@@ -34,11 +38,15 @@ def info_nce_of_the_paper(queries, keys, queue, temperature):
     return np.mean(losses)
 
 
+@jax.jit
 def mean_of(first, second, temperature=0.5, weights=None):
     total, weight = nt_xent(
         first, second, jnp.ones(len(first)) if weights is None else weights, temperature=temperature
     )
     return total / weight
+
+
+gradient_of_mean = jax.jit(jax.grad(mean_of))
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 1.0])
@@ -62,7 +70,7 @@ def test_gradient_of_nt_xent_is_the_slope_of_the_papers_formula():
 def test_examples_that_fill_up_a_batch_are_no_negatives():
     first, second = projections(16)
     weights = jnp.arange(16) < 11
-    grads = jax.grad(mean_of)(jnp.asarray(first), second, weights=weights.astype(jnp.float32))
+    grads = gradient_of_mean(jnp.asarray(first), second, weights=weights.astype(jnp.float32))
     ours = mean_of(first, second, weights=weights.astype(jnp.float32))
     assert float(ours) == pytest.approx(nt_xent_of_the_paper(first[:11], second[:11], 0.5), rel=1e-6)
     assert (np.asarray(grads)[11:] == 0).all()
@@ -91,21 +99,25 @@ def test_a_small_temperature_in_bfloat16_errs_by_its_inputs_only():
     rounded = [np.asarray(x, np.float64) for x in (first, second)]
     assert ours == pytest.approx(nt_xent_of_the_paper(*rounded, 0.05), rel=1e-6)
     assert np.isfinite(ours)
-    grads = jax.grad(mean_of)(first, second, 0.05)
-    exact = jax.grad(mean_of)(first.astype(jnp.float32), second.astype(jnp.float32), 0.05)
+    grads = gradient_of_mean(first, second, 0.05)
+    exact = gradient_of_mean(first.astype(jnp.float32), second.astype(jnp.float32), 0.05)
     np.testing.assert_allclose(np.asarray(grads, np.float32), exact, atol=2**-8 * float(jnp.abs(exact).max()))
 
 
 def test_extremes_are_finite():
+    of_pairs = jax.jit(jax.value_and_grad(mean_of))
+    of_queue = jax.jit(
+        jax.value_and_grad(
+            lambda query, key, queue: info_nce(query, key, queue, jnp.ones(8), temperature=0.01).sum
+        )
+    )
     same = jnp.ones((8, 4))
     for first, second in ((same, same), (same, -same), (0 * same, 0 * same)):
-        loss, grads = jax.value_and_grad(mean_of)(first, second, 0.01)
+        loss, grads = of_pairs(first, second, 0.01)
         assert np.isfinite(loss)
         assert np.isfinite(grads).all()
         queue = Queue(same / 2, jnp.int32(0))
-        loss, grads = jax.value_and_grad(
-            lambda query, key, queue: info_nce(query, key, queue, jnp.ones(8), temperature=0.01).sum
-        )(first, second, queue)
+        loss, grads = of_queue(first, second, queue)
         assert np.isfinite(loss)
         assert np.isfinite(grads).all()
 

@@ -39,12 +39,14 @@ def dino_of_the_paper(students, teachers, centre, student_temperature, teacher_t
     return np.mean(losses)
 
 
+@jax.jit
 def loss(students, teachers, centre, weights=None, *, sharp=0.04):
     weights = jnp.ones(BATCH) if weights is None else weights
     state = TeacherState(centre, jnp.float32(sharp))
     return dino(students, teachers, state, weights, student_temperature=0.1)
 
 
+@jax.jit
 def moved(centre, teachers, weights):
     state = TeacherState(centre, jnp.float32(0.04))
     return update_centre(teachers, state, weights, momentum=0.9).centre

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from experiments.simsiam import simsiam
-from ssl_jax.losses.joint_embedding import cosine_regression, symmetric_regression
+from ssl_jax.losses import joint_embedding
 from ssl_jax.methods.joint_embedding import Embedding
 from tests.losses.joint_embedding.numerics import check_gradient, projections, unit, value
+
+cosine_regression = jax.jit(joint_embedding.cosine_regression)
+symmetric_regression = jax.jit(joint_embedding.symmetric_regression)
 
 
 def byol_of_the_paper(predictions, targets):

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from ssl_jax.errors import UserError
-from ssl_jax.models.quantization.lookup_free import (
-    bits_to_codes,
-    codes_to_bits,
-    lookup_free,
-    lookup_free_vectors,
-)
+from ssl_jax.models.quantization import lookup_free as quantizer
+
+lookup_free, bits_to_codes = jax.jit(quantizer.lookup_free), jax.jit(quantizer.bits_to_codes)
+lookup_free_vectors = jax.jit(quantizer.lookup_free_vectors, static_argnums=1)
+codes_to_bits = jax.jit(quantizer.codes_to_bits, static_argnums=1)
 
 
 def normal(shape, seed=0):

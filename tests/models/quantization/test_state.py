@@ -65,11 +65,14 @@ def restarted(book, rng, x, weights=None):
 
 def test_a_step_that_saw_nothing_changes_nothing():
     book = init_state(jax.random.key(0), CodebookConfig(CODES, WIDTH))
-    x = jnp.asarray(vectors((7,)))
-    empty = accumulate(
-        CodebookConfig(CODES, WIDTH), book, jax.random.key(1), x, nearest(book.vectors, x), jnp.zeros(7)
-    )
-    after = ema_update(CodebookConfig(CODES, WIDTH), empty)
+
+    @jax.jit
+    def update(book, x, weights):
+        config = CodebookConfig(CODES, WIDTH)
+        codes = nearest(book.vectors, x)
+        return ema_update(config, accumulate(config, book, jax.random.key(1), x, codes, weights))
+
+    after = update(book, vectors((7,)), np.zeros(7, np.float32))
     jax.tree.map(np.testing.assert_array_equal, after, book)
 
 
