@@ -35,7 +35,13 @@ from typing import Annotated, Literal
 
 from ssl_jax.cli import main
 from ssl_jax.data.images import open_images
-from ssl_jax.data.one_class import batch_shapes, heldout_images, split_one_class, training_images
+from ssl_jax.data.one_class import (
+    batch_shapes,
+    heldout_images,
+    heldout_shapes,
+    split_one_class,
+    training_images,
+)
 from ssl_jax.domains import CodeSize, NonEmptyText, PositiveInt, ProperShare, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.one_class import detectors
@@ -141,11 +147,12 @@ def build(config: Config) -> Experiment:
         channels=config.data.channels,
         centre=config.centre,
     )
-    rows = batch_shapes(config.data, config.train.batch_size, config.detectors)
+    size = config.data, config.train.batch_size, config.detectors
+    rows, heldout_rows = batch_shapes(*size), heldout_shapes(*size)
     return make_experiment(
         config,
         made.method,
-        phases=one_phase(config, rows, "images", config.detectors),
+        phases=one_phase(config, rows, "images", config.detectors, heldout_rows),
         open_data=lambda folder: open_data(config),
         headline=("loss", "normal_error", "anomalous_error"),
         report=lambda report: report_anomaly_detection(

@@ -14,8 +14,9 @@ ArrayRecord (README.md, "Your own data"); the paper's large model was trained on
 text. Learning rates and warm-up are not stated in the paper; they are RoBERTa's (arXiv:1907.11692). Expected of base
 after a million steps, with infilling alone: SQuAD 1.1 F1 90.8. Expected of large after 500,000 steps: SQuAD 1.1 exact
 match 88.8 and F1 94.6; ROUGE 44.16, 21.28 and 40.90 on CNN/DailyMail and 45.14, 22.27 and 37.25 on XSum (tables 1 to
-3). According to `python -m ssl_jax.plan`, base takes 10.3 GiB per chip of v5e:4x4 and at least 51 ms per step, large
-7.4 GiB per chip of v5p:4x4x4 and at least 0.6 s; expect two to three times these times.
+3).
+
+On TPUs: base on v5e:4x4; large on v5p:4x4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace

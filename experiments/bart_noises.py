@@ -8,6 +8,8 @@ as each of the noises has corrupted it. Two more columns are noises that no mode
 corrupted at all, which asks for copying, and text of which nothing is left, where the decoder is a language model.
 Each training is an ordinary run of experiments.bart in a folder of its own. The table is printed and written to
 noises.txt and noises.json, with a heat map and the curves of all runs in plots/.
+
+On TPUs: base on v5e:4x4 (docs/planning.md).
 """
 
 from collections.abc import Mapping

@@ -11,6 +11,8 @@ decay of 0.99 and a temperature that rises to 0.07 as well 90.8 %. `imagenet` ha
 for ResNet-50. Differences: its head has GELU, and batch statistics over crops of both sizes; its prototypes do not move
 in the first epoch; it probes the teacher. In a collapse `teacher_entropy` is log(prototypes) or 0, and `dino_loss`
 equals it.
+
+On TPUs: imagenet on v5p:4x4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

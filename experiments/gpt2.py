@@ -10,9 +10,10 @@ documents, seed 0: 1-grams 2.57, lzma 2.31, 2-grams 1.84, this model 1.63, 3-gra
 The others want `tfds:c4/webtextlike` prepared as ArrayRecord, or OpenWebText as files (`--data.source 'DIR/*.txt'
 --data.format raw --data.heldout_source ''`), and the paper's vocabulary (`--data.tokenizer DIR/tokenizer.json`).
 Batches of 512 x 1,024 tokens are the paper's, the schedule nanoGPT's (which has batches of 480). Expected after
-600,000 steps of small on OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights have 3.12 there. Memory
-and time on v5e:4x4, by `python -m ssl_jax.plan`: small 7.8 GiB a chip and 215 ms a step at the chips' peak, xl 5.2 GiB
-and 2.7 s; expect two to three times that. None of them has been trained.
+600,000 steps of small on OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights have 3.12 there. None of
+them has been trained.
+
+On TPUs: small, medium, large, xl on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ssl_jax.cli import main
-from ssl_jax.data.next_token import batch_shapes, heldout_windows, training_rows
+from ssl_jax.data.next_token import batch_shapes, heldout_shapes, heldout_windows, training_rows
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text
 from ssl_jax.domains import Length, PositiveInt
 from ssl_jax.hub.gpt2 import load_gpt2
@@ -138,11 +139,12 @@ def build(config: Config) -> Experiment:
     def derive(metrics) -> dict[str, float]:  # noqa: ANN001
         return {"perplexity": float(np.exp(metrics["next_token_loss"])), "stride": float(stride)}
 
-    rows = batch_shapes(config.train.batch_size, config.length)
+    size = config.train.batch_size, config.length
+    rows, heldout_rows = batch_shapes(*size), heldout_shapes(*size)
     return make_experiment(
         config,
         tasks.method,
-        phases=one_phase(config, rows, "tokens", config.length),
+        phases=one_phase(config, rows, "tokens", config.length, heldout_rows),
         open_data=open_data,
         derive=derive,
         rules=TRANSFORMER,

@@ -25,7 +25,14 @@ import grain
 from etils import epath
 
 from ssl_jax.cli import main
-from ssl_jax.data.functions import Dialects, FunctionSequences, Split, Substitutions, batch_shapes
+from ssl_jax.data.functions import (
+    Dialects,
+    FunctionSequences,
+    Split,
+    Substitutions,
+    batch_shapes,
+    heldout_shapes,
+)
 from ssl_jax.domains import PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.in_context import in_context
@@ -119,11 +126,12 @@ def build(config: Config) -> Experiment:
             identity={},
         )
 
-    rows = batch_shapes(config.train.batch_size, training.length)
+    size = config.train.batch_size, training.length
+    rows, heldout_rows = batch_shapes(*size), heldout_shapes(*size)
     return make_experiment(
         config,
         learner.method,
-        phases=one_phase(config, rows, "tokens", training.length),
+        phases=one_phase(config, rows, "tokens", training.length, heldout_rows),
         open_data=open_data,
         rules=TRANSFORMER,
         headline=(

@@ -8,6 +8,8 @@ On so few digits the two hardly differ, and a linear probe of the frozen encoder
 The protocol is that of SimCLR (arXiv:2002.05709, B.5): no warm-up, random crops and mirror images only, all layers are
 trained. Expected of imagenet after SimCLR with ResNet-50: 48.3 % top-1 with 1 % of the labels, 65.6 % with 10 %; from
 scratch 25.4 and 56.4 % (SimCLRv2, arXiv:2006.10029, table 3).
+
+On TPUs: imagenet on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

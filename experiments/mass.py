@@ -12,7 +12,8 @@ hidden tokens are recovered (baseline from the two neighbours 10.8 %).
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`
 (README.md, "Your own data"). The paper trains on single sentences of WMT's News Crawl in two languages. Expected of
 the paper's model after fine-tuning: 37.5 BLEU on unsupervised translation from English to French (newstest2014).
-According to `python -m ssl_jax.plan`, base takes 7.1 GiB per chip of v5e:4x4 and at least 21 ms per step.
+
+On TPUs: base on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace

@@ -12,8 +12,9 @@ seed 0: with teacher forcing, 51.5 % of the target tokens, sentinels included, a
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`
 (README.md, "Your own data"); the paper uses C4. The optimiser is Adam with the paper's decay of the learning rate, in
 place of Adafactor. Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE average 83.28, SQuAD exact
-match 80.88, CNN/DailyMail ROUGE-2 19.24 (table 9, first row). According to `python -m ssl_jax.plan`, base takes 8.6 GiB
-per chip of v5e:4x4 and at least 17 ms per step.
+match 80.88, CNN/DailyMail ROUGE-2 19.24 (table 9, first row).
+
+On TPUs: base on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace

@@ -6,6 +6,8 @@
     python -m experiments.vicreg imagenet --workdir gs://...    # ResNet-50, 1,000 epochs: linear probe 73.2 %
 
 The report at the end shows a linear probe with 10 labels per class beside one of raw pixels, 89 % on the digits.
+
+On TPUs: imagenet on v5e:8x8 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

@@ -28,7 +28,11 @@ class RunConfig(Settings):
 
 
 def one_phase(
-    config: RunConfig, rows: Mapping[str, jax.ShapeDtypeStruct], unit: str, units_per_example: int = 1
+    config: RunConfig,
+    rows: Mapping[str, jax.ShapeDtypeStruct],
+    unit: str,
+    units_per_example: int = 1,
+    heldout_rows: Mapping[str, jax.ShapeDtypeStruct] | None = None,
 ) -> tuple[Phase, ...]:
     """The phases of a run whose batches all have one shape.
 
@@ -37,8 +41,10 @@ def one_phase(
       rows: shape and dtype of every array of a batch, as of a `batch_shapes`.
       unit: what the speed counts, such as "images" or "tokens".
       units_per_example: how many of them an example has.
+      heldout_rows: as `rows`, of held-out data; None if it has the same arrays.
     """
-    return (Phase(config.steps, rows, work=(unit, config.train.batch_size * units_per_example)),)
+    work = unit, config.train.batch_size * units_per_example
+    return (Phase(config.steps, rows, work, heldout_rows),)
 
 
 def make_experiment(

@@ -1,5 +1,6 @@
 """An experiment on a mesh, as compiled programs. The mesh may be of devices that are not there: see `plan`."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import jax
@@ -37,8 +38,22 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """The state before the first step, made where it lives."""
+        return self._initialisation()()
+
+    def lower_initialisation(self) -> jax.stages.Lowered:
+        """The program of `initial_state`, ready to be compiled."""
+        return self._initialisation().lower()
+
+    def _initialisation(self) -> jax.stages.Wrapped:
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
-        return jax.jit(self._first_state, out_shardings=shardings)()
+        return jax.jit(self._first_state, out_shardings=shardings)
+
+    def place_batch(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+        """The abstract arrays of a batch, each with its sharding."""
+        along_batch = batch_sharding(self.mesh)
+        return {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=along_batch) for name, x in batch.items()
+        }
 
     def trace_train_step(self, phase: Phase) -> jax.stages.Traced:
         """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be lowered and compiled."""
@@ -49,14 +64,9 @@ class Program:
             micro_batches=self.experiment.train.micro_batches,
         )
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
-        along_batch = batch_sharding(self.mesh)
-        batch = {
-            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=along_batch)
-            for name, x in phase.batch.items()
-        }
         jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
         with jax.set_mesh(self.mesh):
-            return jitted.trace(self.state, batch)
+            return jitted.trace(self.state, self.place_batch(phase.batch))
 
     def train_step(self, phase: Phase) -> jax.stages.Compiled:
         """The compiled step of a phase. It accepts one shape of batch: a step can't compile a second time unnoticed."""

@@ -30,6 +30,13 @@ class Evaluator:
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
         self._derive = experiment.derive
 
+    def lower(
+        self, params: Tree, extras: Extras, batch: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> jax.stages.Lowered:
+        """The program of one batch, ready to be compiled, for abstract arrays with their shardings."""
+        with jax.set_mesh(self._mesh):
+            return self._metrics.lower(params, extras, batch, 0)
+
     def __call__(
         self,
         params: Tree,

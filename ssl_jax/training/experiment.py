@@ -45,11 +45,13 @@ class Phase(NamedTuple):
       steps: its length.
       rows: shape and dtype of every array of the global batch that the data makes, known without reading any.
       work: what the speed counts, and how much of it a batch holds: ("tokens", batch * length).
+      heldout_rows: as `rows`, of a batch of held-out data; None if it has the same arrays.
     """
 
     steps: int
     rows: Mapping[str, jax.ShapeDtypeStruct]
     work: tuple[str, int]
+    heldout_rows: Mapping[str, jax.ShapeDtypeStruct] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -60,6 +62,11 @@ class Phase(NamedTuple):
     def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and dtype of every array that a method receives: the rows and `example_weight`."""
         return {**self.rows, "example_weight": example_shape(self.batch_size)}
+
+    @property
+    def heldout_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """As `batch`, of held-out data."""
+        return {**self.batch, **(self.heldout_rows or {})}
 
 
 class Data(NamedTuple):

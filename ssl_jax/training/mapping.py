@@ -51,6 +51,17 @@ def map_examples(
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 
 
+def lower_map(
+    function: MapFunction,
+    variables: Mapping[str, Tree],
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    mesh: Mesh,
+) -> jax.stages.Lowered:
+    """The program with which `map_examples` computes one batch, for abstract arrays with their shardings."""
+    with jax.set_mesh(mesh):
+        return _compiled(function, mesh).lower(variables, batch)
+
+
 @lru_cache(maxsize=4)
 def _compiled(function: MapFunction, mesh: Mesh) -> jax.stages.Wrapped:
     def results(variables: Mapping[str, Tree], batch: Batch) -> tuple[Tree, jax.Array]:

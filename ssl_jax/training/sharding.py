@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ssl_jax.domains import Settings, integers
@@ -58,9 +59,20 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not make the "
             f"{len(devices)} devices at hand; choose factors of {len(devices)} (data -1 takes what is left)."
         )
-    return jax.make_mesh(
-        (data, config.fsdp, config.tensor), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3, devices=devices
+    shape, names, kinds = (data, config.fsdp, config.tensor), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3
+    slices = len({getattr(device, "slice_index", None) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(shape, names, kinds, devices=devices)
+    if data % slices:
+        raise UserError(
+            f"mesh.data {data}: must be a multiple of the {slices} slices, between which only gradients are exchanged; "
+            "lower mesh.fsdp or mesh.tensor."
+        )
+    within = (data // slices, config.fsdp, config.tensor)
+    spread = mesh_utils.create_hybrid_device_mesh(
+        within, (slices, 1, 1), devices, allow_split_physical_axes=True
     )
+    return Mesh(spread, names, axis_types=kinds)
 
 
 def check_batch(mesh: Mesh, batch_size: int, micro_batches: int) -> None:

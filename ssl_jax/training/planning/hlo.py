@@ -1,0 +1,177 @@
+"""A compiled TPU program as text: its instructions, how often each runs in a step, and what the compiler thinks of it.
+
+`jax.stages.Compiled.as_text()` is a list of computations of one instruction a line. Loops over layers and micro-batches
+are `while` instructions: their bodies are in the text once, and run once per iteration.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([^\s(]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([^\s=]+) = (.*?) ([a-z][\w-]*)\((.*)$")
+_CALLED = re.compile(r"\b(condition|body|to_apply|calls|true_computation|false_computation)=%?([\w.-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\](\{[^{}]*\})?")
+_NO_DATA = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "after-all", "partition-id"}
+_SLICES = {"dynamic-slice", "gather", "slice"}
+
+
+class Instruction(NamedTuple):
+    """One line of a program.
+
+    Attributes:
+      name: of its result.
+      result: shape of its result, with layout.
+      opcode: such as "fusion".
+      rest: operands and attributes.
+      times: how often it runs in a step.
+    """
+
+    name: str
+    result: str
+    opcode: str
+    rest: str
+    times: int
+
+    @property
+    def operands(self) -> list[str]:
+        """Names of the operands."""
+        return re.findall(r"%([\w.-]+)", self.rest[: _closing(self.rest)])
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that the compiler estimates for running it once; 0 if it estimates none."""
+        found = re.search(r'"estimated_cycles":"(\d+)"', self.rest)
+        return int(found[1]) if found else 0
+
+    def called(self) -> dict[str, str]:
+        """Names of the computations that it calls, by role."""
+        called = dict(_CALLED.findall(self.rest))
+        if branches := _BRANCHES.search(self.rest):
+            called |= {f"branch_{i}": name.strip(" %") for i, name in enumerate(branches[1].split(","))}
+        return called
+
+
+class Program(NamedTuple):
+    """A compiled program.
+
+    Attributes:
+      computations: instructions by computation and name, each as if it ran once.
+      entry: name of the computation that is run.
+    """
+
+    computations: Mapping[str, Mapping[str, Instruction]]
+    entry: str
+
+    def scheduled(self) -> Iterator[tuple[Mapping[str, Instruction], Instruction]]:
+        """(its computation, instruction) of all that run one after the other, with the times they run in a step."""
+        yield from self._scheduled(self.entry, 1)
+
+    def _scheduled(self, name: str, times: int) -> Iterator[tuple[Mapping[str, Instruction], Instruction]]:
+        computation = self.computations[name]
+        for instruction in computation.values():
+            yield computation, instruction._replace(times=times)
+            called = instruction.called()
+            if instruction.opcode == "while":
+                iterations = self.iterations(instruction)
+                yield from self._scheduled(called["body"], times * iterations)
+            elif instruction.opcode in ("call", "conditional", "async-start"):
+                for inner in called.values():
+                    yield from self._scheduled(inner, times)
+
+    def iterations(self, loop: Instruction) -> int:
+        """Iterations of a loop: the constant that its counter is compared with; 1 if there is none."""
+        if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
+            return int(known[1])
+        condition = self.computations[loop.called()["condition"]].values()
+        bounds = [
+            int(x.rest.split(")")[0]) for x in condition if x.opcode == "constant" and "s32" in x.result
+        ]
+        return max(bounds, default=1)
+
+    def fused(self, instruction: Instruction) -> Mapping[str, Instruction]:
+        """Instructions of the computation that a fusion calls."""
+        return self.computations.get(instruction.called().get("calls", ""), {})
+
+
+def parse_program(text: str) -> Program:
+    """The program of `Compiled.as_text()`."""
+    computations: dict[str, dict[str, Instruction]] = {}
+    entry, current = "", None
+    for line in text.splitlines():
+        if head := _COMPUTATION.match(line):
+            current = computations.setdefault(head[2], {})
+            entry = head[2] if head[1] else entry
+        elif current is not None and (found := _INSTRUCTION.match(line)):
+            current[found[1]] = Instruction(*found.groups(), times=1)
+    return Program(computations, entry)
+
+
+def array_bytes(shape: str, memory: bool = False) -> int:
+    """Bytes of all arrays in a shape such as "(f32[8,128], u8[4])".
+
+    Args:
+      shape: with or without layouts.
+      memory: leaves out arrays that are not in HBM: their layout names another memory space, as S(1).
+    """
+    total = 0
+    for kind, sizes, layout in _ARRAY.findall(shape):
+        if memory and "S(" in layout:
+            continue
+        bits = 8 if kind == "pred" else int((re.search(r"\d+", kind) or ["0"])[0])
+        total += math.prod(int(n) for n in sizes.split(",") if n) * bits // 8
+    return total
+
+
+def memory_traffic(program: Program) -> int:
+    """Bytes that a step reads from HBM and writes to it: what each instruction reads and writes there.
+
+    A slice of a larger array counts, not the array.
+    """
+    return sum(
+        instruction.times * _traffic(program, computation, instruction)
+        for computation, instruction in program.scheduled()
+        if instruction.opcode not in _NO_DATA | {"while", "conditional", "call"}
+        and 'custom_call_target="ConcatBitcast"' not in instruction.rest
+        and not instruction.opcode.endswith("-done")
+    )
+
+
+def _traffic(program: Program, computation: Mapping[str, Instruction], instruction: Instruction) -> int:
+    operands = [computation[name] for name in dict.fromkeys(instruction.operands) if name in computation]
+    if instruction.opcode in ("copy-start", "slice-start"):  # their results name the source once more
+        source, both = operands[0].result, instruction.result
+        moved = array_bytes(both) - array_bytes(source)
+        arrives = array_bytes(both, memory=True) > array_bytes(source, memory=True)
+        return moved * (bool(array_bytes(source, memory=True)) + arrives)
+    if instruction.opcode in _SLICES:
+        return 2 * array_bytes(instruction.result, memory=True)
+    if instruction.opcode == "dynamic-update-slice":
+        return 2 * array_bytes(operands[1].result)
+    fused = program.fused(instruction)
+    inside = {x.rest.split(")")[0]: x for x in fused.values() if x.opcode == "parameter"}
+    traffic, updated = 0, False
+    for number, operand in enumerate(operands):
+        size = array_bytes(operand.result, memory=True)
+        if size and (parameter := inside.get(str(number))):
+            users = [x for x in fused.values() if parameter.name in x.operands]
+            if users and all(x.opcode in _SLICES and x.operands[0] == parameter.name for x in users):
+                size = sum(array_bytes(x.result) for x in users)
+            elif users and all(
+                x.opcode == "dynamic-update-slice" and x.operands[0] == parameter.name for x in users
+            ):
+                size, updated = 2 * sum(array_bytes(fused[x.operands[1]].result) for x in users), True
+        traffic += size
+    return traffic if updated else traffic + array_bytes(instruction.result, memory=True)
+
+
+def _closing(text: str) -> int:
+    """Where the parenthesis ends in which the text begins."""
+    depth = 1
+    for place, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return place
+    return len(text)
