@@ -33,6 +33,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_FROM)
 LONGEST = (
     "test_killed",
     "test_topologies",
+    "test_hosts",
     "test_same_run",
     "test_linear_eval",
     "test_bad_input",

@@ -26,7 +26,7 @@ class Chip(NamedTuple):
       network: bytes per second and chip between slices (DCN), at most.
     """
 
-    memory: float
+    memory: int
     flops: float
     clock: float
     hbm: float
@@ -42,10 +42,10 @@ class Chip(NamedTuple):
 # that libtpu estimates for a large product agree to 70 to 94 %. Network: v5e 6.4 Tbit/s for 256 chips, v5p and v4
 # 50 Gbit/s a chip, v6e 100 Gbit/s a chip.
 CHIPS = {
-    "TPU v4": Chip(30.75 * GIB, 275e12, 1.05e9, 1228e9, 50e9, 4, 6.25e9),
-    "TPU v5 lite": Chip(15.75 * GIB, 197e12, 1.5e9, 819e9, 50e9, 16, 3.125e9),
-    "TPU v5": Chip(95.74 * GIB, 459e12, 1.75e9, 2765e9, 100e9, 4, 6.25e9),
-    "TPU v6 lite": Chip(31.25 * GIB, 918e12, 1.75e9, 1640e9, 100e9, 16, 12.5e9),
+    "TPU v4": Chip(int(30.75 * GIB), 275e12, 1.05e9, 1228e9, 50e9, 4, 6.25e9),
+    "TPU v5 lite": Chip(int(15.75 * GIB), 197e12, 1.5e9, 819e9, 50e9, 16, 3.125e9),
+    "TPU v5": Chip(int(95.74 * GIB), 459e12, 1.75e9, 2765e9, 100e9, 4, 6.25e9),
+    "TPU v6 lite": Chip(int(31.25 * GIB), 918e12, 1.75e9, 1640e9, 100e9, 16, 12.5e9),
 }
 
 

@@ -86,7 +86,7 @@ def compile_program(
     *,
     state: Tree,
     batch: Tree,
-    available: float | None,
+    available: int | None,
     jaxpr: Jaxpr | None = None,
 ) -> Compiled:
     """Compiles a program for chips that need not exist.
@@ -100,7 +100,6 @@ def compile_program(
     """
     started = time.perf_counter()
     kept, inputs = bytes_per_chip(state), bytes_per_chip(batch)
-    limit = None if available is None else int(available)
     try:
         program = lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -108,11 +107,11 @@ def compile_program(
             raise
         working, told = _refused(str(error), kept + inputs)
         largest = told or (_largest(jaxpr) if jaxpr is not None else ())
-        memory = Memory(kept, inputs, working, limit, refused=True, largest=largest)
+        memory = Memory(kept, inputs, working, available, refused=True, largest=largest)
         return Compiled(memory, None, time.perf_counter() - started)
     told = program.memory_analysis()
     working = told.temp_size_in_bytes + told.output_size_in_bytes - told.alias_size_in_bytes
-    return Compiled(Memory(kept, inputs, working, limit), program, time.perf_counter() - started)
+    return Compiled(Memory(kept, inputs, working, available), program, time.perf_counter() - started)
 
 
 def bytes_per_chip(tree: Tree) -> int:
