@@ -177,9 +177,8 @@ def list_folder(path: str) -> Entries:
         folders += page.get("prefixes", ())
     if not objects and not folders and _split(path)[1]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    names = [
-        name.rpartition("/")[2] for name in objects
-    ]  # empty: a mark of the console for the folder itself
+    # An empty name is a mark of the console for the folder itself.
+    names = [name.rpartition("/")[2] for name in objects]
     return Entries([name for name in names if name], [name[:-1].rpartition("/")[2] for name in folders])
 
 

@@ -175,8 +175,7 @@ def main(arguments: list[str]) -> int:
     """Checks what the command line names. Returns the exit code."""
     options = read_arguments(Options, arguments, prog="python -m ssl_jax.check", description=__doc__)
     distributed.join(options.hosts, options.timeouts)
-    hosts = distributed.current_hosts()
-    machines = hosts.gather(this_machine()) if hosts else [this_machine()]
+    machines = distributed.gather(this_machine())
     if distributed.is_main():
         for number, machine in enumerate(machines):
             free = ", ".join(f"{count} GiB free in {place}" for place, count in machine["free"].items())

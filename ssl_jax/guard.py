@@ -18,7 +18,7 @@ import jax
 from ssl_jax.errors import UserError
 from ssl_jax.output import enduring_output
 from ssl_jax.training.distributed import current_hosts
-from ssl_jax.training.hosts import HostFailed, Hosts
+from ssl_jax.training.hosts import HostFailed, Hosts, describe
 from ssl_jax.training.stopping import STOPPING
 
 PATIENCE = 5.0
@@ -76,7 +76,7 @@ def guarded(command: Callable[[], int]) -> int:
                 _end_others(error)
                 raise
             code = 2
-            _tell(f"error: {told}", code)
+            _tell(told, code)
         except SystemExit as exit:
             code = exit.code
             raise
@@ -93,9 +93,9 @@ def _tell(message: str, code: int) -> None:
     """Prints why this command ends. On several hosts it ends here, on all of them, with the first cause."""
     hosts = current_hosts()
     if hosts is None:
-        print(message, file=sys.stderr)
+        print(describe(HostFailed(message, code)), file=sys.stderr)
     else:
-        hosts.end(_first_failure(hosts, message.removeprefix("error: "), code))
+        hosts.end(_first_failure(hosts, message, code))
 
 
 def _end_others(error: Exception) -> None:

@@ -166,9 +166,8 @@ def tagging_rows(
     special = tokenizer.special
     words = [word for sentence in sentences for word in sentence.words]
     distinct = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    space = (
-        " " if tokenizer.kind == ByteLevelBpe.kind else ""
-    )  # which has other pieces for the first word of a text
+    # Byte-level BPE has other pieces for the first word of a text.
+    space = " " if tokenizer.kind == ByteLevelBpe.kind else ""
     encoded = tokenizer.encode_batch([space + word for word in distinct])
     vocabulary = Ragged.of([pieces or [special.unk] for pieces in encoded])
     empty = np.array([not pieces for pieces in encoded], bool)
@@ -187,9 +186,8 @@ def tagging_rows(
     windows = cut_windows(pieces.lengths, capacity, step)
     inside = windows.lengths
     offsets = offsets_of(inside + 2)
-    targets = ranges(
-        offsets[:-1] + 1, inside
-    )  # where the pieces of the windows are among the tokens of all rows
+    # Where the pieces of the windows are among the tokens of all rows.
+    targets = ranges(offsets[:-1] + 1, inside)
     sources = ranges(pieces.offsets[windows.text] + windows.start, inside)
     tokens = np.full(offsets[-1], special.sep, np.int32)
     tokens[offsets[:-1]] = special.cls

@@ -18,6 +18,11 @@ def read_lines(name: str) -> list[str]:
     Raises:
       UserError: it is no file, cannot be read, or is not UTF-8.
     """
+    return decode_lines(name, read_source(name))
+
+
+def read_source(name: str) -> bytes:
+    """The bytes of a file of text. UserError if it is no file, cannot be read, or is evidently not UTF-8."""
     path = Path(os.path.expanduser(name))
     try:
         if not path.is_file():
@@ -27,6 +32,11 @@ def read_lines(name: str) -> list[str]:
     except OSError as error:
         raise UserError(f"data source {name!r}: cannot be read ({error.strerror or error}).") from error
     require_utf8(name, data)
+    return data
+
+
+def decode_lines(name: str, data: bytes) -> list[str]:
+    """The lines of what `read_source` gives; for them and for errors see `read_lines`."""
     try:
         lines = data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

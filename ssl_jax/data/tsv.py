@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ssl_jax.data.encodings import not_utf8, require_utf8
+from ssl_jax.data.lines import decode_lines, read_source
 from ssl_jax.data.sentences import split_sentences
 from ssl_jax.errors import UserError
 
@@ -34,20 +34,9 @@ class Tsv:
 
     def __init__(self, path: str | Path, columns: Sequence[str] | None = None, header: bool = True):
         self.name = str(path)
-        path = Path(os.path.expanduser(path))
-        try:
-            if not path.is_file():
-                found = "is not a file" if path.exists() else "no such file"
-                raise UserError(f"data source {self.name!r}: {found}.")
-            data = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"data source {self.name!r}: cannot be read ({error.strerror}).") from error
-        require_utf8(self.name, data)
+        data = read_source(self.name)
         self.fingerprint = hashlib.sha256(repr(columns).encode() + data).hexdigest()
-        try:
-            lines = data.decode("utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            raise not_utf8(self.name, error.start, error.reason) from error
+        lines = decode_lines(self.name, data)
         numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, 1)]
         numbered = [(number, line) for number, line in numbered if line.strip()]
         if columns is None and numbered:

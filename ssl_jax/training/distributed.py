@@ -92,9 +92,14 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
+def gather(value: Any) -> list[Any]:
+    """The JSON-like values that all processes pass, by process. Returns when every process has called it."""
+    return _hosts.gather(value) if _hosts else [value]
+
+
 def sync(name: str) -> None:
     """Returns when every process has called it with the same name."""
-    if _hosts and len(set(_hosts.gather(name))) > 1:
+    if len(set(gather(name))) > 1:
         raise RuntimeError(f"the processes are not at the same place; this one is at {name!r}")
 
 
@@ -107,20 +112,18 @@ def on_main(action: Callable[[], Result]) -> Result | None:
 
 def anywhere(here: bool) -> bool:
     """Whether it is true on any process."""
-    return any(_hosts.gather(here)) if _hosts else here
+    return any(gather(here))
 
 
 def spread(function: Callable[[str], Result], names: Iterable[str]) -> dict[str, Result]:
     """The JSON-like result of a function for each name. The processes share the work, and each gets all results."""
     names = list(names)
     mine = {name: function(name) for name in names[jax.process_index() :: jax.process_count()]}
-    found = {
-        name: result for part in (_hosts.gather(mine) if _hosts else [mine]) for name, result in part.items()
-    }
+    found = {name: result for part in gather(mine) for name, result in part.items()}
     return {name: found[name] for name in names}
 
 
 def same_everywhere(content: Any) -> bool:
     """Whether every process passed the same JSON-like content."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return len(set(_hosts.gather(digest))) == 1 if _hosts else True
+    return len(set(gather(digest))) == 1

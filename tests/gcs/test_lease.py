@@ -59,9 +59,8 @@ def test_the_lease_of_a_process_that_has_ended_is_taken_at_once(storage: Storage
     until(lambda: not lease._identity(ended.pid))
     take().release()
     ended.communicate()
-    leave(
-        storage, [*identity[:2], str(os.getpid()), "1"], os.getpid()
-    )  # the number was given to another process
+    # The number was given to another process.
+    leave(storage, [*identity[:2], str(os.getpid()), "1"], os.getpid())
     take().release()
 
 

@@ -67,9 +67,8 @@ def topology_devices(name: str, slices: int = 1) -> Sequence[jax.Device]:
         )
     how = {"num_slices": slices} if slices > 1 else {}
     if name.startswith("v4:"):
-        how["chip_config_name"] = (
-            "megacore"  # both cores of a chip are one device, as on the machines themselves
-        )
+        # Both cores of a chip are one device, as on the machines themselves.
+        how["chip_config_name"] = "megacore"
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name, **how).devices
     except (RuntimeError, ValueError, NotImplementedError) as error:
