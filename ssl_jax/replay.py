@@ -115,8 +115,8 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
         params = extras.pop("params")
         phase, _ = experiment.phase_at(step - 1)
         due = step % experiment.train.eval_every == 0 or step == experiment.steps
-        for split, dataset in run.data.heldout[phase].items():
-            metrics = evaluator(params, extras, dataset)
+        for split in run.data.heldout[phase]:
+            metrics = evaluator(params, extras, run.data, split, phase=phase)
             line = logged.get((step, split))
             names = dict.fromkeys([*metrics, *(line or {})])
             new = [

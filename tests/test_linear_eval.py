@@ -139,8 +139,7 @@ def test_fine_tuning_takes_the_encoder_with_its_statistics(run, opened, tmp_path
         np.testing.assert_array_equal(own, leaf)
         assert (np.asarray(anew) != np.asarray(leaf)).any()
 
-    heldout = tuned.data.heldout[0]["heldout"]
-    first = tuned.evaluator(tuned.state.params, tuned.state.extras, heldout)
+    first = tuned.evaluator(tuned.state.params, tuned.state.extras, tuned.data, "heldout")
     assert tuned.train() == 0
     last = metrics.read(tmp_path / "tuned")[-1]
     assert (last["step"], last["split"]) == (2, "heldout")

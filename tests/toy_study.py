@@ -46,7 +46,7 @@ def tabulate(runs, folder):
     for name, run in runs.items():
         extras = run.restore()
         evaluator = Evaluator(run.experiment, run.mesh)
-        values[name] = evaluator(extras.pop("params"), extras, run.data.heldout[0]["heldout"])
+        values[name] = evaluator(extras.pop("params"), extras, run.data, "heldout")
     return Table(values, [f"{name}: {row['reconstruction_loss']:.6f}" for name, row in values.items()])
 
 

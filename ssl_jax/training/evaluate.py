@@ -1,15 +1,16 @@
 """Metrics on held-out data: every example once, with the same randomness each time."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-import grain
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from ssl_jax.method import Batch, Extras, Mean, Tree, evaluate
-from ssl_jax.training.experiment import Experiment
+from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.metrics import means
 from ssl_jax.training.sharding import batch_sharding, replicated
@@ -19,51 +20,81 @@ class Evaluator:
     """Evaluates an experiment's method on data sets. One compiled step per shape of a batch."""
 
     def __init__(self, experiment: Experiment, mesh: Mesh) -> None:
-        seed = experiment.train.seed
+        seed, score = experiment.train.seed, experiment.score
 
-        def metrics(params: Tree, extras: Extras, batch: Batch, number: jax.Array) -> dict[str, Mean]:
+        def measure(
+            params: Tree, extras: Extras, batch: Batch, number: jax.Array
+        ) -> tuple[dict[str, Mean], Tree]:
             # Stream 2 of the seed; see step_rng. The same masks at every evaluation make metrics comparable.
             rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2), number)
-            return evaluate(experiment.method, params, extras, batch, rng)
+            predictions = (score.predict(params, extras, batch), batch["example_weight"] > 0) if score else None
+            return evaluate(experiment.method, params, extras, batch, rng), predictions
 
-        self._metrics = jax.jit(metrics, out_shardings=replicated(mesh))
+        self._measure = jax.jit(measure, out_shardings=replicated(mesh))
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
-        self._derive = experiment.derive
+        self._derive, self._score = experiment.derive, score
 
     def lower(
         self, params: Tree, extras: Extras, batch: Mapping[str, jax.ShapeDtypeStruct]
     ) -> jax.stages.Lowered:
         """The program of one batch, ready to be compiled, for abstract arrays with their shardings."""
         with jax.set_mesh(self._mesh):
-            return self._metrics.lower(params, extras, batch, 0)
+            return self._measure.lower(params, extras, batch, 0)
 
     def __call__(
         self,
         params: Tree,
         extras: Extras,
-        dataset: grain.MapDataset,
+        data: Data,
+        split: str,
+        *,
+        phase: int = 0,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
-        """Mean of every metric over the data set, and the derived metrics; None if `interrupted` returned True."""
+        """Evaluates on one held-out set.
+
+        Args:
+          params, extras: of the model.
+          data: of the run.
+          split: name of the held-out set.
+          phase: of the run, which may have a held-out set of its own.
+          interrupted: asked before every batch.
+
+        Returns:
+          The mean of every metric over the data set, the metrics derived from these, and those of the whole set; None
+          if `interrupted` returned True.
+        """
         totals: Counter[str] = Counter()
         weights: Counter[str] = Counter()
+        predicted: list[Tree] = []
 
-        def add(metrics: Mapping[str, Mean]) -> None:
+        def add(measured: tuple[Mapping[str, Mean], Tree]) -> None:
             # On the host, in double precision: a float32 sum stops counting at 2^24 tokens.
-            for name, (total, weight) in jax.device_get(metrics).items():
+            metrics, predictions = jax.device_get(measured)
+            for name, (total, weight) in metrics.items():
                 totals[name] += float(total)
                 weights[name] += float(weight)
+            if predictions is not None:
+                tree, real = predictions
+                predicted.append(jax.tree.map(lambda rows: rows[real], tree))
 
         in_flight = None
+        dataset = data.heldout[phase][split]
         with closing(evaluation_batches(dataset, self._batch_size, batch_sharding(self._mesh))) as batches:
             for number, batch in enumerate(batches):
                 if interrupted():
                     return None
                 with jax.set_mesh(self._mesh):
-                    metrics = self._metrics(params, extras, batch, number)
+                    measured = self._measure(params, extras, batch, number)
                 if in_flight is not None:
                     add(in_flight)
-                in_flight = metrics
+                in_flight = measured
         add(in_flight)
         metrics = means({name: (totals[name], weights[name]) for name in totals})
-        return {**metrics, **self._derive(metrics)}
+        metrics |= self._derive(metrics)
+        if self._score is None:
+            return metrics
+        whole = self._score.metrics(data, split, jax.tree.map(lambda *rows: np.concatenate(rows), *predicted))
+        if taken := sorted(metrics.keys() & whole.keys()):
+            raise ValueError(f"{', '.join(taken)}: metrics of `score` that are among the means already")
+        return metrics | {name: float(value) for name, value in whole.items() if math.isfinite(value)}

@@ -69,6 +69,22 @@ class Phase(NamedTuple):
         return {**self.batch, **(self.heldout_rows or {})}
 
 
+class Score(NamedTuple):
+    """Metrics of a whole held-out set that are not means of its examples, such as a correlation or the F1 of entities.
+
+    They are computed at every evaluation and logged in the line of the split. A metric that is not finite has no value
+    there and is left out.
+
+    Attributes:
+      predict: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
+      metrics: `(data, split, predictions) -> metrics`: of the opened data, the name of the held-out set, and the tree
+        of `predict` as NumPy arrays `[examples, ...]`, in the order of the set. Every process calls it.
+    """
+
+    predict: MapFunction
+    metrics: Callable[["Data", str, Tree], Mapping[str, float]]
+
+
 class Data(NamedTuple):
     """The opened data of a run.
 
@@ -100,11 +116,13 @@ class Start(NamedTuple):
         the arrays come from the run's own checkpoints. `log` prints a line.
       check: `(variables)`: raises UserError if the arrays do not fit the model, before anything is written. Every
         process calls it for a new run, with shapes in place of arrays.
+      replaceable: whether `--init_from` takes the place of this source, as it does of a pretrained encoder.
     """
 
     source: str
     load: Callable[[Mapping[str, Tree], epath.Path, Mesh, Callable[[str], None]], Mapping[str, Tree]]
     check: Callable[[Mapping[str, Tree]], None] = lambda variables: None
+    replaceable: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +193,7 @@ class Experiment(NamedTuple):
       phases: one, or several with batches of different shapes.
       open_data: `(run folder) -> Data`; the place where files are read and tokenizers are trained.
       derive: `(metrics) -> more metrics`, of the means of an evaluation, such as a perplexity, which is not a mean.
+      score: metrics of whole held-out sets, beside the means.
       represent: `(params, extras, batch) -> [batch, width]`, the representation of examples by a frozen model, for
         probes.
       rules: where the parameters are on the mesh.
@@ -195,6 +214,7 @@ class Experiment(NamedTuple):
     phases: tuple[Phase, ...]
     open_data: Callable[[epath.Path], Data]
     derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda metrics: {}
+    score: Score | None = None
     represent: Represent | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}

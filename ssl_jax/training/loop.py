@@ -303,11 +303,13 @@ class Run:
         """Evaluates on the splits that the log lacks, then samples. Returns False if a signal stopped it before."""
         phase, _ = self.experiment.phase_at(self.step - 1)
         missing = False
-        for split, dataset in self.data.heldout[phase].items():
+        for split in self.data.heldout[phase]:
             if self.log.evaluated(self.step, split):
                 continue
             missing = True
-            metrics = self.evaluator(self.state.params, self.state.extras, dataset, interrupted=stop.due)
+            metrics = self.evaluator(
+                self.state.params, self.state.extras, self.data, split, phase=phase, interrupted=stop.due
+            )
             if metrics is None:
                 return False
             self.log.write(self.step, metrics, split=split)
