@@ -106,6 +106,23 @@ def vqvae_prior(folder: Path) -> Arguments:
     return [*first, *given("prior", layers=1, width=16, heads=2, dropout=0), *given("train", batch_size=32)]
 
 
+def sentences(folder: Path) -> Path:
+    """A .tsv file of 120 sentences of the corpus, labelled by their lengths."""
+    file = folder / "sentences.tsv"
+    if not file.exists():
+        lines = [line for line in corpus(folder).read_text().splitlines() if line][:120]
+        rows = [f"{'long' if len(line.split()) > 8 else 'short'}\t{line}" for line in lines]
+        file.write_text("\n".join(["label\ttext", *rows, ""]))
+    return file
+
+
+def sequence_classification(folder: Path) -> Arguments:
+    """Two classes of sentences, by a BERT of two layers that is trained first."""
+    first = [str(word).replace("--", "--bert.") for word in bert(folder)] + length(2, 1, "bert")
+    own = given("data", source=sentences(folder)) + given(labels=["long", "short"], length=24)
+    return [*first, *own, *given("train", batch_size=8)]
+
+
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
     """Crops of digits through one block of eight channels, and small heads."""
     return lambda folder: [*PAIRS, *(word for head, sizes in heads.items() for word in given(head, **sizes))]
@@ -132,6 +149,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "minimal": lambda folder: [],
     "moco": pairs(projector={"hidden": 16, "features": 8}),
     "rotation": lambda folder: VIEWS,
+    "sequence_classification": sequence_classification,
     "simclr": pairs(projector={"hidden": 16, "features": 8}),
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
     "t5": encoder_decoder,

@@ -5,7 +5,7 @@ than memory.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypedDict
 
@@ -87,16 +87,37 @@ def split(
     Raises:
       UserError: there are fewer than four distinct documents.
     """
-    order = _mix(corpus.hashes, seed)
+    heldout = is_heldout(corpus.hashes, heldout_share, seed, corpus.name)
+    return corpus.select(~heldout), corpus.select(heldout)
+
+
+def is_heldout(hashes: np.ndarray, heldout_share: float, seed: int, name: str) -> np.ndarray:
+    """Which documents `split` holds out, bool `[documents]`.
+
+    Args:
+      hashes: uint64 `[documents]`, of `document_hash`.
+      heldout_share: share of the documents to hold out.
+      seed: selects another split.
+      name: of the source, for messages.
+
+    Raises:
+      UserError: as `split`.
+    """
+    order = _mix(hashes, seed)
     distinct = np.unique(order)
     if len(distinct) < 4:
         raise UserError(
-            f"data source {corpus.name!r}: {len(distinct)} distinct document(s); at least 4 are needed, two to "
+            f"data source {name!r}: {len(distinct)} distinct document(s); at least 4 are needed, two to "
             "train on and two to hold out. Separate documents: by a blank line (format 'lines'), by two (format "
             "'raw'), or into files."
         )
     threshold = np.clip(np.uint64(heldout_share * 2.0**64), distinct[1] + np.uint64(1), distinct[-2])
-    return corpus.select(order >= threshold), corpus.select(order < threshold)
+    return order < threshold
+
+
+def document_hash(sentences: Sequence[str]) -> bytes:
+    """Eight bytes of a hash of a document's text; a `uint64` in little-endian order."""
+    return hashlib.blake2b("\n".join(sentences).encode(), digest_size=8).digest()
 
 
 def _mix(hashes: np.ndarray, seed: int) -> np.ndarray:
@@ -207,7 +228,7 @@ def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callabl
                 sentence_offsets.append(tokens.length + np.cumsum([len(sentence) for sentence in encoded]))
                 tokens.append([token for sentence in encoded for token in sentence])
                 document_offsets.append([sentence_offsets.length - 1])
-                digest = hashlib.blake2b("\n".join(document).encode(), digest_size=8).digest()
+                digest = document_hash(document)
                 hashes.append(np.frombuffer(digest, "<u8"))
                 fingerprint.update(digest)
             progress(done, len(source))

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _UNDERLINE = re.compile(r"^\s*([-=~^*+#\"'`.:_])\1{2,}\s*$")
 _TABLE = re.compile(r"^\s*(?:[+|].*[+|]|=+(?:\s+=+)+|-+(?:\s+-+)+)\s*$")
@@ -26,6 +27,8 @@ _ARGUMENT = re.compile(
 )  # Google: `axis (int): the axis`
 _NAME = re.compile(r"[\w.]+")
 _BULLET = re.compile(r"^(?:[-*+•]|\(?\d+[.)]|\(?[a-z]\))\s+")
+_FIELDS = {"param": "parameters", "return": "returns", "raise": "raises"}
+"""Section of a field, by its kind without a plural s."""
 _LISTS_OF_NAMES = {"see also", "references", "routine listings", "attributes", "methods"}
 
 # The time of each pattern is proportional to the length of the text, also where it does not match: no part of a text is
@@ -41,49 +44,81 @@ _MIN_WORDS = 4
 _MIN_LETTER_SHARE = 0.75  # of the characters
 
 
+class Paragraph(NamedTuple):
+    """A paragraph of prose.
+
+    Attributes:
+      text: one line without markup.
+      section: the header that it is below, in lower case and without a colon; "" before the first header.
+    """
+
+    text: str
+    section: str
+
+
+class _Block(NamedTuple):
+    """Lines of one paragraph, and the header that it is below."""
+
+    lines: list[str]
+    section: str
+
+
 def prose(docstring: str) -> list[str]:
     """The paragraphs of prose in a docstring, each as one line without markup.
 
     Args:
       docstring: text whose indentation has been removed.
     """
-    paragraphs = (_plain(" ".join(block)) for block in _blocks(docstring.splitlines()))
-    return [paragraph for paragraph in paragraphs if _is_prose(paragraph)]
+    return [paragraph.text for paragraph in paragraphs(docstring)]
 
 
-def _blocks(lines: list[str]) -> list[list[str]]:
+def paragraphs(docstring: str) -> list[Paragraph]:
+    """As `prose`, with the section of each paragraph. Fields such as `:param x:` have the section of their kind."""
+    found = (
+        Paragraph(_plain(" ".join(lines)), section) for lines, section in _blocks(docstring.splitlines())
+    )
+    return [paragraph for paragraph in found if _is_prose(paragraph.text)]
+
+
+def _blocks(lines: list[str]) -> list[_Block]:
     """Groups the lines into paragraphs, without headers, names of arguments and lists of names."""
-    blocks: list[list[str]] = [[]]
+    blocks: list[_Block] = [_Block([], "")]
+    section = ""
+
+    def begin(of: str | None = None) -> None:
+        blocks.append(_Block([], section if of is None else of))
+
     in_names = False
     indent_of_block = 0
     readable = [*_without_code(lines), ""]
     for line, following in itertools.pairwise(readable):
         text, indent = line.strip().removeprefix("> "), _indent(line)
         if not text:
-            blocks.append([])
+            begin()
             continue
         if _UNDERLINE.match(following) or (_HEADER.match(text) and indent == 0):
-            in_names = text.rstrip(":").lower() in _LISTS_OF_NAMES
-            blocks.append([])
+            section = text.rstrip(":").lower()
+            in_names = section in _LISTS_OF_NAMES
+            begin()
             continue
         if _UNDERLINE.match(line) or (in_names and indent == 0):
             continue
         described = following.strip() and _indent(following) > indent
         if (_NAME_AND_TYPE.match(text) and not text.endswith(".")) or (described and _is_name_alone(text)):
-            blocks.append([])
+            begin()
             continue
-        if _FIELD.match(text):
-            blocks.append([])
+        if field := _FIELD.match(text):
+            begin(_FIELDS.get(field[0].strip(":").split()[0].rstrip("s"), "fields"))
             text = _FIELD.sub("", text) if text.startswith((":param", ":return", ":raise")) else ""
         elif _ARGUMENT.match(text) and (indent > 0 or indent < indent_of_block):
-            blocks.append([])
+            begin()
             text = _ARGUMENT.sub("", text)
-        elif _BULLET.match(text) or not _continues(blocks[-1], indent, indent_of_block):
-            blocks.append([])
+        elif _BULLET.match(text) or not _continues(blocks[-1].lines, indent, indent_of_block):
+            begin()
             text = _BULLET.sub("", text)
         indent_of_block = indent
-        blocks[-1].append(text)
-    return [block for block in blocks if block]
+        blocks[-1].lines.append(text)
+    return [block for block in blocks if block.lines]
 
 
 def _without_code(lines: list[str]) -> Iterator[str]:

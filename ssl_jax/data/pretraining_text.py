@@ -164,7 +164,7 @@ def open_pretraining_text(
         return Joined(source) if joined else source
 
     source = open_text(config.source)
-    tokenizer = _tokenizer(config, vocab_size, reserved, source, folder)
+    tokenizer = _tokenizer(config, vocab_size, reserved, lambda: source, folder)
     corpus = tokenize_corpus(source, tokenizer, progress=_Progress(f"tokenising {config.source}"))
     if config.heldout_source:
         other = open_text(config.heldout_source)
@@ -205,12 +205,28 @@ def open_pretraining_text(
     )
 
 
+def open_pretraining_tokenizer(config: TextConfig, vocab_size: int, folder: epath.Path) -> Tokenizer:
+    """The tokenizer that `open_pretraining_text` has in a folder, without opening a corpus unless it must be trained.
+
+    Args:
+      config: settings of the corpus and the tokenizer.
+      vocab_size: rows of the model's embedding table.
+      folder: run folder, for the tokenizer's files.
+
+    Raises:
+      UserError: as `open_pretraining_text`.
+    """
+    return _tokenizer(
+        config, vocab_size, 0, lambda: open_source(config.source, config.format, config.column), folder
+    )
+
+
 def _tokenizer(
-    config: TextConfig, vocab_size: int, reserved: int, source: Source, folder: epath.Path
+    config: TextConfig, vocab_size: int, reserved: int, source: Callable[[], Source], folder: epath.Path
 ) -> Tokenizer:
     def train() -> Tokenizer:
         return train_sentencepiece(
-            _shuffled(source),
+            _shuffled(source()),
             vocab_size - reserved,
             lowercase=config.lowercase,
             byte_fallback=config.byte_fallback,

@@ -12,13 +12,15 @@ import importlib.util
 import inspect
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from etils import epath
 
 from ssl_jax.data import sentences
 from ssl_jax.data.cache import cached, default_cache
-from ssl_jax.data.docstrings import prose
+from ssl_jax.data.docstrings import paragraphs
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
 
@@ -34,8 +36,20 @@ PACKAGES = (
 )
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
-_FILE = "documents.json"
+_DOCUMENTS, _SECTIONS = "documents.json", "sections.json"
 _MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
+
+
+class Sentence(NamedTuple):
+    """A sentence of a document.
+
+    Attributes:
+      text: the sentence.
+      section: the header of the docstring that it is below; see `docstrings.Paragraph`.
+    """
+
+    text: str
+    section: str
 
 
 class PyDocs:
@@ -51,12 +65,8 @@ class PyDocs:
     name = "pydocs"
 
     def __init__(self):
-        data = cached(
-            default_cache() / "pydocs" / _key(), make=_write, read=lambda new: (new / _FILE).read_bytes()
-        )
-        self._documents: list[list[str]] = json.loads(
-            data
-        )  # its checksum is right, so it is what _write has written
+        data = _read(_DOCUMENTS)
+        self._documents: list[list[str]] = json.loads(data)
         self.fingerprint = hashlib.sha256(data).hexdigest()
         if not self._documents:
             raise UserError(
@@ -69,25 +79,39 @@ class PyDocs:
     def __getitem__(self, index: int) -> list[str]:
         return self._documents[index]
 
+    @cached_property
+    def sections(self) -> list[list[str]]:
+        """The section of each sentence of every document; see `Sentence`."""
+        return json.loads(_read(_SECTIONS))
+
+
+def _read(file: str) -> bytes:
+    """A file of the cache. Its checksum is right, so it is what `_write` has written."""
+    return cached(
+        default_cache() / "pydocs" / _key(), make=_write, read=lambda folder: (folder / file).read_bytes()
+    )
+
 
 def _write(folder: Path) -> None:
     print("reading the documentation inside the installed packages (once, about 20 seconds)", flush=True)
-    text = json.dumps(read_packages(), ensure_ascii=False)
-    write_whole(epath.Path(folder / _FILE), text)
+    documents = read_packages()
+    for file, field in ((_DOCUMENTS, "text"), (_SECTIONS, "section")):
+        content = [[getattr(sentence, field) for sentence in document] for document in documents]
+        write_whole(epath.Path(folder / file), json.dumps(content, ensure_ascii=False))
 
 
-def read_packages() -> list[list[str]]:
+def read_packages() -> list[list[Sentence]]:
     """Reads the documentation of all packages: documents, each a list of sentences."""
     documents, seen = [], set()
     for root in _roots():
         for path in [root] if root.is_file() else _files(root):
             for docstrings in _definitions(path):
                 document = []
-                for paragraph in (p for docstring in docstrings for p in prose(docstring)):
-                    key = "".join(filter(str.isalpha, paragraph)).lower()
+                for text, section in (p for docstring in docstrings for p in paragraphs(docstring)):
+                    key = "".join(filter(str.isalpha, text)).lower()
                     if key not in seen:
                         seen.add(key)
-                        document.extend(sentences.split_sentences(paragraph))
+                        document.extend(Sentence(one, section) for one in sentences.split_sentences(text))
                 if len(document) >= _MIN_SENTENCES:
                     documents.append(document)
     return documents
@@ -97,7 +121,8 @@ def _key() -> str:
     """The cache key, which changes with the versions of the packages and with the code that reads them."""
     installed = sorted({d.name for root in _roots() for d in root.parent.glob("*.dist-info")})
     code = [
-        inspect.getsource(module) for module in (inspect.getmodule(prose), sentences, inspect.getmodule(_key))
+        inspect.getsource(module)
+        for module in (inspect.getmodule(paragraphs), sentences, inspect.getmodule(_key))
     ]
     return hashlib.sha256(repr((installed, code)).encode()).hexdigest()[:32]
 

@@ -1,7 +1,9 @@
 """Fine-tuning of BERT as a method: classes and scores of sentences and pairs, tags of words, answers in a text.
 
 The losses are those of the paper (Devlin et al. 2018, arXiv:1810.04805, section 4): cross-entropy of classes and of
-tags, squared error of scores, and the mean of the cross-entropies of an answer's first and last token.
+tags, squared error of scores, and the mean of the cross-entropies of an answer's first and last token. The ends of an
+answer are chosen among all tokens of a row but its padding, so that no result depends on how far rows are padded;
+google-research/bert and transformers choose among the padding as well.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,9 @@ from ssl_jax.ops.reductions import is_argmax
 
 Task = Literal["class", "score", "tags", "answer"]
 
+NOWHERE = -1e9
+"""Logit of a token at which no answer can start or end."""
+
 
 class FineTuning(NamedTuple):
     """Fine-tuning on one task.
@@ -31,7 +36,7 @@ class FineTuning(NamedTuple):
         - class: float32 `logits [batch, classes]`;
         - score: float32 `score [batch]`;
         - tags: int32 `tags [batch, length]`;
-        - answer: float32 `start` and `end [batch, length]`, logits.
+        - answer: float32 `start` and `end [batch, length]`, logits, which are very low where there is padding.
     """
 
     method: Method
@@ -52,7 +57,7 @@ def fine_tuning(config: BertConfig, task: Task, classes: int = 1, head_dropout: 
     model, losses_of = _MODELS[task](config, classes, head_dropout), _LOSSES[task]
 
     def apply(params: Tree, batch: Batch, rng: jax.Array | None) -> Any:
-        return model.apply(
+        outputs = model.apply(
             {"params": params},
             batch["tokens"],
             batch["token_type_ids"],
@@ -60,6 +65,10 @@ def fine_tuning(config: BertConfig, task: Task, classes: int = 1, head_dropout: 
             deterministic=rng is None,
             rngs=None if rng is None else {"dropout": rng},
         )
+        if task != "answer":
+            return outputs
+        present = batch["segment_ids"] > 0
+        return tuple(jnp.where(present, logits, NOWHERE) for logits in outputs)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         return dict(model.init(rng, batch["tokens"], batch["token_type_ids"], batch["segment_ids"]))

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run
+from ssl_jax.runs.encoders import with_own_encoder
 from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import RunReference, choose_step
 from ssl_jax.runs.tokenizers import with_own_tokenizer
@@ -80,6 +81,7 @@ def open_run(reference: RunReference, experiment: str | None = None) -> OpenedRu
     saved = read_run(folder, experiment)
     config = with_own_tokenizer(saved.config, folder, required=True)
     config = with_own_runs(config, folder, required=True)
+    config = with_own_encoder(config, folder, required=saved.settings.get("init_from") is not None)
     built = saved.module.build(config)
     checkpoints = Checkpoints(folder / "checkpoints")
     step = choose_step(checkpoints, reference)

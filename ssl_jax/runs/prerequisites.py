@@ -11,16 +11,17 @@ from jax.sharding import Mesh
 
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run, run_settings
+from ssl_jax.runs.encoders import MODULES
 from ssl_jax.runs.listing import import_experiment
 from ssl_jax.runs.named_runs import copy_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.runs.warm_start import build_run, placed_like
+from ssl_jax.runs.warm_start import build_run, check_preprocessing, of_modules, placed_like, transfer
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.distributed import on_main
 from ssl_jax.training.experiment import Start
-from ssl_jax.training.folder import CONFIG, changes
+from ssl_jax.training.folder import CONFIG, changes, read_data
 
 
 class PlannedRun(NamedTuple):
@@ -149,3 +150,22 @@ class Prerequisite:
             return {**variables, **placed}
 
         return Start(self.source, load, lambda variables: self.check())
+
+    def encoder(self, check: Callable[[], None]) -> Start:
+        """Where a new run takes its encoder from, for `Experiment.starts`; `--init_from` takes its place.
+
+        The run that is trained and the run that begins with it must have the same tokenizer.
+
+        Args:
+          check: raises UserError if the new run cannot have the tokenizer of the run that is trained.
+        """
+
+        def load(
+            variables: Mapping[str, Tree], folder: epath.Path, mesh: Mesh, log: Callable[[str], None]
+        ) -> Mapping[str, Tree]:
+            run = self.open(folder)
+            check_preprocessing(RunReference(run.folder), read_data(folder).preprocessing)
+            found = of_modules(MODULES, run.restore(), variables)
+            return transfer(RunReference(run.folder), found, variables, log)
+
+        return Start(self.source, load, lambda variables: check(), replaceable=True)

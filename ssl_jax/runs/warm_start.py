@@ -19,6 +19,15 @@ from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config
+from ssl_jax.runs.encoders import (
+    MODULES,
+    describe_encoder,
+    encoder_config,
+    read_encoder,
+    save_encoder,
+    with_encoder,
+    with_own_encoder,
+)
 from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import RunReference, choose_step
 from ssl_jax.runs.tokenizers import tokenizer_config, with_own_tokenizer, with_tokenizer
@@ -35,8 +44,10 @@ Build = Callable[[Config], Experiment]
 def build_run(build: Build, config: Config, folder: epath.Path, init_from: str | None = None) -> Experiment:
     """The experiment of a run, as it begins or goes on in its folder.
 
-    Where `data.tokenizer` is `train`, a run that starts from a source with a tokenizer takes that one. A run whose data
-    has been opened before has a tokenizer of its own and keeps it, wherever it came from.
+    Where `data.tokenizer` is `train`, a run that starts from a source with a tokenizer takes that one. A run that takes
+    an encoder from elsewhere takes that of the source, with its sizes and without its heads; with `from_scratch`, it
+    takes the tokenizer and the sizes alone. A run whose data has been opened before has a tokenizer (and the sizes of
+    an encoder) of its own and keeps it, wherever it came from.
 
     Args:
       build: of the experiment.
@@ -49,31 +60,69 @@ def build_run(build: Build, config: Config, folder: epath.Path, init_from: str |
     """
     begun = run_folder.begun(folder, {"config": dataclasses.asdict(config), "init_from": init_from})
     if begun:
-        config = with_own_runs(with_own_tokenizer(config, folder), folder)
+        config = with_own_encoder(with_own_runs(with_own_tokenizer(config, folder), folder), folder)
     if init_from is None:
         return build(config)
     source = RunReference.parse(init_from)
-    if begun:
-        return start_from(build(config), source)
-    config, note = _with_tokenizer_of(source, config)
+    if encoder_config(config) is None:
+        if begun:
+            return start_from(build(config), source)
+        config, note = _with_tokenizer_of(source, config)
+        experiment = build(config)
+        _check_source(source, experiment)
+        return start_from(experiment, source, note)
+    return _with_encoder_of(source, build, config, begun=begun)
+
+
+def _with_encoder_of(source: RunReference, build: Build, config: Config, *, begun: bool) -> Experiment:
+    """The experiment with the encoder of a source, its tokenizer and its sizes; see `build_run`."""
+    note = ""
+    if not begun:
+        model = read_encoder(source.folder, str(source))
+        config, note = _with_tokenizer_of(source, with_encoder(config, model))
+        note = f"encoder of {source}: {describe_encoder(model)}\n{note}"
     experiment = build(config)
-    _check_source(source, experiment)
-    return start_from(experiment, source, note)
+    experiment = experiment._replace(starts=tuple(s for s in experiment.starts if not s.replaceable))
+    if not begun:
+        _check_source(source, experiment)
+
+    def open_data(folder: epath.Path) -> Data:
+        data = experiment.open_data(folder)
+        if not (folder / DATA).exists():  # a new run
+            save_encoder(encoder_config(config), folder)
+        return data
+
+    return start_from(
+        experiment._replace(open_data=open_data),
+        source,
+        note,
+        modules=MODULES,
+        weights=not getattr(config, "from_scratch", False),
+    )
 
 
-def start_from(experiment: Experiment, source: RunReference, note: str = "") -> Experiment:
+def start_from(
+    experiment: Experiment,
+    source: RunReference,
+    note: str = "",
+    *,
+    modules: Sequence[str] = (),
+    weights: bool = True,
+) -> Experiment:
     """The experiment, with a new run of it starting from a source.
 
     Args:
       experiment: any.
       source: a run or a folder of weights.
-      note: a line for the log of the new run.
+      note: lines for the log of the new run.
+      modules: what is taken of the source; empty for everything that the model has as well.
+      weights: whether weights are taken. Without, the source is that of the tokenizer and of the sizes alone.
     """
 
     def open_data(folder: epath.Path) -> Data:
         data = experiment.open_data(folder)
         if not (folder / DATA).exists():  # a new run
-            _check_preprocessing(source, data.preprocessing)
+            check_preprocessing(source, data.preprocessing)
         return data
 
     @functools.cache  # so that `check` and `load` read them once
@@ -82,7 +131,8 @@ def start_from(experiment: Experiment, source: RunReference, note: str = "") -> 
 
     def check(variables: Tree) -> None:
         _check_source(source, experiment)
-        _check_shapes(source, _shapes(source) if _is_run(source.folder) else imported(), variables)
+        found = _shapes(source) if _is_run(source.folder) else imported()
+        _check_shapes(source, of_modules(modules, found, variables), variables)
 
     def load(variables: Tree, folder: epath.Path, mesh: Mesh, log: Callable[[str], None]) -> Tree:
         _check_source(source, experiment)
@@ -90,10 +140,30 @@ def start_from(experiment: Experiment, source: RunReference, note: str = "") -> 
         imported.cache_clear()
         if note:
             log(note)
-        return transfer(source, found, variables, log)
+        return transfer(source, of_modules(modules, found, variables), variables, log)
+
+    def keep(variables: Tree, folder: epath.Path, mesh: Mesh, log: Callable[[str], None]) -> Tree:
+        if note:
+            log(note)
+        return variables
 
     start = Start(str(source), load, check)
+    if not weights:
+        start = Start(f"scratch, with the tokenizer and the sizes of {source}", keep)
     return experiment._replace(open_data=open_data, starts=(start, *experiment.starts))
+
+
+def of_modules(modules: Sequence[str], found: Tree, variables: Tree) -> Tree:
+    """What is taken of a source: the named modules, and those that only the source has, which `transfer` tells of.
+
+    Args:
+      modules: names of modules; empty for all.
+      found: `{"params": ..., **extras}` of the source.
+      variables: of the new run.
+    """
+    own = variables["params"]
+    kept = {n: tree for n, tree in found["params"].items() if not modules or n in modules or n not in own}
+    return {**found, "params": kept}
 
 
 def transfer(source: RunReference, found: Tree, variables: Tree, log: Callable[[str], None]) -> Tree:
@@ -261,7 +331,7 @@ def _with_tokenizer_of(source: RunReference, config: Config) -> tuple[Config, st
     return config, f"tokenizer of {source}: {describe(tokenizer)}"
 
 
-def _check_preprocessing(source: RunReference, ours: Mapping[str, str]) -> None:
+def check_preprocessing(source: RunReference, ours: Mapping[str, str]) -> None:
     """Raises UserError if what the source says of its preprocessing is not what this run does.
 
     Weights say nothing here: `build_run` has compared their tokenizer.

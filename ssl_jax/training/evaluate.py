@@ -27,7 +27,9 @@ class Evaluator:
         ) -> tuple[dict[str, Mean], Tree]:
             # Stream 2 of the seed; see step_rng. The same masks at every evaluation make metrics comparable.
             rng = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2), number)
-            predictions = (score.predict(params, extras, batch), batch["example_weight"] > 0) if score else None
+            predictions = (
+                (score.predict(params, extras, batch), batch["example_weight"] > 0) if score else None
+            )
             return evaluate(experiment.method, params, extras, batch, rng), predictions
 
         self._measure = jax.jit(measure, out_shardings=replicated(mesh))

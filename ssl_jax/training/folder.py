@@ -19,6 +19,8 @@ from ssl_jax.files import check_json, copy_file, is_draft, read_json, write_json
 from ssl_jax.training import lock
 
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
+ENCODER = "encoder.json"
+"""Sizes of an encoder that `--init_from` has brought."""
 LOG, EVENTS, CHECKPOINTS, DAMAGED = "metrics.jsonl", "tensorboard", "checkpoints", "damaged"
 OF_THE_START = (
     DATA,
@@ -27,6 +29,7 @@ OF_THE_START = (
     "vocab.txt",
     "tokenizer_config.json",
     "tokenizer.json",
+    ENCODER,
     ENVIRONMENT,
 )
 """Files that a run leaves in its folder before its first checkpoint, besides its config.json."""

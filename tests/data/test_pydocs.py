@@ -1,7 +1,7 @@
 import pytest
 
 from ssl_jax.data import pydocs
-from ssl_jax.data.docstrings import prose
+from ssl_jax.data.docstrings import paragraphs, prose
 from ssl_jax.errors import UserError
 
 NUMPY_STYLE = """Return the sum of *all* elements, see :func:`~numpy.add`.
@@ -73,6 +73,15 @@ def test_prose_of_numpy_style():
         "The value is given by:",
         "A sentence between examples.",
     ]
+
+
+def test_the_sections_of_paragraphs():
+    assert [section for _, section in paragraphs(NUMPY_STYLE)] == [
+        *("", "", "parameters", "notes", "notes", "examples"),
+    ]
+    assert [section for _, section in paragraphs(GOOGLE_STYLE)] == ["", "args", "args", "returns", "returns"]
+    fields = "What it does at all.\n\n:param x: The first of the numbers.\n:returns: The sum of both numbers."
+    assert [section for _, section in paragraphs(fields)] == ["", "parameters", "returns"]
 
 
 def test_prose_of_google_style():
@@ -157,7 +166,7 @@ def test_without_packages(monkeypatch):
 def test_real_packages_are_english_and_repeat_nothing(monkeypatch):
     monkeypatch.setattr(pydocs, "PACKAGES", ("optax", "absl"))
     documents = pydocs.read_packages()
-    text = " ".join(sentence for document in documents for sentence in document)
+    text = " ".join(sentence for document in documents for sentence, _ in document)
     assert len(documents) > 250
     assert len(text) > 150_000
     assert documents == pydocs.read_packages()

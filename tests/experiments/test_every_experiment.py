@@ -186,6 +186,24 @@ def denoised_by_sentinels(folder, out):
     assert tokenizer.vocab_size <= 120 - t5.SpanConfig().sentinels(36)
 
 
+def classified(folder, out):
+    """A classifier beside baselines on the same held-out sentences, and what became of each of them."""
+    found = read(folder, "classification.json")
+    assert [*found["metrics"]] == ["most frequent class", "tf-idf, logistic regression", "model"]
+    assert {*found["by_class"]} == {"long", "short"}
+    rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
+    right = np.mean([label == prediction for label, prediction, *_ in rows])
+    last = processes.log(folder)[-1]
+    assert found["metrics"]["model"]["accuracy"] == pytest.approx(right)
+    assert last["class_accuracy"] == pytest.approx(right)
+    assert {name: last[name] for name in ("macro_f1", "matthews")} == {
+        name: found["metrics"]["model"][name] for name in ("macro_f1", "matthews")
+    }
+    assert sum(row["examples"] for row in found["by_class"].values()) == len(rows)
+    assert (folder / "bert" / "checkpoints" / "2").exists()
+    assert_drawn(folder, "confusions", "accuracy")
+
+
 def in_context(folder, out):
     """Accuracies of both families by the number of examples."""
     for curve in (
@@ -226,6 +244,7 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "discrete_autoencoder": discrete,
     "gpt3_in_context": in_context,
     "mass": denoised,
+    "sequence_classification": classified,
     "t5": denoised_by_sentinels,
     "vae": variational,
 }

@@ -1,5 +1,6 @@
 """Losses and metrics of the four tasks against NumPy, and examples and labels that do not count."""
 
+import dataclasses
 import functools
 
 import jax
@@ -143,3 +144,23 @@ def test_training_has_dropout_and_evaluation_has_none(task):
     (name, (value, _)), *_ = measured(task, batch).items()
     assert value == measured(task, batch)[name][0]
     assert jnp.isfinite(value)
+
+
+def test_the_padding_of_a_row_is_no_answer():
+    """Rows that are padded further have the same loss, and a padding token is never where an answer ends."""
+    batch = batch_of("answer")
+    longer = {
+        name: np.pad(values, [(0, 0), (0, 2)]) if values.ndim == 2 else values
+        for name, values in batch.items()
+    }
+    params = jax.tree.map(lambda x: x, variables("answer"))
+    table = params["encoder"]["embeddings"]["position"]["embedding"]
+    config = dataclasses.replace(CONFIG, positions=8)
+    params["encoder"]["embeddings"]["position"] = {"embedding": np.concatenate([table, 9 * table[:2]])}
+    method = fine_tuning(config, "answer")
+    found = method.method.evaluate(params, {}, longer, jax.random.key(0))
+    for name, value in measured("answer", batch).items():
+        assert tuple(map(float, found[name])) == pytest.approx(value, rel=1e-5)
+    predicted = method.predict(params, {}, longer)
+    for logits in predicted.values():
+        assert (np.asarray(logits)[longer["segment_ids"] == 0] < -1e8).all()

@@ -13,7 +13,9 @@ from ssl_jax.methods.fine_tuning import fine_tuning
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 
-torch = pytest.importorskip("torch", reason="no PyTorch here; tests/parity/run.sh makes an environment with it")
+torch = pytest.importorskip(
+    "torch", reason="no PyTorch here; tests/parity/run.sh makes an environment with it"
+)
 pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's warnings are not ours to make errors of
 
 ARCHITECTURES = {
@@ -52,7 +54,9 @@ def made_case(reference, task, folder: pathlib.Path):
     inputs, rng = reference.random_inputs(case, 4000), np.random.default_rng(5)
     if task == "tags":
         labels = {"label": rng.integers(-1, 3, inputs["tokens"].shape, dtype=np.int32)}
+        labels["label"][inputs["segment_ids"] == 0] = -1
     elif task == "answer":
+        inputs["segment_ids"] = np.ones_like(inputs["segment_ids"])  # they would answer with padding as well
         labels = {name: rng.integers(0, case.length, 4, dtype=np.int32) for name in ("start", "end")}
     elif task == "class":
         labels = {"label": rng.integers(0, 5, 4, dtype=np.int32)}
@@ -67,7 +71,9 @@ def their_loss(theirs, batch):
     arguments = {names[n]: torch.from_numpy(v).long() for n, v in batch.items() if n in names}
     if (labels := batch.get("label")) is not None:
         labels = np.where(labels == -1, -100, labels) if labels.ndim == 2 else labels
-        arguments["labels"] = torch.from_numpy(labels) if labels.dtype == np.float32 else torch.from_numpy(labels).long()
+        arguments["labels"] = (
+            torch.from_numpy(labels) if labels.dtype == np.float32 else torch.from_numpy(labels).long()
+        )
     return theirs(**arguments).loss
 
 
@@ -109,7 +115,10 @@ def test_twenty_steps_have_the_same_losses(task, reference, tmp_path):
     theirs, ours, params, batch = made_case(reference, task, tmp_path)
     unlike = ("bias", "LayerNorm.weight")
     groups = [
-        {"params": [p for n, p in theirs.named_parameters() if n.endswith(unlike) == exempt], "weight_decay": decay}
+        {
+            "params": [p for n, p in theirs.named_parameters() if n.endswith(unlike) == exempt],
+            "weight_decay": decay,
+        }
         for exempt, decay in ((False, 0.1), (True, 0.0))
     ]
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.999), eps=1e-6)

@@ -1,0 +1,46 @@
+"""Sentences of the installed documentation, labelled by the section of the docstring that they are from.
+
+The labels are free: the header above a sentence gives it away, and is not part of the text. Documents are held out as
+in pretraining on `pydocs`, so that neither a pretrained model nor a classifier has seen those that it is scored on.
+"""
+
+import numpy as np
+
+from ssl_jax.data.corpus import document_hash, is_heldout
+from ssl_jax.data.labelled_text import LabelledText
+from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
+from ssl_jax.data.pydocs import PyDocs
+
+SECTIONS = ("summary", "parameters", "returns", "notes")
+_OF_HEADER = {
+    "": "summary",
+    **dict.fromkeys(
+        ("parameters", "other parameters", "args", "arguments", "keyword arguments"), "parameters"
+    ),
+    **dict.fromkeys(("returns", "return", "yields", "return value"), "returns"),
+    **dict.fromkeys(("notes", "note"), "notes"),
+}
+
+
+def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
+    """(training, held-out) sentences below one of the headers, of documents that have more than one kind of section.
+
+    Sentences that differ in numbers and signs alone are there once.
+    """
+    documents = PyDocs()
+    hashes = np.frombuffer(b"".join(document_hash(document) for document in documents), "<u8")
+    heldout = is_heldout(hashes, TextConfig.heldout_share, HELDOUT_SEED, documents.name)
+    seen: set[str] = set()
+    parts: tuple[list[LabelledText], list[LabelledText]] = ([], [])
+    for number in range(len(documents)):
+        labels = [_OF_HEADER.get(section) for section in documents.sections[number]]
+        if len({*labels} - {None}) < 2:
+            continue
+        for text, label in zip(documents[number], labels, strict=True):
+            key = "".join(filter(str.isalpha, text)).lower()
+            if label is not None and key not in seen:
+                seen.add(key)
+                place = f"data source {documents.name!r}, document {number}"
+                example = LabelledText(text, label=label, document=str(hashes[number]), place=place)
+                parts[heldout[number]].append(example)
+    return parts

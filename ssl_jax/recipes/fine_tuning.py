@@ -1,0 +1,158 @@
+"""Fine-tuning of BERT: what its experiments share, from the pretrained encoder to the phases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from etils import epath
+
+from ssl_jax.data.fine_tuning_rows import batch_shapes
+from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
+from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
+from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.domains import Dtype, Fraction, Length, PositiveInt, Settings
+from ssl_jax.errors import UserError
+from ssl_jax.hub.bert import load_bert
+from ssl_jax.methods.fine_tuning import FineTuning, Task, fine_tuning
+from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.models.bert import BertConfig
+from ssl_jax.models.transformer import Remat
+from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
+from ssl_jax.training.experiment import Data, Experiment, Report, Score, Start, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+
+BERT_RUN = "experiments.bert"
+"""What is trained first if no encoder is named."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Settings):
+    """How the pretrained encoder is used. Its sizes come from where its weights do."""
+
+    dropout: Fraction = 0.1
+    """Dropout rate of the embeddings and of the output of each block."""
+    attention_dropout: Fraction = 0.1
+    """Dropout rate of the attention weights."""
+    head_dropout: Fraction = 0.1
+    """Dropout rate of the input of the new layer."""
+    dtype: Dtype = "float32"
+    """Dtype of the computation, float32 or bfloat16; parameters are float32."""
+    remat: Remat = "none"
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+
+    def applied(self, model: BertConfig) -> BertConfig:
+        """An encoder of these sizes with these settings."""
+        own = {name: getattr(self, name) for name in ("dropout", "attention_dropout", "dtype", "remat")}
+        return replace(model, **own)
+
+
+@dataclass(frozen=True)
+class FineTuningConfig(RunConfig):
+    """Fine-tuning of a pretrained BERT. The configuration of an experiment adds `bert` and `data`."""
+
+    encoder_of: ClassVar[str] = "bert"
+    """The field with the pretraining whose encoder is taken, unless `--init_from` names another source."""
+    steps: PositiveInt = 1000
+    """Optimiser steps of the whole run; the log says how many epochs these are."""
+    length: Length = 128
+    """Tokens per row; longer texts are cut off."""
+    from_scratch: bool = False
+    """Initialise the encoder at random, with the sizes and the tokenizer of the pretrained one, for comparison."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.01)
+    )
+    schedule: ScheduleConfig = field(
+        default_factory=lambda: ScheduleConfig(learning_rate=3e-5, warmup_steps=100)
+    )
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def fine_tuning_experiment(
+    config: Any,
+    task: Task,
+    *,
+    classes: int = 1,
+    open_data: Callable[[epath.Path], Data],
+    score: Callable[[FineTuning], Score],
+    headline: tuple[str, ...],
+    report: Callable[[Report, FineTuning], None],
+) -> Experiment:
+    """An encoder with a head, trained on rows of one length.
+
+    Args:
+      config: a `FineTuningConfig` with the fields `bert`, a configuration of experiments.bert, and `data`, a
+        `TokenizerConfig`.
+      task: what is predicted.
+      classes: number of classes or of tags.
+      open_data: `(run folder) -> Data`.
+      score: of the method: the metrics of whole held-out sets.
+      headline: names of the metrics that are shown.
+      report: `(report, method)`, at the end of the run.
+
+    Raises:
+      UserError: the rows are longer than the positions of the encoder.
+    """
+    model = config.encoder.applied(config.bert.model)
+    if config.length > model.positions:
+        raise UserError(
+            f"length {config.length}: the encoder has {model.positions} positions; give --length {model.positions} or "
+            "less, or an encoder with more positions."
+        )
+    tuned = fine_tuning(model, task, classes, config.encoder.head_dropout)
+    shapes = batch_shapes(config.train.batch_size, config.length, task)
+    return make_experiment(
+        config,
+        tuned.method,
+        phases=one_phase(config, shapes, "tokens", config.length),
+        open_data=open_data,
+        score=score(tuned),
+        rules=TRANSFORMER,
+        headline=headline,
+        report=lambda shown: report(shown, tuned),
+        import_weights=lambda path: load_bert(path)[1],
+        starts=() if config.from_scratch else (_pretraining(config),),
+    )
+
+
+def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:
+    """The tokenizer of the encoder, saved in the run folder.
+
+    Args:
+      config: as in `fine_tuning_experiment`.
+      folder: of the run.
+
+    Raises:
+      UserError: it cannot be read, or has more pieces than the encoder.
+    """
+    asked: TokenizerConfig = config.data
+    vocab_size = config.bert.model.vocab_size
+    if asked.tokenizer == "train":  # as the pretraining does, whose result is the same
+        return open_pretraining_tokenizer(config.bert.data, vocab_size, folder)
+
+    def never() -> Tokenizer:
+        raise AssertionError("a named tokenizer is not trained")
+
+    tokenizer = open_run_tokenizer(asked, folder, never)
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"data.tokenizer {asked.tokenizer}: has {tokenizer.vocab_size} pieces, but the encoder {vocab_size}; give "
+            "the tokenizer that it was pretrained with."
+        )
+    return tokenizer
+
+
+def _pretraining(config: Any) -> Start:
+    """The run that is trained first, in bert/ of the run folder."""
+
+    def check() -> None:
+        asked = config.data.tokenizer
+        if asked not in ("train", config.bert.data.tokenizer):
+            raise UserError(
+                f"data.tokenizer {asked}: the BERT that is trained first has another one, bert.data.tokenizer "
+                f"{config.bert.data.tokenizer}. Give --bert.data.tokenizer {asked}, or --init_from for another encoder."
+            )
+
+    return Prerequisite("bert", PlannedRun(BERT_RUN, "tiny", config.bert)).encoder(check)
