@@ -29,6 +29,17 @@ class ClassResult(NamedTuple):
     examples: int
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Float64 `[examples, classes]`, the softmax of the logits.
+
+    Example:
+      >>> probabilities(np.array([[0.0, 0.0], [1e9, 0.0]])).tolist()
+      [[0.5, 0.5], [1.0, 0.0]]
+    """
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
 def class_metrics(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, float]:
     """Metrics of all classes: accuracy and the mean F1 of the classes; of two classes, the Matthews correlation."""
     metrics = {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}

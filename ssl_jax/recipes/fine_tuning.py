@@ -19,7 +19,7 @@ from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
-from ssl_jax.training.experiment import Data, Experiment, Report, Score, Start, TrainConfig
+from ssl_jax.training.experiment import Data, Experiment, Predictor, Report, Score, Start, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -79,6 +79,7 @@ def fine_tuning_experiment(
     score: Callable[[FineTuning], Score],
     headline: tuple[str, ...],
     report: Callable[[Report, FineTuning], None],
+    predictor: Callable[[FineTuning], Predictor],
 ) -> Experiment:
     """An encoder with a head, trained on rows of one length.
 
@@ -91,6 +92,7 @@ def fine_tuning_experiment(
       score: of the method: the metrics of whole held-out sets.
       headline: names of the metrics that are shown.
       report: `(report, method)`, at the end of the run.
+      predictor: of the method: how it is applied to new text.
 
     Raises:
       UserError: the rows are longer than the positions of the encoder.
@@ -112,6 +114,7 @@ def fine_tuning_experiment(
         rules=TRANSFORMER,
         headline=headline,
         report=lambda shown: report(shown, tuned),
+        predictor=predictor(tuned),
         import_weights=lambda path: load_bert(path)[1],
         starts=() if config.from_scratch else (_pretraining(config),),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import grain
+import numpy as np
 from etils import epath
 
 from ssl_jax.data.fine_tuning_rows import sentence_rows
@@ -17,11 +18,11 @@ from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, ProperShare, Text
 from ssl_jax.errors import UserError
-from ssl_jax.evals.classification import class_metrics
+from ssl_jax.evals.classification import class_metrics, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
 from ssl_jax.recipes.fine_tuning import open_tokenizer
 from ssl_jax.reports.classification import Labelled, report_classification
-from ssl_jax.training.experiment import Data, Report, Score
+from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
 HELDOUT = "heldout"
@@ -110,6 +111,28 @@ def class_score(tuned: FineTuning, labels: Sequence[str]) -> Score:
         return found
 
     return Score(tuned.predict, metrics)
+
+
+def class_predictor(tuned: FineTuning, labels: Sequence[str], length: int) -> Predictor:
+    """The label of each text and the probabilities of all labels. Long texts are cut to `length` tokens."""
+
+    def rows(lines: Sequence[str], tokenizer: Tokenizer) -> grain.MapDataset:
+        made, _ = sentence_rows(lines, None, np.full(len(lines), -1, np.int32), tokenizer, length)
+        return _dataset(made).map(made)
+
+    def describe(lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
+        chances = probabilities(results["logits"])
+        return [
+            {
+                "text": text,
+                "label": labels[int(row.argmax())],
+                "probability": float(row.max()),
+                "probabilities": dict(zip(labels, map(float, row), strict=True)),
+            }
+            for text, row in zip(lines, chances, strict=True)
+        ]
+
+    return Predictor(rows, tuned.predict, describe)
 
 
 def report_classes(report: Report, tuned: FineTuning, labels: Sequence[str]) -> None:

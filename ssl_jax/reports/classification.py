@@ -12,6 +12,7 @@ from ssl_jax.evals.classification import (
     confusions,
     draw_confusions,
     majority,
+    probabilities,
     results_by_class,
     tfidf_regression,
 )
@@ -51,12 +52,10 @@ def report_classification(
       train: what baselines are fitted to.
       heldout: the examples of the held-out set "heldout", in its order.
     """
-    logits = np.asarray(report.map(predict, report.heldout["heldout"])["logits"], np.float64)
+    chances = probabilities(report.map(predict, report.heldout["heldout"])["logits"])
     if not report.writes:
         return
-    probabilities = np.exp(logits - logits.max(-1, keepdims=True))
-    probabilities /= probabilities.sum(-1, keepdims=True)
-    model = probabilities.argmax(-1)
+    model = chances.argmax(-1)
     fitted = slice(0, BASELINE_EXAMPLES)
     predictions = {
         MAJORITY: majority(train.labels, len(model)),
@@ -77,7 +76,7 @@ def report_classification(
         report.log(line)
     report.log("\nheld-out examples, with their label and the probability of the prediction:")
     for number in _shown(heldout.labels, model):
-        chosen = f"{names[model[number]]} {probabilities[number].max():.0%}"
+        chosen = f"{names[model[number]]} {chances[number].max():.0%}"
         mark = "right" if model[number] == heldout.labels[number] else "wrong"
         report.log(f"  {heldout.texts[number]:.100}")
         report.log(f"      {mark}: {names[heldout.labels[number]]}, predicted {chosen}")
@@ -89,7 +88,7 @@ def report_classification(
     rows = [
         f"{names[label]}\t{names[found]}\t{chance:.4f}\t{text}"
         for label, found, chance, text in zip(
-            heldout.labels, model, probabilities.max(-1), heldout.texts, strict=True
+            heldout.labels, model, chances.max(-1), heldout.texts, strict=True
         )
     ]
     save_text(report, "predictions.tsv", "\n".join(["label\tprediction\tprobability\ttext", *rows, ""]))

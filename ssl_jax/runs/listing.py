@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from ssl_jax.data.images import ImageConfig
-from ssl_jax.data.pretraining_text import TextConfig
+from ssl_jax.data.tokenizer_files import TokenizerConfig
 from ssl_jax.errors import UserError
 
 PACKAGE = "experiments"
@@ -148,8 +148,8 @@ def needed_data(config: Any) -> str:
     return ", ".join(needed) or OFFLINE
 
 
-def _data_configs(config: Any, path: str = "") -> Iterator[tuple[str, TextConfig | ImageConfig]]:
-    if isinstance(config, TextConfig | ImageConfig):
+def _data_configs(config: Any, path: str = "") -> Iterator[tuple[str, TokenizerConfig | ImageConfig]]:
+    if isinstance(config, TokenizerConfig | ImageConfig) and hasattr(config, "source"):
         yield path, config
     elif dataclasses.is_dataclass(config):
         for field in dataclasses.fields(config):

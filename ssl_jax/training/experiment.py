@@ -1,6 +1,6 @@
 """What an experiment's `build(config)` returns: a method, its data and its metrics, and nothing hidden."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,6 +83,20 @@ class Score(NamedTuple):
 
     predict: MapFunction
     metrics: Callable[["Data", str, Tree], Mapping[str, float]]
+
+
+class Predictor(NamedTuple):
+    """How a fine-tuned model is applied to new text, for `ssl_jax.predict`.
+
+    Attributes:
+      rows: `(texts, tokenizer) -> data set`, an example for each text, of the arrays that `function` takes.
+      function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
+      describe: `(texts, results) -> dictionaries`, one for each text, ready for JSON.
+    """
+
+    rows: Callable[[Sequence[str], Any], grain.MapDataset]
+    function: MapFunction
+    describe: Callable[[Sequence[str], Tree], list[dict[str, Any]]]
 
 
 class Data(NamedTuple):
@@ -202,6 +216,7 @@ class Experiment(NamedTuple):
       sample: called after each evaluation, to write what the model generates by then into the run folder. Its files are
         a function of the report, so that a step that is done again after a restart writes the same ones.
       report: called once at the end of a run, to print and draw what only this experiment can.
+      predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
@@ -221,6 +236,7 @@ class Experiment(NamedTuple):
     headline: tuple[str, ...] = ("loss",)
     sample: Callable[[Report], None] | None = None
     report: Callable[[Report], None] | None = None
+    predictor: Predictor | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
     starts: tuple[Start, ...] = ()

@@ -13,6 +13,7 @@ from experiments import t5
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals import probe_comparison
+from ssl_jax.predict import predictions
 from ssl_jax.runs.listing import experiment_names, import_experiment
 from ssl_jax.training import loop
 from tests import processes
@@ -201,6 +202,12 @@ def classified(folder, out):
     }
     assert sum(row["examples"] for row in found["by_class"].values()) == len(rows)
     assert (folder / "bert" / "checkpoints" / "2").exists()
+    heldout = [row[3] for row in rows]
+    for row, again in zip(rows, predictions(str(folder), heldout), strict=True):
+        assert (again["label"], again["text"]) == (row[1], row[3])
+        assert (
+            again["probabilities"][row[1]] == again["probability"] == pytest.approx(float(row[2]), abs=1e-4)
+        )
     assert_drawn(folder, "confusions", "accuracy")
 
 

@@ -1,0 +1,129 @@
+"""Classifies text with a fine-tuned model.
+
+    python -m ssl_jax.predict runs/sequence_classification-tiny "Returns the sum of the elements."
+    python -m ssl_jax.predict runs/sequence_classification-tiny@400 "A number." "The axis to sum over."
+    python -m ssl_jax.predict RUN --file sentences.txt --output predictions.jsonl    # a text a line
+    cat sentences.txt | python -m ssl_jax.predict RUN --json
+
+RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). Without --json or --output, a line
+has the predicted label, its probability and the text, with tabs between; otherwise it is a JSON object with the
+probability of every label.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TextIO
+
+import tyro
+from etils import epath
+
+from ssl_jax.cli import read_arguments
+from ssl_jax.data.lines import read_lines
+from ssl_jax.data.tokenizer_files import find_tokenizer
+from ssl_jax.domains import NonEmptyText, Settings, Text
+from ssl_jax.errors import UserError
+from ssl_jax.files import write_whole
+from ssl_jax.guard import guarded
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.training.mapping import map_examples
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """What is classified, and by which model."""
+
+    run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """RUN or RUN@STEP."""
+    texts: Annotated[tuple[Text, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")] = ()
+    """The texts. Without any, the lines of --file, or of standard input."""
+    file: Text = ""
+    """A file with a text a line, local or gs://."""
+    output: Text = ""
+    """A file of JSON lines to write; empty for standard output."""
+    json: bool = False
+    """Write JSON lines to standard output."""
+
+    def check_relations(self) -> None:
+        if self.texts and self.file:
+            raise UserError(f"texts and --file {self.file}: give either.")
+
+
+def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
+    """What a fine-tuned model predicts of each text.
+
+    Args:
+      run: RUN or RUN@STEP.
+      texts: at least one.
+
+    Returns:
+      For each text a dictionary with `text`, `label`, `probability`, and `probabilities` by label.
+
+    Raises:
+      UserError: it is not a run folder, has no such checkpoint, or is not of fine-tuning; a text is empty.
+    """
+    opened = open_run(RunReference.parse(run))
+    predictor = opened.experiment.predictor
+    if predictor is None:
+        raise UserError(
+            f"{opened.folder}: the model of {opened.settings['experiment']} classifies no text; expected a run of "
+            "experiments.sequence_classification."
+        )
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            raise UserError(f"text {number} of {len(texts)} is empty; leave it out.")
+    dataset = predictor.rows(texts, find_tokenizer(opened.folder).open())
+    outputs = map_examples(
+        predictor.function,
+        opened.restore(),
+        dataset,
+        mesh=opened.mesh,
+        batch_size=opened.experiment.train.batch_size,
+    )
+    return predictor.describe(texts, outputs)
+
+
+def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
+    """The texts of the command line, else the lines of the file, else those of `source`.
+
+    Raises:
+      UserError: there are none.
+    """
+    texts = list(arguments.texts)
+    if arguments.file:
+        texts = read_lines(arguments.file)
+        if texts[-1] == "":
+            texts.pop()  # what follows the end of the last line
+    elif not texts and not source.isatty():
+        texts = [line.rstrip("\n") for line in source]
+    if not texts:
+        raise UserError("no text to classify: give texts, --file FILE, or lines on standard input.")
+    return texts
+
+
+def shown(found: list[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
+    """A line for each prediction."""
+    for one in found:
+        if as_json:
+            yield json.dumps(one, ensure_ascii=False)
+        else:
+            yield f"{one['label']}\t{one['probability']:.4f}\t{one['text']}"
+
+
+def main(arguments: list[str], out: TextIO, source: TextIO) -> int:
+    """Predicts what the command line asks for. Returns the exit code."""
+    chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.predict", description=__doc__)
+    found = predictions(chosen.run, read_texts(chosen, source))
+    if chosen.output:
+        lines = shown(found, as_json=True)
+        write_whole(epath.Path(chosen.output).expanduser(), "".join(f"{line}\n" for line in lines))
+        return 0
+    for line in shown(found, as_json=chosen.json):
+        out.write(f"{line}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:], sys.stdout, sys.stdin)))

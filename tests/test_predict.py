@@ -1,0 +1,76 @@
+"""The command that applies a fine-tuned model to text: where the text comes from, and how the results are written.
+
+What the model predicts is tested with the experiments, in tests/experiments/test_every_experiment.py.
+"""
+
+import io
+import json
+
+import pytest
+
+from ssl_jax import predict
+from ssl_jax.errors import UserError
+from tests.runs.test_warm_start import begin, cache, config  # noqa: F401
+
+CERTAIN = {"few": 0.25, "many": 0.75}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Runs the command on a model that always says the same; returns (the texts it was given, the output)."""
+
+    def answer(*arguments, source=""):
+        given = []
+
+        def predictions(run, texts):
+            given.extend(texts)
+            return [
+                {"text": t, "label": "many", "probability": 0.75, "probabilities": CERTAIN} for t in texts
+            ]
+
+        monkeypatch.setattr(predict, "predictions", predictions)
+        out = io.StringIO()
+        assert predict.main(["RUN", *arguments], out, io.StringIO(source)) == 0
+        return given, out.getvalue()
+
+    return answer
+
+
+def test_texts_of_the_command_line(answer):
+    assert answer("A é.", "B.") == (["A é.", "B."], "many\t0.7500\tA é.\nmany\t0.7500\tB.\n")
+
+
+def test_lines_of_a_file_and_of_standard_input(answer, tmp_path):
+    file = tmp_path / "texts.txt"
+    file.write_bytes("\ufeffA.\r\nB \u2028 C.\r\n".encode())
+    assert answer("--file", str(file))[0] == ["A.", "B \u2028 C."]
+    assert answer(source="A.\nB.\n")[0] == ["A.", "B."]
+
+
+def test_json_lines(answer, tmp_path):
+    expected = {"text": "A é.", "label": "many", "probability": 0.75, "probabilities": CERTAIN}
+    _, out = answer("A é.", "--json")
+    assert json.loads(out) == expected
+    assert "é" in out
+    _, out = answer("A é.", "B.", "--output", str(tmp_path / "out.jsonl"))
+    assert out == ""
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["A é.", "B."]
+
+
+def test_no_text_is_refused():
+    with pytest.raises(UserError, match="no text to classify"):
+        predict.main(["RUN"], io.StringIO(), Terminal())
+    with pytest.raises(UserError, match="texts and --file x: give either"):
+        predict.main(["RUN", "A.", "--file", "x"], io.StringIO(), Terminal())
+
+
+def test_a_run_that_classifies_nothing_is_refused(tmp_path):
+    begin(tmp_path / "run", config(tmp_path))
+    with pytest.raises(UserError, match=r"experiments\.bert classifies no text; expected a run of"):
+        predict.predictions(str(tmp_path / "run"), ["A."])
