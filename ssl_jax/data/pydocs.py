@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 from etils import epath
 
-from ssl_jax.data import sentences
+from ssl_jax.data import numpydoc, sentences
 from ssl_jax.data.cache import cached, default_cache
 from ssl_jax.data.docstrings import paragraphs
+from ssl_jax.data.numpydoc import Parameter
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
 
@@ -36,7 +37,7 @@ PACKAGES = (
 )
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
-_DOCUMENTS, _SECTIONS = "documents.json", "sections.json"
+_DOCUMENTS, _SECTIONS, _PARAMETERS = "documents.json", "sections.json", "parameters.json"
 _MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
 
 
@@ -50,6 +51,18 @@ class Sentence(NamedTuple):
 
     text: str
     section: str
+
+
+class Document(NamedTuple):
+    """What is read of a module, a function, or a class and its methods.
+
+    Attributes:
+      sentences: its prose.
+      parameters: for each docstring that describes some in numpydoc's style, these.
+    """
+
+    sentences: list[Sentence]
+    parameters: list[list[Parameter]]
 
 
 class PyDocs:
@@ -84,6 +97,14 @@ class PyDocs:
         """The section of each sentence of every document; see `Sentence`."""
         return json.loads(_read(_SECTIONS))
 
+    @cached_property
+    def parameters(self) -> list[list[list[Parameter]]]:
+        """The parameters that each docstring of every document describes; see `Document`."""
+        documents = json.loads(_read(_PARAMETERS))
+        return [
+            [[Parameter(*entry) for entry in described] for described in document] for document in documents
+        ]
+
 
 def _read(file: str) -> bytes:
     """A file of the cache. Its checksum is right, so it is what `_write` has written."""
@@ -95,24 +116,33 @@ def _read(file: str) -> bytes:
 def _write(folder: Path) -> None:
     print("reading the documentation inside the installed packages (once, about 20 seconds)", flush=True)
     documents = read_packages()
-    for file, field in ((_DOCUMENTS, "text"), (_SECTIONS, "section")):
-        content = [[getattr(sentence, field) for sentence in document] for document in documents]
+    files = {
+        _DOCUMENTS: [[sentence.text for sentence in document.sentences] for document in documents],
+        _SECTIONS: [[sentence.section for sentence in document.sentences] for document in documents],
+        _PARAMETERS: [document.parameters for document in documents],
+    }
+    for file, content in files.items():
         write_whole(epath.Path(folder / file), json.dumps(content, ensure_ascii=False))
 
 
-def read_packages() -> list[list[Sentence]]:
-    """Reads the documentation of all packages: documents, each a list of sentences."""
+def read_packages() -> list[Document]:
+    """Reads the documentation of all packages."""
     documents, seen = [], set()
     for root in _roots():
         for path in [root] if root.is_file() else _files(root):
             for docstrings in _definitions(path):
-                document = []
-                for text, section in (p for docstring in docstrings for p in paragraphs(docstring)):
-                    key = "".join(filter(str.isalpha, text)).lower()
-                    if key not in seen:
-                        seen.add(key)
-                        document.extend(Sentence(one, section) for one in sentences.split_sentences(text))
-                if len(document) >= _MIN_SENTENCES:
+                document = Document([], [])
+                for docstring in docstrings:
+                    for text, section in paragraphs(docstring):
+                        key = "".join(filter(str.isalpha, text)).lower()
+                        if key not in seen:
+                            seen.add(key)
+                            document.sentences.extend(
+                                Sentence(one, section) for one in sentences.split_sentences(text)
+                            )
+                    if described := numpydoc.parameters(docstring):
+                        document.parameters.append(described)
+                if len(document.sentences) >= _MIN_SENTENCES:
                     documents.append(document)
     return documents
 
@@ -120,10 +150,8 @@ def read_packages() -> list[list[Sentence]]:
 def _key() -> str:
     """The cache key, which changes with the versions of the packages and with the code that reads them."""
     installed = sorted({d.name for root in _roots() for d in root.parent.glob("*.dist-info")})
-    code = [
-        inspect.getsource(module)
-        for module in (inspect.getmodule(paragraphs), sentences, inspect.getmodule(_key))
-    ]
+    modules = (inspect.getmodule(paragraphs), numpydoc, sentences, inspect.getmodule(_key))
+    code = [inspect.getsource(module) for module in modules]
     return hashlib.sha256(repr((installed, code)).encode()).hexdigest()[:32]
 
 

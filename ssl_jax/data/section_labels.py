@@ -42,5 +42,5 @@ def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
                 seen.add(key)
                 place = f"data source {documents.name!r}, document {number}"
                 example = LabelledText(text, label=label, document=str(hashes[number]), place=place)
-                parts[heldout[number]].append(example)
+                parts[int(heldout[number])].append(example)
     return parts

@@ -20,7 +20,7 @@ from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
 from ssl_jax.training.experiment import Data, Experiment, Predictor, Report, Score, Start, TrainConfig
-from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
 
 BERT_RUN = "experiments.bert"
@@ -60,6 +60,8 @@ class FineTuningConfig(RunConfig):
     """Tokens per row; longer texts are cut off."""
     from_scratch: bool = False
     """Initialise the encoder at random, with the sizes and the tokenizer of the pretrained one, for comparison."""
+    frozen_encoder: bool = False
+    """Train the head and the pooler alone."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.01)
@@ -106,7 +108,7 @@ def fine_tuning_experiment(
     tuned = fine_tuning(model, task, classes, config.encoder.head_dropout)
     shapes = batch_shapes(config.train.batch_size, config.length, task)
     return make_experiment(
-        config,
+        _frozen(config) if config.frozen_encoder else config,
         tuned.method,
         phases=one_phase(config, shapes, "tokens", config.length),
         open_data=open_data,
@@ -118,6 +120,12 @@ def fine_tuning_experiment(
         import_weights=lambda path: load_bert(path)[1],
         starts=() if config.from_scratch else (_pretraining(config),),
     )
+
+
+def _frozen(config: Any) -> Any:
+    """The configuration with a group of parameters that do not move."""
+    group = ParameterGroup("encoder", "^encoder/(?!pooler/)", frozen=True)
+    return replace(config, optimizer=replace(config.optimizer, groups=(group, *config.optimizer.groups)))
 
 
 def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:

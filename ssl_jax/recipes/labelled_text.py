@@ -74,12 +74,11 @@ def open_labelled_text(config: Any, folder: epath.Path) -> Data:
     training, heldout = _examples(data)
     _check_names(training, data.source, config.labels)
     names = label_set(training, data.source, config.labels)
+    parts = [Labelled(examples, names.ids(examples)) for examples in (training, heldout)]
     tokenizer = open_tokenizer(config, folder)
-    opened = LabelledData(
-        *(Labelled(examples, names.ids(examples)) for examples in (training, heldout)), tokenizer
-    )
+    opened = LabelledData(*parts, tokenizer)
     (rows, cut), (heldout_rows, _) = (
-        sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length) for part in opened[:2]
+        sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length) for part in parts
     )
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""

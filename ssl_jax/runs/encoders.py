@@ -60,7 +60,7 @@ def save_encoder(model: BertConfig, folder: epath.Path) -> None:
 
 
 def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
-    """The sizes of the encoder of a run, or of a folder of weights.
+    """The sizes of the encoder of a run, or of a folder of weights. Whether it has a pooler depends on the new head.
 
     Args:
       folder: of the run or the weights.
@@ -74,7 +74,7 @@ def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
             raise UserError(
                 f"--init_from {init_from}: no such folder; expected a run, or a folder of BERT weights."
             )
-        return load_bert(folder)[0]
+        return dataclasses.replace(load_bert(folder)[0], pooler=True)
     saved = read_run(folder)
     own = with_own_encoder(saved.config, folder)
     model = encoder_config(own) or getattr(own, "model", None)
@@ -83,7 +83,7 @@ def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
             f"--init_from {init_from}: a run of {saved.settings['experiment']}, which has no BERT encoder (see "
             f"{folder / CONFIG}); expected a run of experiments.bert, of experiments.albert or of fine-tuning."
         )
-    return model
+    return dataclasses.replace(model, pooler=True)
 
 
 def describe_encoder(model: BertConfig) -> str:

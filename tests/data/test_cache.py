@@ -167,8 +167,8 @@ def test_an_opened_corpus_outlives_its_replacement(open_corpus, entry):
 
 def test_damaged_documentation_is_read_again(monkeypatch, cache, capfd):
     documents = [["One.", "Two."], ["Three."]]
-    sentences = [[pydocs.Sentence(text, "notes") for text in document] for document in documents]
-    monkeypatch.setattr(pydocs, "read_packages", lambda: sentences)
+    read = [pydocs.Document([pydocs.Sentence(text, "notes") for text in each], []) for each in documents]
+    monkeypatch.setattr(pydocs, "read_packages", lambda: read)
     fingerprint = pydocs.PyDocs().fingerprint
     [file] = (cache / "pydocs").glob("*/documents.json")
     for damage in (zero_half, flip_a_bit, Path.unlink):

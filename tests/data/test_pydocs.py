@@ -166,7 +166,7 @@ def test_without_packages(monkeypatch):
 def test_real_packages_are_english_and_repeat_nothing(monkeypatch):
     monkeypatch.setattr(pydocs, "PACKAGES", ("optax", "absl"))
     documents = pydocs.read_packages()
-    text = " ".join(sentence for document in documents for sentence, _ in document)
+    text = " ".join(sentence for document in documents for sentence, _ in document.sentences)
     assert len(documents) > 250
     assert len(text) > 150_000
     assert documents == pydocs.read_packages()

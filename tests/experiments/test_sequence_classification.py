@@ -40,7 +40,7 @@ def opened(folder, tokenizer="train", labels=("few", "many"), **data):
     config = dataclasses.replace(
         PRESETS["tiny"],
         labels=labels,
-        length=12,
+        length=24,
         data=LabelledTextConfig(text="sentence", label="kind", tokenizer=tokenizer, **data),
     )
     return open_labelled_text(config, epath.Path(folder))

@@ -25,7 +25,7 @@ def sentences(folder: Path) -> str:
     file = folder / "sentences.tsv"
     if not file.exists():
         lines = (
-            Path(corpus(folder / "the.txt", ("the cat sat on a mat", "the dog ran"))).read_text().split("\n")
+            Path(corpus(folder / "cats.txt", ("the cat sat on a mat", "the dog ran"))).read_text().split("\n")
         )
         rows = [f"{('cat', 'no cat')['cat' not in line]}\t{line}" for line in dict.fromkeys(lines) if line]
         file.write_text("\n".join(["label\ttext", *rows, ""]))
