@@ -24,15 +24,15 @@ from dataclasses import dataclass, field, replace
 
 from experiments import bert as pretraining
 from ssl_jax.cli import main
-from ssl_jax.data.section_labels import SECTIONS
+from ssl_jax.data.section_labels import SECTIONS, section_sentences
 from ssl_jax.domains import NonEmptyText, PositiveInt
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.fine_tuning import EncoderConfig, FineTuningConfig, fine_tuning_experiment
 from ssl_jax.recipes.labelled_text import (
     LabelledTextConfig,
-    class_predictor,
     class_score,
     open_labelled_text,
+    predictor,
     report_classes,
 )
 from ssl_jax.training.experiment import Experiment, TrainConfig
@@ -93,11 +93,11 @@ def build(config: Config) -> Experiment:
         config,
         "class",
         classes=len(config.labels),
-        open_data=lambda folder: open_labelled_text(config, folder),
+        open_data=lambda folder: open_labelled_text(config, folder, section_sentences),
         score=lambda tuned: class_score(tuned, config.labels),
         headline=("class_loss", "class_accuracy", "macro_f1"),
         report=lambda report, tuned: report_classes(report, tuned, config.labels),
-        predictor=lambda tuned: class_predictor(tuned, config.labels, config.length),
+        predictor=lambda tuned: predictor(tuned, config.labels, config.length),
     )
 
 

@@ -1,13 +1,13 @@
-"""Classifies text with a fine-tuned model.
+"""Labels or scores text with a fine-tuned model.
 
     python -m ssl_jax.predict runs/sequence_classification-tiny "Returns the sum of the elements."
     python -m ssl_jax.predict runs/sequence_classification-tiny@400 "A number." "The axis to sum over."
     python -m ssl_jax.predict RUN --file sentences.txt --output predictions.jsonl    # a text a line
     cat sentences.txt | python -m ssl_jax.predict RUN --json
 
-RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). Without --json or --output, a line
-has the predicted label, its probability and the text, with tabs between; otherwise it is a JSON object with the
-probability of every label.
+RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). A text for a model of pairs is two
+sentences with a tab between. Without --json or --output, a line has the predicted label, its probability and the text,
+or the score and the text, with tabs between; otherwise it is a JSON object with the probability of every label.
 """
 
 import json
@@ -59,7 +59,8 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
       texts: at least one.
 
     Returns:
-      For each text a dictionary with `text`, `label`, `probability`, and `probabilities` by label.
+      For each text a dictionary with `text` and either `score`, or `label`, `probability`, and `probabilities` by
+      label.
 
     Raises:
       UserError: it is not a run folder, has no such checkpoint, or is not of fine-tuning; a text is empty.
@@ -69,7 +70,7 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
     if predictor is None:
         raise UserError(
             f"{opened.folder}: the model of {opened.settings['experiment']} classifies no text; expected a run of "
-            "experiments.sequence_classification."
+            "experiments.sequence_classification or experiments.pair_classification."
         )
     for number, text in enumerate(texts, 1):
         if not text.strip():
@@ -103,13 +104,14 @@ def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
     return texts
 
 
-def shown(found: list[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
+def shown(results: list[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
     """A line for each prediction."""
-    for one in found:
+    for one in results:
         if as_json:
             yield json.dumps(one, ensure_ascii=False)
         else:
-            yield f"{one['label']}\t{one['probability']:.4f}\t{one['text']}"
+            found = f"{one['label']}\t{one['probability']:.4f}" if "label" in one else f"{one['score']:.4f}"
+            yield f"{found}\t{one['text']}"
 
 
 def main(arguments: list[str], out: TextIO, source: TextIO) -> int:

@@ -116,11 +116,55 @@ def sentences(folder: Path) -> Path:
     return file
 
 
-def sequence_classification(folder: Path) -> Arguments:
-    """Two classes of sentences, by a BERT of two layers that is trained first."""
+def sentence_pairs(folder: Path) -> Path:
+    """A .tsv file of 120 pairs of sentences of the corpus, labelled and scored by their lengths."""
+    file = folder / "pairs.tsv"
+    if not file.exists():
+        lines = [line for line in corpus(folder).read_text().splitlines() if line][:240]
+        rows = []
+        for first, second in zip(lines[::2], lines[1::2], strict=True):
+            more = len(first.split()) - len(second.split())
+            rows.append(f"{'long' if more > 0 else 'short'}\t{more}\t{first}\t{second}")
+        file.write_text("\n".join(["label\tscore\ttext\tsecond", *rows, ""]))
+    return file
+
+
+def fine_tuning(folder: Path) -> Arguments:
+    """Rows of 24 tokens, by a BERT of two layers that is trained first."""
     first = [str(word).replace("--", "--bert.") for word in bert(folder)] + length(2, 1, "bert")
-    own = given("data", source=sentences(folder)) + given(labels=["long", "short"], length=24)
-    return [*first, *own, *given("train", batch_size=8)]
+    return [*first, *given(length=24), *given("train", batch_size=8)]
+
+
+def pair_classification(folder: Path) -> Arguments:
+    """Two classes of pairs."""
+    return [
+        *fine_tuning(folder),
+        *given("data", source=sentence_pairs(folder)),
+        *given(labels=["long", "short"]),
+    ]
+
+
+def tagged_words(folder: Path) -> Path:
+    """A CoNLL file of the sentences of the corpus; words of three letters are entities."""
+    file = folder / "words.conll"
+    if not file.exists():
+        blocks = []
+        for line in [line for line in corpus(folder).read_text().splitlines() if line][:120]:
+            words = line.rstrip(".").split()
+            blocks.append("\n".join(f"{word}\t{'B-three' if len(word) == 3 else 'O'}" for word in words))
+        file.write_text("\n\n".join([*blocks, ""]))
+    return file
+
+
+def token_classification(folder: Path) -> Arguments:
+    """Entities of one word, some sentences in two windows."""
+    words = given("data", source=tagged_words(folder), step=8)
+    return [*fine_tuning(folder), *words, *given(tags=["B-three", "O"], length=16)]
+
+
+def sequence_classification(folder: Path) -> Arguments:
+    """Two classes of sentences."""
+    return [*fine_tuning(folder), *given("data", source=sentences(folder)), *given(labels=["long", "short"])]
 
 
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
@@ -148,11 +192,13 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "mass": encoder_decoder,
     "minimal": lambda folder: [],
     "moco": pairs(projector={"hidden": 16, "features": 8}),
+    "pair_classification": pair_classification,
     "rotation": lambda folder: VIEWS,
     "sequence_classification": sequence_classification,
     "simclr": pairs(projector={"hidden": 16, "features": 8}),
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
     "t5": encoder_decoder,
+    "token_classification": token_classification,
     "vae": lambda folder: [*AUTOENCODER, *given(code_size=2, importance_samples=5)],
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,

@@ -37,8 +37,12 @@ _LINK = re.compile(r"`([^`<]+)<[^>`]*>`_*")
 _ROLE = re.compile(r"(?<![\w:.+-])([\w.+-]*):[\w:.+-]+:`([^`<]+)(<[^>`]*>)?`")
 _LITERAL = re.compile(r"``(.+?)``|`~?([^`]+)`_{0,2}|\*\*(\S.*?)\*\*|(?<!\w)\*(\S[^*]*)\*(?!\w)")
 _MARKDOWN_LINK = re.compile(r"\[([^\]]+)(?:\](?:\([^)]*(\)|\Z))?|\Z)")  # group 2: it is a link
+_CODE = re.compile(r"``(.+?)``")
 _CITATION = re.compile(r"(?<!\s)\s*\[(?:\d+|[A-Z]\w*)\]_+")
 _URL = re.compile(r"<?https?://\S+")
+
+CODE = "\ue000\ue001"
+"""Characters without a meaning of their own, which mark the begin and the end of code."""
 
 _MIN_WORDS = 4
 _MIN_LETTER_SHARE = 0.75  # of the characters
@@ -50,10 +54,12 @@ class Paragraph(NamedTuple):
     Attributes:
       text: one line without markup.
       section: the header that it is below, in lower case and without a colon; "" before the first header.
+      marked: the same text with `CODE[0]` before and `CODE[1]` after each ``literal``; "" if there is none.
     """
 
     text: str
     section: str
+    marked: str = ""
 
 
 class _Block(NamedTuple):
@@ -74,10 +80,13 @@ def prose(docstring: str) -> list[str]:
 
 def paragraphs(docstring: str) -> list[Paragraph]:
     """As `prose`, with the section of each paragraph. Fields such as `:param x:` have the section of their kind."""
-    found = (
-        Paragraph(_plain(" ".join(lines)), section) for lines, section in _blocks(docstring.splitlines())
-    )
+    found = (_paragraph(" ".join(lines), section) for lines, section in _blocks(docstring.splitlines()))
     return [paragraph for paragraph in found if _is_prose(paragraph.text)]
+
+
+def _paragraph(text: str, section: str) -> Paragraph:
+    marked = _CODE.sub(rf"{CODE[0]}\1{CODE[1]}", text)
+    return Paragraph(_plain(text), section, _plain(marked) if marked != text else "")
 
 
 def _blocks(lines: list[str]) -> list[_Block]:
@@ -108,7 +117,7 @@ def _blocks(lines: list[str]) -> list[_Block]:
             begin()
             continue
         if field := _FIELD.match(text):
-            begin(_FIELDS.get(field[0].strip(":").split()[0].rstrip("s"), "fields"))
+            begin(_FIELDS.get(field[0].strip(" :").split()[0].rstrip("s"), "fields"))
             text = _FIELD.sub("", text) if text.startswith((":param", ":return", ":raise")) else ""
         elif _ARGUMENT.match(text) and (indent > 0 or indent < indent_of_block):
             begin()

@@ -20,7 +20,7 @@ from etils import epath
 
 from ssl_jax.data import numpydoc, sentences
 from ssl_jax.data.cache import cached, default_cache
-from ssl_jax.data.docstrings import paragraphs
+from ssl_jax.data.docstrings import CODE, paragraphs
 from ssl_jax.data.numpydoc import Parameter
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
@@ -37,7 +37,8 @@ PACKAGES = (
 )
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
-_DOCUMENTS, _SECTIONS, _PARAMETERS = "documents.json", "sections.json", "parameters.json"
+_DOCUMENTS, _SECTIONS = "documents.json", "sections.json"
+_PARAMETERS, _MARKED = "parameters.json", "marked.json"
 _MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
 
 
@@ -59,10 +60,12 @@ class Document(NamedTuple):
     Attributes:
       sentences: its prose.
       parameters: for each docstring that describes some in numpydoc's style, these.
+      marked: the sentences with code in them, which is marked; see `docstrings.Paragraph`.
     """
 
     sentences: list[Sentence]
     parameters: list[list[Parameter]]
+    marked: list[str]
 
 
 class PyDocs:
@@ -105,6 +108,11 @@ class PyDocs:
             [[Parameter(*entry) for entry in described] for described in document] for document in documents
         ]
 
+    @cached_property
+    def marked(self) -> list[list[str]]:
+        """The sentences of every document that have code in them, which is marked; see `Document`."""
+        return json.loads(_read(_MARKED))
+
 
 def _read(file: str) -> bytes:
     """A file of the cache. Its checksum is right, so it is what `_write` has written."""
@@ -120,6 +128,7 @@ def _write(folder: Path) -> None:
         _DOCUMENTS: [[sentence.text for sentence in document.sentences] for document in documents],
         _SECTIONS: [[sentence.section for sentence in document.sentences] for document in documents],
         _PARAMETERS: [document.parameters for document in documents],
+        _MARKED: [document.marked for document in documents],
     }
     for file, content in files.items():
         write_whole(epath.Path(folder / file), json.dumps(content, ensure_ascii=False))
@@ -131,15 +140,17 @@ def read_packages() -> list[Document]:
     for root in _roots():
         for path in [root] if root.is_file() else _files(root):
             for docstrings in _definitions(path):
-                document = Document([], [])
+                document = Document([], [], [])
                 for docstring in docstrings:
-                    for text, section in paragraphs(docstring):
+                    for text, section, marked in paragraphs(docstring):
                         key = "".join(filter(str.isalpha, text)).lower()
                         if key not in seen:
                             seen.add(key)
                             document.sentences.extend(
                                 Sentence(one, section) for one in sentences.split_sentences(text)
                             )
+                            parts = sentences.split_sentences(marked)
+                            document.marked.extend(one for one in parts if CODE[0] in one and CODE[1] in one)
                     if described := numpydoc.parameters(docstring):
                         document.parameters.append(described)
                 if len(document.sentences) >= _MIN_SENTENCES:

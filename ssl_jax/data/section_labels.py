@@ -22,14 +22,19 @@ _OF_HEADER = {
 }
 
 
+def heldout_documents(documents: PyDocs) -> tuple[np.ndarray, np.ndarray]:
+    """(hashes uint64 `[documents]`, bool `[documents]`: whether pretraining holds the document out)."""
+    hashes = np.frombuffer(b"".join(document_hash(document) for document in documents), "<u8")
+    return hashes, is_heldout(hashes, TextConfig.heldout_share, HELDOUT_SEED, documents.name)
+
+
 def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
     """(training, held-out) sentences below one of the headers, of documents that have more than one kind of section.
 
     Sentences that differ in numbers and signs alone are there once.
     """
     documents = PyDocs()
-    hashes = np.frombuffer(b"".join(document_hash(document) for document in documents), "<u8")
-    heldout = is_heldout(hashes, TextConfig.heldout_share, HELDOUT_SEED, documents.name)
+    hashes, heldout = heldout_documents(documents)
     seen: set[str] = set()
     parts: tuple[list[LabelledText], list[LabelledText]] = ([], [])
     for number in range(len(documents)):

@@ -4,12 +4,18 @@ Classes are int `[examples]`, from 0.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ssl_jax.evals.label_metrics import accuracy, macro_f1, matthews_correlation
+from ssl_jax.evals.label_metrics import (
+    accuracy,
+    macro_f1,
+    matthews_correlation,
+    pearson_correlation,
+    spearman_correlation,
+)
 from ssl_jax.evals.plots import draw_matrix
 
 
@@ -44,6 +50,14 @@ def class_metrics(labels: np.ndarray, predictions: np.ndarray, classes: int) -> 
     """Metrics of all classes: accuracy and the mean F1 of the classes; of two classes, the Matthews correlation."""
     metrics = {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}
     return metrics | ({"matthews": matthews_correlation(labels, predictions)} if classes == 2 else {})
+
+
+def correlations(scores: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Pearson and Spearman correlation of scores."""
+    return {
+        "pearson": pearson_correlation(scores, predictions),
+        "spearman": spearman_correlation(scores, predictions),
+    }
 
 
 def confusions(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -92,15 +106,27 @@ def tfidf_regression(texts: Sequence[str], labels: np.ndarray, tests: Sequence[s
       labels: of these.
       tests: to be classified.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second that no start need wait for
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # takes a second that no start need wait for
+
+    return _fit_tfidf(LogisticRegression(C=5.0, max_iter=200), texts, labels).predict(tests)
+
+
+def tfidf_scores(texts: Sequence[str], scores: np.ndarray, tests: Sequence[str]) -> np.ndarray:
+    """As `tfidf_regression`, of scores: a ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    return _fit_tfidf(Ridge(), texts, scores).predict(tests)
+
+
+def _fit_tfidf(model: Any, texts: Sequence[str], targets: np.ndarray) -> Any:
+    """A model of scikit-learn on tf-idf, fitted."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
     # Any non-space characters are words: texts may be in any script, and consist of signs.
     words = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True, "token_pattern": r"\w+|[^\w\s]"}
-    model = make_pipeline(TfidfVectorizer(**words), LogisticRegression(C=5.0, max_iter=200))
+    model = make_pipeline(TfidfVectorizer(**words), model)
     try:
-        model.fit(texts, labels)
+        return model.fit(texts, targets)
     except ValueError:  # no word occurs twice
-        model.set_params(tfidfvectorizer__min_df=1).fit(texts, labels)
-    return model.predict(tests)
+        return model.set_params(tfidfvectorizer__min_df=1).fit(texts, targets)

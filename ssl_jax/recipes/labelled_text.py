@@ -1,7 +1,7 @@
-"""Fine-tuning on labelled sentences: where they are from, their rows, and the metrics of held-out sets."""
+"""Fine-tuning on labelled sentences and pairs: where they are from, their rows, and the metrics of held-out sets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,21 +11,23 @@ from etils import epath
 
 from ssl_jax.data.fine_tuning_rows import sentence_rows
 from ssl_jax.data.labelled_tables import Columns, read_labelled_text
-from ssl_jax.data.labelled_text import LabelledText, fingerprint, label_set, split_by_hash, texts
+from ssl_jax.data.labelled_text import LabelledText, fingerprint, label_set, scores, split_by_hash, texts
 from ssl_jax.data.ragged import Rows
-from ssl_jax.data.section_labels import section_sentences
 from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.domains import NonEmptyText, ProperShare, Text
+from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
-from ssl_jax.evals.classification import class_metrics, probabilities
+from ssl_jax.evals.classification import class_metrics, correlations, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
 from ssl_jax.recipes.fine_tuning import open_tokenizer
 from ssl_jax.reports.classification import Labelled, report_classification
+from ssl_jax.reports.scores import report_scores
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
 HELDOUT = "heldout"
+CHOICE_SEED = 0
+"""The same examples for all seeds of a run, so that runs can be compared."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,29 @@ class LabelledTextConfig(TokenizerConfig):
     """Another source to evaluate on, such as a validation split; empty: a share of the documents is held out."""
     heldout_share: ProperShare = 0.1
     """Share of the documents to hold out if heldout_source is empty; pydocs holds out those of pretraining."""
+    examples: NonNegativeInt = 0
+    """Training examples, at most: always the same choice; 0 for all."""
     text: NonEmptyText = "text"
     """Column of the sentence. Numbers from 1 instead of names are for a .tsv file without a header line."""
     label: NonEmptyText = "label"
     """Column of the label."""
     document: Text = ""
     """Column of what belongs together, such as the name of an article: it is held out as a whole. Empty for none."""
+
+
+@dataclass(frozen=True)
+class PairConfig(LabelledTextConfig):
+    """Labelled pairs of sentences."""
+
+    source: NonEmptyText = OFFLINE
+    """pydocs (described parameters of the installed documentation and statements about them); a .tsv file; a .jsonl
+    file, one object a line; or tfds:name/config:split."""
+    second: NonEmptyText = "second"
+    """Column of the second sentence."""
+
+
+Offline = Callable[[], tuple[list[LabelledText], list[LabelledText]]]
+"""The (training, held-out) examples of the source "pydocs"."""
 
 
 class LabelledData(NamedTuple):
@@ -60,21 +79,31 @@ class LabelledData(NamedTuple):
     tokenizer: Tokenizer
 
 
-def open_labelled_text(config: Any, folder: epath.Path) -> Data:
-    """Opens the sentences, and logs how many there are of each label.
+def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, scored: bool = False) -> Data:
+    """Opens sentences or pairs, and logs how many there are of each label.
 
     Args:
-      config: a `FineTuningConfig` with `data: LabelledTextConfig` and `labels`, the names of the classes.
+      config: a `FineTuningConfig` with `data: LabelledTextConfig` and, of classes, `labels`, their names.
       folder: run folder, for the tokenizer.
+      offline: what "pydocs" stands for.
+      scored: whether labels are numbers.
 
     Raises:
       UserError: a source cannot be read, has no label, a label that `labels` lacks, or a single one.
     """
     data: LabelledTextConfig = config.data
-    training, heldout = _examples(data)
-    _check_names(training, data.source, config.labels)
-    names = label_set(training, data.source, config.labels)
-    parts = [Labelled(examples, names.ids(examples)) for examples in (training, heldout)]
+    training, heldout = _examples(data, offline, scored=scored)
+    if 0 < data.examples < len(training):
+        chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[: data.examples]
+        training = [training[i] for i in np.sort(chosen)]
+    if scored:
+        parts = [Labelled(examples, scores(examples)) for examples in (training, heldout)]
+        targets = f"scores from {parts[0].labels.min():g} to {parts[0].labels.max():g}"
+    else:
+        _check_names(training, data.source, config.labels)
+        names = label_set(training, data.source, config.labels)
+        parts = [Labelled(examples, names.ids(examples)) for examples in (training, heldout)]
+        targets = str(names)
     tokenizer = open_tokenizer(config, folder)
     opened = LabelledData(*parts, tokenizer)
     (rows, cut), (heldout_rows, _) = (
@@ -83,8 +112,8 @@ def open_labelled_text(config: Any, folder: epath.Path) -> Data:
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
     print(
-        f"{data.source}: {len(rows):,} training and {len(heldout_rows):,} held-out examples, {names}; {config.steps:,} "
-        f"steps are {epochs:.1f} epochs{longer}",
+        f"{data.source}: {len(rows):,} training and {len(heldout_rows):,} held-out examples, {targets}; "
+        f"{config.steps:,} steps are {epochs:.1f} epochs{longer}",
         flush=True,
     )
     return Data(
@@ -112,15 +141,45 @@ def class_score(tuned: FineTuning, labels: Sequence[str]) -> Score:
     return Score(tuned.predict, metrics)
 
 
-def class_predictor(tuned: FineTuning, labels: Sequence[str], length: int) -> Predictor:
-    """The label of each text and the probabilities of all labels. Long texts are cut to `length` tokens."""
+def score_metrics(tuned: FineTuning) -> Score:
+    """The correlations of scores on a whole held-out set."""
+
+    def metrics(data: Data, split: str, predictions: Any) -> dict[str, float]:
+        known: LabelledData = data.details
+        return correlations(known.heldout.labels, predictions["score"])
+
+    return Score(tuned.predict, metrics)
+
+
+def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: bool = False) -> Predictor:
+    """What is predicted of each text: its label and the probabilities of all labels, or its score.
+
+    Args:
+      tuned: the method.
+      labels: names of the classes; none of scores.
+      length: tokens per row; longer texts are cut off.
+      pairs: whether a text is two sentences with a tab between.
+    """
 
     def rows(lines: Sequence[str], tokenizer: Tokenizer) -> grain.MapDataset:
-        made, _ = sentence_rows(lines, None, np.full(len(lines), -1, np.int32), tokenizer, length)
+        firsts, seconds = list(lines), None
+        if pairs:
+            for number, line in enumerate(lines, 1):
+                if line.count("\t") != 1:
+                    raise UserError(
+                        f"text {number}, {line!r:.80}: expected two sentences with a tab between."
+                    )
+            firsts, seconds = (list(part) for part in zip(*(line.split("\t") for line in lines), strict=True))
+        unknown = np.full(len(lines), -1, np.int32) if labels else np.full(len(lines), np.nan, np.float32)
+        made, _ = sentence_rows(firsts, seconds, unknown, tokenizer, length)
         return _dataset(made).map(made)
 
     def describe(lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
-        chances = probabilities(results["logits"])
+        if not labels:
+            return [
+                {"text": text, "score": float(score)}
+                for text, score in zip(lines, results["score"], strict=True)
+            ]
         return [
             {
                 "text": text,
@@ -128,10 +187,16 @@ def class_predictor(tuned: FineTuning, labels: Sequence[str], length: int) -> Pr
                 "probability": float(row.max()),
                 "probabilities": dict(zip(labels, map(float, row), strict=True)),
             }
-            for text, row in zip(lines, chances, strict=True)
+            for text, row in zip(lines, probabilities(results["logits"]), strict=True)
         ]
 
     return Predictor(rows, tuned.predict, describe)
+
+
+def report_scored(report: Report, tuned: FineTuning) -> None:
+    """The report of scores; see `report_scores`."""
+    known: LabelledData = report.data.details
+    report_scores(report, tuned.predict, known.train, known.heldout)
 
 
 def report_classes(report: Report, tuned: FineTuning, labels: Sequence[str]) -> None:
@@ -144,15 +209,20 @@ def _dataset(rows: Rows) -> grain.MapDataset:
     return grain.MapDataset.range(len(rows))
 
 
-def _examples(data: LabelledTextConfig) -> tuple[list[LabelledText], list[LabelledText]]:
+def _examples(
+    data: LabelledTextConfig, offline: Offline, *, scored: bool
+) -> tuple[list[LabelledText], list[LabelledText]]:
     """(training, held-out)."""
     if data.source == OFFLINE:
-        return section_sentences()
-    columns = Columns(data.text, "", data.label, data.document)
-    training = read_labelled_text(data.source, columns)
+        if scored:
+            raise UserError(f"data.source {OFFLINE}: has classes, not scores; name a source with scores.")
+        return offline()
+    second = data.second if isinstance(data, PairConfig) else ""
+    columns = Columns(data.text, second, data.label, data.document)
+    training = read_labelled_text(data.source, columns, scored=scored)
     if not data.heldout_source:
         return split_by_hash(training, data.heldout_share)
-    return training, read_labelled_text(data.heldout_source, columns)
+    return training, read_labelled_text(data.heldout_source, columns, scored=scored)
 
 
 def _check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:

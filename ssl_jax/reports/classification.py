@@ -1,13 +1,12 @@
 """What a classifier of text shows at its end: its results beside baselines, by class, and examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ssl_jax.data.labelled_text import LabelledText
 from ssl_jax.evals.classification import (
-    ClassResult,
     class_metrics,
     confusions,
     draw_confusions,
@@ -96,11 +95,11 @@ def report_classification(
     save_plot(report, "confusions", draw_confusions(counts, names, title))
 
 
-def class_table(by_class: dict[str, ClassResult]) -> list[str]:
-    """Lines of a table with a row for each class."""
+def class_table(by_class: Mapping[str, tuple[float, float, float, int]]) -> list[str]:
+    """Lines of a table with a row for each class: precision, recall, F1 and number of examples."""
     rows = [
-        [name, *(f"{100 * value:.1f}" for value in result[:3]), f"{result.examples:,}"]
-        for name, result in by_class.items()
+        [name, *(f"{100 * value:.1f}" for value in scores), f"{examples:,}"]
+        for name, (*scores, examples) in by_class.items()
     ]
     return aligned([["in %", "precision", "recall", "F1", "examples"], *rows])
 

@@ -167,7 +167,7 @@ def test_an_opened_corpus_outlives_its_replacement(open_corpus, entry):
 
 def test_damaged_documentation_is_read_again(monkeypatch, cache, capfd):
     documents = [["One.", "Two."], ["Three."]]
-    read = [pydocs.Document([pydocs.Sentence(text, "notes") for text in each], []) for each in documents]
+    read = [pydocs.Document([pydocs.Sentence(text, "notes") for text in each], [], []) for each in documents]
     monkeypatch.setattr(pydocs, "read_packages", lambda: read)
     fingerprint = pydocs.PyDocs().fingerprint
     [file] = (cache / "pydocs").glob("*/documents.json")

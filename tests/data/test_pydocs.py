@@ -1,7 +1,7 @@
 import pytest
 
 from ssl_jax.data import pydocs
-from ssl_jax.data.docstrings import paragraphs, prose
+from ssl_jax.data.docstrings import CODE, paragraphs, prose
 from ssl_jax.errors import UserError
 
 NUMPY_STYLE = """Return the sum of *all* elements, see :func:`~numpy.add`.
@@ -76,12 +76,25 @@ def test_prose_of_numpy_style():
 
 
 def test_the_sections_of_paragraphs():
-    assert [section for _, section in paragraphs(NUMPY_STYLE)] == [
+    assert [paragraph.section for paragraph in paragraphs(NUMPY_STYLE)] == [
         *("", "", "parameters", "notes", "notes", "examples"),
     ]
-    assert [section for _, section in paragraphs(GOOGLE_STYLE)] == ["", "args", "args", "returns", "returns"]
+    assert [paragraph.section for paragraph in paragraphs(GOOGLE_STYLE)] == [
+        "",
+        "args",
+        "args",
+        "returns",
+        "returns",
+    ]
     fields = "What it does at all.\n\n:param x: The first of the numbers.\n:returns: The sum of both numbers."
-    assert [section for _, section in paragraphs(fields)] == ["", "parameters", "returns"]
+    assert [paragraph.section for paragraph in paragraphs(fields)] == ["", "parameters", "returns"]
+
+
+def test_code_is_marked():
+    first, second = paragraphs("It takes ``a b`` and *c*.\n\nNothing of ``it`` is `lost` at all.")
+    assert first.marked == f"It takes {CODE[0]}a b{CODE[1]} and c."
+    assert second.marked == f"Nothing of {CODE[0]}it{CODE[1]} is lost at all."
+    assert {paragraph.marked for paragraph in paragraphs("There is no code in this one.")} == {""}
 
 
 def test_prose_of_google_style():

@@ -29,7 +29,7 @@ def documents(tmp_path, monkeypatch):
         [Sentence("The same sentence once.", "notes"), Sentence(f"And {word()}.", "returns")]
         for _ in range(3)
     ]
-    monkeypatch.setattr(pydocs, "read_packages", lambda: [pydocs.Document(each, []) for each in made])
+    monkeypatch.setattr(pydocs, "read_packages", lambda: [pydocs.Document(each, [], []) for each in made])
     return made
 
 

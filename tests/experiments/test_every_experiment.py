@@ -13,6 +13,7 @@ from experiments import t5
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals import probe_comparison
+from ssl_jax.evals.entities import entity_scores
 from ssl_jax.predict import predictions
 from ssl_jax.runs.listing import experiment_names, import_experiment
 from ssl_jax.training import loop
@@ -192,7 +193,7 @@ def classified(folder, out):
     found = read(folder, "classification.json")
     assert [*found["metrics"]] == ["most frequent class", "tf-idf, logistic regression", "model"]
     assert {*found["by_class"]} == {"long", "short"}
-    rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
+    rows = [line.split("\t", 3) for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
     right = np.mean([label == prediction for label, prediction, *_ in rows])
     last = processes.log(folder)[-1]
     assert found["metrics"]["model"]["accuracy"] == pytest.approx(right)
@@ -208,6 +209,23 @@ def classified(folder, out):
         assert (
             again["probabilities"][row[1]] == again["probability"] == pytest.approx(float(row[2]), abs=1e-4)
         )
+    assert_drawn(folder, "confusions", "accuracy")
+
+
+def tagged(folder, out):
+    """A tagger beside the most frequent tag of each word, and the tag of each word of the held-out sentences."""
+    found = read(folder, "tagging.json")
+    assert [*found["metrics"]] == ["most frequent tag of a word", "model"]
+    assert found["metrics"]["most frequent tag of a word"]["entity_f1"] == 1  # it depends on the word alone
+    last = processes.log(folder)[-1]
+    blocks = (folder / "predictions.tsv").read_text().strip().split("\n\n")
+    sentences = [[line.split("\t") for line in block.splitlines()] for block in blocks]
+    labels, predictions = ([[word[i] for word in each] for each in sentences] for i in (1, 2))
+    total, _ = entity_scores(labels, predictions)
+    for model in (found["metrics"]["model"], last):
+        assert model["entity_f1"] == pytest.approx(total.f1)
+    words = [word for each in sentences for word in each]
+    assert last["tag_accuracy"] == pytest.approx(np.mean([label == guess for _, label, guess in words]))
     assert_drawn(folder, "confusions", "accuracy")
 
 
@@ -251,8 +269,10 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "discrete_autoencoder": discrete,
     "gpt3_in_context": in_context,
     "mass": denoised,
+    "pair_classification": classified,
     "sequence_classification": classified,
     "t5": denoised_by_sentinels,
+    "token_classification": tagged,
     "vae": variational,
 }
 """What else is checked of the report, `(folder, standard output)`, where no other test does."""

@@ -7,6 +7,7 @@ import pytest
 from etils import epath
 
 from experiments.sequence_classification import PRESETS, Config
+from ssl_jax.data.section_labels import section_sentences
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.labelled_text import LabelledTextConfig, open_labelled_text
@@ -43,7 +44,7 @@ def opened(folder, tokenizer="train", labels=("few", "many"), **data):
         length=24,
         data=LabelledTextConfig(text="sentence", label="kind", tokenizer=tokenizer, **data),
     )
-    return open_labelled_text(config, epath.Path(folder))
+    return open_labelled_text(config, epath.Path(folder), section_sentences)
 
 
 def test_columns_by_name_and_a_held_out_file(tmp_path, training, tokenizer, capsys):
@@ -81,6 +82,16 @@ def test_a_share_is_held_out_by_hash(tmp_path, training, tokenizer):
     assert {*again.heldout.texts} == {*found.heldout.texts}
 
 
+def test_a_choice_of_the_training_examples(tmp_path, training, tokenizer):
+    run = tmp_path / "run"
+    run.mkdir()
+    source = table(tmp_path / "train.tsv", training)
+    whole, some = (opened(run, tokenizer, source=source, examples=n).details for n in (99, 10))
+    assert len(some.train.examples) == len(some.train.labels) == 10
+    assert {*some.train.texts} < {*whole.train.texts}
+    assert some.heldout.texts == whole.heldout.texts
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -109,7 +120,7 @@ def test_what_cannot_be_trained_on_is_named(change, message, tmp_path, training)
     data = LabelledTextConfig(text=text, label=label, **given)
     config = dataclasses.replace(PRESETS["tiny"], labels=labels, data=data)
     with pytest.raises(UserError, match=message):
-        open_labelled_text(config, epath.Path(tmp_path / "run"))
+        open_labelled_text(config, epath.Path(tmp_path / "run"), section_sentences)
     assert not (tmp_path / "run").exists()
 
 

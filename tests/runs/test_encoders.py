@@ -21,6 +21,13 @@ from tests.runs.test_warm_start import begin, cache, config, corpus  # noqa: F40
 TASK = sequence_classification
 
 
+def source_config(folder: Path, **sizes: int) -> bert.Config:
+    """A BERT with another seed, whose weights differ from those that the new run is initialised with."""
+    own = config(folder)
+    model, train = dataclasses.replace(own.model, **sizes), dataclasses.replace(own.train, seed=7)
+    return dataclasses.replace(own, model=model, train=train)
+
+
 def sentences(folder: Path) -> str:
     file = folder / "sentences.tsv"
     if not file.exists():
@@ -35,7 +42,7 @@ def sentences(folder: Path) -> str:
 def tuning(folder: Path, **fields: object) -> TASK.Config:
     """Fine-tuning of the BERT of `config` on sentences with a cat and without."""
     tiny = TASK.PRESETS["tiny"]
-    first = dataclasses.replace(config(folder), steps=2)
+    first = dataclasses.replace(source_config(folder), steps=2)
     given = {
         "steps": 2,
         "length": 16,
@@ -65,8 +72,7 @@ def assert_same_encoder(found: dict, expected: dict) -> None:
 
 def test_a_run_brings_its_weights_its_sizes_and_its_tokenizer(tmp_path, monkeypatch, capsys):
     source = tmp_path / "source"
-    wide = dataclasses.replace(config(tmp_path), model=dataclasses.replace(config(tmp_path).model, width=24))
-    old = begin(source, wide)
+    old = begin(source, source_config(tmp_path, width=24))
     monkeypatch.setattr(pretraining_text, "train_sentencepiece", lambda *_, **__: pytest.fail("trained"))
     capsys.readouterr()
     new = tune(tmp_path / "new", tuning(tmp_path), source)  # which asks for a width of 16
@@ -96,7 +102,7 @@ def test_a_run_brings_its_weights_its_sizes_and_its_tokenizer(tmp_path, monkeypa
 
 
 def test_weights_bring_their_sizes_and_their_tokenizer(tmp_path, capsys):
-    source, own = tmp_path / "source", config(tmp_path)
+    source, own = tmp_path / "source", source_config(tmp_path)
     old = begin(source, own)
     model = dataclasses.replace(own.model, pooler=False)
     params = {name: old.state.params[name] for name in ("encoder", "head")}
@@ -125,7 +131,7 @@ def test_nothing_named_trains_a_bert_first(tmp_path, capsys):
 def test_from_scratch_has_the_same_tokenizer_and_random_weights(tmp_path, capsys):
     scratch = tune(tmp_path / "scratch", tuning(tmp_path, from_scratch=True))
     assert not (tmp_path / "scratch" / "bert").exists()
-    old = begin(tmp_path / "source", config(tmp_path))
+    old = begin(tmp_path / "source", source_config(tmp_path))
     assert scratch.data.preprocessing == old.data.preprocessing
     capsys.readouterr()
     beside = tune(tmp_path / "beside", tuning(tmp_path, from_scratch=True), tmp_path / "source")

@@ -1,0 +1,50 @@
+"""Sentences of the installed documentation whose words are tagged: which of them are code.
+
+Authors put code in double backticks. These are removed, and the tags say where they were: B-code for the first word of
+a piece of code, I-code for the others, O for prose.
+"""
+
+import re
+from collections.abc import Iterator
+
+from ssl_jax.data.docstrings import CODE
+from ssl_jax.data.labelled_text import TaggedWords
+from ssl_jax.data.pydocs import PyDocs
+from ssl_jax.data.section_labels import heldout_documents
+
+TAGS = ("B-code", "I-code", "O")
+
+_PARTS = re.compile(rf"{CODE[0]}([^{CODE}]*){CODE[1]}|([^{CODE}]+)")
+_WORD = re.compile(r"\w+(?:[.'\-/_]\w+)*|[^\w\s]")
+_LONGEST = 80
+"""Words of a sentence; longer ones are lists rather than prose."""
+
+
+def code_words() -> tuple[list[TaggedWords], list[TaggedWords]]:
+    """(training, held-out) sentences with code in them; documents are held out as in pretraining."""
+    documents = PyDocs()
+    hashes, heldout = heldout_documents(documents)
+    parts: tuple[list[TaggedWords], list[TaggedWords]] = ([], [])
+    for number, sentences in enumerate(documents.marked):
+        for sentence in sentences:
+            tagged = list(tagged_words(sentence))
+            if 1 < len(tagged) <= _LONGEST:
+                words, tags = zip(*tagged, strict=True)
+                place = f"data source {documents.name!r}, document {number}"
+                parts[int(heldout[number])].append(TaggedWords(words, tags, str(hashes[number]), place))
+    return parts
+
+
+def tagged_words(marked: str) -> Iterator[tuple[str, str]]:
+    """Yields the words of a sentence, each with its tag.
+
+    Example:
+      >>> list(tagged_words(f"Use {CODE[0]}a or b{CODE[1]}."))[1:]
+      [('a', 'B-code'), ('or', 'I-code'), ('b', 'I-code'), ('.', 'O')]
+    """
+    for code, prose in _PARTS.findall(marked):
+        if prose:
+            yield from ((word, "O") for word in _WORD.findall(prose))
+        else:
+            words = code.split()
+            yield from zip(words, ("B-code", *["I-code"] * len(words)), strict=False)
