@@ -1,5 +1,6 @@
 """Every experiment in small. A new experiment adds a line to `SMALL`; `CASES` are those of the tests of resuming."""
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -162,6 +163,28 @@ def token_classification(folder: Path) -> Arguments:
     return [*fine_tuning(folder), *words, *given(tags=["B-three", "O"], length=16)]
 
 
+def questions(folder: Path) -> Path:
+    """A file of SQuAD 2.0: which word comes after another one in a text of three sentences; half have no answer."""
+    file = folder / "questions.json"
+    if not file.exists():
+        articles = []
+        for number, document in enumerate(corpus(folder).read_text().split("\n\n")):
+            text = " ".join(document.split("\n")[:3])
+            words = text.split()
+            entry = {"id": f"{number}-a", "question": f"{words[0]}?", "is_impossible": False}
+            entry["answers"] = [{"text": words[1], "answer_start": len(words[0]) + 1}]
+            other = {"id": f"{number}-b", "question": "xyz?", "is_impossible": True, "answers": []}
+            articles.append({"title": str(number), "paragraphs": [{"context": text, "qas": [entry, other]}]})
+        file.write_text(json.dumps({"version": "v2.0", "data": articles}))
+    return file
+
+
+def question_answering(folder: Path) -> Arguments:
+    """Texts in several windows."""
+    data = given("data", source=questions(folder), step=12, longest_question=8, longest_answer=4)
+    return [*fine_tuning(folder), *data, *given(length=32)]
+
+
 def sequence_classification(folder: Path) -> Arguments:
     """Two classes of sentences."""
     return [*fine_tuning(folder), *given("data", source=sentences(folder)), *given(labels=["long", "short"])]
@@ -193,6 +216,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "minimal": lambda folder: [],
     "moco": pairs(projector={"hidden": 16, "features": 8}),
     "pair_classification": pair_classification,
+    "question_answering": question_answering,
     "rotation": lambda folder: VIEWS,
     "sequence_classification": sequence_classification,
     "simclr": pairs(projector={"hidden": 16, "features": 8}),

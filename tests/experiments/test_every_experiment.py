@@ -229,6 +229,18 @@ def tagged(folder, out):
     assert_drawn(folder, "confusions", "accuracy")
 
 
+def answered(folder, out):
+    """A question answerer beside baselines, half of whose questions have no answer."""
+    found = read(folder, "answers.json")
+    assert [*found] == ["no answer", "most frequent answer in the text", "model"]
+    assert found["no answer"]["unanswerable_accuracy"] == 1
+    assert found["no answer"]["exact_match"] == 0.5
+    last = processes.log(folder)[-1]
+    assert {name: last[name] for name in found["model"]} == pytest.approx(found["model"])
+    assert {name.split("-")[1] for name in read(folder, "predictions.json")} == {"a", "b"}
+    assert_drawn(folder, "loss", "match", "f1")
+
+
 def in_context(folder, out):
     """Accuracies of both families by the number of examples."""
     for curve in (
@@ -270,6 +282,7 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "gpt3_in_context": in_context,
     "mass": denoised,
     "pair_classification": classified,
+    "question_answering": answered,
     "sequence_classification": classified,
     "t5": denoised_by_sentinels,
     "token_classification": tagged,

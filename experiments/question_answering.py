@@ -1,0 +1,92 @@
+"""Fine-tuning BERT on questions: the answer is a part of a text (Devlin et al. 2018, arXiv:1810.04805, section 4.2).
+
+    python -m experiments.question_answering                            # offline: a BERT, then its fine-tuning
+    python -m experiments.question_answering --from_scratch True        # the same without pretraining
+    python -m experiments.question_answering --init_from runs/bert-tiny
+    python -m experiments.question_answering squad --init_from gs://.../bert-base    # for a TPU slice
+    python -m experiments.question_answering squad2 --init_from gs://.../bert-base
+
+Where the encoder is from is as in experiments/sequence_classification.py. Your own questions: `--data.source` a .json
+file in the layout of SQuAD. Long texts are cut into overlapping windows; an answer is exactly a part of the text.
+predictions.json in the run folder is what the official scorers of SQuAD read. `exact_match` and `answer_f1` are theirs.
+
+The default preset answers questions for the type or the default of a parameter from the description of some; a third of
+them has no answer there. The held-out documents are those that the pretraining holds out.
+
+On TPUs: squad, squad2 on v5e:2x2 (docs/planning.md).
+"""
+
+from dataclasses import dataclass, field, replace
+
+from experiments import bert as pretraining
+from ssl_jax.cli import main
+from ssl_jax.domains import PositiveInt
+from ssl_jax.recipes.fine_tuning import EncoderConfig, FineTuningConfig, fine_tuning_experiment
+from ssl_jax.recipes.questions import QuestionsConfig, answer_score, open_questions, report_questions
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class Config(FineTuningConfig):
+    """Extractive question answering."""
+
+    steps: PositiveInt = 1000
+    """Optimiser steps of the whole run; the log says how many epochs these are."""
+    data: QuestionsConfig = field(default_factory=QuestionsConfig)
+    bert: pretraining.Config = pretraining.OFFLINE
+
+
+# Three epochs of the 87,599 questions of SQuAD 1.1, of which some make two windows (run_squad's settings).
+SQUAD = Config(
+    steps=8300,
+    length=384,
+    data=QuestionsConfig(
+        source="tfds:squad:train", heldout_source="tfds:squad:validation", unanswerable=False
+    ),
+    bert=pretraining.PRESETS["base"],
+    encoder=EncoderConfig(dtype="bfloat16"),
+    optimizer=OptimizerConfig(name="bert_adam", weight_decay=0.01),
+    schedule=ScheduleConfig(learning_rate=5e-5, warmup_steps=830),
+    train=TrainConfig(batch_size=32, log_every=100, eval_every=2000, save_every=2000, keep_every=2000),
+)
+
+PRESETS = {
+    "tiny": Config(
+        steps=1000,
+        length=64,
+        data=QuestionsConfig(step=24, longest_question=16, longest_answer=20),
+        encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
+        schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=100),
+        train=TrainConfig(batch_size=32, log_every=20, eval_every=250, save_every=250, keep_every=250),
+    ),
+    "squad": SQUAD,
+    "squad2": replace(
+        SQUAD,
+        steps=12_400,
+        data=replace(
+            SQUAD.data,
+            source="tfds:squad/v2.0:train",
+            heldout_source="tfds:squad/v2.0:validation",
+            unanswerable=True,
+        ),
+        schedule=ScheduleConfig(learning_rate=5e-5, warmup_steps=1240),
+    ),
+}
+
+
+def build(config: Config) -> Experiment:
+    """The encoder with the start and the end of an answer."""
+    return fine_tuning_experiment(
+        config,
+        "answer",
+        open_data=lambda folder: open_questions(config, folder),
+        score=lambda tuned: answer_score(tuned, config.data),
+        headline=("answer_loss", "exact_match", "answer_f1"),
+        report=lambda report, tuned: report_questions(report, tuned, config.data),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
