@@ -16,6 +16,7 @@ from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, check_settin
 from ssl_jax.errors import UserError
 from ssl_jax.guard import guarded
 from ssl_jax.runs.configuration import run_settings
+from ssl_jax.runs.encoders import refuse_pretraining
 from ssl_jax.runs.study import Study, run_study, study_settings
 from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import distributed, loop
@@ -158,6 +159,8 @@ def main(
         if study:
             settings = study_settings(module, asked.preset, asked.config)
             return run_study(study(asked.config), given.folder, settings)
+        if given.init_from is not None:
+            refuse_pretraining(asked.config, presets[asked.preset])
         settings = run_settings(module, asked.preset, asked.config, given.init_from)
         experiment = build_run(build, asked.config, given.folder, given.init_from)
         return loop.train(experiment, given.folder, settings, profile=given.profile)

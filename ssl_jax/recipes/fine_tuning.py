@@ -19,6 +19,7 @@ from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
+from ssl_jax.training.distributed import is_main
 from ssl_jax.training.experiment import Data, Experiment, Predictor, Report, Score, Start, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
@@ -126,6 +127,12 @@ def _frozen(config: Any) -> Any:
     """The configuration with a group of parameters that do not move."""
     group = ParameterGroup("encoder", "^encoder/(?!pooler/)", frozen=True)
     return replace(config, optimizer=replace(config.optimizer, groups=(group, *config.optimizer.groups)))
+
+
+def announce(line: str) -> None:
+    """Prints what has been opened, in one of the processes."""
+    if is_main():
+        print(line, flush=True)
 
 
 def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:

@@ -19,7 +19,7 @@ from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.classification import class_metrics, correlations, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import open_tokenizer
+from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
 from ssl_jax.reports.classification import Labelled, report_classification
 from ssl_jax.reports.scores import report_scores
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
@@ -111,10 +111,9 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
     )
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
-    print(
+    announce(
         f"{data.source}: {len(rows):,} training and {len(heldout_rows):,} held-out examples, {targets}; "
-        f"{config.steps:,} steps are {epochs:.1f} epochs{longer}",
-        flush=True,
+        f"{config.steps:,} steps are {epochs:.1f} epochs{longer}"
     )
     return Data(
         train=(_dataset(rows).seed(config.train.seed).shuffle().repeat().map(rows),),

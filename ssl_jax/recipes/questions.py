@@ -16,7 +16,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.evals.answer_spans import Prediction, predicted_answers
 from ssl_jax.evals.squad import squad_v1, squad_v2
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import open_tokenizer
+from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
 from ssl_jax.reports.answers import report_answers
 from ssl_jax.training.experiment import Data, Report, Score
 
@@ -83,10 +83,9 @@ def open_questions(config: Any, folder: epath.Path) -> Data:
     train, test = (part.rows.rows for part in opened)
     without = sum(not question.answers for question in parts[0])
     epochs = config.steps * config.train.batch_size / len(train)
-    print(
+    announce(
         f"{data.source}: {len(parts[0]):,} training questions, {without:,} of them without an answer, and "
-        f"{len(parts[1]):,} held-out questions; {config.steps:,} steps are {epochs:.1f} epochs of {len(train):,} rows",
-        flush=True,
+        f"{len(parts[1]):,} held-out questions; {config.steps:,} steps are {epochs:.1f} epochs of {len(train):,} rows"
     )
     settings = {"step": data.step, "longest_question": data.longest_question}
     return Data(

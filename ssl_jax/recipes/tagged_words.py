@@ -17,7 +17,7 @@ from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import tag_metrics
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import open_tokenizer
+from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
 from ssl_jax.reports.tagging import report_tagging
 from ssl_jax.training.experiment import Data, Report, Score
 
@@ -149,10 +149,9 @@ def _log(config: Any, opened: TaggedData, names: LabelSet) -> None:
     ]
     lost = opened.train.rows.without_pieces
     unknown = f"; the tokenizer has no piece for {lost:,} words" if lost else ""
-    print(
+    announce(
         f"{config.data.source}: {' and '.join(words)}, {names}; {config.steps:,} steps are {epochs:.1f} epochs of "
-        f"{rows:,} rows{unknown}",
-        flush=True,
+        f"{rows:,} rows{unknown}"
     )
 
 

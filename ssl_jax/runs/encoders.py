@@ -16,7 +16,7 @@ from ssl_jax.files import read_json, write_json
 from ssl_jax.hub.bert import load_bert
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.runs.configuration import Config, read_run, restore_config
-from ssl_jax.training.folder import CONFIG, ENCODER
+from ssl_jax.training.folder import CONFIG, ENCODER, flatten
 
 MODULES = ("encoder",)
 """What is taken of a pretrained model. Its heads belong to its own tasks and labels."""
@@ -33,6 +33,24 @@ def with_encoder(config: Config, model: BertConfig) -> Config:
     name = config.encoder_of
     pretraining = getattr(config, name)
     return dataclasses.replace(config, **{name: dataclasses.replace(pretraining, model=model)})
+
+
+def refuse_pretraining(config: Config, preset: Config) -> None:
+    """Raises UserError if settings of the pretraining are given to a run that takes another encoder, by `--init_from`.
+
+    Args:
+      config: as the user gave it.
+      preset: what it began with.
+    """
+    name = getattr(config, "encoder_of", None)
+    if name is None:
+        return
+    given, usual = (flatten({name: dataclasses.asdict(getattr(each, name))}) for each in (config, preset))
+    if changed := [field for field in given if given[field] != usual.get(field)]:
+        raise UserError(
+            f"--{changed[0]} {given[changed[0]]}: with --init_from, the encoder has the sizes, the tokenizer and the "
+            f"weights of the source, and no other is trained. Leave out {', '.join(f'--{field}' for field in changed)}."
+        )
 
 
 def with_own_encoder(config: Config, folder: epath.Path, *, required: bool = False) -> Config:

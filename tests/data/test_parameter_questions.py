@@ -12,7 +12,10 @@ CHOSEN = [
     Parameter("a", "array_like", ""),
     Parameter("mode", "{'full', 'same'}, optional", "Which of the two."),
 ]
-CONTEXT = "axis : int or None, default=0. Axis to sum over. a : array_like. mode : {'full', 'same'}, optional. Which of the two."
+CONTEXT = (
+    "axis : int or None, default=0. Axis to sum over. a : array_like. "
+    "mode : {'full', 'same'}, optional. Which of the two."
+)
 
 
 def test_answers_are_parts_of_the_context():

@@ -124,6 +124,14 @@ def test_what_cannot_be_trained_on_is_named(change, message, tmp_path, training)
     assert not (tmp_path / "run").exists()
 
 
+def test_sizes_are_not_asked_for_beside_a_source_that_has_its_own(refused, tmp_path):
+    error = refused(
+        "sequence_classification", "--init_from", tmp_path, "--bert.model.width", 64, "--bert.steps", 9
+    )
+    assert "--bert.steps 9: with --init_from" in error
+    assert "Leave out --bert.steps, --bert.model.width." in error
+
+
 @pytest.mark.parametrize("labels", [("one",), ("a", "b", "a")])
 def test_labels_are_at_least_two_and_distinct(labels):
     with pytest.raises(UserError, match="expected at least two, each of them once"):
