@@ -22,7 +22,13 @@ from experiments import bert as pretraining
 from ssl_jax.cli import main
 from ssl_jax.domains import PositiveInt
 from ssl_jax.recipes.fine_tuning import EncoderConfig, FineTuningConfig, fine_tuning_experiment
-from ssl_jax.recipes.questions import QuestionsConfig, answer_score, open_questions, report_questions
+from ssl_jax.recipes.questions import (
+    QuestionsConfig,
+    answer_predictor,
+    answer_score,
+    open_questions,
+    report_questions,
+)
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -85,6 +91,7 @@ def build(config: Config) -> Experiment:
         score=lambda tuned: answer_score(tuned, config.data),
         headline=("answer_loss", "exact_match", "answer_f1"),
         report=lambda report, tuned: report_questions(report, tuned, config.data),
+        predictor=lambda tuned: answer_predictor(tuned, config.data, config.length),
     )
 
 

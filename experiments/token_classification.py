@@ -24,7 +24,13 @@ from ssl_jax.domains import NonEmptyText, PositiveInt
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import mark_entities
 from ssl_jax.recipes.fine_tuning import EncoderConfig, FineTuningConfig, fine_tuning_experiment
-from ssl_jax.recipes.tagged_words import TaggedWordsConfig, open_tagged_words, report_tags, tag_score
+from ssl_jax.recipes.tagged_words import (
+    TaggedWordsConfig,
+    open_tagged_words,
+    report_tags,
+    tag_predictor,
+    tag_score,
+)
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -83,6 +89,7 @@ def build(config: Config) -> Experiment:
         score=lambda tuned: tag_score(tuned, config.tags),
         headline=("tag_loss", "tag_accuracy", metric),
         report=lambda report, tuned: report_tags(report, tuned, config.tags),
+        predictor=lambda tuned: tag_predictor(tuned, config.tags, config),
     )
 
 

@@ -1,13 +1,14 @@
-"""Labels or scores text with a fine-tuned model.
+"""Applies a fine-tuned model to text: labels, scores, tags of words, answers.
 
     python -m ssl_jax.predict runs/sequence_classification-tiny "Returns the sum of the elements."
     python -m ssl_jax.predict runs/sequence_classification-tiny@400 "A number." "The axis to sum over."
     python -m ssl_jax.predict RUN --file sentences.txt --output predictions.jsonl    # a text a line
     cat sentences.txt | python -m ssl_jax.predict RUN --json
 
-RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). A text for a model of pairs is two
-sentences with a tab between. Without --json or --output, a line has the predicted label, its probability and the text,
-or the score and the text, with tabs between; otherwise it is a JSON object with the probability of every label.
+RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). For pairs, a text is two sentences
+with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
+A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
+all that the model says, such as the probability of every label.
 """
 
 import json
@@ -59,8 +60,8 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
       texts: at least one.
 
     Returns:
-      For each text a dictionary with `text` and either `score`, or `label`, `probability`, and `probabilities` by
-      label.
+      For each text a dictionary with `text` and, by the kind of the task: `label`, `probability` and `probabilities` by
+      label; `score`; `words` and `tags`; or `answer` ("" for none) and its `start` in the text with the answer.
 
     Raises:
       UserError: it is not a run folder, has no such checkpoint, or is not of fine-tuning; a text is empty.
@@ -69,13 +70,13 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
     predictor = opened.experiment.predictor
     if predictor is None:
         raise UserError(
-            f"{opened.folder}: the model of {opened.settings['experiment']} classifies no text; expected a run of "
-            "experiments.sequence_classification or experiments.pair_classification."
+            f"{opened.folder}: the model of {opened.settings['experiment']} is not fine-tuned; expected a run of "
+            "experiments.sequence_classification, pair_classification, token_classification or question_answering."
         )
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise UserError(f"text {number} of {len(texts)} is empty; leave it out.")
-    dataset = predictor.rows(texts, find_tokenizer(opened.folder).open())
+    dataset, describe = predictor.prepare(texts, find_tokenizer(opened.folder).open())
     outputs = map_examples(
         predictor.function,
         opened.restore(),
@@ -83,7 +84,7 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
         mesh=opened.mesh,
         batch_size=opened.experiment.train.batch_size,
     )
-    return predictor.describe(texts, outputs)
+    return describe(outputs)
 
 
 def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
@@ -109,9 +110,14 @@ def shown(results: list[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
     for one in results:
         if as_json:
             yield json.dumps(one, ensure_ascii=False)
+        elif "tags" in one:
+            yield " ".join(f"{word}/{tag}" for word, tag in zip(one["words"], one["tags"], strict=True))
+        elif "answer" in one:
+            yield f"{one['answer']}\t{one['text']}"
+        elif "score" in one:
+            yield f"{one['score']:.4f}\t{one['text']}"
         else:
-            found = f"{one['label']}\t{one['probability']:.4f}" if "label" in one else f"{one['score']:.4f}"
-            yield f"{found}\t{one['text']}"
+            yield f"{one['label']}\t{one['probability']:.4f}\t{one['text']}"
 
 
 def main(arguments: list[str], out: TextIO, source: TextIO) -> int:

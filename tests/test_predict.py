@@ -63,6 +63,15 @@ def test_json_lines(answer, tmp_path):
     assert [json.loads(line)["text"] for line in lines] == ["A é.", "B."]
 
 
+def test_a_line_of_each_kind_of_result():
+    results = [
+        {"text": "a b", "words": ["a", "b"], "tags": ["X", "O"]},
+        {"text": "q\tc d", "answer": "d", "start": 2},
+        {"text": "a", "score": 1.25},
+    ]
+    assert list(predict.shown(results, as_json=False)) == ["a/X b/O", "d\tq\tc d", "1.2500\ta"]
+
+
 def test_no_text_is_refused():
     with pytest.raises(UserError, match="no text to classify"):
         predict.main(["RUN"], io.StringIO(), Terminal())
@@ -72,5 +81,7 @@ def test_no_text_is_refused():
 
 def test_a_run_that_classifies_nothing_is_refused(tmp_path):
     begin(tmp_path / "run", config(tmp_path))
-    with pytest.raises(UserError, match=r"experiments\.bert classifies no text; expected a run of"):
+    with pytest.raises(
+        UserError, match=r"the model of experiments\.bert is not fine-tuned; expected a run of"
+    ):
         predict.predictions(str(tmp_path / "run"), ["A."])

@@ -82,7 +82,7 @@ def fine_tuning_experiment(
     score: Callable[[FineTuning], Score],
     headline: tuple[str, ...],
     report: Callable[[Report, FineTuning], None],
-    predictor: Callable[[FineTuning], Predictor | None] = lambda tuned: None,
+    predictor: Callable[[FineTuning], Predictor],
 ) -> Experiment:
     """An encoder with a head, trained on rows of one length.
 

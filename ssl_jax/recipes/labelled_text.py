@@ -1,5 +1,6 @@
 """Fine-tuning on labelled sentences and pairs: where they are from, their rows, and the metrics of held-out sets."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class PairConfig(LabelledTextConfig):
     """Column of the second sentence."""
 
 
+Describe = Callable[[Any], list[dict[str, Any]]]
+"""`results -> a dictionary for each text`."""
 Offline = Callable[[], tuple[list[LabelledText], list[LabelledText]]]
 """The (training, held-out) examples of the source "pydocs"."""
 
@@ -160,7 +163,7 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
       pairs: whether a text is two sentences with a tab between.
     """
 
-    def rows(lines: Sequence[str], tokenizer: Tokenizer) -> grain.MapDataset:
+    def prepare(lines: Sequence[str], tokenizer: Tokenizer) -> tuple[grain.MapDataset, Describe]:
         firsts, seconds = list(lines), None
         if pairs:
             for number, line in enumerate(lines, 1):
@@ -171,7 +174,7 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
             firsts, seconds = (list(part) for part in zip(*(line.split("\t") for line in lines), strict=True))
         unknown = np.full(len(lines), -1, np.int32) if labels else np.full(len(lines), np.nan, np.float32)
         made, _ = sentence_rows(firsts, seconds, unknown, tokenizer, length)
-        return _dataset(made).map(made)
+        return _dataset(made).map(made), functools.partial(describe, lines)
 
     def describe(lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
         if not labels:
@@ -189,7 +192,7 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
             for text, row in zip(lines, probabilities(results["logits"]), strict=True)
         ]
 
-    return Predictor(rows, tuned.predict, describe)
+    return Predictor(prepare, tuned.predict)
 
 
 def report_scored(report: Report, tuned: FineTuning) -> None:

@@ -1,5 +1,6 @@
 """Fine-tuning on questions whose answers are parts of a text: their rows, and the metrics of held-out sets."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from ssl_jax.data.labelled_text import Question, fingerprint, split_by_hash
 from ssl_jax.data.parameter_questions import parameter_questions
 from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
+from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.answer_spans import Prediction, predicted_answers
@@ -18,7 +20,7 @@ from ssl_jax.evals.squad import squad_v1, squad_v2
 from ssl_jax.methods.fine_tuning import FineTuning
 from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
 from ssl_jax.reports.answers import report_answers
-from ssl_jax.training.experiment import Data, Report, Score
+from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
 HELDOUT = "heldout"
@@ -138,6 +140,33 @@ def answer_score(tuned: FineTuning, config: QuestionsConfig) -> Score:
         return answer_metrics(config, heldout.questions, answers)
 
     return Score(tuned.predict, metrics)
+
+
+def answer_predictor(tuned: FineTuning, config: QuestionsConfig, length: int) -> Predictor:
+    """The answer to each text of a question, a tab and a context; "" if there is none."""
+
+    def prepare(
+        lines: Sequence[str], tokenizer: Tokenizer
+    ) -> tuple[grain.MapDataset, Callable[[Any], list[dict[str, Any]]]]:
+        questions = []
+        for number, line in enumerate(lines, 1):
+            if line.count("\t") != 1:
+                raise UserError(
+                    f"text {number}, {line!r:.80}: expected a question and a text with a tab between."
+                )
+            questions.append(Question(str(number), *line.split("\t")))
+        made = question_rows(questions, tokenizer, length, config.step, config.longest_question)
+
+        def describe(results: Any) -> list[dict[str, Any]]:
+            found = answers_of(config, Asked(questions, made), results)
+            return [
+                {"text": line, "answer": one.text, "start": one.best.start if one.text else None}
+                for line, one in zip(lines, found, strict=True)
+            ]
+
+        return grain.MapDataset.range(len(made.rows)).map(made.rows), describe
+
+    return Predictor(prepare, tuned.predict)
 
 
 def report_questions(report: Report, tuned: FineTuning, config: QuestionsConfig) -> None:

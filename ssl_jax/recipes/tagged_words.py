@@ -1,6 +1,7 @@
 """Fine-tuning on tagged words: where they are from, their rows, and the metrics of held-out sets."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,13 +14,14 @@ from ssl_jax.data.fine_tuning_rows import TaggingRows, tagging_rows
 from ssl_jax.data.labelled_text import LabelSet, TaggedWords, fingerprint, label_set, split_by_hash
 from ssl_jax.data.tagged_words import TagColumns, Treebank, read_tagged_words
 from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
+from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import tag_metrics
 from ssl_jax.methods.fine_tuning import FineTuning
 from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
 from ssl_jax.reports.tagging import report_tagging
-from ssl_jax.training.experiment import Data, Report, Score
+from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
 HELDOUT = "heldout"
@@ -130,6 +132,29 @@ def tag_score(tuned: FineTuning, tags: tuple[str, ...]) -> Score:
         return tag_metrics(heldout.tags, found, heldout.lengths, tags)
 
     return Score(tuned.predict, metrics)
+
+
+def tag_predictor(tuned: FineTuning, tags: tuple[str, ...], config: Any) -> Predictor:
+    """The tag of each word of a text. Words are what spaces separate."""
+
+    def prepare(
+        lines: Sequence[str], tokenizer: Tokenizer
+    ) -> tuple[grain.MapDataset, Callable[[Any], list[dict[str, Any]]]]:
+        sentences = [TaggedWords(tuple(line.split())) for line in lines]
+        unknown = np.full(sum(len(sentence.words) for sentence in sentences), -1, np.int32)
+        step = min(config.data.step, max(1, config.length - 2))
+        made = tagging_rows(sentences, unknown, tokenizer, config.length, step)
+
+        def describe(results: Any) -> list[dict[str, Any]]:
+            found = made.by_sentence(made.of_words(results["tags"]))
+            return [
+                {"text": line, "words": [*sentence.words], "tags": [tags[tag] for tag in of_sentence]}
+                for line, sentence, of_sentence in zip(lines, sentences, found, strict=True)
+            ]
+
+        return grain.MapDataset.range(len(made.rows)).map(made.rows), describe
+
+    return Predictor(prepare, tuned.predict)
 
 
 def report_tags(report: Report, tuned: FineTuning, tags: tuple[str, ...]) -> None:

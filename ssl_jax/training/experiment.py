@@ -89,14 +89,13 @@ class Predictor(NamedTuple):
     """How a fine-tuned model is applied to new text, for `ssl_jax.predict`.
 
     Attributes:
-      rows: `(texts, tokenizer) -> data set`, an example for each text, of the arrays that `function` takes.
+      prepare: `(texts, tokenizer) -> (data set, describe)`: examples of the arrays that `function` takes, and
+        `describe(results)`, which makes a dictionary for each text, ready for JSON.
       function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
-      describe: `(texts, results) -> dictionaries`, one for each text, ready for JSON.
     """
 
-    rows: Callable[[Sequence[str], Any], grain.MapDataset]
+    prepare: Callable[[Sequence[str], Any], tuple[grain.MapDataset, Callable[[Tree], list[dict[str, Any]]]]]
     function: MapFunction
-    describe: Callable[[Sequence[str], Tree], list[dict[str, Any]]]
 
 
 class Data(NamedTuple):

@@ -11,10 +11,11 @@ import pytest
 
 from experiments import t5
 from ssl_jax.data.digits import Digits
+from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals import probe_comparison
 from ssl_jax.evals.entities import entity_scores
-from ssl_jax.predict import predictions
+from ssl_jax.predict import predictions as predictions_of
 from ssl_jax.runs.listing import experiment_names, import_experiment
 from ssl_jax.training import loop
 from tests import processes
@@ -204,7 +205,7 @@ def classified(folder, out):
     assert sum(row["examples"] for row in found["by_class"].values()) == len(rows)
     assert (folder / "bert" / "checkpoints" / "2").exists()
     heldout = [row[3] for row in rows]
-    for row, again in zip(rows, predictions(str(folder), heldout), strict=True):
+    for row, again in zip(rows, predictions_of(str(folder), heldout), strict=True):
         assert (again["label"], again["text"]) == (row[1], row[3])
         assert (
             again["probabilities"][row[1]] == again["probability"] == pytest.approx(float(row[2]), abs=1e-4)
@@ -224,6 +225,8 @@ def tagged(folder, out):
     total, _ = entity_scores(labels, predictions)
     for model in (found["metrics"]["model"], last):
         assert model["entity_f1"] == pytest.approx(total.f1)
+    found = predictions_of(str(folder), [" ".join(word for word, *_ in each) for each in sentences])
+    assert [one["tags"] for one in found] == predictions
     words = [word for each in sentences for word in each]
     assert last["tag_accuracy"] == pytest.approx(np.mean([label == guess for _, label, guess in words]))
     assert_drawn(folder, "confusions", "accuracy")
@@ -237,7 +240,14 @@ def answered(folder, out):
     assert found["no answer"]["exact_match"] == 0.5
     last = processes.log(folder)[-1]
     assert {name: last[name] for name in found["model"]} == pytest.approx(found["model"])
-    assert {name.split("-")[1] for name in read(folder, "predictions.json")} == {"a", "b"}
+    predictions = read(folder, "predictions.json")
+    assert {name.split("-")[1] for name in predictions} == {"a", "b"}
+    source = json.loads((folder / "config.json").read_text())["config"]["data"]["source"]
+    asked = {question.id: question for question in read_squad(source)}
+    texts = [f"{asked[name].question}\t{asked[name].context}" for name in predictions]
+    for name, one in zip(predictions, predictions_of(str(folder), texts), strict=True):
+        assert one["answer"] == predictions[name]
+        assert one["answer"] == "" or asked[name].context[one["start"] :].startswith(one["answer"])
     assert_drawn(folder, "loss", "match", "f1")
 
 
