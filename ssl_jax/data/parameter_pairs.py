@@ -70,7 +70,7 @@ def statements(parameter: Parameter) -> list[tuple[str, str]]:
     A type that names kinds of values contradicts the others. One that names none that are known (`Axes`, `dtype`) says
     nothing about them.
     """
-    kind = parameter.type
+    kind = f"{parameter.type} {parameter.default}" if parameter.default == "None" else parameter.type
     fitting = {statement for statement, words in _WORDS.items() if words.search(kind)}
     otherwise = "contradiction" if fitting else "neutral"
     found = [(statement, "entailment" if statement in fitting else otherwise) for statement in _KINDS]

@@ -71,7 +71,8 @@ def questions_of(
     default = chosen[another].default
     place = chosen[another].kind.rfind(default) if default else -1
     answers = (Answer(default, kinds[another] + place),) if default and place >= 0 else ()
-    found.append((f"What is the default of {chosen[another].name}?", answers))
+    if answers or "default" not in f"{chosen[another].kind} {chosen[another].description}".lower():
+        found.append((f"What is the default of {chosen[another].name}?", answers))
     if other not in {p.name for p in chosen} and rng.random() < 0.5:
         found.append((f"What is the {('type', 'default')[rng.integers(2)]} of {other}?", ()))
     return found

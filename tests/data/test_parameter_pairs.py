@@ -70,6 +70,8 @@ def test_labels_of_statements():
     assert found["{} can be a number."] == found["{} can be an array."] == "entailment"
     assert found["{} can be a text."] == found["{} can be None."] == "contradiction"
     assert (found["{} may be omitted."], found["{} must be given."]) == ("entailment", "contradiction")
+    by_default = dict(module.statements(Parameter("x", "dict, default=None", "")))
+    assert (by_default["{} can be None."], by_default["{} can be a text."]) == ("entailment", "contradiction")
     unknown = dict(module.statements(Parameter("x", "dtype", "")))
     assert unknown.pop("{} may be omitted.") == "contradiction"
     assert unknown.pop("{} must be given.") == "entailment"

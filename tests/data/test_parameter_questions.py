@@ -39,6 +39,15 @@ def test_answers_are_parts_of_the_context():
     assert answers["What is the default of axis?"][0].start == CONTEXT.index("0.")
 
 
+def test_a_default_that_only_the_description_states_is_not_asked_for():
+    """It would be labelled as not there."""
+    described = [Parameter(name, "int, optional", "Default is 2.") for name in ("a", "b")]
+    context = " ".join(f"{p.name} : {p.kind}. {p.description}" for p in described)
+    for seed in range(10):
+        made = module.questions_of(described, context, "a", np.random.default_rng(seed))
+        assert all("type" in question for question, _ in made)
+
+
 @pytest.fixture
 def documents(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path))
