@@ -12,6 +12,7 @@ sentence is in the column `--data.second`. With `--scored True` the labels are n
 The default preset is entailment by rule: does the description of a parameter ("axis : int, optional. ...") imply a
 statement ("axis may be omitted."), contradict it, or say nothing about it? The held-out documents are those that the
 pretraining holds out.
+No result of it has been measured yet.
 
 On TPUs: mnli, stsb on v5e:2x2 (docs/planning.md).
 """

@@ -12,6 +12,7 @@ predictions.json in the run folder is what the official scorers of SQuAD read. `
 
 The default preset answers questions for the type or the default of a parameter from the description of some; a third of
 them has no answer there. The held-out documents are those that the pretraining holds out.
+No result of it has been measured yet.
 
 On TPUs: squad, squad2 on v5e:2x2 (docs/planning.md).
 """

@@ -11,6 +11,7 @@ its first piece; every word of long sentences is scored once. Tags such as B-LOC
 
 The default preset tells which words of a sentence are code; the double backticks that say so are removed. The held-out
 documents are those that the pretraining holds out.
+No result of it has been measured yet.
 
 On TPUs: conll2003 on v5e:2x2 (docs/planning.md).
 """

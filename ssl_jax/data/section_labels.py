@@ -12,6 +12,9 @@ from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
 from ssl_jax.data.pydocs import PyDocs
 
 SECTIONS = ("summary", "parameters", "returns", "notes")
+LABELLED = 3_000
+"""Training sentences, a choice: few labels are what pretraining is for. With all 69,000, a tf-idf regression is better
+than a small BERT."""
 _OF_HEADER = {
     "": "summary",
     **dict.fromkeys(
@@ -31,7 +34,7 @@ def heldout_documents(documents: PyDocs) -> tuple[np.ndarray, np.ndarray]:
 def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
     """(training, held-out) sentences below one of the headers, of documents that have more than one kind of section.
 
-    Sentences that differ in numbers and signs alone are there once.
+    Sentences that differ in numbers and signs alone are there once; `LABELLED` of them are for training.
     """
     documents = PyDocs()
     hashes, heldout = heldout_documents(documents)
@@ -48,4 +51,6 @@ def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
                 place = f"data source {documents.name!r}, document {number}"
                 example = LabelledText(text, label=label, document=str(hashes[number]), place=place)
                 parts[int(heldout[number])].append(example)
-    return parts
+    training, tests = parts
+    chosen = np.random.default_rng(HELDOUT_SEED).permutation(len(training))[:LABELLED]
+    return [training[i] for i in np.sort(chosen)], tests
