@@ -10,6 +10,7 @@ from etils import epath
 from ssl_jax.method import Aux, Mean, Method
 from ssl_jax.training import planning
 from ssl_jax.training.checkpoints import Checkpoints
+from ssl_jax.training.compiling import TrainSteps
 from ssl_jax.training.experiment import Data, Phase, Shape
 from ssl_jax.training.planning.text import as_json, describe
 from tests.training import toys
@@ -90,9 +91,12 @@ def test_a_shape_that_was_not_named_is_refused(tmp_path):
         toys.train(experiment(data, steps=3), tmp_path)
 
 
-def test_all_steps_are_compiled_before_a_profile(tmp_path, capsys):
-    """Two steps are too few to be traced, and have one shape."""
+def test_compiling_is_no_time_of_training_and_comes_before_a_profile(tmp_path, capsys, monkeypatch):
+    """Two steps are too few to be traced, and have one shape, whose compilation says here that it took 1,000 s."""
+    compile_step = TrainSteps.compile
+    monkeypatch.setattr(TrainSteps, "compile", lambda self, batch: compile_step(self, batch) + 1000)
     toys.train(experiment(steps=2), tmp_path / "plain")
+    assert Checkpoints(epath.Path(tmp_path / "plain" / "checkpoints")).notes(2)["clock"]["seconds"] < -500
     assert capsys.readouterr().out.count("compiled the step") == 1
     toys.train(experiment(steps=2), tmp_path / "profiled", profile=5)
     assert capsys.readouterr().out.count("compiled the step") == 2
