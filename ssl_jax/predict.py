@@ -5,7 +5,8 @@
     python -m ssl_jax.predict RUN --file sentences.txt --output predictions.jsonl    # a text a line
     cat sentences.txt | python -m ssl_jax.predict RUN --json
 
-RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). For pairs, a text is two sentences
+RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
+--train.best_metric). For pairs, a text is two sentences
 with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
 A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
 all that the model says, such as the probability of every label.
@@ -37,7 +38,7 @@ class Arguments(Settings):
     """What is classified, and by which model."""
 
     run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """RUN or RUN@STEP."""
+    """RUN, RUN@STEP or RUN@best."""
     texts: Annotated[tuple[Text, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")] = ()
     """The texts. Without any, the lines of --file, or of standard input."""
     file: Text = ""
@@ -56,7 +57,7 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
     """What a fine-tuned model predicts of each text.
 
     Args:
-      run: RUN or RUN@STEP.
+      run: RUN, RUN@STEP or RUN@best.
       texts: at least one.
 
     Returns:

@@ -186,8 +186,9 @@ def question_answering(folder: Path) -> Arguments:
 
 
 def sequence_classification(folder: Path) -> Arguments:
-    """Two classes of sentences."""
-    return [*fine_tuning(folder), *given("data", source=sentences(folder)), *given(labels=["long", "short"])]
+    """Two classes of sentences, in batches of 32 or 48 tokens a row."""
+    source = given("data", source=sentences(folder))
+    return [*fine_tuning(folder), *source, *given(labels=["long", "short"], length=48)]
 
 
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
@@ -232,6 +233,11 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
 
 
 DROPOUT = ("--model.dropout", 0.1, "--model.attention_dropout", 0.1)
+BEST = [
+    *given("train", best_metric="class_loss", best_is="highest", patience=3),
+    *given("train", save_every=8, keep_every=1000, keep_latest=1),
+]
+"""The largest loss is an early one: its checkpoint is not a regular one, and would not be kept by itself."""
 
 
 class Case(NamedTuple):
@@ -244,7 +250,7 @@ class Case(NamedTuple):
     kills: int = 0
     """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
     more: tuple[object, ...] = ()
-    """Arguments beside those of `SMALL`: what only tests of resuming need, such as more randomness."""
+    """Arguments that come last: what only tests of resuming need, such as more randomness."""
     stage: str = ""
     """What is trained first, in the folder of this name within the run's; the random kills are then in there."""
 
@@ -261,7 +267,7 @@ class Case(NamedTuple):
                 self.every, f"{self.stage}.train"
             )
         run = [*length(self.steps, self.warmup_steps), *rhythm(self.every)]
-        return [*SMALL[self.name](folder), *self.more, *first, *run]
+        return [*SMALL[self.name](folder), *first, *run, *self.more]
 
 
 CASES = {
@@ -270,6 +276,7 @@ CASES = {
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
         Case("bert", steps=60, warmup_steps=10, every=20, kills=1, more=DROPOUT),
         Case("gpt2", more=DROPOUT),
+        Case("sequence_classification", more=(*given(from_scratch=True), *BEST)),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
     )
 }

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import grain
 from etils import epath
 
+from ssl_jax.data.buckets import BucketedBatches, lengths_up_to, padded_length
 from ssl_jax.data.fine_tuning_rows import batch_shapes
 from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
+from ssl_jax.data.ragged import Rows
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import Dtype, Fraction, Length, PositiveInt, Settings
@@ -17,10 +20,20 @@ from ssl_jax.methods.fine_tuning import FineTuning, Task, fine_tuning
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.transformer import Remat
-from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.recipes.base import RunConfig, make_experiment
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
 from ssl_jax.training.distributed import is_main
-from ssl_jax.training.experiment import Data, Experiment, Predictor, Report, Score, Start, TrainConfig
+from ssl_jax.training.experiment import (
+    Data,
+    Experiment,
+    Phase,
+    Predictor,
+    Report,
+    Score,
+    Shape,
+    Start,
+    TrainConfig,
+)
 from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -58,7 +71,8 @@ class FineTuningConfig(RunConfig):
     steps: PositiveInt = 1000
     """Optimiser steps of the whole run; the log says how many epochs these are."""
     length: Length = 128
-    """Tokens per row; longer texts are cut off."""
+    """Tokens per row, at most; longer texts are cut off. Rows of a batch are as long as the longest needs: 32, 64, 128,
+    256 or 384 tokens, or this length."""
     from_scratch: bool = False
     """Initialise the encoder at random, with the sizes and the tokenizer of the pretrained one, for comparison."""
     frozen_encoder: bool = False
@@ -84,7 +98,7 @@ def fine_tuning_experiment(
     report: Callable[[Report, FineTuning], None],
     predictor: Callable[[FineTuning], Predictor],
 ) -> Experiment:
-    """An encoder with a head, trained on rows of one length.
+    """An encoder with a head, trained on rows of a few lengths.
 
     Args:
       config: a `FineTuningConfig` with the fields `bert`, a configuration of experiments.bert, and `data`, a
@@ -107,11 +121,14 @@ def fine_tuning_experiment(
             "less, or an encoder with more positions."
         )
     tuned = fine_tuning(model, task, classes, config.encoder.head_dropout)
-    shapes = batch_shapes(config.train.batch_size, config.length, task)
+    *shorter, longest = (
+        Shape(batch_shapes(config.train.batch_size, length, task), config.train.batch_size * length)
+        for length in lengths_up_to(config.length)
+    )
     return make_experiment(
         _frozen(config) if config.frozen_encoder else config,
         tuned.method,
-        phases=one_phase(config, shapes, "tokens", config.length),
+        phases=(Phase(config.steps, longest.rows, ("tokens", longest.work), smaller=tuple(shorter)),),
         open_data=open_data,
         score=score(tuned),
         rules=TRANSFORMER,
@@ -127,6 +144,19 @@ def _frozen(config: Any) -> Any:
     """The configuration with a group of parameters that do not move."""
     group = ParameterGroup("encoder", "^encoder/(?!pooler/)", frozen=True)
     return replace(config, optimizer=replace(config.optimizer, groups=(group, *config.optimizer.groups)))
+
+
+def training_rows(config: Any, rows: Rows) -> grain.MapDataset:
+    """The rows of all steps of a run, those of a batch of similar length and padded to the same one."""
+    batch_size = config.train.batch_size
+    batches = BucketedBatches(rows, lengths_up_to(config.length), batch_size, config.train.seed)
+    return grain.MapDataset.range(config.steps * batch_size).map(batches)
+
+
+def rows_in_order(rows: Rows) -> grain.MapDataset:
+    """All rows in their order, padded to the usual length that the longest needs, so that results have one shape."""
+    padded = rows.resized(padded_length(rows.lengths, lengths_up_to(rows.length)))
+    return grain.MapDataset.range(len(padded)).map(padded)
 
 
 def announce(line: str) -> None:

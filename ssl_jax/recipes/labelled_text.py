@@ -13,14 +13,13 @@ from etils import epath
 from ssl_jax.data.fine_tuning_rows import sentence_rows
 from ssl_jax.data.labelled_tables import Columns, read_labelled_text
 from ssl_jax.data.labelled_text import LabelledText, fingerprint, label_set, scores, split_by_hash, texts
-from ssl_jax.data.ragged import Rows
 from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.classification import class_metrics, correlations, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
+from ssl_jax.recipes.fine_tuning import announce, open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.classification import Labelled, report_classification
 from ssl_jax.reports.scores import report_scores
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
@@ -119,8 +118,8 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
         f"{config.steps:,} steps are {epochs:.1f} epochs{longer}"
     )
     return Data(
-        train=(_dataset(rows).seed(config.train.seed).shuffle().repeat().map(rows),),
-        heldout=({HELDOUT: _dataset(heldout_rows).map(heldout_rows)},),
+        train=(training_rows(config, rows),),
+        heldout=({HELDOUT: rows_in_order(heldout_rows)},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "examples": fingerprint(training),
@@ -174,7 +173,7 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
             firsts, seconds = (list(part) for part in zip(*(line.split("\t") for line in lines), strict=True))
         unknown = np.full(len(lines), -1, np.int32) if labels else np.full(len(lines), np.nan, np.float32)
         made, _ = sentence_rows(firsts, seconds, unknown, tokenizer, length)
-        return _dataset(made).map(made), functools.partial(describe, lines)
+        return rows_in_order(made), functools.partial(describe, lines)
 
     def describe(lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
         if not labels:
@@ -205,10 +204,6 @@ def report_classes(report: Report, tuned: FineTuning, labels: Sequence[str]) -> 
     """The report of a classifier; see `report_classification`."""
     known: LabelledData = report.data.details
     report_classification(report, tuned.predict, labels, known.train, known.heldout)
-
-
-def _dataset(rows: Rows) -> grain.MapDataset:
-    return grain.MapDataset.range(len(rows))
 
 
 def _examples(

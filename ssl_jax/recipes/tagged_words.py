@@ -19,7 +19,7 @@ from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import tag_metrics
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
+from ssl_jax.recipes.fine_tuning import announce, open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.tagging import report_tagging
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
@@ -111,8 +111,8 @@ def open_tagged_words(config: Any, folder: epath.Path) -> Data:
     _log(config, opened, names)
     train, test = (part.rows.rows for part in opened)
     return Data(
-        train=(grain.MapDataset.range(len(train)).seed(config.train.seed).shuffle().repeat().map(train),),
-        heldout=({HELDOUT: grain.MapDataset.range(len(test)).map(test)},),
+        train=(training_rows(config, train),),
+        heldout=({HELDOUT: rows_in_order(test)},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "sentences": fingerprint(training, {"step": step}),
@@ -152,7 +152,7 @@ def tag_predictor(tuned: FineTuning, tags: tuple[str, ...], config: Any) -> Pred
                 for line, sentence, of_sentence in zip(lines, sentences, found, strict=True)
             ]
 
-        return grain.MapDataset.range(len(made.rows)).map(made.rows), describe
+        return rows_in_order(made.rows), describe
 
     return Predictor(prepare, tuned.predict)
 

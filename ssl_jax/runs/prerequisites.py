@@ -17,10 +17,11 @@ from ssl_jax.runs.named_runs import copy_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.warm_start import build_run, check_preprocessing, of_modules, placed_like, transfer
-from ssl_jax.training import loop
+from ssl_jax.training import loop, metrics
+from ssl_jax.training.best import Criterion
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.distributed import on_main
-from ssl_jax.training.experiment import Start
+from ssl_jax.training.experiment import Experiment, Start
 from ssl_jax.training.folder import CONFIG, changes, read_data
 
 
@@ -58,7 +59,7 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
     build = import_experiment(planned.module).build
     experiment = build_run(build, planned.config, folder)
     if not report:
-        if _is_finished(folder, settings, experiment.steps):
+        if _is_finished(folder, settings, experiment):
             return False
         experiment = experiment._replace(sample=None, report=None)
     stopped = loop.train(experiment, folder, settings)
@@ -67,12 +68,13 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
     return True
 
 
-def _is_finished(folder: epath.Path, settings: dict, steps: int) -> bool:
-    """Whether the folder holds the run of these settings with a checkpoint of its last step."""
+def _is_finished(folder: epath.Path, settings: dict, experiment: Experiment) -> bool:
+    """Whether the folder holds the run of these settings with a checkpoint of its last step, or of its early end."""
     if not (folder / CONFIG).exists() or not (folder / "checkpoints").exists() or changes(folder, settings):
         return False
-    checkpoints = Checkpoints(folder / "checkpoints")
-    return checkpoints.steps()[-1:] == [steps]
+    newest = max(Checkpoints(folder / "checkpoints").steps(), default=0)
+    lines = [line for line in metrics.read(folder) if line["step"] <= newest]
+    return newest == experiment.steps or Criterion.of(experiment.train).ends(lines)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from ssl_jax.files import draft_folder
 from ssl_jax.method import Mean, split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
+from ssl_jax.training.best import Criterion, check_criterion
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
-from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import current_hosts, is_main, on_main, same_everywhere, sync
+from ssl_jax.training.compiling import Program, TrainSteps
+from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Data, Experiment, Phase, Report
+from ssl_jax.training.experiment import Data, Experiment, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
@@ -71,7 +72,12 @@ class LoggedInterval(NamedTuple):
 
 
 class Run:
-    """A run in this process: from wherever its folder stands to the last step. Every host makes one."""
+    """A run in this process: from wherever its folder stands to the last step. Every host makes one.
+
+    Attributes:
+      step: number of finished steps.
+      ended: whether it ended early, at this step, as its metric no longer improved.
+    """
 
     def __init__(
         self,
@@ -100,13 +106,18 @@ class Run:
             self.folder / "checkpoints",
             keep_latest=self.config.keep_latest,
             keep_every=self.config.keep_every,
+            keep_best=lambda steps: self.criterion.best(self.log.lines, steps),
         )
+        self.evaluator = Evaluator(experiment, self.mesh)
+        self.criterion = Criterion.of(self.config)
+        if self.criterion.metric and not self.checkpoints.steps():
+            check_criterion(self.criterion, self.program, self.evaluator, self.data)
         self.clock = Clock()
         self.state = self._first_state()
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self._check_log()
-        self.evaluator = Evaluator(experiment, self.mesh)
+        self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
         self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
@@ -204,39 +215,41 @@ class Run:
             return 0
 
     def _train(self, stop: StopRequest) -> bool:
-        """Trains phase after phase to the last step. Returns whether a signal stopped it before."""
+        """Trains phase after phase to the last step or the early end. Returns whether a signal stopped it before."""
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
             left = range(done, phase.steps)
-            if not left:
+            if not left or self.ended:
                 break
-            train_step = self._compile(phase)
+            steps = TrainSteps(self.program, phase, self.display.log)
+            if self.profiler.enabled:
+                steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
                 for _ in left:
                     if self._arrive(stop):
                         return True
+                    if self.ended:
+                        return False
                     started = time.perf_counter()
                     with self.watchdog.step(self.step + 1):
                         batch = next(batches)
                         waited = time.perf_counter() - started
+                        if not steps.compiled(batch):
+                            with self.watchdog.paused():
+                                started += steps.compile(batch)  # no time of training
+                        train_step, work = steps(batch)
                         self.state, bad_step = train_step(self.state, batch)
                         in_flight.append(bad_step)
                         if len(in_flight) > STEPS_IN_FLIGHT:
                             in_flight.popleft().block_until_ready()
                     self.step += 1
-                    self._tick(time.perf_counter() - started, waited, phase.work[1])
+                    self._tick(time.perf_counter() - started, waited, work)
                     self.profiler.after_step(self.step, self.state)
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
                         self._take_metrics(bad_step)
             done = 0
         return self._arrive(stop)
-
-    def _compile(self, phase: Phase) -> jax.stages.Compiled:
-        started = time.perf_counter()
-        train_step = self.program.train_step(phase)
-        self.display.log(f"compiled the step in {time.perf_counter() - started:.1f} s")
-        return train_step
 
     def _tick(self, seconds: float, waited: float, work: int) -> None:
         clock = self.clock
@@ -287,7 +300,7 @@ class Run:
     def _arrive(self, stop: StopRequest) -> bool:
         """Evaluates and saves if that is due at this step. Returns whether to stop here."""
         stopping = stop.due()
-        last = self.step == self.experiment.steps
+        last = self.step == self.experiment.steps or self.ended
         save = last or self.step % self.config.save_every == 0
         evaluate = last or self.step % self.config.eval_every == 0
         if self.step > 0 and (save or evaluate or stopping):
@@ -295,9 +308,18 @@ class Run:
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
                 stopping = not self._evaluate(stop)
+                save = save or (not stopping and self._is_best_or_ends())
             if save or stopping:
                 self._save()
         return stopping
+
+    def _is_best_or_ends(self) -> bool:
+        """Whether the evaluation of this step is the best, or ends the run early. The hosts agree on it."""
+        if not self.criterion.metric:
+            return False
+        lines = self.log.lines
+        best, self.ended = of_main([self.criterion.best(lines), self.criterion.ends(lines)])
+        return self.ended or best == self.step
 
     def _evaluate(self, stop: StopRequest) -> bool:
         """Evaluates on the splits that the log lacks, then samples. Returns False if a signal stopped it before."""
@@ -319,7 +341,7 @@ class Run:
             self.display.log(f"step {self.step}  {split}: {'  '.join(shown)}")
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
-            self.experiment.sample(self._shown(phase))
+            self.experiment.sample(self._shown(self.step, self.state.variables))
         return True
 
     def _save(self) -> None:
@@ -332,25 +354,51 @@ class Run:
         # matplotlib takes half a second, which no start need wait for.
         from ssl_jax.evals.plots import draw_curves, save_figures
 
+        if self.ended:
+            self.display.log(
+                f"{self.criterion} was no better in the last {self.criterion.patience} evaluations: the run ends early"
+            )
         self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
+        shown = self._shown(*self._best())
         if is_main():
             figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
             save_figures(figures, self.folder / "plots")
         if self.experiment.report:
-            self.experiment.report(self._shown(-1))
+            self.experiment.report(shown)
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
-    def _shown(self, phase: int) -> Report:
-        """The report at this step."""
+    def _best(self) -> tuple[int, Mapping[str, Any]]:
+        """(step, variables) that the report is made of: the best ones, or the last ones if there is no criterion."""
+        if not self.criterion.metric:
+            return self.step, self.state.variables
+        best = of_main(self.criterion.best(self.log.lines, self.checkpoints.steps()))
+        if best is None:
+            self.display.log(f"{self.criterion} was never finite: the report is of the last step")
+            return self.step, self.state.variables
+        value = self.criterion.values(self.log.lines)[best]
+        self.display.log(
+            f"the report is of step {best}, with the best {self.criterion} ({value:.6g}): {self.folder}@best"
+        )
+        if best == self.step:
+            return best, self.state.variables
+        variables = self.program.state.variables
+        self.state = self.state._replace(
+            params=None, extras=None, opt_state=None
+        )  # makes room for the best ones
+        return best, self.checkpoints.restore_model(best, variables)
+
+    def _shown(self, step: int, variables: Mapping[str, Any]) -> Report:
+        """The report of the model after a step."""
+        phase, _ = self.experiment.phase_at(step - 1)
         return Report(
             folder=self.folder,
             writes=is_main(),
             log=self.display.log,
-            step=self.step,
-            variables=self.state.variables,
+            step=step,
+            variables=variables,
             data=self.data,
             heldout=self.data.heldout[phase],
-            metrics={split: self.log.last(split) for split in self.data.heldout[phase]},
+            metrics={split: self.log.last(split, step) for split in self.data.heldout[phase]},
             mesh=self.mesh,
             batch_size=self.config.batch_size,
             initial_variables=lambda: self.program.initial_state().variables,

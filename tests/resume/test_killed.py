@@ -3,6 +3,7 @@
 Its checkpoints give its curves again.
 """
 
+import os
 import random
 import re
 import signal
@@ -72,6 +73,13 @@ def test_killed_runs_continue_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert samples(folder) == samples(tmp_path / "undisturbed")
     assert processes.log(folder / case.stage) == processes.log(tmp_path / "undisturbed" / case.stage)
     assert not list((folder / "checkpoints").glob("*tmp*"))
+
+    if "--train.best_metric" in arguments:
+        undisturbed, killed = (
+            sorted(os.listdir(run / "checkpoints")) for run in (tmp_path / "undisturbed", folder)
+        )
+        assert len(undisturbed) == 2  # the best one and the last one
+        assert killed == undisturbed
 
     code, out, err = processes.run("ssl_jax.replay", [folder])
     assert (code, err) == (0, ""), out
