@@ -137,18 +137,15 @@ def labelled_data(
     else:
         number, given = scores, scores(training)
         targets = f"scores from {given.min():g} to {given.max():g}"
-    tokenizer = open_tokenizer(config, folder)
-    opened = LabelledData(
-        Labelled(training, number(training)),
-        {name: Labelled(examples, number(examples)) for name, examples in heldout.items()},
-        tokenizer,
-    )
+    train = Labelled(training, number(training))
+    splits = {name: Labelled(examples, number(examples)) for name, examples in heldout.items()}
+    tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
 
     def rows_of(part: Labelled) -> tuple[Rows, int]:
         return sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
 
-    rows, cut = rows_of(opened.train)
-    heldout_rows = {name: rows_of(part)[0] for name, part in opened.splits.items()}
+    rows, cut = rows_of(train)
+    heldout_rows = {name: rows_of(part)[0] for name, part in splits.items()}
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
     counts = " and ".join(f"{len(of):,} {_words(name)}" for name, of in heldout_rows.items())
@@ -164,7 +161,7 @@ def labelled_data(
             "examples": fingerprint(training),
             **{f"{name}_examples": fingerprint(examples) for name, examples in heldout.items()},
         },
-        details=opened,
+        details=LabelledData(train, splits, tokenizer),
         preprocessing=preprocessing(tokenizer),
     )
 
