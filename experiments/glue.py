@@ -86,7 +86,7 @@ def for_task(config: Config, task: TaskName, epochs: float) -> Config:
     )
 
 
-SMALL = for_task(
+TINY = for_task(
     Config(
         length=96,
         data=GlueConfig(examples=2000),
@@ -110,7 +110,7 @@ PAPER = Config(
 )
 
 # One for each task, because its steps follow from the number of its examples.
-PRESETS = {"tiny": SMALL} | {task: for_task(PAPER, task, epochs=3) for task in get_args(TaskName)}
+PRESETS = {"tiny": TINY} | {task: for_task(PAPER, task, epochs=3) for task in get_args(TaskName)}
 
 
 def build(config: Config) -> Experiment:
