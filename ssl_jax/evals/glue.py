@@ -151,16 +151,19 @@ def task_result(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> TaskResult
       >>> task_result([{"validation": {"f1": 0.5, "accuracy": 0.7}}, {"validation": {"f1": 0.6, "accuracy": 0.8}}])
       TaskResult(metrics={'f1': (50.0, 60.0), 'accuracy': (70.0, 80.0)}, scores=(60.0, 70.0))
     """
+
+    def name(split: str, metric: str) -> str:
+        return metric if len(runs[0]) == 1 else f"{split.removeprefix('validation_')} {metric}"
+
     rows = [
         {
-            (f"{split.removeprefix('validation_')} " if len(run) > 1 else "") + name: 100
-            * float(np.nan_to_num(value))
+            name(split, metric): 100 * float(np.nan_to_num(value))
             for split, metrics in run.items()
-            for name, value in metrics.items()
+            for metric, value in metrics.items()
         }
         for run in runs
     ]
-    metrics = {name: tuple(row[name] for row in rows) for name in rows[0]}
+    metrics = {title: tuple(row[title] for row in rows) for title in rows[0]}
     return TaskResult(metrics, tuple(map(task_score, rows)))
 
 
