@@ -191,6 +191,39 @@ def sequence_classification(folder: Path) -> Arguments:
     return [*fine_tuning(folder), *source, *given(labels=["long", "short"], length=48)]
 
 
+def glue_tasks(folder: Path) -> Path:
+    """A folder in GLUE's own layout: MRPC and MNLI, of pairs labelled by their lengths; one test set is not there."""
+    root = folder / "glue"
+    if not root.exists():
+        rows = [line.split("\t")[1:] for line in sentence_pairs(folder).read_text().splitlines()[1:]]
+        mrpc = [f"{int(int(more) > 0)}\t1\t2\t{first}\t{second}" for more, first, second in rows]
+        labels = [
+            "entailment" if int(more) > 1 else "neutral" if int(more) > -2 else "contradiction"
+            for more, *_ in rows
+        ]
+        mnli = [f"{first}\t{second}\t{label}" for (_, first, second), label in zip(rows, labels, strict=True)]
+        tables = {
+            "MRPC": ("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", mrpc, ("train", "dev", "test")),
+            "MNLI": (
+                "sentence1\tsentence2\tgold_label",
+                mnli,
+                ("train", "dev_matched", "dev_mismatched", "test_matched"),
+            ),
+            "AX": ("sentence1\tsentence2\tlabel", mnli, ("AX",)),
+        }
+        for task, (header, lines, files) in tables.items():
+            (root / task).mkdir(parents=True)
+            for first, file in enumerate(files):
+                part = lines[:80] if file == "train" else lines[70 + 10 * first :][:10]
+                (root / task / f"{file}.tsv").write_text("\n".join([header, *part, ""]))
+    return root
+
+
+def glue(folder: Path) -> Arguments:
+    """MRPC."""
+    return [*fine_tuning(folder), *given("data", source=glue_tasks(folder)), *given(task="mrpc")]
+
+
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
     """Crops of digits through one block of eight channels, and small heads."""
     return lambda folder: [*PAIRS, *(word for head, sizes in heads.items() for word in given(head, **sizes))]
@@ -210,6 +243,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
     "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],
+    "glue": glue,
     "gpt2": gpt2,
     "gpt3_in_context": gpt3_in_context,
     "image_classifier": lambda folder: VIEWS,

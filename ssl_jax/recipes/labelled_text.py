@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from etils import epath
 from ssl_jax.data.fine_tuning_rows import sentence_rows
 from ssl_jax.data.labelled_tables import Columns, read_labelled_text
 from ssl_jax.data.labelled_text import LabelledText, fingerprint, label_set, scores, split_by_hash, texts
+from ssl_jax.data.ragged import Rows
 from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
@@ -72,13 +73,19 @@ class LabelledData(NamedTuple):
     """What is opened of labelled text.
 
     Attributes:
-      train, heldout: the examples and their labels.
+      train: the examples and their labels.
+      splits: likewise of each held-out set, by name.
       tokenizer: of the encoder.
     """
 
     train: Labelled
-    heldout: Labelled
+    splits: Mapping[str, Labelled]
     tokenizer: Tokenizer
+
+    @property
+    def heldout(self) -> Labelled:
+        """The held-out set of data that has one."""
+        return self.splits[HELDOUT]
 
 
 def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, scored: bool = False) -> Data:
@@ -95,37 +102,66 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
     """
     data: LabelledTextConfig = config.data
     training, heldout = _examples(data, offline, scored=scored)
-    if 0 < data.examples < len(training):
-        chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[: data.examples]
-        training = [training[i] for i in np.sort(chosen)]
-    if scored:
-        parts = [Labelled(examples, scores(examples)) for examples in (training, heldout)]
-        targets = f"scores from {parts[0].labels.min():g} to {parts[0].labels.max():g}"
-    else:
+    if not scored:
         _check_names(training, data.source, config.labels)
-        names = label_set(training, data.source, config.labels)
-        parts = [Labelled(examples, names.ids(examples)) for examples in (training, heldout)]
-        targets = str(names)
-    tokenizer = open_tokenizer(config, folder)
-    opened = LabelledData(*parts, tokenizer)
-    (rows, cut), (heldout_rows, _) = (
-        sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length) for part in parts
-    )
+    labels = () if scored else config.labels
+    return labelled_data(config, folder, training, {HELDOUT: heldout}, labels)
+
+
+def labelled_data(
+    config: Any,
+    folder: epath.Path,
+    training: Sequence[LabelledText],
+    heldout: Mapping[str, Sequence[LabelledText]],
+    labels: Sequence[str],
+) -> Data:
+    """The rows of labelled text, with `LabelledData` as details. Logs how many examples there are of each label.
+
+    Args:
+      config: a `FineTuningConfig` whose `data` has a `source` and `examples`, the most training examples (0 for all).
+      folder: run folder, for the tokenizer.
+      training: the training examples.
+      heldout: the held-out sets by name.
+      labels: names of the classes, in the order that numbers them; none of scores.
+
+    Raises:
+      UserError: an example has no label or one that is not among `labels`, or all training examples have the same one.
+    """
+    source, most = config.data.source, config.data.examples
+    if 0 < most < len(training):
+        chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[:most]
+        training = [training[i] for i in np.sort(chosen)]
+    if labels:
+        names = label_set(training, source, labels)
+        number, targets = names.ids, str(names)
+    else:
+        number, given = scores, scores(training)
+        targets = f"scores from {given.min():g} to {given.max():g}"
+    train = Labelled(training, number(training))
+    splits = {name: Labelled(examples, number(examples)) for name, examples in heldout.items()}
+    tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
+
+    def rows_of(part: Labelled) -> tuple[Rows, int]:
+        return sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
+
+    rows, cut = rows_of(train)
+    heldout_rows = {name: rows_of(part)[0] for name, part in splits.items()}
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
+    counts = " and ".join(f"{len(of):,} {_words(name)}" for name, of in heldout_rows.items())
     announce(
-        f"{data.source}: {len(rows):,} training and {len(heldout_rows):,} held-out examples, {targets}; "
+        f"{source}: {len(rows):,} training and {counts} examples, {targets}; "
         f"{config.steps:,} steps are {epochs:.1f} epochs{longer}"
     )
     return Data(
         train=(training_rows(config, rows),),
-        heldout=({HELDOUT: rows_in_order(heldout_rows)},),
+        heldout=({name: rows_in_order(of) for name, of in heldout_rows.items()},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "examples": fingerprint(training),
-            "heldout_examples": fingerprint(heldout),
+            **{f"{name}_examples": fingerprint(examples) for name, examples in heldout.items()},
         },
-        details=opened,
+        details=LabelledData(train, splits, tokenizer),
         preprocessing=preprocessing(tokenizer),
     )
 
@@ -135,7 +171,7 @@ def class_score(tuned: FineTuning, labels: Sequence[str]) -> Score:
 
     def metrics(data: Data, split: str, predictions: Any) -> dict[str, float]:
         known: LabelledData = data.details
-        found = class_metrics(known.heldout.labels, predictions["logits"].argmax(-1), len(labels))
+        found = class_metrics(known.splits[split].labels, predictions["logits"].argmax(-1), len(labels))
         found.pop("accuracy")
         return found
 
@@ -147,7 +183,7 @@ def score_metrics(tuned: FineTuning) -> Score:
 
     def metrics(data: Data, split: str, predictions: Any) -> dict[str, float]:
         known: LabelledData = data.details
-        return correlations(known.heldout.labels, predictions["score"])
+        return correlations(known.splits[split].labels, predictions["score"])
 
     return Score(tuned.predict, metrics)
 
@@ -204,6 +240,11 @@ def report_classes(report: Report, tuned: FineTuning, labels: Sequence[str]) -> 
     """The report of a classifier; see `report_classification`."""
     known: LabelledData = report.data.details
     report_classification(report, tuned.predict, labels, known.train, known.heldout)
+
+
+def _words(split: str) -> str:
+    """The name of a held-out set, to be read."""
+    return "held-out" if split == HELDOUT else split.replace("_", " ")
 
 
 def _examples(

@@ -71,6 +71,14 @@ class Study(NamedTuple):
         """The runs that the study trains, by name."""
         return {name: run for name, run in self.runs.items() if isinstance(run, PlannedRun)}
 
+    def planned_in(self, folder: epath.Path) -> dict[str, PlannedRun]:
+        """As `planned`, with the folder of each run of the study that another one starts from in place of its name."""
+        planned = self.planned
+        return {
+            name: run._replace(init_from=str(folder / run.init_from)) if run.init_from in planned else run
+            for name, run in planned.items()
+        }
+
     def check_named(self) -> None:
         """Raises UserError if a run that should exist is not there, or is a run of another experiment."""
         for run in self.runs.values():
@@ -140,7 +148,7 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
 
 
 def _train_and_compare(study: Study, folder: epath.Path) -> None:
-    planned = study.planned
+    planned = study.planned_in(folder)
     for number, (name, run) in enumerate(planned.items(), 1):
         _log(f"\nrun {number} of {len(planned)}: {name}")
         # The table shows what each run has learnt; samples and a report of every one would only take time.
