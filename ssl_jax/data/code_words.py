@@ -1,7 +1,8 @@
 """Sentences of the installed documentation whose words are tagged: which of them are code.
 
 Authors put code in double backticks. These are removed, and the tags say where they were: B-code for the first word of
-a piece of code, I-code for the others, O for prose.
+a piece of code, I-code for the others, O for prose. Code and prose are cut into words in the same way, so that no word
+gives its tag away by its form.
 """
 
 import re
@@ -43,8 +44,6 @@ def tagged_words(marked: str) -> Iterator[tuple[str, str]]:
       [('a', 'B-code'), ('or', 'I-code'), ('b', 'I-code'), ('.', 'O')]
     """
     for code, prose in _PARTS.findall(marked):
-        if prose:
-            yield from ((word, "O") for word in _WORD.findall(prose))
-        else:
-            words = code.split()
-            yield from zip(words, ("B-code", *["I-code"] * len(words)), strict=False)
+        words = _WORD.findall(code or prose)
+        tags = ["O"] * len(words) if prose else ["B-code", *["I-code"] * len(words)]
+        yield from zip(words, tags, strict=False)

@@ -26,6 +26,15 @@ def test_words_and_tags():
     ]
 
 
+def test_code_is_cut_into_words_as_prose_is():
+    """Otherwise the form of a word would give its tag away."""
+    code, prose = (
+        list(code_words.tagged_words(text)) for text in (f"{BEGIN}f(x, a.b)=='c'{END}", "f(x, a.b)=='c'")
+    )
+    assert [word for word, _ in code] == [word for word, _ in prose]
+    assert [tag for _, tag in code] == ["B-code", *["I-code"] * 10]
+
+
 def test_sentences_with_code_of_both_parts(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path))
     made = [
