@@ -56,14 +56,16 @@ class Config(FineTuningConfig):
 
 _ENTITIES = ("PER", "ORG", "LOC", "MISC")
 
+OFFLINE = Config(
+    steps=800,
+    length=64,
+    encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
+    schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=80),
+    train=TrainConfig(batch_size=32, log_every=20, eval_every=200, save_every=200, keep_every=200),
+)
+
 PRESETS = {
-    "tiny": Config(
-        steps=800,
-        length=64,
-        encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
-        schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=80),
-        train=TrainConfig(batch_size=32, log_every=20, eval_every=200, save_every=200, keep_every=200),
-    ),
+    "tiny": OFFLINE,
     # Three epochs of 14,041 sentences with the settings of the paper (section 5.3, appendix A.3).
     "conll2003": Config(
         steps=1317,

@@ -31,11 +31,14 @@ class PlannedRun(NamedTuple):
       module: name of its experiment's module, such as "experiments.vqvae".
       preset: that its configuration began with.
       config: its whole configuration.
+      init_from: RUN, RUN@STEP or a folder of weights that it starts from; in a study, it may be the name of one of the
+        runs that the study trains before.
     """
 
     module: str
     preset: str
     config: Config
+    init_from: str | None = None
 
 
 def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -> bool:
@@ -56,7 +59,7 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
     """
     settings = run_settings(*planned)
     build = import_experiment(planned.module).build
-    experiment = build_run(build, planned.config, folder)
+    experiment = build_run(build, planned.config, folder, planned.init_from)
     if not report:
         if _is_finished(folder, settings, experiment.steps):
             return False
