@@ -12,7 +12,8 @@ of the other source. A source may also be a run of experiments.bert or experimen
 weights. Each training is an ordinary run in a folder of its own, TASK-SOURCE-SEED.
 
 plots/loss.png has the training losses of all runs and the metrics on held-out examples below them; pretrained.txt and
-pretrained.json have the metrics, the median of the seeds and their range.
+pretrained.json have the metrics, the median of the seeds and their range. The 25 runs take about half an hour on 2 CPU
+cores. No result of all of them has been measured yet; the experiments have those of single runs.
 """
 
 from collections.abc import Mapping

@@ -8,12 +8,18 @@ gives its tag away by its form.
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from ssl_jax.data.docstrings import CODE
 from ssl_jax.data.labelled_text import TaggedWords
+from ssl_jax.data.pretraining_text import HELDOUT_SEED
 from ssl_jax.data.pydocs import PyDocs
 from ssl_jax.data.section_labels import heldout_documents
 
 TAGS = ("B-code", "I-code", "O")
+
+LABELLED = 1_000
+"""Training sentences, a choice: few labels are what pretraining is for."""
 
 _PARTS = re.compile(rf"{CODE[0]}([^{CODE}]*){CODE[1]}|([^{CODE}]+)")
 _WORD = re.compile(r"\w+(?:[.'\-/_]\w+)*|[^\w\s]")
@@ -33,7 +39,9 @@ def code_words() -> tuple[list[TaggedWords], list[TaggedWords]]:
                 words, tags = zip(*tagged, strict=True)
                 place = f"data source {documents.name!r}, document {number}"
                 parts[int(heldout[number])].append(TaggedWords(words, tags, str(hashes[number]), place))
-    return parts
+    training, tests = parts
+    chosen = np.random.default_rng(HELDOUT_SEED).permutation(len(training))[:LABELLED]
+    return [training[i] for i in np.sort(chosen)], tests
 
 
 def tagged_words(marked: str) -> Iterator[tuple[str, str]]:

@@ -37,6 +37,8 @@ _INSIDE = re.compile(r"(?i)\([^)]*\)|\bof (?:(?!\bor\b)[^,|}])*|\bdtype ?= ?\S+"
 _MAY_BE_OMITTED = re.compile(
     r"(?i)\b(?:optional|default|defaults|omitted|if none|not (?:given|specified|provided))\b"
 )
+LABELLED = 3_000
+"""Training pairs, a choice: few labels are what pretraining is for."""
 _DESCRIBED = 16
 """Words of a description."""
 
@@ -62,7 +64,7 @@ def parameter_pairs() -> tuple[list[LabelledText], list[LabelledText]]:
                     place=f"data source {documents.name!r}, document {number}",
                 )
                 groups[bool(heldout[number]), statement, label].append(example)
-    return _balanced(groups, heldout=False), _balanced(groups, heldout=True)
+    return _balanced(groups, heldout=False)[:LABELLED], _balanced(groups, heldout=True)
 
 
 def describe(parameter: Parameter) -> str:

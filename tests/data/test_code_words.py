@@ -46,6 +46,10 @@ def test_sentences_with_code_of_both_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(pydocs, "read_packages", lambda: made)
     train, heldout = code_words.code_words()
     assert len(train) + len(heldout) == 100
+    monkeypatch.setattr(code_words, "LABELLED", 20)
+    few, same = code_words.code_words()
+    assert (len(few), same) == (20, heldout)
+    assert {*few} < {*train}
     assert 2 <= len(heldout) < 20
     for sentence in [*train, *heldout]:
         assert sentence.tags == ("O", "B-code", "I-code", "O", "O", "O")

@@ -139,7 +139,8 @@ def documents(tmp_path, monkeypatch):
     monkeypatch.setattr(pydocs, "read_packages", lambda: made)
 
 
-def test_a_statement_alone_says_nothing_of_its_label(documents):
+def test_a_statement_alone_says_nothing_of_its_label(documents, monkeypatch):
+    monkeypatch.setattr(module, "LABELLED", 100_000)
     train, heldout = module.parameter_pairs()
     for part in (train, heldout):
         statements = {(example.text.split(" :")[0], example.second): example.label for example in part}
@@ -152,3 +153,5 @@ def test_a_statement_alone_says_nothing_of_its_label(documents):
         assert all(len({*counts.values()}) == 1 and len(counts) > 1 for counts in by_statement.values())
     assert not {example.document for example in train} & {example.document for example in heldout}
     assert {example.label for example in train} == {*module.RELATIONS}
+    monkeypatch.setattr(module, "LABELLED", 50)
+    assert module.parameter_pairs() == (train[:50], heldout)
