@@ -45,6 +45,15 @@ class Config(FineTuningConfig):
     bert: pretraining.Config = pretraining.OFFLINE
 
 
+OFFLINE = Config(
+    steps=800,
+    length=64,
+    data=QuestionsConfig(step=24, longest_question=16, longest_answer=20),
+    encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
+    schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=80),
+    train=TrainConfig(batch_size=32, log_every=20, eval_every=200, save_every=200, keep_every=200),
+)
+
 # Three epochs of the 87,599 questions of SQuAD 1.1, of which some make two windows (run_squad's settings).
 SQUAD = Config(
     steps=8300,
@@ -60,14 +69,7 @@ SQUAD = Config(
 )
 
 PRESETS = {
-    "tiny": Config(
-        steps=1000,
-        length=64,
-        data=QuestionsConfig(step=24, longest_question=16, longest_answer=20),
-        encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
-        schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=100),
-        train=TrainConfig(batch_size=32, log_every=20, eval_every=250, save_every=250, keep_every=250),
-    ),
+    "tiny": OFFLINE,
     "squad": SQUAD,
     "squad2": replace(
         SQUAD,

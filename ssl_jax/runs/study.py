@@ -9,9 +9,11 @@ from etils import epath
 
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.runs.configuration import RunSettings, read_config, read_settings
+from ssl_jax.runs.listing import import_experiment
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.prerequisites import PlannedRun, train_run
 from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training.distributed import is_main, on_main
 from ssl_jax.training.folder import claim
 from ssl_jax.training.lock import locked
@@ -79,11 +81,22 @@ class Study(NamedTuple):
             for name, run in planned.items()
         }
 
-    def check_named(self) -> None:
-        """Raises UserError if a run that should exist is not there, or is a run of another experiment."""
+    def check_named(self, folder: epath.Path) -> None:
+        """Raises UserError if a run or weights that should exist are not there, or are not what they should be.
+
+        Args:
+          folder: of the study.
+        """
         for run in self.runs.values():
             if isinstance(run, NamedRun):
                 open_run(RunReference.parse(run.run), run.module)
+        outside = {
+            run.init_from: name for name, run in self.planned.items() if run.init_from not in self.planned
+        }
+        outside.pop(None, None)
+        for source, name in outside.items():
+            run = self.planned[name]
+            build_run(import_experiment(run.module).build, run.config, folder / name, source)
 
     def references(self, folder: epath.Path) -> list[tuple[RunReference, str]]:
         """(run, name of the experiment's module that it must be of) of all runs of the study in `folder`."""
@@ -139,7 +152,7 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
     Raises:
       UserError: the folder belongs to something else, or a run cannot start or go on.
     """
-    study.check_named()  # before the folder is claimed, so that a misspelt name can be corrected
+    study.check_named(folder)  # before the folder is claimed, so that a misspelt name can be corrected
     with ExitStack() as held:
         on_main(lambda: held.enter_context(locked(folder, print)))
         on_main(lambda: claim(folder, settings))
