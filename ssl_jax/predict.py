@@ -98,6 +98,8 @@ def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
         texts = read_lines(arguments.file)
         if texts[-1] == "":
             texts.pop()  # what follows the end of the last line
+        if not texts:
+            raise UserError(f"--file {arguments.file}: it is empty; expected a text a line.")
     elif not texts and not source.isatty():
         texts = [line.rstrip("\n") for line in source]
     if not texts:

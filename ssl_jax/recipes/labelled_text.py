@@ -112,6 +112,8 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
     (rows, cut), (heldout_rows, _) = (
         sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length) for part in parts
     )
+    for part, made in zip(parts, (rows, heldout_rows), strict=True):
+        _check_pieces(part.examples, made)
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
     announce(
@@ -225,6 +227,18 @@ def _examples(
     if not data.heldout_source:
         return split_by_hash(training, data.heldout_share)
     return training, read_labelled_text(data.heldout_source, columns, scored=scored)
+
+
+def _check_pieces(examples: Sequence[LabelledText], rows: Rows) -> None:
+    """Raises UserError if a row has special tokens alone: its text is empty, or the tokenizer leaves all of it out."""
+    special = 2 if examples[0].second is None else 3
+    for number in np.flatnonzero(rows.lengths == special)[:1]:
+        example = examples[number]
+        raise UserError(
+            f"{example.place}: the tokenizer finds no word in {example.text!r:.80}"
+            f"{'' if example.second is None else f' and {example.second!r:.80}'}. Leave this example out, or correct "
+            "its text."
+        )
 
 
 def _check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:
