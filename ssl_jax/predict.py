@@ -7,6 +7,7 @@
 
 RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). For pairs, a text is two sentences
 with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
+A text that is longer than the rows of the run is cut off, as in training; for tags and questions it is read in windows.
 A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
 all that the model says, such as the probability of every label.
 """

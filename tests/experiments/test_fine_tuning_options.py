@@ -1,4 +1,4 @@
-"""What moves and what starts at random in fine-tuning: a frozen encoder, and re-initialised top layers."""
+"""What moves, how fast, and what starts at random: frozen encoders, rates by layer, re-initialised top layers."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import pytest
 
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.fine_tuning import EncoderConfig
+from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
 from ssl_jax.training.paths import named_leaves
 from tests.runs.test_encoders import TASK, encoder, source_config, tune, tuning
 from tests.runs.test_warm_start import begin, cache  # noqa: F401
@@ -94,6 +95,24 @@ def test_a_frozen_encoder_does_not_move_and_has_no_optimiser_state(tmp_path):
     sizes = {name: values.size for name, values in before.items()}
     kept = sum(leaf.size for leaf in jax.tree.leaves(after) if leaf.ndim)
     assert kept == 2 * sum(sizes[name] for name in trained)  # Adam's two means
+
+
+def test_rates_fall_from_the_head_to_the_embeddings(tmp_path):
+    """Head and pooler have the whole rate; each layer below has 0.8 times that of the one above it."""
+    experiment = TASK.build(tuning(tmp_path, bert=deep(tmp_path)))
+    shapes = jax.eval_shape(experiment.method.init, jax.random.key(0), zeros(experiment))["params"]
+    ones = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
+    config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, layer_decay=0.8)
+    optimizer = make_optimizer(config, lambda step: 1.0)
+    updates, _ = optimizer.update(ones, optimizer.init(ones), ones)
+    for name, update in named_leaves(updates).items():
+        rates = -np.asarray(update)
+        if name.startswith("encoder/layers/"):
+            np.testing.assert_allclose(rates[0], 0.8**2, rtol=1e-6)
+            np.testing.assert_allclose(rates[1], 0.8, rtol=1e-6)
+        else:
+            expected = 0.8**3 if name.startswith("encoder/embeddings/") else 1
+            np.testing.assert_allclose(rates, expected, rtol=1e-6, err_msg=name)
 
 
 def zeros(experiment):
