@@ -120,7 +120,7 @@ def build(config: Config) -> Experiment:
     return fine_tuning_experiment(
         config,
         "class" if labels else "score",
-        classes=len(labels) or 1,
+        labels=labels,
         open_data=lambda folder: open_glue(config, folder),
         score=lambda tuned: glue_score(tuned, config.task),
         headline=("class_loss", "class_accuracy", *own) if labels else ("score_loss", *own),

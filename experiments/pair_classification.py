@@ -112,7 +112,7 @@ def build(config: Config) -> Experiment:
     return fine_tuning_experiment(
         config,
         "score" if config.scored else "class",
-        classes=len(names) or 1,
+        labels=names,
         open_data=lambda folder: open_labelled_text(config, folder, parameter_pairs, scored=config.scored),
         score=lambda tuned: score_metrics(tuned) if config.scored else class_score(tuned, names),
         headline=("score_loss", *correlations)

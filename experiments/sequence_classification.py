@@ -94,7 +94,7 @@ def build(config: Config) -> Experiment:
     return fine_tuning_experiment(
         config,
         "class",
-        classes=len(config.labels),
+        labels=config.labels,
         open_data=lambda folder: open_labelled_text(config, folder, section_sentences),
         score=lambda tuned: class_score(tuned, config.labels),
         headline=("class_loss", "class_accuracy", "macro_f1"),

@@ -89,7 +89,7 @@ def build(config: Config) -> Experiment:
     return fine_tuning_experiment(
         config,
         "tags",
-        classes=len(config.tags),
+        labels=config.tags,
         open_data=lambda folder: open_tagged_words(config, folder),
         score=lambda tuned: tag_score(tuned, config.tags),
         headline=("tag_loss", "tag_accuracy", metric),

@@ -8,6 +8,7 @@
 RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
 --train.best_metric). For pairs, a text is two sentences
 with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
+A text that is longer than the rows of the run is cut off, as in training; for tags and questions it is read in windows.
 A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
 all that the model says, such as the probability of every label.
 """
@@ -99,6 +100,8 @@ def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
         texts = read_lines(arguments.file)
         if texts[-1] == "":
             texts.pop()  # what follows the end of the last line
+        if not texts:
+            raise UserError(f"--file {arguments.file}: it is empty; expected a text a line.")
     elif not texts and not source.isatty():
         texts = [line.rstrip("\n") for line in source]
     if not texts:

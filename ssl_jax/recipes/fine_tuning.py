@@ -1,6 +1,6 @@
 """Fine-tuning of BERT: what its experiments share, from the pretrained encoder to the phases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,14 +13,17 @@ from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
 from ssl_jax.data.ragged import Rows
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.domains import Dtype, Fraction, Length, PositiveInt, Settings
+from ssl_jax.domains import Dtype, Fraction, Length, NonNegativeInt, PositiveInt, Settings
 from ssl_jax.errors import UserError
-from ssl_jax.hub.bert import load_bert
+from ssl_jax.hub.bert import load_bert, save_bert
+from ssl_jax.hub.tokenizer_files import save_tokenizer
+from ssl_jax.method import Tree
 from ssl_jax.methods.fine_tuning import FineTuning, Task, fine_tuning
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment
+from ssl_jax.recipes.random_layers import random_top
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
 from ssl_jax.training.distributed import is_main
 from ssl_jax.training.experiment import (
@@ -51,6 +54,8 @@ class EncoderConfig(Settings):
     """Dropout rate of the attention weights."""
     head_dropout: Fraction = 0.1
     """Dropout rate of the input of the new layer."""
+    reinitialised_layers: NonNegativeInt = 0
+    """Top layers that start at random, together with the pooler (Zhang et al. 2020, arXiv:2006.05987)."""
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
@@ -86,12 +91,22 @@ class FineTuningConfig(RunConfig):
     )
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def check_relations(self) -> None:
+        super().check_relations()
+        unfit = "from_scratch" if self.from_scratch else "frozen_encoder" if self.frozen_encoder else ""
+        if self.encoder.reinitialised_layers and unfit:
+            raise UserError(
+                f"encoder.reinitialised_layers {self.encoder.reinitialised_layers}: with {unfit}, "
+                f"{'all layers start at random' if self.from_scratch else 'these layers would stay random'}. Leave out "
+                "one of the two."
+            )
+
 
 def fine_tuning_experiment(
     config: Any,
     task: Task,
     *,
-    classes: int = 1,
+    labels: Sequence[str] = (),
     open_data: Callable[[epath.Path], Data],
     score: Callable[[FineTuning], Score],
     headline: tuple[str, ...],
@@ -104,7 +119,7 @@ def fine_tuning_experiment(
       config: a `FineTuningConfig` with the fields `bert`, a configuration of experiments.bert, and `data`, a
         `TokenizerConfig`.
       task: what is predicted.
-      classes: number of classes or of tags.
+      labels: names of the classes or of the tags.
       open_data: `(run folder) -> Data`.
       score: of the method: the metrics of whole held-out sets.
       headline: names of the metrics that are shown.
@@ -112,7 +127,7 @@ def fine_tuning_experiment(
       predictor: of the method: how it is applied to new text.
 
     Raises:
-      UserError: the rows are longer than the positions of the encoder.
+      UserError: the rows are longer than the positions of the encoder, or it has fewer layers than are initialised.
     """
     model = config.encoder.applied(config.bert.model)
     if config.length > model.positions:
@@ -120,11 +135,20 @@ def fine_tuning_experiment(
             f"length {config.length}: the encoder has {model.positions} positions; give --length {model.positions} or "
             "less, or an encoder with more positions."
         )
-    tuned = fine_tuning(model, task, classes, config.encoder.head_dropout)
+    tuned = fine_tuning(model, task, max(1, len(labels)), config.encoder.head_dropout)
     *shorter, longest = (
         Shape(batch_shapes(config.train.batch_size, length, task), config.train.batch_size * length)
         for length in lengths_up_to(config.length)
     )
+
+    def export(folder: epath.Path, params: Tree, tokenizer: Tokenizer) -> None:
+        has = {"labels": labels, "scores": task == "score", "head_dropout": config.encoder.head_dropout}
+        save_bert(folder, model, params, **has)
+        save_tokenizer(folder, tokenizer, model.positions)
+
+    starts = [] if config.from_scratch else [_pretraining(config)]
+    if layers := config.encoder.reinitialised_layers:
+        starts.append(random_top(tuned.method, model, longest.rows, config.train.seed, layers))
     return make_experiment(
         _frozen(config) if config.frozen_encoder else config,
         tuned.method,
@@ -136,7 +160,8 @@ def fine_tuning_experiment(
         report=lambda shown: report(shown, tuned),
         predictor=predictor(tuned),
         import_weights=lambda path: load_bert(path)[1],
-        starts=() if config.from_scratch else (_pretraining(config),),
+        export=export,
+        starts=tuple(starts),
     )
 
 

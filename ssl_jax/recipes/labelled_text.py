@@ -142,7 +142,9 @@ def labelled_data(
     tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
 
     def rows_of(part: Labelled) -> tuple[Rows, int]:
-        return sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
+        made, cut = sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
+        _check_pieces(part.examples, made)
+        return made, cut
 
     rows, cut = rows_of(train)
     heldout_rows = {name: rows_of(part)[0] for name, part in splits.items()}
@@ -261,6 +263,18 @@ def _examples(
     if not data.heldout_source:
         return split_by_hash(training, data.heldout_share)
     return training, read_labelled_text(data.heldout_source, columns, scored=scored)
+
+
+def _check_pieces(examples: Sequence[LabelledText], rows: Rows) -> None:
+    """Raises UserError if a row has special tokens alone: its text is empty, or the tokenizer leaves all of it out."""
+    special = 2 if examples[0].second is None else 3
+    for number in np.flatnonzero(rows.lengths == special)[:1]:
+        example = examples[number]
+        raise UserError(
+            f"{example.place}: the tokenizer finds no word in {example.text!r:.80}"
+            f"{'' if example.second is None else f' and {example.second!r:.80}'}. Leave this example out, or correct "
+            "its text."
+        )
 
 
 def _check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:

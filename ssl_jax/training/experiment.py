@@ -278,6 +278,8 @@ class Experiment(NamedTuple):
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
+      export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
+        `ssl_jax.export`; the parameters are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
     """
 
@@ -298,6 +300,7 @@ class Experiment(NamedTuple):
     predictor: Predictor | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
+    export: Callable[[epath.Path, Tree, Any], None] | None = None
     starts: tuple[Start, ...] = ()
 
     @property

@@ -251,6 +251,8 @@ def test_the_best_seed_predicts_the_test_sets(benchmark):
 def test_tasks_are_named_once():
     with pytest.raises(UserError, match="tasks rte rte: expected at least one, each of them once"):
         glue_benchmark.Config(glue.PRESETS["tiny"], tasks=("rte", "rte"))
+
+
 def test_a_run_of_each_task_from_each_source():
     config = pretrained_vs_scratch.Config(second="weights", repeats=2)
     first, *others = pretrained_vs_scratch.study(config).runs.items()
