@@ -145,9 +145,9 @@ def mapping(columns, function):
         datasets.disable_caching()
         datasets.disable_progress_bars()
         table = datasets.Dataset.from_dict(columns)
-        return "datasets.map", lambda: table.map(
-            function, batched=True, batch_size=BATCH, remove_columns=table.column_names
-        )
+        settings = {"batched": True, "batch_size": BATCH, "remove_columns": table.column_names}
+        settings |= {"load_from_cache_file": False, "new_fingerprint": "features"}  # which costs no time
+        return "datasets.map", lambda: table.map(function, **settings)
     count = len(next(iter(columns.values())))
     batches = [
         {name: values[i : i + BATCH] for name, values in columns.items()} for i in range(0, count, BATCH)

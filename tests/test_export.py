@@ -39,6 +39,8 @@ def test_a_fine_tuned_run(tmp_path):
     assert settings["problem_type"] == "single_label_classification"
     assert settings["classifier_dropout"] == 0.1
 
+    inputs = json.loads((folder / "tokenizer_config.json").read_text())["model_input_names"]
+    assert "token_type_ids" in inputs
     tokenizer = run.data.details.tokenizer
     theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     cls, sep = tokenizer.special.cls, tokenizer.special.sep

@@ -40,6 +40,8 @@ def save_tokenizer(folder: epath.Path, tokenizer: Tokenizer, positions: int) -> 
     write_whole(folder / "tokenizer.json", exported.to_str())
     settings: dict[str, Any] = {f"{role}_token": name for role, name in names.items()}
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": positions}
+    # Otherwise transformers 5 makes no token_type_ids, and its models read both texts of a pair as the first.
+    settings |= {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     # Of a vocab.txt, this is what tells `find_tokenizer` whether case is folded.
     settings |= {"do_lower_case": tokenizer.folds_case}
     write_json(folder / SETTINGS, settings)
