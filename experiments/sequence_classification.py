@@ -60,11 +60,11 @@ class Config(FineTuningConfig):
 
 
 OFFLINE = Config(
-    steps=300,
+    steps=150,
     length=64,
     encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
-    schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=30),
-    train=TrainConfig(batch_size=32, log_every=20, eval_every=100, save_every=100, keep_every=100),
+    schedule=ScheduleConfig(learning_rate=6e-4, warmup_steps=15),
+    train=TrainConfig(batch_size=32, log_every=10, eval_every=50, save_every=50, keep_every=50),
 )
 
 # Three epochs of the 67,349 sentences of SST-2, as the paper trains on GLUE (section 4.1, appendix A.3).

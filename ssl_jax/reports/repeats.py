@@ -18,7 +18,7 @@ def repeats_table(found: Mapping[str, Mapping[str, Mapping[str, Seeds]]]) -> lis
     Example:
       >>> print("\\n".join(repeats_table({"tags": {"new": {"f1": [0.5, 0.25, 1.0]}, "old": {"f1": [None, 0.125]}}})))
       on held-out examples in %, median (lowest to highest) of the seeds:
-                               new    old
+                                   new    old
         tags f1   50.0 (25.0 to 100.0)   12.5
     """
     sources = [*next(iter(found.values()))]
