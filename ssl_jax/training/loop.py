@@ -308,7 +308,8 @@ class Run:
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
                 stopping = not self._evaluate(stop)
-                save = save or (not stopping and self._is_best_or_ends())
+                if not stopping and self._is_best_or_ends():
+                    save = True
             if save or stopping:
                 self._save()
         return stopping

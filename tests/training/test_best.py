@@ -141,8 +141,10 @@ def test_without_a_metric_no_checkpoint_is_the_best(tmp_path, capsys):
         choose_step(Checkpoints(folder / "checkpoints"), RunReference(folder, "best"))
 
 
-def test_a_run_that_no_longer_improves_ends_and_stays_ended(tmp_path, capsys):
-    folder, made = tmp_path / "run", experiment(best_is="highest", patience=2, keep_every=1000)
+@pytest.mark.parametrize("save_every", [4, 5])
+def test_a_run_that_no_longer_improves_ends_and_stays_ended(save_every, tmp_path, capsys):
+    """Whether the step at which it ends is one at which a checkpoint is due, or not."""
+    folder, made = tmp_path / "run", experiment(patience=2, keep_every=1000, save_every=save_every)
     out, log, kept = train(made, folder, capsys)
     assert log[-1]["step"] == 8  # no better at 6 and 8 than at 4
     assert kept == [4, 8]
