@@ -1,7 +1,7 @@
 """GLUE as a benchmark: all tasks from one encoder, beside people (Wang et al. 2018, arXiv:1804.07461).
 
     python -m experiments.glue_benchmark                               # offline: a BERT, then two tasks made by rule
-    python -m experiments.glue_benchmark base --init_from gs://.../bert-base    # nine tasks of tfds:glue
+    python -m experiments.glue_benchmark base --init_from WEIGHTS      # nine tasks of tfds:glue
     python -m experiments.glue_benchmark base --tasks cola mrpc --repeats 5 --init_from WEIGHTS --each.data.source DIR
 
 Each run is one of experiments/glue.py, which names the TPU slice, in a folder of its own: every task with `--repeats`
