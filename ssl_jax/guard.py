@@ -11,7 +11,8 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 import jax
 
@@ -25,6 +26,10 @@ PATIENCE = 5.0
 """Seconds that the threads of libraries have to end after an error."""
 CONSEQUENCE = 3.0
 """Seconds after an error of the program in which this host may hear of another's failure, which is then the cause."""
+_SWALLOWING = {"_xla_gc_callback", "__del__"}
+"""Functions that are called where an exception is printed and forgotten: by the garbage collector."""
+_AGAIN = 0.05
+"""Seconds after which a signal that came within one of these is sent again."""
 ENVIRONMENT = {
     errno.EACCES,
     errno.EPERM,
@@ -126,7 +131,12 @@ def _first_failure(hosts: Hosts, text: str, code: int, patience: float = 0.0) ->
 def _ended_by_signals() -> Iterator[None]:
     """Signals that ask a run to stop end what is not a run under way, such as a report, in good order."""
 
-    def end(number: int, frame: object) -> NoReturn:
+    def end(number: int, frame: FrameType | None) -> None:
+        if _is_swallowed(frame):
+            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         hosts = current_hosts()
         raise (hosts and hosts.failure) or KeyboardInterrupt(number)
 
@@ -140,6 +150,15 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Whether an exception that is raised at this place would be forgotten."""
+    while frame is not None:
+        if frame.f_code.co_name in _SWALLOWING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _check_jax() -> None:
