@@ -59,8 +59,10 @@ def test_columns_by_name_and_a_held_out_file(tmp_path, training, tokenizer, caps
         "A hen alone.",
     ]
     shown = capsys.readouterr().out
+    steps = PRESETS["tiny"].steps
     assert (
-        "30 training and 2 held-out examples, 2 labels: few 15, many 15; 500 steps are 533.3 epochs" in shown
+        "30 training and 2 held-out examples, 2 labels: few 15, many 15; "
+        f"{steps} steps are {steps * 32 / 30:.1f} epochs" in shown
     )
     first = [data.train[0][i]["tokens"].tolist() for i in range(30)]
     assert len({*map(tuple, first)}) == 30  # an epoch has every sentence once
