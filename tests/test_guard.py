@@ -80,6 +80,7 @@ def test_a_signal_ends_what_is_no_run_under_way(number: int, capsys: pytest.Capt
     assert capsys.readouterr().err == f"ended by {name}; the same command continues a run\n"
 
 
+@pytest.mark.usefixtures("default_signals")
 def test_a_signal_within_the_garbage_collection_is_not_lost(capsys: pytest.CaptureFixture) -> None:
     """Python prints an exception of a callback of the garbage collector, and forgets it."""
     pending = [signal.SIGTERM]
