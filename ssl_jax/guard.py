@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -26,10 +27,8 @@ PATIENCE = 5.0
 """Seconds that the threads of libraries have to end after an error."""
 CONSEQUENCE = 3.0
 """Seconds after an error of the program in which this host may hear of another's failure, which is then the cause."""
-_SWALLOWING = {"_xla_gc_callback", "__del__"}
-"""Functions that are called where an exception is printed and forgotten: by the garbage collector."""
 _AGAIN = 0.05
-"""Seconds after which a signal that came within one of these is sent again."""
+"""Seconds after which a signal is sent again that came where an exception is printed and forgotten."""
 ENVIRONMENT = {
     errno.EACCES,
     errno.EPERM,
@@ -153,9 +152,10 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _is_swallowed(frame: FrameType | None) -> bool:
-    """Whether an exception that is raised at this place would be forgotten."""
+    """Whether an exception that is raised at this place would be forgotten: what the garbage collector calls."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
-        if frame.f_code.co_name in _SWALLOWING:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
             return True
         frame = frame.f_back
     return False

@@ -85,7 +85,7 @@ def test_a_signal_within_the_garbage_collection_is_not_lost(capsys: pytest.Captu
     """Python prints an exception of a callback of the garbage collector, and forgets it."""
     pending = [signal.SIGTERM]
 
-    def _xla_gc_callback(phase: str, info: dict) -> None:
+    def callback(phase: str, info: dict) -> None:
         if pending:
             signal.raise_signal(pending.pop())
 
@@ -94,11 +94,11 @@ def test_a_signal_within_the_garbage_collection_is_not_lost(capsys: pytest.Captu
         time.sleep(20)
         return 0
 
-    gc.callbacks.append(_xla_gc_callback)
+    gc.callbacks.append(callback)
     try:
         assert guarded(command) == 128 + signal.SIGTERM
     finally:
-        gc.callbacks.remove(_xla_gc_callback)
+        gc.callbacks.remove(callback)
     assert not pending
     assert "ended by SIGTERM" in capsys.readouterr().err
 
