@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -152,10 +153,14 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _is_swallowed(frame: FrameType | None) -> bool:
-    """Whether an exception that is raised at this place would be forgotten: what the garbage collector calls."""
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    """Whether an exception that is raised at this place would be printed and forgotten.
+
+    So it is in what Python calls when it frees objects: `__del__`, callbacks of weak references and of the collector.
+    """
+    forgetting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
-        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+        code = frame.f_code
+        if code in forgetting or code.co_name == "__del__" or code.co_filename == weakref.__file__:
             return True
         frame = frame.f_back
     return False
