@@ -130,16 +130,16 @@ def sentence_pairs(folder: Path) -> Path:
     return file
 
 
-def fine_tuning(folder: Path) -> Arguments:
-    """Rows of 24 tokens, by a BERT of two layers that is trained first."""
+def fine_tuning(folder: Path, *, from_scratch: bool = True) -> Arguments:
+    """Rows of 24 tokens, by a BERT of two layers, which is trained first unless it is initialised at random."""
     first = [str(word).replace("--", "--bert.") for word in bert(folder)] + length(2, 1, "bert")
-    return [*first, *given(length=24), *given("train", batch_size=8)]
+    return [*first, *given(length=24, from_scratch=from_scratch), *given("train", batch_size=8)]
 
 
 def pair_classification(folder: Path) -> Arguments:
     """Two classes of pairs."""
     return [
-        *fine_tuning(folder),
+        *fine_tuning(folder, from_scratch=False),
         *given("data", source=sentence_pairs(folder)),
         *given(labels=["long", "short"]),
     ]
@@ -188,7 +188,7 @@ def question_answering(folder: Path) -> Arguments:
 def sequence_classification(folder: Path) -> Arguments:
     """Two classes of sentences, in batches of 32 or 48 tokens a row."""
     source = given("data", source=sentences(folder))
-    return [*fine_tuning(folder), *source, *given(labels=["long", "short"], length=48)]
+    return [*fine_tuning(folder, from_scratch=False), *source, *given(labels=["long", "short"], length=48)]
 
 
 def glue_tasks(folder: Path) -> Path:
