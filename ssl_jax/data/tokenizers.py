@@ -184,7 +184,10 @@ class WordPiece:
     def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
         found = self._tokenizer.encode_batch(list(texts))
         return [
-            encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
+            # A piece has no space, and of ASCII no mark and no part of a character: nothing is left to correct.
+            Encoded(one.ids, np.array(one.offsets, np.int64).reshape(-1, 2))
+            if text.isascii()
+            else encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
             for text, one in zip(texts, found, strict=True)
         ]
 
