@@ -8,67 +8,35 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import Any
 
 import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import draft_folder
-from ssl_jax.method import Mean, split_variables
+from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.best import Criterion, check_criterion
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
+from ssl_jax.training.clock import Clock, LoggedInterval
 from ssl_jax.training.compiling import Program, TrainSteps
 from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Data, Experiment, Report
+from ssl_jax.training.experiment import Experiment, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
 from ssl_jax.training.profiling import StepProfiler
 from ssl_jax.training.progress import Display, duration, format_metric
+from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
 from ssl_jax.training.watchdog import Watchdog
 
 STEPS_IN_FLIGHT = 2
 """Steps that may be queued on the devices: enough to keep them busy, few enough to stop promptly."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Time of training, over all processes that have continued the run.
-
-    Attributes:
-      seconds: of training.
-      waiting: seconds of these that were spent waiting for data.
-      work: done by then, in the unit of the phases.
-    """
-
-    seconds: float = 0.0
-    waiting: float = 0.0
-    work: float = 0.0
-
-
-class LoggedInterval(NamedTuple):
-    """What is logged of the steps up to `step`, still on the devices.
-
-    Attributes:
-      step: the last one of the interval.
-      metrics: of its steps.
-      schedules: their values at that step, such as the learning rate.
-      bad_step: the first step whose loss or gradient was not finite; 0 for none.
-      clock: at that step.
-    """
-
-    step: int
-    metrics: Mapping[str, Mean]
-    schedules: Mapping[str, jax.Array]
-    bad_step: jax.Array
-    clock: Clock
 
 
 class Run:
@@ -101,7 +69,7 @@ class Run:
             variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
             for start in experiment.starts:
                 start.check(variables)
-        self.data = self._open_data(settings)
+        self.data = open_run_data(experiment, self.folder, settings)
         self.checkpoints = CheckpointWriter(
             self.folder / "checkpoints",
             keep_latest=self.config.keep_latest,
@@ -122,42 +90,6 @@ class Run:
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
-
-    def _open_data(self, settings: Mapping[str, Any]) -> Data:
-        """Opens the data; process 0 first, which trains the tokenizer and fills the caches that the others read.
-
-        The folder becomes this run's when all has been checked: until then, what the data of a new run writes (the
-        tokenizer) is in a draft.
-        """
-
-        def first() -> Data:
-            run_folder.check_claim(self.folder, settings)
-            if run_folder.begun(self.folder, settings):
-                data = self._checked(self.experiment.open_data(self.folder))
-                run_folder.check_data(self.folder, data.identity)
-                run_folder.claim(self.folder, settings)
-                return data
-            with draft_folder(self.folder) as draft:
-                data = self._checked(self.experiment.open_data(draft))
-                run_folder.claim(self.folder, settings, draft)
-            run_folder.write_data(self.folder, run_folder.SavedData(data.identity, data.preprocessing))
-            return data
-
-        data = on_main(first) or self._checked(self.experiment.open_data(self.folder))
-        if not same_everywhere(data.identity):
-            raise UserError(
-                f"{self.folder}: the hosts see different data; use a --workdir that all of them share."
-            )
-        return data
-
-    def _checked(self, data: Data) -> Data:
-        """The data. Raises UserError if there is none."""
-        datasets = [("training", dataset) for dataset in data.train]
-        datasets += [named for splits in data.heldout for named in splits.items()]
-        for name, dataset in datasets:
-            if len(dataset) == 0:
-                raise UserError(f"{self.folder}: the {name} data is empty; give more data.")
-        return data
 
     def _first_state(self) -> TrainState:
         """This run's newest checkpoint, else a new state. The first line of the log says which."""
