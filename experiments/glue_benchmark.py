@@ -18,6 +18,7 @@ No result of the default preset has been measured yet.
 """
 
 import functools
+import math
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -25,12 +26,12 @@ from etils import epath
 
 from experiments import glue
 from ssl_jax.cli import main
-from ssl_jax.data.glue import TaskName
+from ssl_jax.data.glue import TASKS, TaskName
 from ssl_jax.domains import PositiveFloat, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
-from ssl_jax.evals.glue import task_metrics, task_result
+from ssl_jax.evals.glue import METRICS, task_result
 from ssl_jax.recipes.fine_tuning import BERT_RUN
-from ssl_jax.recipes.glue import OFFLINE_TASKS, Compute, Submission, predict_tests, predicted
+from ssl_jax.recipes.glue import OFFLINE_TASKS, Compute, Submission, predict_tests
 from ssl_jax.recipes.labelled_text import OFFLINE
 from ssl_jax.reports.glue import result_table, result_values, write_submission
 from ssl_jax.runs.opening import OpenedRun
@@ -113,13 +114,17 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
 
 
 def validate(run: OpenedRun) -> dict[str, dict[str, float]]:
-    """The metrics of a run on each validation set of its task."""
-    compute, function = computer(run), run.experiment.predictor.function
-    found = {}
-    for split, part in run.data.details.splits.items():
-        results = compute(function, run.data.heldout[0][split])
-        found[split] = task_metrics(run.config.task, part.labels, predicted(run.config.task, results))
-    return found
+    """The metrics of a run on each validation set of its task, as its last evaluation logged them."""
+    task = run.config.task
+    last = {line["split"]: line for line in metrics.read(run.folder) if "split" in line}
+    # A metric that is not defined is not in the log.
+    return {
+        split: {
+            name: last[split].get("class_accuracy" if name == "accuracy" else name, math.nan)
+            for name in METRICS[task]
+        }
+        for split in TASKS[task].heldout
+    }
 
 
 def predict(run: OpenedRun) -> Submission:

@@ -6,8 +6,8 @@
     cat sentences.txt | python -m ssl_jax.predict RUN --json
 
 RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
---train.best_metric). For pairs, a text is two sentences
-with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
+--train.best_metric). For pairs, a text is two sentences with a tab between; for questions, a question, a tab and the
+text with the answer; for tags, words with spaces between.
 A text that is longer than the rows of the run is cut off, as in training; for tags and questions it is read in windows.
 A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
 all that the model says, such as the probability of every label.
@@ -43,7 +43,7 @@ class Arguments(Settings):
     texts: Annotated[tuple[Text, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")] = ()
     """The texts. Without any, the lines of --file, or of standard input."""
     file: Text = ""
-    """A file with a text a line, local or gs://."""
+    """A local file with a text a line."""
     output: Text = ""
     """A file of JSON lines to write; empty for standard output."""
     json: bool = False

@@ -25,7 +25,6 @@ from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment
 from ssl_jax.recipes.random_layers import random_top
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
-from ssl_jax.training.distributed import is_main
 from ssl_jax.training.experiment import (
     Data,
     Experiment,
@@ -182,12 +181,6 @@ def rows_in_order(rows: Rows) -> grain.MapDataset:
     """All rows in their order, padded to the usual length that the longest needs, so that results have one shape."""
     padded = rows.resized(padded_length(rows.lengths, lengths_up_to(rows.length)))
     return grain.MapDataset.range(len(padded)).map(padded)
-
-
-def announce(line: str) -> None:
-    """Prints what has been opened, in one of the processes."""
-    if is_main():
-        print(line, flush=True)
 
 
 def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:

@@ -20,9 +20,10 @@ from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.classification import class_metrics, correlations, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer, rows_in_order, training_rows
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.classification import Labelled, report_classification
 from ssl_jax.reports.scores import report_scores
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
@@ -131,13 +132,10 @@ def labelled_data(
     if 0 < most < len(training):
         chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[:most]
         training = [training[i] for i in np.sort(chosen)]
-    if labels:
-        names = label_set(training, source, labels)
-        number, targets = names.ids, str(names)
-    else:
-        number, given = scores, scores(training)
-        targets = f"scores from {given.min():g} to {given.max():g}"
+    names = label_set(training, source, labels) if labels else None
+    number = names.ids if names else scores
     train = Labelled(training, number(training))
+    targets = str(names) if names else f"scores from {train.labels.min():g} to {train.labels.max():g}"
     splits = {name: Labelled(examples, number(examples)) for name, examples in heldout.items()}
     tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
 

@@ -18,8 +18,9 @@ from ssl_jax.errors import UserError
 from ssl_jax.evals.answer_spans import Prediction, predicted_answers
 from ssl_jax.evals.squad import squad_v1, squad_v2
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer, rows_in_order, training_rows
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.answers import report_answers
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"

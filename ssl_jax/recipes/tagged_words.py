@@ -19,8 +19,9 @@ from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import tag_metrics
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer, rows_in_order, training_rows
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.tagging import report_tagging
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"

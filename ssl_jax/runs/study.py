@@ -14,7 +14,7 @@ from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.prerequisites import PlannedRun, train_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.warm_start import build_run
-from ssl_jax.training.distributed import is_main, on_main
+from ssl_jax.training.distributed import announce, on_main
 from ssl_jax.training.folder import claim
 from ssl_jax.training.lock import locked
 
@@ -163,26 +163,21 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
 def _train_and_compare(study: Study, folder: epath.Path) -> None:
     planned = study.planned_in(folder)
     for number, (name, run) in enumerate(planned.items(), 1):
-        _log(f"\nrun {number} of {len(planned)}: {name}")
+        announce(f"\nrun {number} of {len(planned)}: {name}")
         # The table shows what each run has learnt; samples and a report of every one would only take time.
         if not train_run(run, folder / name, report=False):
-            _log(f"{folder / name}: already finished")
+            announce(f"{folder / name}: already finished")
     runs = study.open(folder)
     table = study.table(runs, folder)
     on_main(lambda: _write(study, table, runs, folder))
-    _log(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
+    announce(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
     from ssl_jax.evals.plots import save_figures  # matplotlib is slow to import
 
     lines = "\n".join(table.lines)
-    _log(f"\n{lines}")
+    announce(f"\n{lines}")
     write_json(folder / f"{study.name}.json", table.values)
     write_whole(folder / f"{study.name}.txt", f"{lines}\n")
     save_figures(study.plot(table, runs), folder / "plots")
-
-
-def _log(line: str) -> None:
-    if is_main():
-        print(line, flush=True)
