@@ -52,6 +52,10 @@ class TaggedWordsConfig(TokenizerConfig):
         if bool(self.words) != bool(self.tags):
             raise UserError("data.words and data.tags: give both fields or none.")
 
+    def step_of(self, length: int) -> int:
+        """The step in rows of this length, whose windows must skip no token."""
+        return min(self.step, max(1, length - 2))
+
     @property
     def columns(self) -> TagColumns | None:
         """Where words and tags are; None for the usual places."""
@@ -102,7 +106,7 @@ def open_tagged_words(config: Any, folder: epath.Path) -> Data:
     names = label_set(training, data.source, config.tags)
     numbers = [names.tag_ids(part) for part in (training, heldout)]
     tokenizer = open_tokenizer(config, folder)
-    step = min(data.step, max(1, config.length - 2))
+    step = data.step_of(config.length)
     opened = TaggedData(
         *(
             Tagged(part, tags, tagging_rows(part, tags, tokenizer, config.length, step))
@@ -143,7 +147,7 @@ def tag_predictor(tuned: FineTuning, tags: tuple[str, ...], config: Any) -> Pred
     ) -> tuple[grain.MapDataset, Callable[[Any], list[dict[str, Any]]]]:
         sentences = [TaggedWords(tuple(line.split())) for line in lines]
         unknown = np.full(sum(len(sentence.words) for sentence in sentences), -1, np.int32)
-        step = min(config.data.step, max(1, config.length - 2))
+        step = config.data.step_of(config.length)
         made = tagging_rows(sentences, unknown, tokenizer, config.length, step)
 
         def describe(results: Any) -> list[dict[str, Any]]:
