@@ -308,7 +308,6 @@ CASES = {
     case.name: case
     for case in (
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
-        Case("bert", steps=60, warmup_steps=10, every=20, kills=1, more=DROPOUT),
         Case("gpt2", more=DROPOUT),
         Case("sequence_classification", more=(*given(from_scratch=True), *BEST)),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),

@@ -14,7 +14,7 @@ from ssl_jax.data.digits import Digits
 from ssl_jax.data.glue import read_glue
 from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizers import open_tokenizer
-from ssl_jax.evals import probe_comparison
+from ssl_jax.evals import probe_comparison, probes
 from ssl_jax.evals.entities import entity_scores
 from ssl_jax.predict import predictions as predictions_of
 from ssl_jax.runs.listing import experiment_names, import_experiment
@@ -41,7 +41,9 @@ def data(tmp_path_factory):
 def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     arguments = [*SMALL[name](data), *TWO_STEPS, "--workdir", folder]
-    monkeypatch.setattr(probe_comparison, "REPEATS", 2)  # draws of the few labels, to save time
+    # Fewer draws of the few labels, and fewer fits on each, save time.
+    monkeypatch.setattr(probe_comparison, "REPEATS", 2)
+    monkeypatch.setattr(probes, "FOLDS", 2)
     with monkeypatch.context() as killed:  # after its last step and before the report
         killed.setattr(loop.Run, "_report", lambda run: None)
         code, _, error = command(name, *arguments)

@@ -65,7 +65,7 @@ def check(losses: np.ndarray, grads: list[np.ndarray], wanted: Curve) -> None:
 def test_eight_devices_give_the_curve_of_one(name: str, mesh: str, alone: dict[str, Curve]) -> None:
     curve = train(EXPERIMENTS[name](), MESHES[mesh])
     check(curve.losses, curve.grads, alone[name])
-    # After twenty steps every array is still where the rules say.
+    # At the end every array is still where the rules say.
     planned = Program(EXPERIMENTS[name](), make_mesh(MESHES[mesh])).state.params
     for found, plan in zip(jax.tree.leaves(curve.state.params), jax.tree.leaves(planned), strict=True):
         assert found.sharding.is_equivalent_to(plan.sharding, found.ndim)
