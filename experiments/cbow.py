@@ -65,7 +65,7 @@ class Config(RunConfig):
         default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
     )
     schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(learning_rate=2e-3, warmup_steps=0)
+        default_factory=lambda: ScheduleConfig(learning_rate=0.03, warmup_steps=0)
     )
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
