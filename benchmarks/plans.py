@@ -95,10 +95,14 @@ def row(one: PodPreset, plan: dict[str, Any] | None) -> str:
         "yes" if plan["fits"] else "**no**",
         ", ".join(dict.fromkeys(steps)),
         ", ".join(dict.fromkeys(shares)),
-        f"{sum(hours):,.0f}" if known else "?",
-        f"{sum(phase['chip_hours'] for phase in phases):,.0f}" if known else "?",
+        _rounded(sum(hours)) if known else "?",
+        _rounded(sum(phase["chip_hours"] for phase in phases)) if known else "?",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _rounded(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def read_plans() -> dict[PodPreset, dict[str, Any]]:

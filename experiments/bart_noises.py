@@ -99,7 +99,7 @@ def evaluate(config: Config, runs: Runs) -> Matrix:
         evaluator = Evaluator(bart.build(replace(first.config, noise=noise)), first.mesh)
         for name, variables in models.items():
             extras = dict(variables)
-            matrix[name][tested] = evaluator(extras.pop("params"), extras, first.data.heldout[0]["heldout"])
+            matrix[name][tested] = evaluator(extras.pop("params"), extras, first.data, "heldout")
     return matrix
 
 

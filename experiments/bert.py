@@ -27,7 +27,8 @@ from ssl_jax.data.pretraining_text import (
 )
 from ssl_jax.domains import Length, PositiveInt, PositiveShare, Settings
 from ssl_jax.errors import UserError
-from ssl_jax.hub.bert import load_bert
+from ssl_jax.hub.bert import load_bert, save_bert
+from ssl_jax.hub.tokenizer_files import save_tokenizer
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import SIZES, BertConfig
@@ -164,6 +165,10 @@ def build(config: Config) -> Experiment:
             preprocessing=text.preprocessing,
         )
 
+    def export(folder, params, tokenizer) -> None:  # noqa: ANN001
+        save_bert(folder, config.model, params)
+        save_tokenizer(folder, tokenizer, config.model.positions)
+
     task = [] if config.pair_task == "none" else [f"{config.pair_task}_accuracy"]
     batch_size = config.train.batch_size
     return make_experiment(
@@ -182,6 +187,7 @@ def build(config: Config) -> Experiment:
         headline=("loss", "mlm_loss", "mlm_accuracy", *task),
         report=lambda report: report_masked_words(report, tasks.predict),
         import_weights=lambda path: load_bert(path)[1],
+        export=export,
     )
 
 

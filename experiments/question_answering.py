@@ -10,9 +10,9 @@ Where the encoder is from is as in experiments/sequence_classification.py. Your 
 file in the layout of SQuAD. Long texts are cut into overlapping windows; an answer is exactly a part of the text.
 predictions.json in the run folder is what the official scorers of SQuAD read. `exact_match` and `answer_f1` are theirs.
 
-The default preset answers questions for the type or the default of a parameter from the description of some; a third of
-them has no answer there. The held-out documents are those that the pretraining holds out.
-No result of it has been measured yet.
+The default preset answers questions for the type or the default of a parameter from the description of two; a third of
+them has no answer there. The held-out documents are those that the pretraining holds out. On them, seed 0 (26 November
+2026, CPU): exact match 65.9 %, F1 68.2; from a random start 57.4 and 63.1; "no answer" to all 34.5 and 34.5.
 
 On TPUs: squad, squad2 on v5e:2x2 (docs/planning.md).
 """
@@ -45,6 +45,15 @@ class Config(FineTuningConfig):
     bert: pretraining.Config = pretraining.OFFLINE
 
 
+OFFLINE = Config(
+    steps=800,
+    length=64,
+    data=QuestionsConfig(step=24, longest_question=16, longest_answer=20),
+    encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
+    schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=80),
+    train=TrainConfig(batch_size=32, log_every=20, eval_every=200, save_every=200, keep_every=200),
+)
+
 # Three epochs of the 87,599 questions of SQuAD 1.1, of which some make two windows (run_squad's settings).
 SQUAD = Config(
     steps=8300,
@@ -60,14 +69,7 @@ SQUAD = Config(
 )
 
 PRESETS = {
-    "tiny": Config(
-        steps=1000,
-        length=64,
-        data=QuestionsConfig(step=24, longest_question=16, longest_answer=20),
-        encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
-        schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=100),
-        train=TrainConfig(batch_size=32, log_every=20, eval_every=250, save_every=250, keep_every=250),
-    ),
+    "tiny": OFFLINE,
     "squad": SQUAD,
     "squad2": replace(
         SQUAD,

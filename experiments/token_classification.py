@@ -9,9 +9,11 @@ Where the encoder is from is as in experiments/sequence_classification.py. Your 
 file, a .conllu treebank, a .jsonl file with lists, or tfds:name:split, and `--tags NAME NAME ...`. A word is tagged at
 its first piece; every word of long sentences is scored once. Tags such as B-LOC are scored as entities, by their F1.
 
-The default preset tells which words of a sentence are code; the double backticks that say so are removed. The held-out
-documents are those that the pretraining holds out.
-No result of it has been measured yet.
+The default preset tells which words of a sentence are code; the double backticks that say so are removed. It has 1,000
+labelled sentences; the held-out documents are those that the pretraining holds out. On them, seed 0, settings chosen on
+a tenth of the training documents and trained on sentences of the others: F1 of the pieces of code 54.6 %, from a random
+start 30.6 (33.9 with the rate that is best for it, 1e-3); most frequent tag of a word 24.4. With 4,000 sentences and
+800 steps: 63.1 and 41.7.
 
 On TPUs: conll2003 on v5e:2x2 (docs/planning.md).
 """
@@ -56,14 +58,16 @@ class Config(FineTuningConfig):
 
 _ENTITIES = ("PER", "ORG", "LOC", "MISC")
 
+OFFLINE = Config(
+    steps=400,
+    length=64,
+    encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
+    schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=40),
+    train=TrainConfig(batch_size=32, log_every=20, eval_every=100, save_every=100, keep_every=100),
+)
+
 PRESETS = {
-    "tiny": Config(
-        steps=800,
-        length=64,
-        encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
-        schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=80),
-        train=TrainConfig(batch_size=32, log_every=20, eval_every=200, save_every=200, keep_every=200),
-    ),
+    "tiny": OFFLINE,
     # Three epochs of 14,041 sentences with the settings of the paper (section 5.3, appendix A.3).
     "conll2003": Config(
         steps=1317,
@@ -85,7 +89,7 @@ def build(config: Config) -> Experiment:
     return fine_tuning_experiment(
         config,
         "tags",
-        classes=len(config.tags),
+        labels=config.tags,
         open_data=lambda folder: open_tagged_words(config, folder),
         score=lambda tuned: tag_score(tuned, config.tags),
         headline=("tag_loss", "tag_accuracy", metric),

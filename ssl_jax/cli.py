@@ -49,7 +49,7 @@ class RunOptions(StudyOptions):
     """What a command line gives beside the configuration of a run."""
 
     init_from: NonEmptyText | None = None
-    """Start from the weights of RUN, RUN@STEP or imported files; see README.md."""
+    """Start from the weights of RUN, RUN@STEP, RUN@best or imported files; see README.md."""
     profile: NonNegativeInt = 0
     """Write a jax.profiler trace of so many steps into profile/ of the run folder; 0 for none."""
 

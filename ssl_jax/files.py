@@ -88,6 +88,51 @@ def draft_folder(folder: epath.Path) -> Iterator[epath.Path]:
 
 
 @contextlib.contextmanager
+def whole_folder(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yields a new, empty folder for files, and gives it the name of a folder when the block ends without an error.
+
+    A folder that has exactly these files already is left as it is. After an error, or a crash at any time, there is no
+    folder of this name. On gs://, where a folder has no name of its own, its files are written one after the other.
+
+    Raises:
+      UserError: the folder has other files, or cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        if is_remote(folder):
+            draft = stack.enter_context(_local_folder())
+        else:
+            draft = draft_of(folder)
+            stack.callback(draft.rmtree, missing_ok=True)
+            with writing(folder):
+                draft.mkdir(parents=True)
+        try:
+            yield draft
+        except UserError as error:  # which may name a file in the draft
+            raise UserError(str(error).replace(str(draft), str(folder))) from error
+        with writing(folder):
+            there = _contents(folder)
+            if there == _contents(draft):
+                return
+            if there:
+                raise UserError(
+                    f"{folder}: it has other files already, such as {sorted(there)[0]}. They are unchanged: name a "
+                    "folder that is not there yet, or remove this one."
+                )
+            if is_remote(folder):
+                for file in draft.iterdir():
+                    copy_file(file, folder / file.name)
+            else:
+                draft.replace(folder)
+
+
+def _contents(folder: epath.Path) -> dict[str, bytes]:
+    """The contents of the files in a folder, by name; of folders within it, nothing. Empty if it is not there."""
+    if not folder.exists():
+        return {}
+    return {path.name: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()}
+
+
+@contextlib.contextmanager
 def _local_folder() -> Iterator[epath.Path]:
     """A folder for drafts of what is on gs://."""
     with tempfile.TemporaryDirectory(prefix="ssl_jax_draft_") as folder:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -10,8 +11,10 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 import jax
 
@@ -25,6 +28,8 @@ PATIENCE = 5.0
 """Seconds that the threads of libraries have to end after an error."""
 CONSEQUENCE = 3.0
 """Seconds after an error of the program in which this host may hear of another's failure, which is then the cause."""
+_AGAIN = 0.05
+"""Seconds after which a signal is sent again that came where an exception is printed and forgotten."""
 ENVIRONMENT = {
     errno.EACCES,
     errno.EPERM,
@@ -126,7 +131,12 @@ def _first_failure(hosts: Hosts, text: str, code: int, patience: float = 0.0) ->
 def _ended_by_signals() -> Iterator[None]:
     """Signals that ask a run to stop end what is not a run under way, such as a report, in good order."""
 
-    def end(number: int, frame: object) -> NoReturn:
+    def end(number: int, frame: FrameType | None) -> None:
+        if _is_swallowed(frame):
+            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         hosts = current_hosts()
         raise (hosts and hosts.failure) or KeyboardInterrupt(number)
 
@@ -140,6 +150,20 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Whether an exception that is raised at this place would be printed and forgotten.
+
+    So it is in what Python calls when it frees objects: `__del__`, callbacks of weak references and of the collector.
+    """
+    forgetting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        code = frame.f_code
+        if code in forgetting or code.co_name == "__del__" or code.co_filename == weakref.__file__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _check_jax() -> None:

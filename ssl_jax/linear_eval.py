@@ -43,7 +43,7 @@ class Arguments(Settings):
     """Linear probes and nearest neighbours on the frozen representation of a run."""
 
     run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run folder: RUN for its newest checkpoint, RUN@STEP for another."""
+    """A run folder: RUN for its newest checkpoint, RUN@STEP for another, RUN@best for the best one."""
     curve: bool = False
     """Measure all kept checkpoints, and draw the accuracy against steps."""
     examples: PositiveInt = 50_000

@@ -9,8 +9,7 @@ Rules of the contract:
 - A loss receives the *global* batch as one array. It knows nothing of devices, meshes, hosts or optimiser steps, so
   negatives and batch statistics are global.
 - Every batch has `example_weight`, float32 [batch]: 1 in training; in an evaluation 0 for the rows that only fill up
-the
-  last batch.
+  the last batch.
 - Randomness comes from `rng` alone, which the machinery derives from (seed, step).
 - `extras` is all state without a gradient: batch statistics, an EMA target network, a codebook, a queue, a frozen
   model.

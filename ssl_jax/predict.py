@@ -5,8 +5,10 @@
     python -m ssl_jax.predict RUN --file sentences.txt --output predictions.jsonl    # a text a line
     cat sentences.txt | python -m ssl_jax.predict RUN --json
 
-RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest). For pairs, a text is two sentences
-with a tab between; for questions, a question, a tab and the text with the answer; for tags, words with spaces between.
+RUN is a run folder of fine-tuning (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
+--train.best_metric). For pairs, a text is two sentences with a tab between; for questions, a question, a tab and the
+text with the answer; for tags, words with spaces between.
+A text that is longer than the rows of the run is cut off, as in training; for tags and questions it is read in windows.
 A line of the output has the result and the text, with a tab between; with --json or --output, it is a JSON object with
 all that the model says, such as the probability of every label.
 """
@@ -37,11 +39,11 @@ class Arguments(Settings):
     """What is classified, and by which model."""
 
     run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """RUN or RUN@STEP."""
+    """RUN, RUN@STEP or RUN@best."""
     texts: Annotated[tuple[Text, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")] = ()
     """The texts. Without any, the lines of --file, or of standard input."""
     file: Text = ""
-    """A file with a text a line, local or gs://."""
+    """A local file with a text a line."""
     output: Text = ""
     """A file of JSON lines to write; empty for standard output."""
     json: bool = False
@@ -56,7 +58,7 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
     """What a fine-tuned model predicts of each text.
 
     Args:
-      run: RUN or RUN@STEP.
+      run: RUN, RUN@STEP or RUN@best.
       texts: at least one.
 
     Returns:
@@ -98,6 +100,8 @@ def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
         texts = read_lines(arguments.file)
         if texts[-1] == "":
             texts.pop()  # what follows the end of the last line
+        if not texts:
+            raise UserError(f"--file {arguments.file}: it is empty; expected a text a line.")
     elif not texts and not source.isatty():
         texts = [line.rstrip("\n") for line in source]
     if not texts:

@@ -130,16 +130,16 @@ def sentence_pairs(folder: Path) -> Path:
     return file
 
 
-def fine_tuning(folder: Path) -> Arguments:
-    """Rows of 24 tokens, by a BERT of two layers that is trained first."""
+def fine_tuning(folder: Path, *, from_scratch: bool = True) -> Arguments:
+    """Rows of 24 tokens, by a BERT of two layers, which is trained first unless it is initialised at random."""
     first = [str(word).replace("--", "--bert.") for word in bert(folder)] + length(2, 1, "bert")
-    return [*first, *given(length=24), *given("train", batch_size=8)]
+    return [*first, *given(length=24, from_scratch=from_scratch), *given("train", batch_size=8)]
 
 
 def pair_classification(folder: Path) -> Arguments:
     """Two classes of pairs."""
     return [
-        *fine_tuning(folder),
+        *fine_tuning(folder, from_scratch=False),
         *given("data", source=sentence_pairs(folder)),
         *given(labels=["long", "short"]),
     ]
@@ -186,8 +186,42 @@ def question_answering(folder: Path) -> Arguments:
 
 
 def sequence_classification(folder: Path) -> Arguments:
-    """Two classes of sentences."""
-    return [*fine_tuning(folder), *given("data", source=sentences(folder)), *given(labels=["long", "short"])]
+    """Two classes of sentences, in batches of 32 or 48 tokens a row."""
+    source = given("data", source=sentences(folder))
+    return [*fine_tuning(folder, from_scratch=False), *source, *given(labels=["long", "short"], length=48)]
+
+
+def glue_tasks(folder: Path) -> Path:
+    """A folder in GLUE's own layout: MRPC and MNLI, of pairs labelled by their lengths; one test set is not there."""
+    root = folder / "glue"
+    if not root.exists():
+        rows = [line.split("\t")[1:] for line in sentence_pairs(folder).read_text().splitlines()[1:]]
+        mrpc = [f"{int(int(more) > 0)}\t1\t2\t{first}\t{second}" for more, first, second in rows]
+        labels = [
+            "entailment" if int(more) > 1 else "neutral" if int(more) > -2 else "contradiction"
+            for more, *_ in rows
+        ]
+        mnli = [f"{first}\t{second}\t{label}" for (_, first, second), label in zip(rows, labels, strict=True)]
+        tables = {
+            "MRPC": ("Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", mrpc, ("train", "dev", "test")),
+            "MNLI": (
+                "sentence1\tsentence2\tgold_label",
+                mnli,
+                ("train", "dev_matched", "dev_mismatched", "test_matched"),
+            ),
+            "AX": ("sentence1\tsentence2\tlabel", mnli, ("AX",)),
+        }
+        for task, (header, lines, files) in tables.items():
+            (root / task).mkdir(parents=True)
+            for first, file in enumerate(files):
+                part = lines[:80] if file == "train" else lines[70 + 10 * first :][:10]
+                (root / task / f"{file}.tsv").write_text("\n".join([header, *part, ""]))
+    return root
+
+
+def glue(folder: Path) -> Arguments:
+    """MRPC."""
+    return [*fine_tuning(folder), *given("data", source=glue_tasks(folder)), *given(task="mrpc")]
 
 
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
@@ -209,6 +243,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
     "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],
+    "glue": glue,
     "gpt2": gpt2,
     "gpt3_in_context": gpt3_in_context,
     "image_classifier": lambda folder: VIEWS,
@@ -232,6 +267,11 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
 
 
 DROPOUT = ("--model.dropout", 0.1, "--model.attention_dropout", 0.1)
+BEST = [
+    *given("train", best_metric="class_loss", best_is="highest", patience=3),
+    *given("train", save_every=8, keep_every=1000, keep_latest=1),
+]
+"""The largest loss is an early one: its checkpoint is not a regular one, and would not be kept by itself."""
 
 
 class Case(NamedTuple):
@@ -244,7 +284,7 @@ class Case(NamedTuple):
     kills: int = 0
     """How often it is killed at a random step, beside once during a save and once by SIGTERM."""
     more: tuple[object, ...] = ()
-    """Arguments beside those of `SMALL`: what only tests of resuming need, such as more randomness."""
+    """Arguments that come last: what only tests of resuming need, such as more randomness."""
     stage: str = ""
     """What is trained first, in the folder of this name within the run's; the random kills are then in there."""
 
@@ -261,7 +301,7 @@ class Case(NamedTuple):
                 self.every, f"{self.stage}.train"
             )
         run = [*length(self.steps, self.warmup_steps), *rhythm(self.every)]
-        return [*SMALL[self.name](folder), *self.more, *first, *run]
+        return [*SMALL[self.name](folder), *first, *run, *self.more]
 
 
 CASES = {
@@ -270,6 +310,7 @@ CASES = {
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
         Case("bert", steps=60, warmup_steps=10, every=20, kills=1, more=DROPOUT),
         Case("gpt2", more=DROPOUT),
+        Case("sequence_classification", more=(*given(from_scratch=True), *BEST)),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
     )
 }

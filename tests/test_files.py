@@ -7,7 +7,7 @@ import pytest
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import draft_folder, is_draft, read_json, whole, write_json, write_whole
+from ssl_jax.files import draft_folder, is_draft, read_json, whole, whole_folder, write_json, write_whole
 
 
 @pytest.fixture
@@ -54,6 +54,31 @@ def test_a_folder_of_drafts_is_empty_and_removed(tmp_path):
         assert folder.parent == epath.Path(tmp_path / "run")
         write_whole(folder / "vocab.txt", "")
     assert [*(tmp_path / "run").iterdir()] == []
+
+
+def test_a_whole_folder_appears_at_once_or_not_at_all(tmp_path):
+    folder = epath.Path(tmp_path / "new" / "model")
+
+    def write(*contents, error=None):
+        with whole_folder(folder) as draft:
+            for name, content in zip("ab", contents, strict=False):
+                write_whole(draft / name, content)
+            assert not folder.exists() or {path.name for path in folder.iterdir()} == {"a", "b"}
+            if error:
+                raise UserError(f"{draft}/config.json: {error}")
+
+    with pytest.raises(UserError, match=rf"^{folder}/config\.json: not supported$"):
+        write("1", error="not supported")
+    assert [*folder.parent.iterdir()] == []
+    write("1", "2")
+    write("1", "2")  # nothing to do
+    for other in (("1", "3"), ("1",)):
+        with pytest.raises(
+            UserError, match=r"model: it has other files already, such as a\. They are unchanged"
+        ):
+            write(*other)
+    assert [*folder.parent.iterdir()] == [folder]
+    assert (folder / "b").read_text() == "2"
 
 
 def test_a_link_is_replaced_and_its_target_is_not_written(file, tmp_path):

@@ -1,10 +1,12 @@
 """What ends a command: errors told in one paragraph, signals, settings of JAX, and threads that are left."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import jax
@@ -76,6 +78,29 @@ def test_a_signal_ends_what_is_no_run_under_way(number: int, capsys: pytest.Capt
     assert signal.getsignal(number) == before
     name = signal.Signals(number).name
     assert capsys.readouterr().err == f"ended by {name}; the same command continues a run\n"
+
+
+@pytest.mark.usefixtures("default_signals")
+def test_a_signal_within_the_garbage_collection_is_not_lost(capsys: pytest.CaptureFixture) -> None:
+    """Python prints an exception of a callback of the garbage collector, and forgets it."""
+    pending = [signal.SIGTERM]
+
+    def callback(phase: str, info: dict) -> None:
+        if pending:
+            signal.raise_signal(pending.pop())
+
+    def command() -> int:
+        gc.collect()
+        time.sleep(20)
+        return 0
+
+    gc.callbacks.append(callback)
+    try:
+        assert guarded(command) == 128 + signal.SIGTERM
+    finally:
+        gc.callbacks.remove(callback)
+    assert not pending
+    assert "ended by SIGTERM" in capsys.readouterr().err
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

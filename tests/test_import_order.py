@@ -41,6 +41,7 @@ LAYERS = (
         "ssl_jax.generate",
         "ssl_jax.linear_eval",
         "ssl_jax.few_shot",
+        "ssl_jax.export",
         "ssl_jax.predict",
         "ssl_jax.__main__",
     ),

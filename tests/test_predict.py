@@ -10,6 +10,7 @@ import pytest
 
 from ssl_jax import predict
 from ssl_jax.errors import UserError
+from tests.runs.test_encoders import tune, tuning
 from tests.runs.test_warm_start import begin, cache, config  # noqa: F401
 
 CERTAIN = {"few": 0.25, "many": 0.75}
@@ -77,6 +78,35 @@ def test_no_text_is_refused():
         predict.main(["RUN"], io.StringIO(), Terminal())
     with pytest.raises(UserError, match="texts and --file x: give either"):
         predict.main(["RUN", "A.", "--file", "x"], io.StringIO(), Terminal())
+
+
+def test_a_file_without_text_is_refused(tmp_path):
+    for name, content, message in (
+        ("empty.txt", "", r"--file .*empty\.txt: it is empty; expected a text a line\."),
+        ("absent.txt", None, r"absent\.txt': no such file"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=message):
+            predict.main(["RUN", "--file", str(tmp_path / name)], io.StringIO(), Terminal())
+
+
+def test_a_long_text_is_read_up_to_the_length_of_a_row(tmp_path):
+    """What comes after makes no difference, and an empty text is named by its number."""
+    run = str(tmp_path / "run")
+    tune(tmp_path / "run", tuning(tmp_path, from_scratch=True))
+    long, longer, short = predict.predictions(run, ["the cat " * 8, "the cat " * 9, "the cat"])
+    assert long["probabilities"] == longer["probabilities"] != short["probabilities"]
+    assert longer["text"] == "the cat " * 9
+    with pytest.raises(UserError, match="text 2 of 2 is empty; leave it out"):
+        predict.predictions(run, ["A cat.", " "])
+    with pytest.raises(UserError, match=r"has no checkpoint of step 9; there are 0"):
+        predict.predictions(f"{run}@9", ["A cat."])
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"absent: not a run folder \(it has no config\.json\)"):
+        predict.predictions(str(tmp_path / "absent"), ["A."])
 
 
 def test_a_run_that_classifies_nothing_is_refused(tmp_path):

@@ -10,11 +10,13 @@ import matplotlib.image
 import pytest
 from etils import epath
 
+from experiments import minimal
 from ssl_jax import replay
 from ssl_jax.errors import UserError
 from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.runs.study import load_study, run_study, study_settings
+from ssl_jax.runs.study import Study, load_study, run_study, study_settings
 from tests import processes, toy_study
 
 NAMES = ["noise-0.1", "noise-0.3"]
@@ -112,6 +114,31 @@ def test_a_run_that_exists_is_compared_as_it_is(finished, tmp_path):
     logged = {line["step"]: line for line in processes.log(finished / NAMES[0]) if "split" in line}
     assert values == {existing: {"reconstruction_loss": pytest.approx(logged[20]["reconstruction_loss"])}}
     assert not (tmp_path / "new" / NAMES[0]).exists()
+
+
+def test_a_run_starts_from_another_one_of_the_study(tmp_path, capsys):
+    first = PlannedRun(minimal.__name__, "digits", replace(toy_study.Config().each, steps=10))
+    second = first._replace(config=replace(first.config, noise=0.1), init_from="first")
+    study = Study("errors", {"first": first, "second": second}, toy_study.tabulate, toy_study.plot)
+    folder = epath.Path(tmp_path / "study")
+    settings = study_settings("tests.toy_study", "digits", toy_study.Config())
+    assert run_study(study, folder, settings) == 0
+    assert f"warm start from {folder / 'first'}: " in capsys.readouterr().out
+    assert json.loads((folder / "second" / "config.json").read_text())["init_from"] == str(folder / "first")
+
+    assert run_study(study, folder, settings) == 0
+    out = capsys.readouterr().out
+    assert [f"{folder / name}: already finished" in out for name in study.runs] == [True, True]
+
+
+def test_a_source_that_is_not_there_is_missed_before_anything_is_trained(tmp_path):
+    first = PlannedRun(minimal.__name__, "digits", replace(toy_study.Config().each, steps=10))
+    second = first._replace(init_from=f"{tmp_path}/absent")
+    study = Study("errors", {"first": first, "second": second}, toy_study.tabulate, toy_study.plot)
+    settings = study_settings("tests.toy_study", "digits", toy_study.Config())
+    with pytest.raises(UserError, match="absent: neither a run folder with checkpoints nor weights"):
+        run_study(study, epath.Path(tmp_path / "study"), settings)
+    assert not (tmp_path / "study" / "first").exists()
 
 
 def test_the_folder_of_a_study_is_no_run(finished):

@@ -12,6 +12,16 @@ LENGTHS = (32, 64, 128, 256, 384, 512)
 """Usual lengths of padded rows."""
 
 
+def lengths_up_to(longest: int) -> tuple[int, ...]:
+    """The usual lengths below the longest one, and that.
+
+    Example:
+      >>> lengths_up_to(100)
+      (32, 64, 100)
+    """
+    return (*(length for length in LENGTHS if length < longest), longest)
+
+
 def padded_length(lengths: np.ndarray, choices: Sequence[int] = LENGTHS) -> int:
     """The smallest of the lengths that all rows fit into.
 

@@ -94,6 +94,9 @@ class ByteLevelBpe:
         write_whole(path, self._text.encode())
         return path
 
+    def to_json(self) -> str:
+        return self._text
+
     def _bytes(self, token: int) -> bytes:
         piece = self._tokenizer.id_to_token(token) or ""  # empty for an id that the file skips
         is_text = all(character in _BYTES for character in piece)

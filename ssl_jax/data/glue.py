@@ -8,12 +8,15 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ssl_jax.data.labelled_tables import Columns, open_rows
 from ssl_jax.data.labelled_text import LabelledText
 from ssl_jax.data.lines import read_lines
 from ssl_jax.errors import UserError
+
+TaskName = Literal["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
+"""The nine tasks that models are trained on."""
 
 MOST_DAMAGED = 0.001
 """Share of rows without all columns, which QQP has a few of, that are left out of a training or development set."""
@@ -28,6 +31,7 @@ class GlueTask(NamedTuple):
       second: column of the second sentence; "" for single sentences.
       label: column of the label.
       labels: the name of each label of the files, in the order of TFDS; empty for scores.
+      examples: number of its training examples.
       train: names of the splits of training data.
       heldout: names of the labelled splits to evaluate on.
       test: names of the splits whose labels only GLUE's server has.
@@ -38,6 +42,7 @@ class GlueTask(NamedTuple):
     second: str
     label: str
     labels: Mapping[str, str]
+    examples: int
     train: tuple[str, ...] = ("train",)
     heldout: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("test",)
@@ -53,18 +58,24 @@ _TWO_WAY = {name: name for name in ("entailment", "not_entailment")}
 _MNLI = ("validation_matched", "validation_mismatched"), ("test_matched", "test_mismatched")
 
 TASKS = {
-    "cola": GlueTask("CoLA", "sentence", "", "label", {"0": "unacceptable", "1": "acceptable"}),
-    "sst2": GlueTask("SST-2", "sentence", "", "label", {"0": "negative", "1": "positive"}),
-    "mrpc": GlueTask("MRPC", "#1 String", "#2 String", "Quality", {"0": "not_equivalent", "1": "equivalent"}),
-    "qqp": GlueTask(
-        "QQP", "question1", "question2", "is_duplicate", {"0": "not_duplicate", "1": "duplicate"}
+    "cola": GlueTask("CoLA", "sentence", "", "label", {"0": "unacceptable", "1": "acceptable"}, 8_551),
+    "sst2": GlueTask("SST-2", "sentence", "", "label", {"0": "negative", "1": "positive"}, 67_349),
+    "mrpc": GlueTask(
+        "MRPC", "#1 String", "#2 String", "Quality", {"0": "not_equivalent", "1": "equivalent"}, 3_668
     ),
-    "stsb": GlueTask("STS-B", "sentence1", "sentence2", "score", {}),
-    "mnli": GlueTask("MNLI", "sentence1", "sentence2", "gold_label", _ENTAILMENT, ("train",), *_MNLI),
-    "qnli": GlueTask("QNLI", "question", "sentence", "label", _TWO_WAY),
-    "rte": GlueTask("RTE", "sentence1", "sentence2", "label", _TWO_WAY),
-    "wnli": GlueTask("WNLI", "sentence1", "sentence2", "label", {"0": "not_entailment", "1": "entailment"}),
-    "ax": GlueTask("AX", "sentence1", "sentence2", "label", _ENTAILMENT, (), ()),
+    "qqp": GlueTask(
+        "QQP", "question1", "question2", "is_duplicate", {"0": "not_duplicate", "1": "duplicate"}, 363_846
+    ),
+    "stsb": GlueTask("STS-B", "sentence1", "sentence2", "score", {}, 5_749),
+    "mnli": GlueTask(
+        "MNLI", "sentence1", "sentence2", "gold_label", _ENTAILMENT, 392_702, ("train",), *_MNLI
+    ),
+    "qnli": GlueTask("QNLI", "question", "sentence", "label", _TWO_WAY, 104_743),
+    "rte": GlueTask("RTE", "sentence1", "sentence2", "label", _TWO_WAY, 2_490),
+    "wnli": GlueTask(
+        "WNLI", "sentence1", "sentence2", "label", {"0": "not_entailment", "1": "entailment"}, 635
+    ),
+    "ax": GlueTask("AX", "sentence1", "sentence2", "label", _ENTAILMENT, 0, (), ()),
 }
 """The tasks by their names in TFDS. `ax` is for models that were trained on `mnli`."""
 

@@ -7,7 +7,10 @@ _UNDERLINE = re.compile(r"^-{3,}$")
 _SECTIONS = ("parameters", "other parameters")
 _ENTRY = re.compile(r"^\*{0,2}(\w{1,30}) ?: (\S.{1,98})$")
 _ROLE = re.compile(r":[\w:]+:`~?([^`<]+)`")
-_DEFAULT = re.compile(r"(?i)\bdefault(?:s to|(?: value)? is|:|=)? ?[:=]? ?(?P<value>[-\w.'\"]+)")
+_DEFAULT = re.compile(
+    r"(?i)\bdefault(?:s to|(?: value)? is|:|=)? ?[:=]? ?"
+    r"(?P<value>'[^']+'|\"[^\"]+\"|[-\w.]++(?:\([^()]*\)[\w.]*+)?)(?=\W*$|[,;)\]}])"  # not "default the same as x"
+)
 
 
 class Parameter(NamedTuple):

@@ -1,8 +1,9 @@
 """Entailment by rule: descriptions of parameters in the installed documentation, and statements about them.
 
 The first sentence is a parameter as numpydoc describes it, "axis : int, optional. Axis to sum over."; the second is a
-statement such as "axis may be omitted." Its label follows from the type alone. Each kind of statement has as many
-examples of one label as of another, so that a statement by itself says nothing about its label.
+statement such as "axis may be omitted." Its label follows from the type. Statements about which the description says
+more than the type does are left out, such as "x can be None." where it goes on with "If None, ...". Each kind of
+statement has as many examples of one label as of another, so that a statement by itself says nothing about its label.
 """
 
 import re
@@ -19,17 +20,25 @@ from ssl_jax.data.section_labels import heldout_documents
 RELATIONS = ("entailment", "neutral", "contradiction")
 
 _KINDS = {  # statement: words of the type that make it true
-    "{} can be a number.": r"int|ints|integer|integers|float|floats|scalar|scalars|number|numbers|complex|double",
-    "{} can be a text.": r"str|string|strings",
-    "{} can be a truth value.": r"bool|boolean|booleans|bools",
-    "{} can be an array.": r"array|arrays|array_like|array-like|arraylike|ndarray|ndarrays|matrix|matrices|dataframe",
-    "{} can be a function.": r"callable|callables|function",
-    "{} can be a list or a tuple.": r"list|lists|tuple|tuples|sequence|sequences",
+    "{} can be a number.": r"ints?|integers?|floats?|scalars?|numbers?|numeric|complex|double",
+    "{} can be a text.": r"str|strings?|'[^']*'|\"[^\"]*\"",
+    "{} can be a truth value.": r"bools?|booleans?|true|false",
+    "{} can be an array.": r"arrays?|array[_-]?like|ndarrays?|matrix|matrices",
+    "{} can be a function.": r"callables?|functions?",
+    "{} can be a list or a tuple.": r"lists?|tuples?|sequences?|iterables?",
+    "{} can be a dictionary.": r"dicts?|dictionary|dictionaries|mappings?",
     "{} can be None.": r"none",
 }
 _WORDS = {
     statement: re.compile(rf"(?i)(?<![\w-])(?:{words})(?![\w-])") for statement, words in _KINDS.items()
 }
+_INSIDE = re.compile(r"(?i)\([^)]*\)|\bof (?:(?!\bor\b)[^,|}])*|\bdtype ?= ?\S+")
+"""Parts of a type that are about what is in a list or an array, such as "of ints"."""
+_MAY_BE_OMITTED = re.compile(
+    r"(?i)\b(?:optional|default|defaults|omitted|if none|not (?:given|specified|provided))\b"
+)
+LABELLED = 3_000
+"""Training pairs, a choice: few labels are what pretraining is for."""
 _DESCRIBED = 16
 """Words of a description."""
 
@@ -55,7 +64,7 @@ def parameter_pairs() -> tuple[list[LabelledText], list[LabelledText]]:
                     place=f"data source {documents.name!r}, document {number}",
                 )
                 groups[bool(heldout[number]), statement, label].append(example)
-    return _balanced(groups, heldout=False), _balanced(groups, heldout=True)
+    return _balanced(groups, heldout=False)[:LABELLED], _balanced(groups, heldout=True)
 
 
 def describe(parameter: Parameter) -> str:
@@ -71,13 +80,19 @@ def statements(parameter: Parameter) -> list[tuple[str, str]]:
     nothing about them.
     """
     kind = f"{parameter.type} {parameter.default}" if parameter.default == "None" else parameter.type
+    kind = _INSIDE.sub("", kind)
     fitting = {statement for statement, words in _WORDS.items() if words.search(kind)}
     otherwise = "contradiction" if fitting else "neutral"
-    found = [(statement, "entailment" if statement in fitting else otherwise) for statement in _KINDS]
-    omitted, given = (
-        ("entailment", "contradiction") if parameter.optional else ("contradiction", "entailment")
-    )
-    return [*found, ("{} may be omitted.", omitted), ("{} must be given.", given)]
+    found = {statement: "entailment" if statement in fitting else otherwise for statement in _KINDS}
+    if "{} can be None." not in fitting and "none" in parameter.description.lower():
+        del found["{} can be None."]
+    if re.search("(?i)array[_-]?like", kind):  # which a list may be as well
+        del found["{} can be a list or a tuple."]
+    if parameter.optional:
+        found |= {"{} may be omitted.": "entailment", "{} must be given.": "contradiction"}
+    elif not _MAY_BE_OMITTED.search(parameter.description):
+        found |= {"{} may be omitted.": "contradiction", "{} must be given.": "entailment"}
+    return [*found.items()]
 
 
 def _balanced(

@@ -4,6 +4,8 @@ The labels are free: the header above a sentence gives it away, and is not part 
 in pretraining on `pydocs`, so that neither a pretrained model nor a classifier has seen those that it is scored on.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ssl_jax.data.corpus import document_hash, is_heldout
@@ -12,9 +14,9 @@ from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
 from ssl_jax.data.pydocs import PyDocs
 
 SECTIONS = ("summary", "parameters", "returns", "notes")
-LABELLED = 3_000
-"""Training sentences, a choice: few labels are what pretraining is for. With all 69,000, a tf-idf regression is better
-than a small BERT."""
+LABELLED = 250
+"""Training sentences of each section, a choice: few labels are what pretraining is for. With all 69,000 sentences, a
+tf-idf regression is better than a small BERT."""
 _OF_HEADER = {
     "": "summary",
     **dict.fromkeys(
@@ -34,7 +36,8 @@ def heldout_documents(documents: PyDocs) -> tuple[np.ndarray, np.ndarray]:
 def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
     """(training, held-out) sentences below one of the headers, of documents that have more than one kind of section.
 
-    Sentences that differ in numbers and signs alone are there once; `LABELLED` of them are for training.
+    Sentences that differ in numbers and signs alone are there once. Of each section there are equally many, `LABELLED`
+    at most for training, so that the most frequent ones cannot be guessed.
     """
     documents = PyDocs()
     hashes, heldout = heldout_documents(documents)
@@ -52,5 +55,19 @@ def section_sentences() -> tuple[list[LabelledText], list[LabelledText]]:
                 example = LabelledText(text, label=label, document=str(hashes[number]), place=place)
                 parts[int(heldout[number])].append(example)
     training, tests = parts
-    chosen = np.random.default_rng(HELDOUT_SEED).permutation(len(training))[:LABELLED]
-    return [training[i] for i in np.sort(chosen)], tests
+    return balanced(training, LABELLED), balanced(tests)
+
+
+def balanced(examples: Sequence[LabelledText], most: int | None = None) -> list[LabelledText]:
+    """As many examples of each label as there are of the rarest, chosen at random, in their order.
+
+    Args:
+      examples: with labels.
+      most: of each label.
+    """
+    labels = np.array([example.label for example in examples])
+    counts = np.unique(labels, return_counts=True)[1]
+    each = min([*counts, *([] if most is None else [most])])
+    shuffled = np.random.default_rng(HELDOUT_SEED).permutation(len(examples))
+    chosen = [shuffled[labels[shuffled] == label][:each] for label in np.unique(labels)]
+    return [examples[i] for i in np.sort(np.concatenate(chosen))]

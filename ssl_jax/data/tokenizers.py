@@ -18,6 +18,7 @@ from etils import epath
 
 from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
 from ssl_jax.data.offsets import Encoded, encoded
+from ssl_jax.data.sentencepiece_json import sentencepiece_json
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
 from ssl_jax.data.vocabularies import MAX_PIECES, begins_word, lines, read_bounded, read_text
 from ssl_jax.errors import UserError
@@ -76,6 +77,13 @@ class Tokenizer(Protocol):
           UserError: the folder cannot be written.
         """
 
+    def to_json(self) -> str:
+        """The tokenizer in the format of the tokenizers library, a `tokenizer.json`, without special tokens.
+
+        Raises:
+          UserError: that library does not have the algorithm.
+        """
+
 
 class SentencePiece:
     """A SentencePiece model (arXiv:1808.06226) with the ids 0 to 4 for [PAD] [UNK] [CLS] [SEP] [MASK]."""
@@ -130,6 +138,9 @@ class SentencePiece:
         write_whole(path, self._model)
         return path
 
+    def to_json(self) -> str:
+        return sentencepiece_json(self._model)
+
 
 class WordPiece:
     """Google's BERT vocabularies: `vocab.txt`, one piece per line, "##" before a piece that continues a word."""
@@ -173,7 +184,10 @@ class WordPiece:
     def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
         found = self._tokenizer.encode_batch(list(texts))
         return [
-            encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
+            # A piece has no space, and of ASCII no mark and no part of a character: nothing is left to correct.
+            Encoded(one.ids, np.array(one.offsets, np.int64).reshape(-1, 2))
+            if text.isascii()
+            else encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
             for text, one in zip(texts, found, strict=True)
         ]
 
@@ -197,6 +211,9 @@ class WordPiece:
         write_whole(path.with_name(SETTINGS), settings.encode())
         write_whole(path, self._text.encode())
         return path
+
+    def to_json(self) -> str:
+        return self._tokenizer.to_str()
 
 
 def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from ssl_jax.method import Mean
 
 EPSILON = 1e-12
+RANKED = 512
+"""Examples of a batch of which `effective_rank` is computed, if both batch and width are larger: the eigenvalues of a
+matrix of thousands take a TPU's compiler more than half an hour, and each chip computes all of them."""
 
 
 def collapse_metrics(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
@@ -20,7 +23,7 @@ def collapse_metrics(z: jax.Array, weights: jax.Array) -> dict[str, Mean]:
     Returns:
       `embedding_std`: standard deviation of each dimension over the l2-normalised embeddings, averaged over the
       dimensions; 1 / sqrt(width) where they fill the sphere evenly (arXiv:2011.10566, figure 2). `effective_rank`: see
-      the function of this name; at most min(batch, width).
+      the function of this name; at most min(batch, width), and at most `RANKED` where both are larger.
     """
     count = weights.sum()
     return {
@@ -35,7 +38,11 @@ def effective_rank(z: jax.Array, weights: jax.Array) -> jax.Array:
     `z` is neither centred nor normalised, as in the paper: embeddings that are all alike have rank 1. The singular
     values are roots of the eigenvalues of the smaller of the two second-moment matrices; those below float32's
     resolution (about 0.4 % of the largest at 128 wide) count as 0. 0 for a batch without weight or of zeros.
+
+    Where batch and width are larger than `RANKED`, it is that of the first `RANKED` embeddings.
     """
+    if min(z.shape) > RANKED:
+        z, weights = z[:RANKED], weights[:RANKED]
     rows = z.astype(jnp.float32) * jnp.sqrt(weights)[:, None]
     rows = rows / jnp.maximum(jnp.abs(rows).max(), EPSILON)
     moment = _product(rows, rows) if z.shape[0] < z.shape[1] else _product(rows.T, rows.T)

@@ -1,11 +1,11 @@
 """GLUE's metrics, average, published results and submissions (arXiv:1804.07461); the tasks are in `data/glue.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from ssl_jax.data.glue import TASKS
+from ssl_jax.data.glue import TASKS, TaskName
 from ssl_jax.evals.label_metrics import (
     accuracy,
     f1,
@@ -27,7 +27,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "ax": ("matthews",),
 }
 """The metrics of each task. F1 is that of the label 1: equivalent, or duplicate."""
-NINE = tuple(task for task in TASKS if task != "ax")
+NINE: tuple[str, ...] = get_args(TaskName)
 """The tasks of the average."""
 
 _FUNCTIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -118,9 +118,67 @@ def average(scores: Mapping[str, float]) -> float:
     return sum(counted) / len(counted)
 
 
+class TaskResult(NamedTuple):
+    """What several runs of a task have reached, in per cent.
+
+    Attributes:
+      metrics: the values of all runs by metric, or by set and metric if the task has two validation sets. A correlation
+        that is not defined, as of equal predictions, counts as 0.
+      scores: the score of every run.
+    """
+
+    metrics: Mapping[str, tuple[float, ...]]
+    scores: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median score."""
+        return float(np.median(self.scores))
+
+    @property
+    def best(self) -> int:
+        """The number of the run with the highest score; the first of equal ones."""
+        return int(np.argmax(self.scores))
+
+
+def task_result(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> TaskResult:
+    """The result of a task.
+
+    Args:
+      runs: of each run the metrics by validation set.
+
+    Example:
+      >>> task_result([{"validation": {"f1": 0.5, "accuracy": 0.7}}, {"validation": {"f1": 0.6, "accuracy": 0.8}}])
+      TaskResult(metrics={'f1': (50.0, 60.0), 'accuracy': (70.0, 80.0)}, scores=(60.0, 70.0))
+    """
+
+    def name(split: str, metric: str) -> str:
+        return metric if len(runs[0]) == 1 else f"{split.removeprefix('validation_')} {metric}"
+
+    rows = [
+        {
+            name(split, metric): 100 * float(np.nan_to_num(value))
+            for split, metrics in run.items()
+            for metric, value in metrics.items()
+        }
+        for run in runs
+    ]
+    metrics = {title: tuple(row[title] for row in rows) for title in rows[0]}
+    return TaskResult(metrics, tuple(map(task_score, rows)))
+
+
 def relative_to_human(task: str, score: float) -> float:
     """The score of a task, in per cent, divided by that of people."""
     return score / task_score(HUMAN.scores[task])
+
+
+def relative_scores(task: str) -> dict[str, float]:
+    """The published results of a task divided by those of people on the same metrics, by system."""
+    return {
+        each.name: task_score(each.scores[task]) / comparable_human_score(task, each)
+        for each in PUBLISHED
+        if task in each.scores
+    }
 
 
 def comparable_human_score(task: str, published: Published) -> float:

@@ -6,7 +6,7 @@ of `models.heads`: `encoder`, and the heads that the file has: `head` (masked to
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -58,6 +58,7 @@ _SUPPORTED = {  # settings that the models do not have, with their only supporte
     "num_hidden_groups": 1,
     "inner_group_num": 1,
 }
+_HEAD_DROPOUT = {"bert": "classifier_dropout", "albert": "classifier_dropout_prob"}
 _QKV = ("query", "key", "value")
 
 
@@ -135,13 +136,24 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
     return config, unflatten_dict(import_parameters(rules, tensors, shapes, str(path)), sep="/")
 
 
-def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str, Any]) -> None:
+def save_bert(
+    path: str | pathlib.Path,
+    config: BertConfig,
+    params: Mapping[str, Any],
+    *,
+    labels: Sequence[str] = (),
+    scores: bool = False,
+    head_dropout: float | None = None,
+) -> None:
     """Writes a folder that transformers' `from_pretrained` and `load_bert` read.
 
     Args:
       path: the folder, created if necessary.
       config: configuration of the model.
       params: parameters: `encoder`, and any of the heads of `BertPretraining` or of a model of `models.heads`.
+      labels: names of the classes of a classifier; none for LABEL_0, LABEL_1 and so on.
+      scores: whether the output of a classifier of one class is a score.
+      head_dropout: dropout rate of the input of a classifier; None for that of the encoder.
 
     Raises:
       UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
@@ -165,8 +177,15 @@ def save_bert(path: str | pathlib.Path, config: BertConfig, params: Mapping[str,
         settings |= {"embedding_size": config.embedding_width, "num_hidden_groups": 1, "inner_group_num": 1}
     if "classifier" in params:
         classes = params["classifier"]["dense"]["bias"].shape[0]
-        settings["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
-        settings["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+        names = labels or [f"LABEL_{i}" for i in range(classes)]
+        settings["id2label"] = {str(i): name for i, name in enumerate(names)}
+        settings["label2id"] = {name: i for i, name in enumerate(names)}
+        if scores:
+            settings["problem_type"] = "regression"
+        elif labels and architecture == "ForSequenceClassification":
+            settings["problem_type"] = "single_label_classification"
+        if head_dropout is not None:
+            settings[_HEAD_DROPOUT[family]] = head_dropout
     write_folder(path, settings, tensors)
 
 

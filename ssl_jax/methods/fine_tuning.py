@@ -111,7 +111,7 @@ def _score_losses(outputs: jax.Array, batch: Batch) -> Measured:
     known = jnp.isfinite(scores)
     # The unknown score is replaced before it is used: a NaN that is only masked would still reach the gradient.
     errors = jnp.square(outputs[:, 0] - jnp.where(known, scores, 0.0))
-    return {"score_loss": Mean.of(errors, known * batch["example_weight"])}, {}
+    return {"score_loss": Mean.of(errors, known.astype(jnp.float32) * batch["example_weight"])}, {}
 
 
 def _tag_losses(logits: jax.Array, batch: Batch) -> Measured:
@@ -133,7 +133,7 @@ def _answer_losses(logits: tuple[jax.Array, jax.Array], batch: Batch) -> Measure
 
 def _known(labels: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(labels, weights) with any class and a weight of 0 where the label is -1."""
-    return jnp.maximum(labels, 0), weights * (labels >= 0)
+    return jnp.maximum(labels, 0), weights * (labels >= 0).astype(jnp.float32)
 
 
 _MODELS = {

@@ -1,26 +1,41 @@
 """Fine-tuning of BERT: what its experiments share, from the pretrained encoder to the phases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import grain
 from etils import epath
 
+from ssl_jax.data.buckets import BucketedBatches, lengths_up_to, padded_length
 from ssl_jax.data.fine_tuning_rows import batch_shapes
 from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
+from ssl_jax.data.ragged import Rows
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.domains import Dtype, Fraction, Length, PositiveInt, Settings
+from ssl_jax.domains import Dtype, Fraction, Length, NonNegativeInt, PositiveInt, Settings
 from ssl_jax.errors import UserError
-from ssl_jax.hub.bert import load_bert
+from ssl_jax.hub.bert import load_bert, save_bert
+from ssl_jax.hub.tokenizer_files import save_tokenizer
+from ssl_jax.method import Tree
 from ssl_jax.methods.fine_tuning import FineTuning, Task, fine_tuning
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.transformer import Remat
-from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
+from ssl_jax.recipes.base import RunConfig, make_experiment
+from ssl_jax.recipes.random_layers import random_top
 from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
-from ssl_jax.training.distributed import is_main
-from ssl_jax.training.experiment import Data, Experiment, Predictor, Report, Score, Start, TrainConfig
+from ssl_jax.training.experiment import (
+    Data,
+    Experiment,
+    Phase,
+    Predictor,
+    Report,
+    Score,
+    Shape,
+    Start,
+    TrainConfig,
+)
 from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -38,6 +53,8 @@ class EncoderConfig(Settings):
     """Dropout rate of the attention weights."""
     head_dropout: Fraction = 0.1
     """Dropout rate of the input of the new layer."""
+    reinitialised_layers: NonNegativeInt = 0
+    """Top layers that start at random, together with the pooler (Zhang et al. 2020, arXiv:2006.05987)."""
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
@@ -58,7 +75,8 @@ class FineTuningConfig(RunConfig):
     steps: PositiveInt = 1000
     """Optimiser steps of the whole run; the log says how many epochs these are."""
     length: Length = 128
-    """Tokens per row; longer texts are cut off."""
+    """Tokens per row, at most; longer texts are cut off. Rows of a batch are as long as the longest needs: 32, 64, 128,
+    256 or 384 tokens, or this length."""
     from_scratch: bool = False
     """Initialise the encoder at random, with the sizes and the tokenizer of the pretrained one, for comparison."""
     frozen_encoder: bool = False
@@ -72,25 +90,35 @@ class FineTuningConfig(RunConfig):
     )
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def check_relations(self) -> None:
+        super().check_relations()
+        unfit = "from_scratch" if self.from_scratch else "frozen_encoder" if self.frozen_encoder else ""
+        if self.encoder.reinitialised_layers and unfit:
+            raise UserError(
+                f"encoder.reinitialised_layers {self.encoder.reinitialised_layers}: with {unfit}, "
+                f"{'all layers start at random' if self.from_scratch else 'these layers would stay random'}. Leave out "
+                "one of the two."
+            )
+
 
 def fine_tuning_experiment(
     config: Any,
     task: Task,
     *,
-    classes: int = 1,
+    labels: Sequence[str] = (),
     open_data: Callable[[epath.Path], Data],
     score: Callable[[FineTuning], Score],
     headline: tuple[str, ...],
     report: Callable[[Report, FineTuning], None],
     predictor: Callable[[FineTuning], Predictor],
 ) -> Experiment:
-    """An encoder with a head, trained on rows of one length.
+    """An encoder with a head, trained on rows of a few lengths.
 
     Args:
       config: a `FineTuningConfig` with the fields `bert`, a configuration of experiments.bert, and `data`, a
         `TokenizerConfig`.
       task: what is predicted.
-      classes: number of classes or of tags.
+      labels: names of the classes or of the tags.
       open_data: `(run folder) -> Data`.
       score: of the method: the metrics of whole held-out sets.
       headline: names of the metrics that are shown.
@@ -98,7 +126,7 @@ def fine_tuning_experiment(
       predictor: of the method: how it is applied to new text.
 
     Raises:
-      UserError: the rows are longer than the positions of the encoder.
+      UserError: the rows are longer than the positions of the encoder, or it has fewer layers than are initialised.
     """
     model = config.encoder.applied(config.bert.model)
     if config.length > model.positions:
@@ -106,12 +134,24 @@ def fine_tuning_experiment(
             f"length {config.length}: the encoder has {model.positions} positions; give --length {model.positions} or "
             "less, or an encoder with more positions."
         )
-    tuned = fine_tuning(model, task, classes, config.encoder.head_dropout)
-    shapes = batch_shapes(config.train.batch_size, config.length, task)
+    tuned = fine_tuning(model, task, max(1, len(labels)), config.encoder.head_dropout)
+    *shorter, longest = (
+        Shape(batch_shapes(config.train.batch_size, length, task), config.train.batch_size * length)
+        for length in lengths_up_to(config.length)
+    )
+
+    def export(folder: epath.Path, params: Tree, tokenizer: Tokenizer) -> None:
+        has = {"labels": labels, "scores": task == "score", "head_dropout": config.encoder.head_dropout}
+        save_bert(folder, model, params, **has)
+        save_tokenizer(folder, tokenizer, model.positions)
+
+    starts = [] if config.from_scratch else [_pretraining(config)]
+    if layers := config.encoder.reinitialised_layers:
+        starts.append(random_top(tuned.method, model, longest.rows, config.train.seed, layers))
     return make_experiment(
         _frozen(config) if config.frozen_encoder else config,
         tuned.method,
-        phases=one_phase(config, shapes, "tokens", config.length),
+        phases=(Phase(config.steps, longest.rows, ("tokens", longest.work), smaller=tuple(shorter)),),
         open_data=open_data,
         score=score(tuned),
         rules=TRANSFORMER,
@@ -119,7 +159,8 @@ def fine_tuning_experiment(
         report=lambda shown: report(shown, tuned),
         predictor=predictor(tuned),
         import_weights=lambda path: load_bert(path)[1],
-        starts=() if config.from_scratch else (_pretraining(config),),
+        export=export,
+        starts=tuple(starts),
     )
 
 
@@ -129,10 +170,17 @@ def _frozen(config: Any) -> Any:
     return replace(config, optimizer=replace(config.optimizer, groups=(group, *config.optimizer.groups)))
 
 
-def announce(line: str) -> None:
-    """Prints what has been opened, in one of the processes."""
-    if is_main():
-        print(line, flush=True)
+def training_rows(config: Any, rows: Rows) -> grain.MapDataset:
+    """The rows of all steps of a run, those of a batch of similar length and padded to the same one."""
+    batch_size = config.train.batch_size
+    batches = BucketedBatches(rows, lengths_up_to(config.length), batch_size, config.train.seed)
+    return grain.MapDataset.range(config.steps * batch_size).map(batches)
+
+
+def rows_in_order(rows: Rows) -> grain.MapDataset:
+    """All rows in their order, padded to the usual length that the longest needs, so that results have one shape."""
+    padded = rows.resized(padded_length(rows.lengths, lengths_up_to(rows.length)))
+    return grain.MapDataset.range(len(padded)).map(padded)
 
 
 def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,9 +20,10 @@ from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.classification import class_metrics, correlations, probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.classification import Labelled, report_classification
 from ssl_jax.reports.scores import report_scores
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
@@ -73,13 +74,19 @@ class LabelledData(NamedTuple):
     """What is opened of labelled text.
 
     Attributes:
-      train, heldout: the examples and their labels.
+      train: the examples and their labels.
+      splits: likewise of each held-out set, by name.
       tokenizer: of the encoder.
     """
 
     train: Labelled
-    heldout: Labelled
+    splits: Mapping[str, Labelled]
     tokenizer: Tokenizer
+
+    @property
+    def heldout(self) -> Labelled:
+        """The held-out set of data that has one."""
+        return self.splits[HELDOUT]
 
 
 def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, scored: bool = False) -> Data:
@@ -96,37 +103,65 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
     """
     data: LabelledTextConfig = config.data
     training, heldout = _examples(data, offline, scored=scored)
-    if 0 < data.examples < len(training):
-        chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[: data.examples]
-        training = [training[i] for i in np.sort(chosen)]
-    if scored:
-        parts = [Labelled(examples, scores(examples)) for examples in (training, heldout)]
-        targets = f"scores from {parts[0].labels.min():g} to {parts[0].labels.max():g}"
-    else:
+    if not scored:
         _check_names(training, data.source, config.labels)
-        names = label_set(training, data.source, config.labels)
-        parts = [Labelled(examples, names.ids(examples)) for examples in (training, heldout)]
-        targets = str(names)
-    tokenizer = open_tokenizer(config, folder)
-    opened = LabelledData(*parts, tokenizer)
-    (rows, cut), (heldout_rows, _) = (
-        sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length) for part in parts
-    )
+    labels = () if scored else config.labels
+    return labelled_data(config, folder, training, {HELDOUT: heldout}, labels)
+
+
+def labelled_data(
+    config: Any,
+    folder: epath.Path,
+    training: Sequence[LabelledText],
+    heldout: Mapping[str, Sequence[LabelledText]],
+    labels: Sequence[str],
+) -> Data:
+    """The rows of labelled text, with `LabelledData` as details. Logs how many examples there are of each label.
+
+    Args:
+      config: a `FineTuningConfig` whose `data` has a `source` and `examples`, the most training examples (0 for all).
+      folder: run folder, for the tokenizer.
+      training: the training examples.
+      heldout: the held-out sets by name.
+      labels: names of the classes, in the order that numbers them; none of scores.
+
+    Raises:
+      UserError: an example has no label or one that is not among `labels`, or all training examples have the same one.
+    """
+    source, most = config.data.source, config.data.examples
+    if 0 < most < len(training):
+        chosen = np.random.default_rng(CHOICE_SEED).permutation(len(training))[:most]
+        training = [training[i] for i in np.sort(chosen)]
+    names = label_set(training, source, labels) if labels else None
+    number = names.ids if names else scores
+    train = Labelled(training, number(training))
+    targets = str(names) if names else f"scores from {train.labels.min():g} to {train.labels.max():g}"
+    splits = {name: Labelled(examples, number(examples)) for name, examples in heldout.items()}
+    tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
+
+    def rows_of(part: Labelled) -> tuple[Rows, int]:
+        made, cut = sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
+        _check_pieces(part.examples, made)
+        return made, cut
+
+    rows, cut = rows_of(train)
+    heldout_rows = {name: rows_of(part)[0] for name, part in splits.items()}
     epochs = config.steps * config.train.batch_size / len(rows)
     longer = f"; {cut:,} are cut to {config.length} tokens" if cut else ""
+    counts = " and ".join(f"{len(of):,} {_words(name)}" for name, of in heldout_rows.items())
     announce(
-        f"{data.source}: {len(rows):,} training and {len(heldout_rows):,} held-out examples, {targets}; "
+        f"{source}: {len(rows):,} training and {counts} examples, {targets}; "
         f"{config.steps:,} steps are {epochs:.1f} epochs{longer}"
     )
     return Data(
-        train=(_dataset(rows).seed(config.train.seed).shuffle().repeat().map(rows),),
-        heldout=({HELDOUT: _dataset(heldout_rows).map(heldout_rows)},),
+        train=(training_rows(config, rows),),
+        heldout=({name: rows_in_order(of) for name, of in heldout_rows.items()},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "examples": fingerprint(training),
-            "heldout_examples": fingerprint(heldout),
+            **{f"{name}_examples": fingerprint(examples) for name, examples in heldout.items()},
         },
-        details=opened,
+        details=LabelledData(train, splits, tokenizer),
         preprocessing=preprocessing(tokenizer),
     )
 
@@ -136,7 +171,7 @@ def class_score(tuned: FineTuning, labels: Sequence[str]) -> Score:
 
     def metrics(data: Data, split: str, predictions: Any) -> dict[str, float]:
         known: LabelledData = data.details
-        found = class_metrics(known.heldout.labels, predictions["logits"].argmax(-1), len(labels))
+        found = class_metrics(known.splits[split].labels, predictions["logits"].argmax(-1), len(labels))
         found.pop("accuracy")
         return found
 
@@ -148,7 +183,7 @@ def score_metrics(tuned: FineTuning) -> Score:
 
     def metrics(data: Data, split: str, predictions: Any) -> dict[str, float]:
         known: LabelledData = data.details
-        return correlations(known.heldout.labels, predictions["score"])
+        return correlations(known.splits[split].labels, predictions["score"])
 
     return Score(tuned.predict, metrics)
 
@@ -174,7 +209,7 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
             firsts, seconds = (list(part) for part in zip(*(line.split("\t") for line in lines), strict=True))
         unknown = np.full(len(lines), -1, np.int32) if labels else np.full(len(lines), np.nan, np.float32)
         made, _ = sentence_rows(firsts, seconds, unknown, tokenizer, length)
-        return _dataset(made).map(made), functools.partial(describe, lines)
+        return rows_in_order(made), functools.partial(describe, lines)
 
     def describe(lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
         if not labels:
@@ -207,8 +242,9 @@ def report_classes(report: Report, tuned: FineTuning, labels: Sequence[str]) -> 
     report_classification(report, tuned.predict, labels, known.train, known.heldout)
 
 
-def _dataset(rows: Rows) -> grain.MapDataset:
-    return grain.MapDataset.range(len(rows))
+def _words(split: str) -> str:
+    """The name of a held-out set, to be read."""
+    return "held-out" if split == HELDOUT else split.replace("_", " ")
 
 
 def _examples(
@@ -225,6 +261,18 @@ def _examples(
     if not data.heldout_source:
         return split_by_hash(training, data.heldout_share)
     return training, read_labelled_text(data.heldout_source, columns, scored=scored)
+
+
+def _check_pieces(examples: Sequence[LabelledText], rows: Rows) -> None:
+    """Raises UserError if a row has special tokens alone: its text is empty, or the tokenizer leaves all of it out."""
+    special = 2 if examples[0].second is None else 3
+    for number in np.flatnonzero(rows.lengths == special)[:1]:
+        example = examples[number]
+        raise UserError(
+            f"{example.place}: the tokenizer finds no word in {example.text!r:.80}"
+            f"{'' if example.second is None else f' and {example.second!r:.80}'}. Leave this example out, or correct "
+            "its text."
+        )
 
 
 def _check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:

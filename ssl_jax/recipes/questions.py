@@ -18,8 +18,9 @@ from ssl_jax.errors import UserError
 from ssl_jax.evals.answer_spans import Prediction, predicted_answers
 from ssl_jax.evals.squad import squad_v1, squad_v2
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.answers import report_answers
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
@@ -91,8 +92,8 @@ def open_questions(config: Any, folder: epath.Path) -> Data:
     )
     settings = {"step": data.step, "longest_question": data.longest_question}
     return Data(
-        train=(grain.MapDataset.range(len(train)).seed(config.train.seed).shuffle().repeat().map(train),),
-        heldout=({HELDOUT: grain.MapDataset.range(len(test)).map(test)},),
+        train=(training_rows(config, train),),
+        heldout=({HELDOUT: rows_in_order(test)},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "questions": fingerprint(parts[0], settings),
@@ -164,7 +165,7 @@ def answer_predictor(tuned: FineTuning, config: QuestionsConfig, length: int) ->
                 for line, one in zip(lines, found, strict=True)
             ]
 
-        return grain.MapDataset.range(len(made.rows)).map(made.rows), describe
+        return rows_in_order(made.rows), describe
 
     return Predictor(prepare, tuned.predict)
 

@@ -19,8 +19,9 @@ from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.tagging import tag_metrics
 from ssl_jax.methods.fine_tuning import FineTuning
-from ssl_jax.recipes.fine_tuning import announce, open_tokenizer
+from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.tagging import report_tagging
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Predictor, Report, Score
 
 OFFLINE = "pydocs"
@@ -50,6 +51,10 @@ class TaggedWordsConfig(TokenizerConfig):
     def check_relations(self) -> None:
         if bool(self.words) != bool(self.tags):
             raise UserError("data.words and data.tags: give both fields or none.")
+
+    def step_of(self, length: int) -> int:
+        """The step in rows of this length, whose windows must skip no token."""
+        return min(self.step, max(1, length - 2))
 
     @property
     def columns(self) -> TagColumns | None:
@@ -101,7 +106,7 @@ def open_tagged_words(config: Any, folder: epath.Path) -> Data:
     names = label_set(training, data.source, config.tags)
     numbers = [names.tag_ids(part) for part in (training, heldout)]
     tokenizer = open_tokenizer(config, folder)
-    step = min(data.step, max(1, config.length - 2))
+    step = data.step_of(config.length)
     opened = TaggedData(
         *(
             Tagged(part, tags, tagging_rows(part, tags, tokenizer, config.length, step))
@@ -111,8 +116,8 @@ def open_tagged_words(config: Any, folder: epath.Path) -> Data:
     _log(config, opened, names)
     train, test = (part.rows.rows for part in opened)
     return Data(
-        train=(grain.MapDataset.range(len(train)).seed(config.train.seed).shuffle().repeat().map(train),),
-        heldout=({HELDOUT: grain.MapDataset.range(len(test)).map(test)},),
+        train=(training_rows(config, train),),
+        heldout=({HELDOUT: rows_in_order(test)},),
         identity={
             "tokenizer": tokenizer.fingerprint,
             "sentences": fingerprint(training, {"step": step}),
@@ -142,7 +147,7 @@ def tag_predictor(tuned: FineTuning, tags: tuple[str, ...], config: Any) -> Pred
     ) -> tuple[grain.MapDataset, Callable[[Any], list[dict[str, Any]]]]:
         sentences = [TaggedWords(tuple(line.split())) for line in lines]
         unknown = np.full(sum(len(sentence.words) for sentence in sentences), -1, np.int32)
-        step = min(config.data.step, max(1, config.length - 2))
+        step = config.data.step_of(config.length)
         made = tagging_rows(sentences, unknown, tokenizer, config.length, step)
 
         def describe(results: Any) -> list[dict[str, Any]]:
@@ -152,7 +157,7 @@ def tag_predictor(tuned: FineTuning, tags: tuple[str, ...], config: Any) -> Pred
                 for line, sentence, of_sentence in zip(lines, sentences, found, strict=True)
             ]
 
-        return grain.MapDataset.range(len(made.rows)).map(made.rows), describe
+        return rows_in_order(made.rows), describe
 
     return Predictor(prepare, tuned.predict)
 

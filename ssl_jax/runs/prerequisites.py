@@ -17,10 +17,11 @@ from ssl_jax.runs.named_runs import copy_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.warm_start import build_run, check_preprocessing, of_modules, placed_like, transfer
-from ssl_jax.training import loop
+from ssl_jax.training import loop, metrics
+from ssl_jax.training.best import Criterion
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.distributed import on_main
-from ssl_jax.training.experiment import Start
+from ssl_jax.training.experiment import Experiment, Start
 from ssl_jax.training.folder import CONFIG, changes, read_data
 
 
@@ -31,11 +32,14 @@ class PlannedRun(NamedTuple):
       module: name of its experiment's module, such as "experiments.vqvae".
       preset: that its configuration began with.
       config: its whole configuration.
+      init_from: RUN, RUN@STEP or a folder of weights that it starts from; in a study, it may be the name of one of the
+        runs that the study trains before.
     """
 
     module: str
     preset: str
     config: Config
+    init_from: str | None = None
 
 
 def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -> bool:
@@ -56,9 +60,9 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
     """
     settings = run_settings(*planned)
     build = import_experiment(planned.module).build
-    experiment = build_run(build, planned.config, folder)
+    experiment = build_run(build, planned.config, folder, planned.init_from)
     if not report:
-        if _is_finished(folder, settings, experiment.steps):
+        if _is_finished(folder, settings, experiment):
             return False
         experiment = experiment._replace(sample=None, report=None)
     stopped = loop.train(experiment, folder, settings)
@@ -67,12 +71,13 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
     return True
 
 
-def _is_finished(folder: epath.Path, settings: dict, steps: int) -> bool:
-    """Whether the folder holds the run of these settings with a checkpoint of its last step."""
+def _is_finished(folder: epath.Path, settings: dict, experiment: Experiment) -> bool:
+    """Whether the folder holds the run of these settings with a checkpoint of its last step, or of its early end."""
     if not (folder / CONFIG).exists() or not (folder / "checkpoints").exists() or changes(folder, settings):
         return False
-    checkpoints = Checkpoints(folder / "checkpoints")
-    return checkpoints.steps()[-1:] == [steps]
+    newest = max(Checkpoints(folder / "checkpoints").steps(), default=0)
+    lines = [line for line in metrics.read(folder) if line["step"] <= newest]
+    return newest == experiment.steps or Criterion.of(experiment.train).ends(lines)
 
 
 @dataclass(frozen=True)

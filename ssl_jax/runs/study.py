@@ -9,10 +9,12 @@ from etils import epath
 
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.runs.configuration import RunSettings, read_config, read_settings
+from ssl_jax.runs.listing import import_experiment
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.prerequisites import PlannedRun, train_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.distributed import is_main, on_main
+from ssl_jax.runs.warm_start import build_run
+from ssl_jax.training.distributed import announce, on_main
 from ssl_jax.training.folder import claim
 from ssl_jax.training.lock import locked
 
@@ -71,11 +73,30 @@ class Study(NamedTuple):
         """The runs that the study trains, by name."""
         return {name: run for name, run in self.runs.items() if isinstance(run, PlannedRun)}
 
-    def check_named(self) -> None:
-        """Raises UserError if a run that should exist is not there, or is a run of another experiment."""
+    def planned_in(self, folder: epath.Path) -> dict[str, PlannedRun]:
+        """As `planned`, with the folder of each run of the study that another one starts from in place of its name."""
+        planned = self.planned
+        return {
+            name: run._replace(init_from=str(folder / run.init_from)) if run.init_from in planned else run
+            for name, run in planned.items()
+        }
+
+    def check_named(self, folder: epath.Path) -> None:
+        """Raises UserError if a run or weights that should exist are not there, or are not what they should be.
+
+        Args:
+          folder: of the study.
+        """
         for run in self.runs.values():
             if isinstance(run, NamedRun):
                 open_run(RunReference.parse(run.run), run.module)
+        outside = {
+            run.init_from: name for name, run in self.planned.items() if run.init_from not in self.planned
+        }
+        outside.pop(None, None)
+        for source, name in outside.items():
+            run = self.planned[name]
+            build_run(import_experiment(run.module).build, run.config, folder / name, source)
 
     def references(self, folder: epath.Path) -> list[tuple[RunReference, str]]:
         """(run, name of the experiment's module that it must be of) of all runs of the study in `folder`."""
@@ -131,7 +152,7 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
     Raises:
       UserError: the folder belongs to something else, or a run cannot start or go on.
     """
-    study.check_named()  # before the folder is claimed, so that a misspelt name can be corrected
+    study.check_named(folder)  # before the folder is claimed, so that a misspelt name can be corrected
     with ExitStack() as held:
         on_main(lambda: held.enter_context(locked(folder, print)))
         on_main(lambda: claim(folder, settings))
@@ -140,28 +161,23 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
 
 
 def _train_and_compare(study: Study, folder: epath.Path) -> None:
-    planned = study.planned
+    planned = study.planned_in(folder)
     for number, (name, run) in enumerate(planned.items(), 1):
-        _log(f"\nrun {number} of {len(planned)}: {name}")
+        announce(f"\nrun {number} of {len(planned)}: {name}")
         # The table shows what each run has learnt; samples and a report of every one would only take time.
         if not train_run(run, folder / name, report=False):
-            _log(f"{folder / name}: already finished")
+            announce(f"{folder / name}: already finished")
     runs = study.open(folder)
     table = study.table(runs, folder)
     on_main(lambda: _write(study, table, runs, folder))
-    _log(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
+    announce(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
     from ssl_jax.evals.plots import save_figures  # matplotlib is slow to import
 
     lines = "\n".join(table.lines)
-    _log(f"\n{lines}")
+    announce(f"\n{lines}")
     write_json(folder / f"{study.name}.json", table.values)
     write_whole(folder / f"{study.name}.txt", f"{lines}\n")
     save_figures(study.plot(table, runs), folder / "plots")
-
-
-def _log(line: str) -> None:
-    if is_main():
-        print(line, flush=True)

@@ -29,7 +29,7 @@ from ssl_jax.runs.encoders import (
     with_own_encoder,
 )
 from ssl_jax.runs.named_runs import with_own_runs
-from ssl_jax.runs.reference import RunReference, choose_step
+from ssl_jax.runs.reference import BEST, RunReference, choose_step
 from ssl_jax.runs.tokenizers import tokenizer_config, with_own_tokenizer, with_tokenizer
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
@@ -53,7 +53,7 @@ def build_run(build: Build, config: Config, folder: epath.Path, init_from: str |
       build: of the experiment.
       config: as the user gave it.
       folder: of the run.
-      init_from: RUN, RUN@STEP or a folder of weights; None to start from scratch.
+      init_from: RUN, RUN@STEP, RUN@best or a folder of weights; None to start from scratch.
 
     Raises:
       UserError: the source is missing where it is needed, or its tokenizer is not the one that is asked for.
@@ -138,6 +138,8 @@ def start_from(
         _check_source(source, experiment)
         found = _load(source, experiment, mesh) if _is_run(source.folder) else imported()
         imported.cache_clear()
+        if source.step == BEST:
+            log(f"{source} is step {choose_step(Checkpoints(source.folder / 'checkpoints'), source)}")
         if note:
             log(note)
         return transfer(source, of_modules(modules, found, variables), variables, log)

@@ -4,7 +4,7 @@ import errno
 import glob
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,19 +44,27 @@ class _LiteralPath(type(epath.Path())):
 class CheckpointWriter(Checkpoints):
     """The checkpoints/ folder of a run that goes on: old checkpoints are removed, damaged ones moved out of the way."""
 
-    def __init__(self, folder: epath.Path, *, keep_latest: int, keep_every: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: epath.Path,
+        *,
+        keep_latest: int,
+        keep_every: int | None = None,
+        keep_best: Callable[[Sequence[int]], int | None] = lambda steps: None,
+    ) -> None:
         """Opens the folder; leavings of an interrupted save are removed.
 
         Args:
           folder: of the checkpoints.
           keep_latest: so many checkpoints are kept.
           keep_every: checkpoints of these steps are kept as well.
+          keep_best: `(steps of the complete checkpoints) -> step` of one that is kept as well; None for no other.
 
         Raises:
           UserError: the folder cannot be written.
         """
         super().__init__(folder)
-        self._keep_latest, self._keep_every = keep_latest, keep_every
+        self._keep_latest, self._keep_every, self._keep_best = keep_latest, keep_every, keep_best
         on_main(self._remove_interrupted)
         self._pending: tuple[int, dict[str, ArrayNote], Any] | None = None
 
@@ -212,7 +220,8 @@ class CheckpointWriter(Checkpoints):
     def _prune(self) -> None:
         """Removes what need not be kept. Interrupted at any time, it leaves only whole checkpoints."""
         steps, every = self.steps(), self._keep_every
-        old = [step for step in steps[: -self._keep_latest] if not every or step % every]
+        best = self._keep_best(steps)
+        old = [s for s in steps[: -self._keep_latest] if s != best and (not every or s % every)]
         if is_main():
             with writing(self.folder):
                 if not is_remote(self.folder):

@@ -1,13 +1,15 @@
 """An experiment on a mesh, as compiled programs. The mesh may be of devices that are not there: see `plan`."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ssl_jax.training.experiment import Experiment, Phase
+from ssl_jax.training.experiment import Experiment, Phase, Shape
 from ssl_jax.training.sharding import batch_sharding, place, replicated
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.step import make_initial_state, make_train_step
@@ -55,8 +57,14 @@ class Program:
             name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=along_batch) for name, x in batch.items()
         }
 
-    def trace_train_step(self, phase: Phase) -> jax.stages.Traced:
-        """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be lowered and compiled."""
+    def trace_train_step(self, phase: Phase, shape: Shape | None = None) -> jax.stages.Traced:
+        """The step `(state, batch) -> (state, bad_step)` of a phase, ready to be lowered and compiled.
+
+        Args:
+          phase: of the experiment.
+          shape: one of those of its batches; None for the largest.
+        """
+        batch = phase.batch if shape is None else phase.batch_of(shape.rows)
         step = make_train_step(
             self.experiment.method,
             self.experiment.optimizer,
@@ -66,12 +74,73 @@ class Program:
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
         jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
         with jax.set_mesh(self.mesh):
-            return jitted.trace(self.state, self.place_batch(phase.batch))
+            return jitted.trace(self.state, self.place_batch(batch))
 
-    def train_step(self, phase: Phase) -> jax.stages.Compiled:
-        """The compiled step of a phase. It accepts one shape of batch: a step can't compile a second time unnoticed."""
-        return self.trace_train_step(phase).lower().compile()
+    def train_step(self, phase: Phase, shape: Shape | None = None) -> jax.stages.Compiled:
+        """The compiled step of `trace_train_step`. It accepts one shape of batch, and never compiles a second time."""
+        return self.trace_train_step(phase, shape).lower().compile()
 
     def cleared(self, state: TrainState) -> TrainState:
         """The state with empty metrics; the old ones stay readable."""
         return state._replace(metrics=self._clear(state.metrics))
+
+
+class TrainSteps:
+    """The train steps of a phase: one for each shape of its batches, compiled when the first batch of it arrives."""
+
+    def __init__(self, program: Program, phase: Phase, log: Callable[[str], None]) -> None:
+        """Compiles the step of a phase whose batches have one shape.
+
+        Args:
+          program: of the experiment.
+          phase: of the experiment.
+          log: prints a line.
+        """
+        self._program, self._phase, self._log = program, phase, log
+        self._shapes = {_signature(phase.batch_of(shape.rows)): shape for shape in phase.shapes}
+        self._compiled: dict[Any, jax.stages.Compiled] = {}
+        if not phase.smaller:
+            self.compile_all()
+
+    def compile_all(self) -> None:
+        """Compiles the steps that are not compiled yet."""
+        for signature in self._shapes:
+            if signature not in self._compiled:
+                self._compile(signature)
+
+    def compiled(self, batch: Mapping[str, jax.Array]) -> bool:
+        """Whether a batch has a compiled step."""
+        return self._of(batch) in self._compiled
+
+    def compile(self, batch: Mapping[str, jax.Array]) -> float:
+        """Compiles the step of a batch. Returns the seconds that it took."""
+        return self._compile(self._of(batch))
+
+    def __call__(self, batch: Mapping[str, jax.Array]) -> tuple[jax.stages.Compiled, int]:
+        """(step of a batch, how much of what the speed counts the batch holds)."""
+        signature = self._of(batch)
+        return self._compiled[signature], self._shapes[signature].work
+
+    def _of(self, batch: Mapping[str, jax.Array]) -> Any:
+        """The signature of a batch. ValueError if the phase has no such batch."""
+        if not self._phase.smaller:  # the compiled step refuses another batch by itself
+            return next(iter(self._shapes))
+        signature = _signature(batch)
+        if signature not in self._shapes:
+            named = "; ".join(map(str, self._shapes))
+            raise ValueError(f"a batch of {signature}, which is none of the shapes of the phase: {named}")
+        return signature
+
+    def _compile(self, signature: Any) -> float:
+        started = time.perf_counter()
+        shape = self._shapes[signature]
+        self._compiled[signature] = self._program.train_step(self._phase, shape)
+        seconds = time.perf_counter() - started
+        several = f" for batches of {shape.work:,} {self._phase.work[0]}" if self._phase.smaller else ""
+        self._log(f"compiled the step{several} in {seconds:.1f} s")
+        return seconds
+
+
+def _signature(batch: Mapping[str, Any]) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+    """Names, shapes and dtypes of the arrays of a batch."""
+    return tuple((name, batch[name].shape, str(batch[name].dtype)) for name in sorted(batch))

@@ -97,6 +97,17 @@ def gather(value: Any) -> list[Any]:
     return _hosts.gather(value) if _hosts else [value]
 
 
+def announce(line: str) -> None:
+    """Prints a line, in one of the processes."""
+    if is_main():
+        print(line, flush=True)
+
+
+def of_main(value: Any) -> Any:
+    """The JSON-like value that process 0 passes. Returns when every process has called it."""
+    return gather(value)[0]
+
+
 def sync(name: str) -> None:
     """Returns when every process has called it with the same name."""
     if len(set(gather(name))) > 1:

@@ -43,6 +43,32 @@ class Evaluator:
         with jax.set_mesh(self._mesh):
             return self._measure.lower(params, extras, batch, 0)
 
+    def metric_names(
+        self,
+        params: Tree,
+        extras: Extras,
+        batch: Mapping[str, jax.ShapeDtypeStruct],
+        data: Data,
+        split: str,
+        *,
+        phase: int = 0,
+    ) -> set[str]:
+        """Names of the metrics of a held-out set. Nothing is compiled or evaluated.
+
+        Args:
+          params, extras: of the model; shapes do.
+          batch: shapes of the arrays of a batch of held-out data.
+          data, split, phase: as of an evaluation.
+        """
+        with jax.set_mesh(self._mesh):
+            metrics, predictions = jax.eval_shape(self._measure, params, extras, batch, 0)
+        names = {*metrics, *self._derive(dict.fromkeys(metrics, 1.0))}
+        if self._score is not None:
+            examples = len(data.heldout[phase][split])
+            zeros = jax.tree.map(lambda x: np.zeros((examples, *x.shape[1:]), x.dtype), predictions[0])
+            names |= self._score.metrics(data, split, zeros).keys()
+        return names
+
     def __call__(
         self,
         params: Tree,

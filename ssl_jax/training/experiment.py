@@ -1,8 +1,9 @@
 """What an experiment's `build(config)` returns: a method, its data and its metrics, and nothing hidden."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import grain
 import jax
@@ -10,7 +11,8 @@ import optax
 from etils import epath
 from jax.sharding import Mesh
 
-from ssl_jax.domains import BatchSize, PositiveInt, Seed, Settings
+from ssl_jax.domains import BatchSize, NonNegativeInt, PositiveInt, Seed, Settings, Text
+from ssl_jax.errors import UserError
 from ssl_jax.method import Method, Represent, Tree, example_shape
 from ssl_jax.training.mapping import MapFunction, map_examples
 from ssl_jax.training.sharding import MeshConfig, Rules, replicated
@@ -36,22 +38,71 @@ class TrainConfig(Settings):
     """Newest checkpoints to keep."""
     keep_every: PositiveInt = 500
     """Checkpoints at multiples of this many steps are kept for good; `replay` draws curves from them."""
+    best_metric: Text = ""
+    """A metric of the evaluations, such as macro_f1. The checkpoint with its best value is kept too, as RUN@best, and
+    the report is made of it. With several held-out sets: SET/METRIC. Empty: the report is of the last step."""
+    best_is: Literal["auto", "highest", "lowest"] = "auto"
+    """Which value of best_metric is the best; auto: the lowest of losses and errors, the highest of accuracies, F1
+    scores and correlations."""
+    patience: NonNegativeInt = 0
+    """Evaluations without a better best_metric after which the run ends early; 0 trains all steps."""
+
+    def check_relations(self) -> None:
+        if self.best_metric and higher_is_better(self) is None:
+            raise UserError(
+                f"train.best_metric {self.best_metric}: it is not known which value is the best; give "
+                "--train.best_is highest or --train.best_is lowest."
+            )
+        if self.patience and not self.best_metric:
+            raise UserError(
+                f"train.patience {self.patience}: counts evaluations without a better value of a metric; name the "
+                "metric with --train.best_metric."
+            )
+
+
+LOWEST = re.compile(r"(^|_)(loss|error)$|^bits_per_")
+HIGHEST = re.compile(r"(^|_)(accuracy|f1|precision|recall|match|matthews|pearson|spearman|auroc)$")
+"""Names of metrics whose lowest value, and whose highest value, is the best."""
+
+
+def higher_is_better(config: TrainConfig) -> bool | None:
+    """Whether the highest value of `best_metric` is the best; None if that is not known."""
+    name = config.best_metric.rpartition("/")[2]
+    if config.best_is == "auto" and not (LOWEST.search(name) or HIGHEST.search(name)):
+        return None
+    return config.best_is == "highest" or (config.best_is == "auto" and not LOWEST.search(name))
+
+
+class Shape(NamedTuple):
+    """A shape of batches.
+
+    Attributes:
+      rows: shape and dtype of every array of the global batch that the data makes, known without reading any.
+      work: how much of what the speed counts a batch holds.
+    """
+
+    rows: Mapping[str, jax.ShapeDtypeStruct]
+    work: int
 
 
 class Phase(NamedTuple):
-    """A stretch of training with batches of one shape.
+    """A stretch of training with batches of one shape, or of a few.
 
     Attributes:
       steps: its length.
-      rows: shape and dtype of every array of the global batch that the data makes, known without reading any.
-      work: what the speed counts, and how much of it a batch holds: ("tokens", batch * length).
+      rows: shape and dtype of every array of the global batch that the data makes, known without reading any; of the
+        largest batch if there are several shapes.
+      work: what the speed counts, and how much of it such a batch holds: ("tokens", batch * length).
       heldout_rows: as `rows`, of a batch of held-out data; None if it has the same arrays.
+      smaller: other shapes that a batch of training may have, such as those of shorter rows. All have the same number
+        of examples. The step is compiled for each of them when its first batch arrives.
     """
 
     steps: int
     rows: Mapping[str, jax.ShapeDtypeStruct]
     work: tuple[str, int]
     heldout_rows: Mapping[str, jax.ShapeDtypeStruct] | None = None
+    smaller: tuple[Shape, ...] = ()
 
     @property
     def batch_size(self) -> int:
@@ -59,9 +110,18 @@ class Phase(NamedTuple):
         return next(iter(self.rows.values())).shape[0]
 
     @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """All shapes of its batches, the largest first."""
+        return (Shape(self.rows, self.work[1]), *self.smaller)
+
+    @property
     def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and dtype of every array that a method receives: the rows and `example_weight`."""
-        return {**self.rows, "example_weight": example_shape(self.batch_size)}
+        """Shape and dtype of every array that a method receives of the largest batch: `rows` and `example_weight`."""
+        return self.batch_of(self.rows)
+
+    def batch_of(self, rows: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+        """As `batch`, of other rows."""
+        return {**rows, "example_weight": example_shape(self.batch_size)}
 
     @property
     def heldout_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -148,11 +208,11 @@ class Report:
       folder: the run folder, where plots and samples go.
       writes: whether this process is the one that writes files.
       log: prints a line.
-      step: number of finished steps.
+      step: number of finished steps of the model.
       variables: of the model, `{"params": ..., **extras}`.
       data: of the run.
       heldout: the held-out data sets of the current phase, by split.
-      metrics: of the last evaluation on these, by split.
+      metrics: of the evaluation on these at that step, by split.
       mesh: of the devices.
       batch_size: examples that `map` computes at once.
       initial_variables: `() -> variables` that the run would begin with from scratch, for a random-init baseline.
@@ -218,6 +278,8 @@ class Experiment(NamedTuple):
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
+      export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
+        `ssl_jax.export`; the parameters are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
     """
 
@@ -238,6 +300,7 @@ class Experiment(NamedTuple):
     predictor: Predictor | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
+    export: Callable[[epath.Path, Tree, Any], None] | None = None
     starts: tuple[Start, ...] = ()
 
     @property

@@ -8,27 +8,29 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import Any
 
 import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
-from ssl_jax.files import draft_folder
-from ssl_jax.method import Mean, split_variables
+from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
+from ssl_jax.training.best import Criterion, check_criterion
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
-from ssl_jax.training.compiling import Program
-from ssl_jax.training.distributed import current_hosts, is_main, on_main, same_everywhere, sync
+from ssl_jax.training.clock import Clock, LoggedInterval
+from ssl_jax.training.compiling import Program, TrainSteps
+from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Data, Experiment, Phase, Report
+from ssl_jax.training.experiment import Experiment, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
 from ssl_jax.training.profiling import StepProfiler
 from ssl_jax.training.progress import Display, duration, format_metric
+from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
 from ssl_jax.training.watchdog import Watchdog
@@ -37,41 +39,13 @@ STEPS_IN_FLIGHT = 2
 """Steps that may be queued on the devices: enough to keep them busy, few enough to stop promptly."""
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Time of training, over all processes that have continued the run.
-
-    Attributes:
-      seconds: of training.
-      waiting: seconds of these that were spent waiting for data.
-      work: done by then, in the unit of the phases.
-    """
-
-    seconds: float = 0.0
-    waiting: float = 0.0
-    work: float = 0.0
-
-
-class LoggedInterval(NamedTuple):
-    """What is logged of the steps up to `step`, still on the devices.
-
-    Attributes:
-      step: the last one of the interval.
-      metrics: of its steps.
-      schedules: their values at that step, such as the learning rate.
-      bad_step: the first step whose loss or gradient was not finite; 0 for none.
-      clock: at that step.
-    """
-
-    step: int
-    metrics: Mapping[str, Mean]
-    schedules: Mapping[str, jax.Array]
-    bad_step: jax.Array
-    clock: Clock
-
-
 class Run:
-    """A run in this process: from wherever its folder stands to the last step. Every host makes one."""
+    """A run in this process: from wherever its folder stands to the last step. Every host makes one.
+
+    Attributes:
+      step: number of finished steps.
+      ended: whether it ended early, at this step, as its metric no longer improved.
+    """
 
     def __init__(
         self,
@@ -95,58 +69,27 @@ class Run:
             variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
             for start in experiment.starts:
                 start.check(variables)
-        self.data = self._open_data(settings)
+        self.data = open_run_data(experiment, self.folder, settings)
         self.checkpoints = CheckpointWriter(
             self.folder / "checkpoints",
             keep_latest=self.config.keep_latest,
             keep_every=self.config.keep_every,
+            keep_best=lambda steps: self.criterion.best(self.log.lines, steps),
         )
+        self.evaluator = Evaluator(experiment, self.mesh)
+        self.criterion = Criterion.of(self.config)
+        if self.criterion.metric and not self.checkpoints.steps():
+            check_criterion(self.criterion, self.program, self.evaluator, self.data)
         self.clock = Clock()
         self.state = self._first_state()
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self._check_log()
-        self.evaluator = Evaluator(experiment, self.mesh)
+        self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
         self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
-
-    def _open_data(self, settings: Mapping[str, Any]) -> Data:
-        """Opens the data; process 0 first, which trains the tokenizer and fills the caches that the others read.
-
-        The folder becomes this run's when all has been checked: until then, what the data of a new run writes (the
-        tokenizer) is in a draft.
-        """
-
-        def first() -> Data:
-            run_folder.check_claim(self.folder, settings)
-            if run_folder.begun(self.folder, settings):
-                data = self._checked(self.experiment.open_data(self.folder))
-                run_folder.check_data(self.folder, data.identity)
-                run_folder.claim(self.folder, settings)
-                return data
-            with draft_folder(self.folder) as draft:
-                data = self._checked(self.experiment.open_data(draft))
-                run_folder.claim(self.folder, settings, draft)
-            run_folder.write_data(self.folder, run_folder.SavedData(data.identity, data.preprocessing))
-            return data
-
-        data = on_main(first) or self._checked(self.experiment.open_data(self.folder))
-        if not same_everywhere(data.identity):
-            raise UserError(
-                f"{self.folder}: the hosts see different data; use a --workdir that all of them share."
-            )
-        return data
-
-    def _checked(self, data: Data) -> Data:
-        """The data. Raises UserError if there is none."""
-        datasets = [("training", dataset) for dataset in data.train]
-        datasets += [named for splits in data.heldout for named in splits.items()]
-        for name, dataset in datasets:
-            if len(dataset) == 0:
-                raise UserError(f"{self.folder}: the {name} data is empty; give more data.")
-        return data
 
     def _first_state(self) -> TrainState:
         """This run's newest checkpoint, else a new state. The first line of the log says which."""
@@ -204,39 +147,41 @@ class Run:
             return 0
 
     def _train(self, stop: StopRequest) -> bool:
-        """Trains phase after phase to the last step. Returns whether a signal stopped it before."""
+        """Trains phase after phase to the last step or the early end. Returns whether a signal stopped it before."""
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
             left = range(done, phase.steps)
-            if not left:
+            if not left or self.ended:
                 break
-            train_step = self._compile(phase)
+            steps = TrainSteps(self.program, phase, self.display.log)
+            if self.profiler.enabled:
+                steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
                 for _ in left:
                     if self._arrive(stop):
                         return True
+                    if self.ended:
+                        return False
                     started = time.perf_counter()
                     with self.watchdog.step(self.step + 1):
                         batch = next(batches)
                         waited = time.perf_counter() - started
+                        if not steps.compiled(batch):
+                            with self.watchdog.paused():
+                                started += steps.compile(batch)  # no time of training
+                        train_step, work = steps(batch)
                         self.state, bad_step = train_step(self.state, batch)
                         in_flight.append(bad_step)
                         if len(in_flight) > STEPS_IN_FLIGHT:
                             in_flight.popleft().block_until_ready()
                     self.step += 1
-                    self._tick(time.perf_counter() - started, waited, phase.work[1])
+                    self._tick(time.perf_counter() - started, waited, work)
                     self.profiler.after_step(self.step, self.state)
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
                         self._take_metrics(bad_step)
             done = 0
         return self._arrive(stop)
-
-    def _compile(self, phase: Phase) -> jax.stages.Compiled:
-        started = time.perf_counter()
-        train_step = self.program.train_step(phase)
-        self.display.log(f"compiled the step in {time.perf_counter() - started:.1f} s")
-        return train_step
 
     def _tick(self, seconds: float, waited: float, work: int) -> None:
         clock = self.clock
@@ -287,7 +232,7 @@ class Run:
     def _arrive(self, stop: StopRequest) -> bool:
         """Evaluates and saves if that is due at this step. Returns whether to stop here."""
         stopping = stop.due()
-        last = self.step == self.experiment.steps
+        last = self.step == self.experiment.steps or self.ended
         save = last or self.step % self.config.save_every == 0
         evaluate = last or self.step % self.config.eval_every == 0
         if self.step > 0 and (save or evaluate or stopping):
@@ -295,9 +240,19 @@ class Run:
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
                 stopping = not self._evaluate(stop)
+                if not stopping and self._is_best_or_ends():
+                    save = True
             if save or stopping:
                 self._save()
         return stopping
+
+    def _is_best_or_ends(self) -> bool:
+        """Whether the evaluation of this step is the best, or ends the run early. The hosts agree on it."""
+        if not self.criterion.metric:
+            return False
+        lines = self.log.lines
+        best, self.ended = of_main([self.criterion.best(lines), self.criterion.ends(lines)])
+        return self.ended or best == self.step
 
     def _evaluate(self, stop: StopRequest) -> bool:
         """Evaluates on the splits that the log lacks, then samples. Returns False if a signal stopped it before."""
@@ -319,7 +274,7 @@ class Run:
             self.display.log(f"step {self.step}  {split}: {'  '.join(shown)}")
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
-            self.experiment.sample(self._shown(phase))
+            self.experiment.sample(self._shown(self.step, self.state.variables))
         return True
 
     def _save(self) -> None:
@@ -332,25 +287,51 @@ class Run:
         # matplotlib takes half a second, which no start need wait for.
         from ssl_jax.evals.plots import draw_curves, save_figures
 
+        if self.ended:
+            self.display.log(
+                f"{self.criterion} was no better in the last {self.criterion.patience} evaluations: the run ends early"
+            )
         self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
+        shown = self._shown(*self._best())
         if is_main():
             figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
             save_figures(figures, self.folder / "plots")
         if self.experiment.report:
-            self.experiment.report(self._shown(-1))
+            self.experiment.report(shown)
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
-    def _shown(self, phase: int) -> Report:
-        """The report at this step."""
+    def _best(self) -> tuple[int, Mapping[str, Any]]:
+        """(step, variables) that the report is made of: the best ones, or the last ones if there is no criterion."""
+        if not self.criterion.metric:
+            return self.step, self.state.variables
+        best = of_main(self.criterion.best(self.log.lines, self.checkpoints.steps()))
+        if best is None:
+            self.display.log(f"{self.criterion} was never finite: the report is of the last step")
+            return self.step, self.state.variables
+        value = self.criterion.values(self.log.lines)[best]
+        self.display.log(
+            f"the report is of step {best}, with the best {self.criterion} ({value:.6g}): {self.folder}@best"
+        )
+        if best == self.step:
+            return best, self.state.variables
+        variables = self.program.state.variables
+        self.state = self.state._replace(
+            params=None, extras=None, opt_state=None
+        )  # makes room for the best ones
+        return best, self.checkpoints.restore_model(best, variables)
+
+    def _shown(self, step: int, variables: Mapping[str, Any]) -> Report:
+        """The report of the model after a step."""
+        phase, _ = self.experiment.phase_at(step - 1)
         return Report(
             folder=self.folder,
             writes=is_main(),
             log=self.display.log,
-            step=self.step,
-            variables=self.state.variables,
+            step=step,
+            variables=variables,
             data=self.data,
             heldout=self.data.heldout[phase],
-            metrics={split: self.log.last(split) for split in self.data.heldout[phase]},
+            metrics={split: self.log.last(split, step) for split in self.data.heldout[phase]},
             mesh=self.mesh,
             batch_size=self.config.batch_size,
             initial_variables=lambda: self.program.initial_state().variables,

@@ -143,9 +143,9 @@ class MetricsLog:
         """Whether the log already holds this evaluation."""
         return any(line["step"] == step and line.get("split") == split for line in self.lines)
 
-    def last(self, split: str) -> dict[str, float]:
-        """Metrics of the newest evaluation on a split; empty if there is none."""
-        lines = [line for line in self.lines if line.get("split") == split]
+    def last(self, split: str, step: int) -> dict[str, float]:
+        """Metrics of the newest evaluation on a split up to a step; empty if there is none."""
+        lines = [line for line in self.lines if line.get("split") == split and line["step"] <= step]
         return {name: value for name, value in lines[-1].items() if name not in LABELS} if lines else {}
 
     def flush(self) -> None:

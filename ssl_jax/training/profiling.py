@@ -51,6 +51,11 @@ class StepProfiler:
     def __enter__(self) -> "StepProfiler":
         return self
 
+    @property
+    def enabled(self) -> bool:
+        """Whether steps are to be traced."""
+        return self._steps > 0
+
     def after_step(self, step: int, state: object) -> None:
         """Begins or ends the trace if it is time to. `state` is the result of the step, which may still be computed."""
         if not self._steps:

@@ -75,11 +75,12 @@ def scale_by_layer_trust_ratio(
 
 
 def scale_by_depth(layer_decay: float, stacks: Stacks) -> optax.GradientTransformation:
-    """ELECTRA's learning rates by layer (arXiv:2003.10555; google-research/electra, model/optimization.py).
+    """ELECTRA's learning rates by layer (arXiv:2003.10555).
 
-    Of n layers, layer i (from 0) is scaled by layer_decay ** (n + 1 - i), `embeddings` by layer_decay ** (n +
-    2) and all else, such as heads, by 1. As there, the last layer thus lies two steps below the heads, not
-    one. Layers that share their parameters count as one.
+    Each layer has `layer_decay` times the rate of the one above it: layer i of n (from 0) is scaled by layer_decay **
+    (n - i), `embeddings` by layer_decay ** (n + 1), and all that is neither, such as a head and a pooler, by 1. (The
+    released code of ELECTRA has the top layer two steps below the head.) Layers that share their parameters count as
+    one.
 
     Args:
       layer_decay: factor from one layer to the one below it.
@@ -92,13 +93,13 @@ def scale_by_depth(layer_decay: float, stacks: Stacks) -> optax.GradientTransfor
 
         def leaf(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
             if "embeddings" in path_name(path).split("/"):
-                return update * layer_decay ** (deepest + 2)
+                return update * layer_decay ** (deepest + 1)
             stack = _stack(path)
             if stack is None:
                 return update
             if stack not in stacks:  # one set of parameters, shared by all layers
-                return update * layer_decay**2
-            scales = layer_decay ** (stacks[stack] + 1 - jnp.arange(stacks[stack], dtype=update.dtype))
+                return update * layer_decay
+            scales = layer_decay ** (stacks[stack] - jnp.arange(stacks[stack], dtype=update.dtype))
             return update * scales.reshape(-1, *[1] * (update.ndim - 1))
 
         return jax.tree_util.tree_map_with_path(leaf, updates)

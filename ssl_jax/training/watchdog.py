@@ -29,7 +29,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
-        self._now: tuple[int, float] | None = None
+        self._now: tuple[int, float] | None = None  # the step, and when it began
         self._ended = threading.Event()
 
     def __enter__(self) -> "Watchdog":
@@ -42,13 +42,22 @@ class Watchdog:
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
         """A step of training. What lies between steps, such as an evaluation, is not watched."""
-        started = time.monotonic()
-        self._now = number, started
+        self._now = number, time.monotonic()
         try:
             yield
         finally:
-            self._now = None
-        self._seconds.append(time.monotonic() - started)
+            now, self._now = self._now, None
+        self._seconds.append(time.monotonic() - now[1])
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What takes long within a step for a known reason, such as a compilation: no time of the step."""
+        (number, began), self._now = self._now, None
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._now = number, began + time.monotonic() - started
 
     def _watch(self) -> None:
         told = None

@@ -31,9 +31,12 @@ def test_every_preset_that_a_docstring_runs_on_a_pod_has_a_slice():
 
 def test_the_table_has_these_presets_on_these_slices_and_each_fits():
     found = plans.read_plans()
+    assert [*found] == plans.pod_presets(), (
+        "some presets have no plan: tests/parity/run.sh python -m benchmarks.plans"
+    )
     assert len(found) == len(json.loads(plans.PLANS.read_text())), (
         "a plan is of no preset, or of another slice"
     )
     assert [one for one, plan in found.items() if not plan["fits"]] == []
     table = plans.PAGE.read_text().split(plans.MARKS[0])[1].split(plans.MARKS[1])[0]
-    assert table.strip().splitlines()[2:] == [plans.row(one, found.get(one)) for one in plans.pod_presets()]
+    assert table.strip().splitlines()[2:] == [plans.row(one, found[one]) for one in plans.pod_presets()]

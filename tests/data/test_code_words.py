@@ -26,6 +26,15 @@ def test_words_and_tags():
     ]
 
 
+def test_code_is_cut_into_words_as_prose_is():
+    """Otherwise the form of a word would give its tag away."""
+    code, prose = (
+        list(code_words.tagged_words(text)) for text in (f"{BEGIN}f(x, a.b)=='c'{END}", "f(x, a.b)=='c'")
+    )
+    assert [word for word, _ in code] == [word for word, _ in prose]
+    assert [tag for _, tag in code] == ["B-code", *["I-code"] * 10]
+
+
 def test_sentences_with_code_of_both_parts(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path))
     made = [
@@ -37,6 +46,10 @@ def test_sentences_with_code_of_both_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(pydocs, "read_packages", lambda: made)
     train, heldout = code_words.code_words()
     assert len(train) + len(heldout) == 100
+    monkeypatch.setattr(code_words, "LABELLED", 20)
+    few, same = code_words.code_words()
+    assert (len(few), same) == (20, heldout)
+    assert {*few} < {*train}
     assert 2 <= len(heldout) < 20
     for sentence in [*train, *heldout]:
         assert sentence.tags == ("O", "B-code", "I-code", "O", "O", "O")

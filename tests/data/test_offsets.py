@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_jax.data.offsets import encoded as corrected_tokens
 from ssl_jax.data.tokenizers import open_tokenizer, train_sentencepiece
 from tests.data.rows_reference import WORDPIECE
 from tests.data.test_tokenizers import BART_SPECIAL, train_byte_level_bpe
@@ -54,6 +55,17 @@ def test_any_text(tokenizers, kind, text):
     for start, end in encoded.offsets:
         assert 0 <= start <= end <= len(text)
         assert not text[start:end].isspace()
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(st.characters(max_codepoint=127), max_size=20))
+def test_ascii_needs_no_correction(text):
+    """WordPiece leaves it out there."""
+    [found] = WORDPIECE.encode_with_offsets([text])
+    library = WORDPIECE._tokenizer.encode(text)
+    corrected = corrected_tokens(text, library.ids, library.offsets, np.zeros(len(library.ids), bool))
+    assert found.ids == corrected.ids
+    assert found.offsets.tolist() == corrected.offsets.tolist()
 
 
 def test_an_accent_that_was_removed_belongs_to_its_letter(tokenizers):

@@ -58,6 +58,10 @@ def test_parameters_of_a_docstring():
         ("float, default is 0.5.", True, "float", "0.5"),
         ("int, defaults to -1", True, "int", "-1"),
         ("array_like", False, "array_like", None),
+        ("float, default=np.finfo(float).eps", True, "float", "np.finfo(float).eps"),
+        ("str, default ', ', optional", True, "str", "', '"),
+        ("int, default the same as `x`", True, "int", None),
+        ("tuple, default=(1, 2)", True, "tuple", None),
     ],
 )
 def test_what_a_type_says(kind, optional, type, default):
@@ -77,6 +81,40 @@ def test_labels_of_statements():
     assert unknown.pop("{} must be given.") == "entailment"
     assert {*unknown.values()} == {"neutral"}
     assert dict(module.statements(Parameter("x", "points", "")))["{} can be a number."] == "neutral"
+
+
+@pytest.mark.parametrize(
+    ("kind", "true"),
+    [
+        ("list of str or None", {"a list or a tuple", "None"}),
+        ("(float, float)", set()),
+        ("int, dtype=float", {"a number"}),
+        ("{'full', 'same'} or bool", {"a text", "a truth value"}),
+        ("dict of {str: array}", {"a dictionary"}),
+        ("array_like of bool", {"an array"}),
+    ],
+)
+def test_kinds_of_values(kind, true):
+    """What is in a list or an array is not what the parameter can be."""
+    found = dict(module.statements(Parameter("x", kind, "")))
+    assert {statement for statement, label in found.items() if label == "entailment"} == {
+        *(f"{{}} can be {name}." for name in true),
+        "{} must be given.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "description", "left_out"),
+    [
+        ("int", "If None, all of them.", {"{} can be None.", "{} may be omitted.", "{} must be given."}),
+        ("int", "Optional number of rows.", {"{} may be omitted.", "{} must be given."}),
+        ("int, optional", "By default all.", set()),
+        ("array_like", "", {"{} can be a list or a tuple."}),
+    ],
+)
+def test_no_statement_about_which_the_description_says_more_than_the_type(kind, description, left_out):
+    plain = dict(module.statements(Parameter("x", "int", "")))
+    assert plain.keys() - dict(module.statements(Parameter("x", kind, description))) == left_out
 
 
 @pytest.fixture
@@ -101,7 +139,8 @@ def documents(tmp_path, monkeypatch):
     monkeypatch.setattr(pydocs, "read_packages", lambda: made)
 
 
-def test_a_statement_alone_says_nothing_of_its_label(documents):
+def test_a_statement_alone_says_nothing_of_its_label(documents, monkeypatch):
+    monkeypatch.setattr(module, "LABELLED", 100_000)
     train, heldout = module.parameter_pairs()
     for part in (train, heldout):
         statements = {(example.text.split(" :")[0], example.second): example.label for example in part}
@@ -110,7 +149,9 @@ def test_a_statement_alone_says_nothing_of_its_label(documents):
         for example in part:
             name = example.text.split(" :")[0]
             by_statement.setdefault(example.second.removeprefix(name), Counter())[example.label] += 1
-        assert len(by_statement) == 9
+        assert len(by_statement) == 10
         assert all(len({*counts.values()}) == 1 and len(counts) > 1 for counts in by_statement.values())
     assert not {example.document for example in train} & {example.document for example in heldout}
     assert {example.label for example in train} == {*module.RELATIONS}
+    monkeypatch.setattr(module, "LABELLED", 50)
+    assert module.parameter_pairs() == (train[:50], heldout)

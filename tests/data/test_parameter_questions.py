@@ -63,7 +63,7 @@ def test_questions_of_the_documentation(documents):
     train, heldout = module.parameter_questions()
     questions = [*train, *heldout]
     assert len({question.id for question in questions}) == len(questions)
-    assert len({question.context for question in questions}) == 400  # two of seven parameters, once
+    assert len({question.context for question in questions}) == 600  # three pairs of seven parameters, once
     assert 0.1 < np.mean([not question.answers for question in questions]) < 0.4
     for question in questions:
         for answer in question.answers:

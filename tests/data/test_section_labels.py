@@ -1,5 +1,7 @@
 """Sentences of the documentation with the section that they are from, held out as in pretraining."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,8 @@ def documents(tmp_path, monkeypatch):
     return made
 
 
-def test_labels_come_from_the_headers(documents):
+def test_labels_come_from_the_headers(documents, monkeypatch):
+    monkeypatch.setattr(section_labels, "balanced", lambda examples, most=None: examples)
     train, heldout = section_labels.section_sentences()
     found = {example.text: example.label for example in [*train, *heldout]}
     expected = {
@@ -46,6 +49,15 @@ def test_labels_come_from_the_headers(documents):
     others = found.keys() - expected.keys()
     assert [found[text] for text in sorted(others)] == ["returns"] * 3 + ["notes"]
     assert len(found) == len(train) + len(heldout)  # none is there twice
+
+
+def test_each_section_has_as_many_sentences(documents, monkeypatch):
+    monkeypatch.setattr(section_labels, "LABELLED", 30)
+    for part, least, most in zip(section_labels.section_sentences(), (30, 2), (30, 20), strict=True):
+        counts = Counter(example.label for example in part)
+        assert {*counts} == {*section_labels.SECTIONS}
+        assert len({*counts.values()}) == 1
+        assert least <= counts["notes"] <= most
 
 
 def test_what_pretraining_holds_out_is_held_out(documents):

@@ -102,6 +102,15 @@ def test_collapse_is_told_from_health():
     )  # blind to a collapse of dimensions, which the rank sees
 
 
+def test_of_many_wide_embeddings_the_rank_is_that_of_the_first(monkeypatch):
+    monkeypatch.setattr(collapse, "RANKED", 16)
+    wide = np.concatenate([embeddings(20)] * 2, axis=1)
+    narrow = wide[:, :16]
+    for z, expected in ((wide, wide[:16]), (narrow, narrow)):
+        found = jax.jit(lambda z: collapse.effective_rank(z, jnp.ones(20)))(z)
+        assert float(found) == pytest.approx(rank_reference(expected), rel=2e-3)
+
+
 @pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
 def test_rank_does_not_depend_on_the_scale(scale):
     z = embeddings()

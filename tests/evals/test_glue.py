@@ -5,6 +5,7 @@ import pytest
 
 from ssl_jax.data.glue import TASKS
 from ssl_jax.evals import glue
+from ssl_jax.evals.glue_plot import draw_relative
 
 
 def test_every_task_has_its_metrics():
@@ -44,6 +45,49 @@ def test_scores_relative_to_people():
     assert glue.comparable_human_score("stsb", bert) == 92.6
     assert glue.comparable_human_score("mrpc", bert) == 86.3
     assert glue.comparable_human_score("mnli", bert) == 92.4
+
+
+def test_the_result_of_several_runs():
+    """A correlation that is not defined counts as 0; two sets are told apart, and their mean is the score."""
+    found = glue.task_result(
+        [
+            {"validation": {"pearson": float("nan"), "spearman": 0.5}},
+            {"validation": {"pearson": 0.9, "spearman": 0.8}},
+            {"validation": {"pearson": 0.7, "spearman": 0.7}},
+        ]
+    )
+    assert found.metrics == {"pearson": (0, 90, 70), "spearman": (50, 80, 70)}
+    assert found.scores == pytest.approx((25, 85, 70))
+    assert (found.median, found.best) == (pytest.approx(70), 1)
+    sets = {"validation_matched": {"accuracy": 0.5}, "validation_mismatched": {"accuracy": 0.6}}
+    both = glue.task_result([sets])
+    assert both.metrics == {"matched accuracy": (50,), "mismatched accuracy": (60,)}
+    assert both.scores == (55,)
+
+
+def test_published_systems_relative_to_people():
+    assert glue.relative_scores("wnli") == {}
+    qqp = glue.relative_scores("qqp")
+    assert [*qqp] == [each.name for each in glue.PUBLISHED]
+    assert qqp["BERT-base"] == 71.2 / 59.5
+
+
+def test_the_picture_has_people_every_task_and_the_range_of_the_runs():
+    results = {
+        "cola": glue.TaskResult({}, (33.2, 66.4, 49.8)),
+        "mrpc": glue.TaskResult({}, (83.55,)),
+        "wnli": glue.TaskResult({}, (95.9,)),
+    }
+    (axes,) = draw_relative(results).axes
+    heights = [line.get_ydata() for line in axes.lines]
+    assert [*heights[0]] == [1, 1]
+    assert heights[1] == pytest.approx([36.0 / 66.4, 45.4 / 66.4, 52.1 / 66.4, 60.5 / 66.4])
+    assert [*heights[2]] == pytest.approx([0.5, 1.0])
+    assert [*heights[3]] == pytest.approx([0.75])
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["CoLA", "MRPC", "WNLI", "mean\nwithout WNLI"]
+    assert [*heights[-1]] == pytest.approx([(0.75 + 1) / 2])
+    assert [label.get_text() for label in axes.get_xticklabels()][-1] == "this study\n(median of 3)"
 
 
 def test_files_of_a_submission():

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import t5
 from ssl_jax.data.digits import Digits
+from ssl_jax.data.glue import read_glue
 from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals import probe_comparison
@@ -213,6 +214,22 @@ def classified(folder, out):
     assert_drawn(folder, "confusions", "accuracy")
 
 
+def glue_task(folder, out):
+    """A task of GLUE with its own metrics beside baselines, and its test set as it is submitted."""
+    found = read(folder, "glue.json")["validation"]
+    assert [*found] == ["most frequent class", "tf-idf, logistic regression", "model"]
+    last = processes.log(folder)[-1]
+    assert last["split"] == "validation"
+    assert found["model"] == pytest.approx({"f1": last["f1"], "accuracy": last["class_accuracy"]})
+    source = json.loads((folder / "config.json").read_text())["config"]["data"]["source"]
+    texts = [f"{example.text}\t{example.second}" for example in read_glue(source, "mrpc", "test")]
+    labels = [one["label"] for one in predictions_of(str(folder), texts)]
+    written = [f"{i}\t{int(label == 'equivalent')}" for i, label in enumerate(labels)]
+    (file,) = (folder / "submission").iterdir()
+    assert (file.name, file.read_text().splitlines()) == ("MRPC.tsv", ["index\tprediction", *written])
+    assert_drawn(folder, "loss", "accuracy", "f1")
+
+
 def tagged(folder, out):
     """A tagger beside the most frequent tag of each word, and the tag of each word of the held-out sentences."""
     found = read(folder, "tagging.json")
@@ -289,6 +306,7 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "bart": denoised,
     "denoising_autoencoder": noises,
     "discrete_autoencoder": discrete,
+    "glue": glue_task,
     "gpt3_in_context": in_context,
     "mass": denoised,
     "pair_classification": classified,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments.sequence_classification import PRESETS, Config
+from experiments.sequence_classification import PRESETS, Config, build
 from ssl_jax.data.section_labels import section_sentences
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.errors import UserError
@@ -37,11 +37,11 @@ def tokenizer(tmp_path):
     return str(train_sentencepiece([f"A {word} and 0 1 2 3 4 5 more." for word in WORDS], 40).save(folder))
 
 
-def opened(folder, tokenizer="train", labels=("few", "many"), **data):
+def opened(folder, tokenizer="train", labels=("few", "many"), length=24, **data):
     config = dataclasses.replace(
         PRESETS["tiny"],
         labels=labels,
-        length=24,
+        length=length,
         data=LabelledTextConfig(text="sentence", label="kind", tokenizer=tokenizer, **data),
     )
     return open_labelled_text(config, epath.Path(folder), section_sentences)
@@ -59,14 +59,40 @@ def test_columns_by_name_and_a_held_out_file(tmp_path, training, tokenizer, caps
         "A hen alone.",
     ]
     shown = capsys.readouterr().out
+    steps = PRESETS["tiny"].steps
     assert (
-        "30 training and 2 held-out examples, 2 labels: few 15, many 15; 500 steps are 533.3 epochs" in shown
+        "30 training and 2 held-out examples, 2 labels: few 15, many 15; "
+        f"{steps} steps are {steps * 32 / 30:.1f} epochs" in shown
     )
     first = [data.train[0][i]["tokens"].tolist() for i in range(30)]
     assert len({*map(tuple, first)}) == 30  # an epoch has every sentence once
     assert first != [data.train[0][30 + i]["tokens"].tolist() for i in range(30)]
     reordered = opened(run, tokenizer, ("many", "few"), source=source, heldout_source=heldout)
     assert [int(row["label"]) for row in reordered.heldout[0]["heldout"]] == [0, 1]
+
+
+def test_batches_have_the_shapes_that_are_named(tmp_path, training, tokenizer):
+    """Rows of up to 60 tokens, by the lengths of their sentences; the held-out rows have one length that all fit in."""
+    sentences = [f"{'A hen and 1 more. ' * (n % 3)}{line}" for n, line in enumerate(8 * training)]
+    source = table(tmp_path / "train.tsv", sentences)
+    heldout = table(tmp_path / "dev.tsv", [training[0], "A hen and 2 more.\tfew"])
+    run = tmp_path / "run"
+    run.mkdir()
+    data = opened(run, tokenizer, source=source, heldout_source=heldout, length=60)
+    (phase,) = build(dataclasses.replace(PRESETS["tiny"], labels=("few", "many"), length=60)).phases
+    named = {shape.rows["tokens"].shape[1]: shape for shape in phase.shapes}
+    assert {length: shape.work for length, shape in named.items()} == {60: 32 * 60, 32: 32 * 32}
+    seen = []
+    for number in range(8):
+        examples = [data.train[0][32 * number + i] for i in range(32)]
+        arrays = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        seen.append(arrays["tokens"].shape[1])
+        rows = named[seen[-1]].rows
+        assert {name: (x.shape, x.dtype) for name, x in arrays.items()} == {
+            name: (x.shape, x.dtype) for name, x in rows.items()
+        }
+    assert set(seen) == {32, 60}
+    assert {len(row["tokens"]) for row in data.heldout[0]["heldout"]} == {32}
 
 
 def test_a_share_is_held_out_by_hash(tmp_path, training, tokenizer):

@@ -10,18 +10,30 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import bart_noises, compression, vqvae
+from experiments import (
+    bart_noises,
+    bert,
+    compression,
+    glue,
+    glue_benchmark,
+    pretrained_vs_scratch,
+    sequence_classification,
+    vqvae,
+)
 from experiments.vqvae_prior import Config as PriorRunConfig
+from ssl_jax.data.glue import read_glue
+from ssl_jax.errors import UserError
 from ssl_jax.methods.code_prior import PriorConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantization.codebook import CodebookConfig
+from ssl_jax.predict import predictions
 from ssl_jax.recipes.image_files import ALONE
 from ssl_jax.runs.study import run_study, study_settings
 from ssl_jax.training import loop
 from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.transforms.noise import noise_batch
 from tests import processes
-from tests.cases import corpus
+from tests.cases import corpus, glue_tasks, sentences
 
 
 def run(module, preset, config, folder):
@@ -153,3 +165,172 @@ def test_noises_are_compared(tmp_path, monkeypatch, capsys):
     assert matrix["masking"]["rotation"] != matrix["rotation"]["rotation"]
     assert (folder / "noises.txt").read_text().strip() in out
     assert {file.name for file in (folder / "plots").iterdir()} == {"noises.png", "loss.png", "accuracy.png"}
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    """(configuration, folder) of a finished study of MNLI with two seeds."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    each = glue.PRESETS["tiny"]
+    first = each.bert
+    sizes = {"vocab_size": 120, "positions": 48, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    first = replace(
+        first,
+        steps=2,
+        data=replace(first.data, source=str(corpus(folder)), heldout_share=0.2, heldout_rows=12),
+        model=replace(first.model, **sizes),
+        phases=(replace(first.phases[0], length=48),),
+        schedule=replace(first.schedule, warmup_steps=1),
+        train=replace(first.train, batch_size=8),
+    )
+    each = replace(
+        each,
+        length=24,
+        data=replace(each.data, source=str(glue_tasks(folder)), examples=80),
+        bert=first,
+        train=replace(each.train, batch_size=16),
+    )
+    config = glue_benchmark.Config(each, tasks=("mnli",), repeats=2, epochs=0.4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_JAX_CACHE", str(folder / "cache"))
+        run(glue_benchmark, "tiny", config, folder / "study")
+    return config, folder / "study"
+
+
+def test_seeds_of_a_task_start_from_one_encoder(benchmark):
+    config, folder = benchmark
+    names = ["mnli-0", "mnli-1"]
+    for seed, name in enumerate(names):
+        settings = json.loads((folder / name / "config.json").read_text())
+        assert settings["init_from"] == str(folder / "bert")
+        assert (settings["config"]["train"]["seed"], settings["config"]["steps"]) == (seed, 2)
+        assert not (folder / name / "bert").exists()
+    other = replace(config, init_from="elsewhere")
+    assert [*glue_benchmark.study(other).planned] == names
+    assert {run.init_from for run in glue_benchmark.study(other).planned.values()} == {"elsewhere"}
+
+
+def test_both_sets_of_mnli_are_scored_as_they_were_logged(benchmark):
+    _, folder = benchmark
+    found = json.loads((folder / "glue.json").read_text())
+    result = found["tasks"]["mnli"]
+    for number, name in enumerate(("mnli-0", "mnli-1")):
+        last = {line["split"]: line for line in processes.log(folder / name) if "split" in line}
+        assert [*last] == ["validation_matched", "validation_mismatched"]
+        for split in ("matched", "mismatched"):
+            logged = 100 * last[f"validation_{split}"]["class_accuracy"]
+            assert result["metrics"][f"{split} accuracy"][number] == pytest.approx(logged)
+        both = [values[number] for values in result["metrics"].values()]
+        assert result["scores"][number] == pytest.approx(np.mean(both))
+    assert found["mean of 1 of 9 tasks"] == result["median"] == pytest.approx(np.median(result["scores"]))
+    text = (folder / "glue.txt").read_text()
+    assert "2 seeds for each task" in text
+    assert "no predictions of a test set: data source" in text
+    assert "test_mismatched.tsv': no such file" in text
+    assert matplotlib.image.imread(folder / "plots" / "relative_to_human.png")[..., :3].std() > 0.03
+    assert (folder / "plots" / "loss.png").exists()
+
+
+def test_the_best_seed_predicts_the_test_sets(benchmark):
+    _, folder = benchmark
+    files = {file.name: file.read_text().splitlines() for file in (folder / "submission").iterdir()}
+    assert files.keys() == {"MNLI-m.tsv", "AX.tsv"}
+    for lines in files.values():
+        assert lines[0] == "index\tprediction"
+        numbers, labels = zip(*(line.split("\t") for line in lines[1:]), strict=True)
+        assert [*numbers] == [str(i) for i in range(10)]
+        assert {*labels} <= {"entailment", "neutral", "contradiction"}
+    scores = json.loads((folder / "glue.json").read_text())["tasks"]["mnli"]["scores"]
+    best = folder / f"mnli-{int(np.argmax(scores))}"
+    source = json.loads((best / "config.json").read_text())["config"]["data"]["source"]
+    texts = [f"{example.text}\t{example.second}" for example in read_glue(source, "ax", "test")]
+    labels = [one["label"] for one in predictions(str(best), texts)]
+    assert files["AX.tsv"][1:] == [f"{i}\t{label}" for i, label in enumerate(labels)]
+
+
+def test_tasks_are_named_once():
+    with pytest.raises(UserError, match="tasks rte rte: expected at least one, each of them once"):
+        glue_benchmark.Config(glue.PRESETS["tiny"], tasks=("rte", "rte"))
+
+
+def test_a_run_of_each_task_from_each_source():
+    config = pretrained_vs_scratch.Config(second="weights", repeats=2)
+    first, *others = pretrained_vs_scratch.study(config).runs.items()
+    assert (first[0], first[1].module) == ("bert", "experiments.bert")
+    assert [name for name, _ in others] == [
+        f"{task}-{source}-{seed}"
+        for task in ("sentences", "pairs", "words", "questions")
+        for source in ("pretrained", "second")
+        for seed in (0, 1)
+    ]
+    for name, run in others:
+        assert run.init_from == ("bert" if "pretrained" in name else "weights")
+        assert run.config.train.seed == int(name[-1])
+        assert not run.config.from_scratch
+
+    runs = pretrained_vs_scratch.study(replace(config, first="runs/a@7", second="random")).runs
+    assert "bert" not in runs
+    assert {run.init_from for run in runs.values()} == {
+        "runs/a@7"
+    }  # of which a random start has the tokenizer
+    assert [name for name, run in runs.items() if run.config.from_scratch] == [
+        n for n in runs if "random" in n
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--second", "pretrained"], "first and second are both pretrained; give two sources to compare"),
+        (["--words.from_scratch", "True"], "words: where the encoder is from is not set here. Give --first"),
+        (["--pairs.bert.steps", "7"], "pairs: where the encoder is from is not set here"),
+        (["--second", "{}/absent"], "absent: no such folder; expected a run, or a folder of BERT weights"),
+    ],
+)
+def test_sources_that_cannot_be_compared(refused, tmp_path, arguments, named):
+    given = [argument.format(tmp_path) for argument in arguments]
+    assert named in refused("pretrained_vs_scratch", *given, f"--workdir={tmp_path / 'study'}")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_pretrained_and_a_random_start_are_compared(tmp_path, monkeypatch, capsys):
+    """Of the four tasks one, since each is two programs to compile."""
+    monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+    tasks = {"sentences": pretrained_vs_scratch.TASKS["sentences"]}
+    monkeypatch.setattr(pretrained_vs_scratch, "TASKS", tasks)
+    every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 1)
+    sizes = {"vocab_size": 120, "positions": 24, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    first = replace(
+        bert.OFFLINE,
+        steps=2,
+        phases=(bert.PhaseConfig(length=24),),
+        data=replace(bert.OFFLINE.data, source=str(corpus(tmp_path)), heldout_share=0.2, heldout_rows=16),
+        model=replace(bert.OFFLINE.model, **sizes),
+        schedule=replace(bert.OFFLINE.schedule, warmup_steps=1),
+        train=replace(bert.OFFLINE.train, batch_size=8, **every),
+    )
+    offline = sequence_classification.OFFLINE
+    each = replace(
+        offline,
+        steps=2,
+        length=24,
+        labels=("long", "short"),
+        data=replace(offline.data, source=str(sentences(tmp_path))),
+        schedule=replace(offline.schedule, warmup_steps=1),
+        train=replace(offline.train, batch_size=8, **every),
+    )
+    folder = tmp_path / "study"
+    config = pretrained_vs_scratch.Config(repeats=2, bert=first, sentences=each)
+    run(pretrained_vs_scratch, "tiny", config, folder)
+
+    out = capsys.readouterr().out
+    assert out.count(f"warm start from {folder / 'bert'}: ") == 2
+    assert out.count(f"starting from scratch, with the tokenizer and the sizes of {folder / 'bert'}") == 2
+    found = json.loads((folder / "pretrained.json").read_text())["sentences"]
+    for source, metrics in found.items():
+        assert {*metrics} == {"class_accuracy", "macro_f1"}
+        logs = [processes.log(folder / f"sentences-{source}-{seed}") for seed in (0, 1)]
+        assert metrics == {name: [log[-1][name] for log in logs] for name in metrics}
+    assert [*found] == ["pretrained", "random"]
+    assert (folder / "pretrained.txt").read_text().strip() in out
+    assert matplotlib.image.imread(folder / "plots" / "loss.png")[..., :3].std() > 0.03

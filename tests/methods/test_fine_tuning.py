@@ -146,21 +146,23 @@ def test_training_has_dropout_and_evaluation_has_none(task):
     assert jnp.isfinite(value)
 
 
-def test_the_padding_of_a_row_is_no_answer():
-    """Rows that are padded further have the same loss, and a padding token is never where an answer ends."""
-    batch = batch_of("answer")
+@pytest.mark.parametrize("task", CLASSES)
+def test_rows_that_are_padded_further_have_the_same_losses(task):
+    """And a padding token is never where an answer ends."""
+    batch = batch_of(task)
     longer = {
-        name: np.pad(values, [(0, 0), (0, 2)]) if values.ndim == 2 else values
+        name: np.pad(values, [(0, 0), (0, 2)], constant_values=-1 if name == "label" else 0)
+        if values.ndim == 2
+        else values
         for name, values in batch.items()
     }
-    params = jax.tree.map(lambda x: x, variables("answer"))
+    params = jax.tree.map(lambda x: x, variables(task))
     table = params["encoder"]["embeddings"]["position"]["embedding"]
     config = dataclasses.replace(CONFIG, positions=8)
     params["encoder"]["embeddings"]["position"] = {"embedding": np.concatenate([table, 9 * table[:2]])}
-    method = fine_tuning(config, "answer")
+    method = fine_tuning(config, task, CLASSES[task])
     found = method.method.evaluate(params, {}, longer, jax.random.key(0))
-    for name, value in measured("answer", batch).items():
+    for name, value in measured(task, batch).items():
         assert tuple(map(float, found[name])) == pytest.approx(value, rel=1e-5)
-    predicted = method.predict(params, {}, longer)
-    for logits in predicted.values():
+    for logits in method.predict(params, {}, longer).values() if task == "answer" else ():
         assert (np.asarray(logits)[longer["segment_ids"] == 0] < -1e8).all()

@@ -12,12 +12,14 @@ from experiments import byol
 from ssl_jax.errors import UserError
 from ssl_jax.losses.joint_embedding import nt_xent
 from ssl_jax.method import Mean
-from ssl_jax.methods.joint_embedding import pairwise
+from ssl_jax.methods.joint_embedding import Network, embed, pairwise
 from ssl_jax.methods.target_network import TargetConfig
+from ssl_jax.models.projection import ProjectionMlp
+from ssl_jax.models.resnet import ResNet
 from ssl_jax.training.sharding import MeshConfig
 from ssl_jax.training.state import initial_state
 from ssl_jax.training.step import make_train_step, metric_names
-from tests.methods.views import HEAD, VIEW, batch, init, loss_gradient_extras, make, total
+from tests.methods.views import ENCODER, HEAD, VIEW, batch, init, loss_gradient_extras, make, total
 
 
 def contrast(first, second, weights):
@@ -140,6 +142,19 @@ def test_statistics_of_both_views_together_or_one_after_the_other():
     once, twice = (stats["stem"]["norm"]["var"] for stats in seen)
     # From 1, by 0.9: an average of the batch's variance v is 0.9 + 0.1 v after one batch, 0.81 + 0.19 v after two.
     np.testing.assert_allclose((once - 0.9) / 0.1, (twice - 0.81) / 0.19, rtol=0.2)
+
+
+def test_views_of_an_evaluation_do_not_depend_on_one_another():
+    """They go through the network in one pass for each size; the running statistics do not change."""
+    network = Network(ResNet(ENCODER), ProjectionMlp(HEAD))
+    images = [jax.random.normal(jax.random.key(i), (4, size, size, 1)) for i, size in enumerate((8, 12, 8))]
+    variables = jax.jit(lambda: network.init(jax.random.key(0), images[0], train=True))()
+    apply = jax.jit(lambda image: network.apply(variables, image, train=False))
+    together = jax.jit(lambda: embed(network, variables, images, train=False, together=False))
+    embeddings, statistics = together()
+    for image, embedding in zip(images, embeddings, strict=True):
+        np.testing.assert_allclose(embedding.projection, apply(image).projection, atol=1e-6)
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, statistics, variables["batch_stats"])))
 
 
 def test_a_loss_on_pairs_refuses_three_views():

@@ -39,7 +39,7 @@ def reference():
 
 
 def made_case(reference, task, folder: pathlib.Path):
-    """(their model, our method, our parameters, a batch) with the same random weights and without dropout."""
+    """(their model, our method, our parameters, batches by seed) with the same random weights, without dropout."""
     name, fields = ARCHITECTURES[task]
     case = reference.CASES[name]
     case = case._replace(batch=4, fields={**case.fields, **fields})
@@ -51,18 +51,24 @@ def made_case(reference, task, folder: pathlib.Path):
     config, params = load_bert(folder)
     config = replace(config, dropout=0.0, attention_dropout=0.0)
     ours = fine_tuning(config, task, fields.get("num_labels", 1), head_dropout=0.0)
-    inputs, rng = reference.random_inputs(case, 4000), np.random.default_rng(5)
-    if task == "tags":
-        labels = {"label": rng.integers(-1, 3, inputs["tokens"].shape, dtype=np.int32)}
-        labels["label"][inputs["segment_ids"] == 0] = -1
-    elif task == "answer":
-        inputs["segment_ids"] = np.ones_like(inputs["segment_ids"])  # they would answer with padding as well
-        labels = {name: rng.integers(0, case.length, 4, dtype=np.int32) for name in ("start", "end")}
-    elif task == "class":
-        labels = {"label": rng.integers(0, 5, 4, dtype=np.int32)}
-    else:
-        labels = {"label": rng.normal(size=4).astype(np.float32)}
-    return theirs, ours, params, {**inputs, **labels, "example_weight": np.ones(4, np.float32)}
+
+    def batch(seed):
+        inputs, rng = reference.random_inputs(case, seed), np.random.default_rng(seed)
+        if task == "tags":
+            labels = {"label": rng.integers(-1, 3, inputs["tokens"].shape, dtype=np.int32)}
+            labels["label"][inputs["segment_ids"] == 0] = -1
+        elif task == "answer":
+            inputs["segment_ids"] = np.ones_like(
+                inputs["segment_ids"]
+            )  # they would answer with padding as well
+            labels = {name: rng.integers(0, case.length, 4, dtype=np.int32) for name in ("start", "end")}
+        elif task == "class":
+            labels = {"label": rng.integers(0, 5, 4, dtype=np.int32)}
+        else:
+            labels = {"label": rng.normal(size=4).astype(np.float32)}
+        return {**inputs, **labels, "example_weight": np.ones(4, np.float32)}
+
+    return theirs, ours, params, batch
 
 
 def their_loss(theirs, batch):
@@ -99,7 +105,8 @@ def assert_gradients_equal(theirs, gradients, tmp_path):
 
 @pytest.mark.parametrize("task", ARCHITECTURES)
 def test_loss_and_gradients(task, reference, tmp_path):
-    theirs, ours, params, batch = made_case(reference, task, tmp_path / "model")
+    theirs, ours, params, batches = made_case(reference, task, tmp_path / "model")
+    batch = batches(4000)
     loss = their_loss(theirs, batch)
     loss.backward()
     found, gradients = jax.jit(jax.value_and_grad(our_loss(ours, batch)))(params)
@@ -112,7 +119,7 @@ def test_twenty_steps_have_the_same_losses(task, reference, tmp_path):
     """With the warm-up, the linear decay, the weight decay and the clipping of transformers' Trainer."""
     import transformers
 
-    theirs, ours, params, batch = made_case(reference, task, tmp_path)
+    theirs, ours, params, batches = made_case(reference, task, tmp_path)
     unlike = ("bias", "LayerNorm.weight")
     groups = [
         {
@@ -124,8 +131,8 @@ def test_twenty_steps_have_the_same_losses(task, reference, tmp_path):
     optimizer = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.999), eps=1e-6)
     scheduler = transformers.get_linear_schedule_with_warmup(optimizer, WARMUP, STEPS)
     expected = []
-    for _ in range(STEPS):
-        loss = their_loss(theirs, batch)
+    for seed in range(STEPS):
+        loss = their_loss(theirs, batches(seed))
         expected.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
@@ -137,14 +144,16 @@ def test_twenty_steps_have_the_same_losses(task, reference, tmp_path):
     rule = make_optimizer(OptimizerConfig(name="adamw", weight_decay=0.1), schedule)
 
     @jax.jit
-    def step(params, state):
+    def step(params, state, batch):
         loss, gradients = jax.value_and_grad(our_loss(ours, batch))(params)
         updates, state = rule.update(gradients, state, params)
         return optax.apply_updates(params, updates), state, loss
 
+    loss_of = jax.jit(lambda params, batch: our_loss(ours, batch)(params))
+    untrained = [float(loss_of(params, batches(seed))) for seed in range(STEPS)]
     state, found = rule.init(params), []
-    for _ in range(STEPS):
-        params, state, loss = step(params, state)
+    for seed in range(STEPS):
+        params, state, loss = step(params, state, batches(seed))
         found.append(float(loss))
     np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-3)
-    assert abs(expected[-1] - expected[0]) > 0.05  # it has trained
+    assert np.abs(np.subtract(untrained, expected)).max() > 0.05  # the steps make the difference

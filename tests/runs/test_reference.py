@@ -1,4 +1,4 @@
-"""RUN and RUN@STEP: what a user may write, and which checkpoint is meant."""
+"""RUN, RUN@STEP and RUN@best: what a user may write, and which checkpoint is meant."""
 
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tests.training import toys
     [
         ("runs/x", "runs/x", None),
         ("runs/x@40", "runs/x", 40),
+        ("runs/x@best", "runs/x", "best"),
         ("runs/x@home", "runs/x@home", None),
         ("runs/x@home@40", "runs/x@home", 40),
         ("jane@corp/x", "jane@corp/x", None),
@@ -29,7 +30,7 @@ from tests.training import toys
     ],
 )
 def test_names(
-    text: str, folder: str, step: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, folder: str, step: int | str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     reference = RunReference.parse(text)

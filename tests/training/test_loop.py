@@ -350,6 +350,6 @@ def test_the_loop_waits_for_no_step_before_the_next_ones_are_queued(
             return int(self.array)
 
     compile_step = Program.train_step
-    monkeypatch.setattr(Program, "train_step", lambda self, phase: Step(compile_step(self, phase)))
+    monkeypatch.setattr(Program, "train_step", lambda self, *which: Step(compile_step(self, *which)))
     toys.train(toys.experiment(train={"log_every": 5, "eval_every": 20, "save_every": 20}), tmp_path)
     assert min(late[:-1]) >= loop.STEPS_IN_FLIGHT  # the last one is waited for at the end of the run

@@ -315,15 +315,15 @@ def scales(config, params):
     return named_leaves(jax.tree.map(lambda u: -u, optimizer.update(ones, optimizer.init(ones), ones)[0]))
 
 
-def test_layer_decay_equals_electra():
-    """google-research/electra: rate * decay ** (n + 2 - depth); embeddings 0, layer i at i + 1, the task at n + 2."""
+def test_layer_decay_is_electras():
+    """Depths: embeddings 0, layer i at i + 1, the head at n + 1, whose rate is the schedule's (arXiv:2003.10555)."""
     config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, layer_decay=0.8)
     found = scales(config, parameters())
     np.testing.assert_allclose(
-        found["encoder/embeddings/tokens/embedding"], np.full((9, WIDTH), 0.8**5), rtol=1e-6
+        found["encoder/embeddings/tokens/embedding"], np.full((9, WIDTH), 0.8**4), rtol=1e-6
     )
-    np.testing.assert_allclose(found["encoder/embeddings/norm/scale"], np.full(WIDTH, 0.8**5), rtol=1e-6)
-    for layer, scale in enumerate([0.8**4, 0.8**3, 0.8**2]):
+    np.testing.assert_allclose(found["encoder/embeddings/norm/scale"], np.full(WIDTH, 0.8**4), rtol=1e-6)
+    for layer, scale in enumerate([0.8**3, 0.8**2, 0.8]):
         np.testing.assert_allclose(
             found["encoder/layers/attention/qkv/kernel"][layer], np.full((WIDTH, 6), scale), rtol=1e-6
         )
@@ -343,8 +343,8 @@ def test_shared_layers_are_one_layer():
     assert stacked_layers(shared) == {}
     config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, layer_decay=0.5)
     found = scales(config, shared)
-    np.testing.assert_array_equal(found["layers/mlp/kernel"], np.full((WIDTH, 6), 0.25))
-    np.testing.assert_array_equal(found["embeddings/tokens"], np.full((9, WIDTH), 0.125))
+    np.testing.assert_array_equal(found["layers/mlp/kernel"], np.full((WIDTH, 6), 0.5))
+    np.testing.assert_array_equal(found["embeddings/tokens"], np.full((9, WIDTH), 0.25))
 
 
 def test_stacks_are_found_by_path():

@@ -46,7 +46,9 @@ def watched(monkeypatch):
             yield
 
     compile_step = Program.train_step
-    monkeypatch.setattr(Program, "train_step", lambda self, phase: Step(compile_step(self, phase)))
+    monkeypatch.setattr(
+        Program, "train_step", lambda self, phase, shape=None: Step(compile_step(self, phase, shape))
+    )
     with guard:
         yield read
 

@@ -21,6 +21,9 @@ def test_a_step_that_hangs_shows_its_stacks_once(
                 pass
         time.sleep(0.5)  # between steps, as an evaluation
         assert capfd.readouterr().err == ""
+        with dog.step(3), dog.paused():  # as for a compilation
+            hang_here(0.5)
+        assert capfd.readouterr().err == ""
         with dog.step(4):
             hang_here(0.8)
         with dog.step(5):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([^\s(]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([^\s=]+) = (.*?) ([a-z][\w-]*)\((.*)$")
 _CALLED = re.compile(r"\b(condition|body|to_apply|calls|true_computation|false_computation)=%?([\w.-]+)")
+_NO_ESTIMATE = 2**63 - 1
+"""What the compiler states for a few instructions whose cycles it does not know."""
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _ARRAY = re.compile(r"\b([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,]*)\](\{[^{}]*\})?")
 _NO_DATA = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast", "after-all", "partition-id"}
@@ -44,7 +46,8 @@ class Instruction(NamedTuple):
     def cycles(self) -> int:
         """Cycles that the compiler estimates for running it once; 0 if it estimates none."""
         found = re.search(r'"estimated_cycles":"(\d+)"', self.rest)
-        return int(found[1]) if found else 0
+        cycles = int(found[1]) if found else 0
+        return cycles if cycles < _NO_ESTIMATE else 0
 
     def called(self) -> dict[str, str]:
         """Names of the computations that it calls, by role."""

@@ -117,7 +117,7 @@ def plan_phase(
     step_only: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Plan:
-    """Compiles what a phase runs for the devices, which need not exist.
+    """Compiles what a phase runs for the devices, which need not exist: for the largest of its batches.
 
     Args:
       experiment: what is trained.

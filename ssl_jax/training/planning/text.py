@@ -21,6 +21,7 @@ def describe(plan: Plan, price: float | None = None) -> str:
     lines = [
         f"{plan.phase.steps:,} steps of {plan.phase.batch_size} examples ({work:,} {unit}) on {plan.chips} x "
         f"{plan.kind} in {machines}, mesh {mesh_text(plan)}; compiled in {plan.seconds:.0f} s",
+        *_smaller(plan),
         *_memory(plan),
         f"  operations per chip and step: {_operations(plan.flops)}, and {_operations(plan.recomputed)} computed again",
         *_time(plan, price),
@@ -44,6 +45,7 @@ def as_json(plan: Plan, price: float | None = None) -> dict[str, Any]:
         "batch_size": plan.phase.batch_size,
         "unit": unit,
         "work_per_step": work,
+        "work_of_smaller_batches": [shape.work for shape in plan.phase.smaller],
         "device_kind": plan.kind,
         "chips": plan.chips,
         "hosts": plan.hosts,
@@ -64,6 +66,15 @@ def as_json(plan: Plan, price: float | None = None) -> dict[str, Any]:
         "collectives": [each._asdict() for each in plan.collectives],
         "compile_seconds": plan.seconds,
     }
+
+
+def _smaller(plan: Plan) -> list[str]:
+    """A line where the phase has batches that are not planned."""
+    unit, work = plan.phase.work
+    if not plan.phase.smaller:
+        return []
+    others = ", ".join(f"{shape.work:,}" for shape in plan.phase.smaller)
+    return [f"  as if all batches had {work:,} {unit}; those of {others} {unit} take less memory and time"]
 
 
 def _memory(plan: Plan) -> list[str]:

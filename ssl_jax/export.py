@@ -1,0 +1,80 @@
+"""Writes a BERT in Hugging Face's layout, with its tokenizer, for transformers and whatever reads its files.
+
+    python -m ssl_jax.export runs/sequence_classification-tiny exported/sections
+    python -m ssl_jax.export runs/bert-tiny@2000 exported/bert
+
+RUN is a run folder of experiments.bert, of experiments.albert or of fine-tuning (RUN@STEP for another checkpoint than
+the newest). FOLDER is a new one, local or gs://. A fine-tuned model is then read by the class of its task, with the
+names of its labels, a pretrained one by AutoModelForPreTraining or AutoModel:
+
+    tokenizer = AutoTokenizer.from_pretrained("exported/sections")
+    model = AutoModelForSequenceClassification.from_pretrained("exported/sections")
+
+`--init_from FOLDER` reads it here.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, TextIO
+
+import jax
+import tyro
+from etils import epath
+
+from ssl_jax.cli import read_arguments
+from ssl_jax.data.tokenizer_files import find_tokenizer
+from ssl_jax.domains import NonEmptyText, Settings
+from ssl_jax.errors import UserError
+from ssl_jax.files import whole_folder
+from ssl_jax.guard import guarded
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """What is written, and where."""
+
+    run: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """RUN or RUN@STEP."""
+    folder: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+    """The folder to write."""
+
+
+def export(run: str, folder: epath.Path) -> RunReference:
+    """Writes the model and the tokenizer of a run in Hugging Face's layout, all files or none.
+
+    Args:
+      run: RUN or RUN@STEP.
+      folder: a new one, or one that has these very files.
+
+    Returns:
+      The run and the step of the checkpoint.
+
+    Raises:
+      UserError: it is not a run folder, has no such checkpoint, or has a model that the layout does not support; the
+        folder has other files, or cannot be written.
+    """
+    opened = open_run(RunReference.parse(run))
+    write, tokenizer = opened.experiment.export, find_tokenizer(opened.folder)
+    if write is None or tokenizer is None:
+        raise UserError(
+            f"{opened.folder}: a model of {opened.settings['experiment']} cannot be exported; expected a run of "
+            "experiments.bert, of experiments.albert or of fine-tuning."
+        )
+    with whole_folder(folder) as draft:
+        write(draft, jax.device_get(opened.restore()["params"]), tokenizer.open())
+    return RunReference(opened.folder, opened.step)
+
+
+def main(arguments: list[str], out: TextIO) -> int:
+    """Writes what the command line asks for. Returns the exit code."""
+    chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.export", description=__doc__)
+    folder = epath.Path(chosen.folder).expanduser()
+    source = export(chosen.run, folder)
+    out.write(f"{source} is in {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:], sys.stdout)))

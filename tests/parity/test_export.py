@@ -1,0 +1,197 @@
+"""Exported runs in transformers, live: the same tokens and the same predictions as here, by the class of each task."""
+
+import dataclasses
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from experiments import (
+    bert,
+    pair_classification,
+    question_answering,
+    sequence_classification,
+    token_classification,
+)
+from ssl_jax.data.tokenizer_files import find_tokenizer
+from ssl_jax.export import export
+from ssl_jax.models.bert import BertPretraining
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
+from tests import cases
+from tests.runs.test_warm_start import begin, cache, wordpiece  # noqa: F401
+
+torch = pytest.importorskip(
+    "torch", reason="no PyTorch here; tests/parity/run.sh makes an environment with it"
+)
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's warnings are not ours to make errors of
+
+
+class Kind(NamedTuple):
+    """A kind of fine-tuning: its experiment, the class that reads it, and settings beside the data of `cases`."""
+
+    module: ModuleType
+    architecture: str
+    fields: dict
+    data: dict
+
+
+KINDS = {
+    "class": Kind(
+        sequence_classification, "SequenceClassification", {"labels": ("long", "short", "other")}, {}
+    ),
+    "score": Kind(
+        pair_classification,
+        "SequenceClassification",
+        {"scored": True},
+        {"label": "score", "second": "second"},
+    ),
+    "tags": Kind(token_classification, "TokenClassification", {"tags": ("B-three", "O")}, {"step": 8}),
+    "answer": Kind(
+        question_answering, "QuestionAnswering", {}, {"step": 12, "longest_question": 8, "longest_answer": 4}
+    ),
+}
+FILES = {
+    "class": cases.sentences,
+    "score": cases.sentence_pairs,
+    "tags": cases.tagged_words,
+    "answer": cases.questions,
+}
+TEXTS = {
+    "class": ["Abba bad cafe, 😀 dead.", "  Feed  a\tgab "],
+    "score": ["Abba bad.\tCafe dead feed?", "fed\tégg"],
+    "tags": ["Abba bad cafe , dead .", "fed"],
+    "answer": ["Abba?\tBad cafe. A bad egg."],
+}
+WIDE = {"vocab_size": 120, "positions": 40, "layers": 2, "width": 32, "heads": 2, "mlp_width": 48}
+
+
+def pretraining(folder):
+    """A BERT with large weights, so that predictions differ."""
+    tiny = bert.PRESETS["tiny"]
+    data = dataclasses.replace(
+        tiny.data, source=str(cases.corpus(folder)), heldout_share=0.2, heldout_rows=20
+    )
+    sizes = {"initializer_stddev": 0.3, "activation": "gelu_tanh", **WIDE}
+    train = dataclasses.replace(tiny.train, batch_size=8)
+    own = {
+        "phases": (bert.PhaseConfig(length=40),),
+        "data": data,
+        "train": train,
+        "model": dataclasses.replace(tiny.model, **sizes),
+    }
+    return dataclasses.replace(tiny, **own)
+
+
+def tuned(kind, folder):
+    module, _, fields, data = KINDS[kind]
+    tiny = module.PRESETS["tiny"]
+    own = {
+        "bert": pretraining(folder),
+        "from_scratch": True,
+        "length": 32,
+        "data": dataclasses.replace(tiny.data, source=str(FILES[kind](folder)), **data),
+        "train": dataclasses.replace(tiny.train, batch_size=8),
+    }
+    return dataclasses.replace(tiny, **(own | fields))
+
+
+def theirs_of(kind, texts, folder):
+    """(ids and types of tokens of each text, outputs, words, configuration) of the class of the task."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = getattr(transformers, f"AutoModelFor{KINDS[kind].architecture}").from_pretrained(folder).eval()
+    rows, outputs, words = [], [], []
+    for text in texts:
+        match kind:
+            case "tags":
+                inputs = tokenizer(text.split(), is_split_into_words=True, return_tensors="pt")
+            case "class":
+                inputs = tokenizer(text, return_tensors="pt")
+            case _:
+                inputs = tokenizer(*text.split("\t"), return_tensors="pt")
+        rows.append([inputs[name][0].tolist() for name in ("input_ids", "token_type_ids")])
+        words.append(inputs.word_ids())
+        with torch.no_grad():
+            outputs.append({name: value[0].numpy() for name, value in model(**inputs).items()})
+    return rows, outputs, words, model.config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_of_a_fine_tuned_model(kind, tmp_path):
+    module, texts, run = KINDS[kind].module, TEXTS[kind], tmp_path / "run"
+    begin(run, tuned(kind, tmp_path), module=module)
+    export(str(run), epath.Path(tmp_path / "exported"))
+    opened = open_run(RunReference(epath.Path(run)))
+    predictor = opened.experiment.predictor
+    rows, describe = predictor.prepare(texts, find_tokenizer(opened.folder).open())
+    variables = opened.restore()
+    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *(rows[i] for i in range(len(rows))))
+    outputs = jax.tree.map(np.asarray, predictor.function(variables["params"], {}, batch))
+    found = describe(outputs)
+    expected, theirs, words, config = theirs_of(kind, texts, tmp_path / "exported")
+
+    present = batch["segment_ids"] > 0
+    names = "tokens", "token_type_ids"
+    assert [
+        [batch[name][row][here].tolist() for name in names] for row, here in enumerate(present)
+    ] == expected
+    for number, (one, result) in enumerate(zip(theirs, found, strict=True)):
+        length = present[number].sum()
+        match kind:
+            case "class":
+                np.testing.assert_allclose(outputs["logits"][number], one["logits"], atol=1e-4)
+                assert result["label"] == config.id2label[one["logits"].argmax()]
+            case "score":
+                assert config.problem_type == "regression"
+                assert result["score"] == pytest.approx(one["logits"].item(), abs=1e-4)
+            case "tags":
+                first = [words[number].index(word) for word in range(len(result["words"]))]
+                tags = [config.id2label[one["logits"][place].argmax()] for place in first]
+                assert result["tags"] == tags
+            case "answer":
+                for name in ("start", "end"):
+                    logits = outputs[name][number, :length]
+                    np.testing.assert_allclose(logits, one[f"{name}_logits"], atol=1e-4)
+    logits = np.concatenate([one.get("logits", one.get("start_logits")).ravel() for one in theirs])
+    assert np.ptp(logits) > 0.1  # predictions differ
+
+
+@pytest.mark.parametrize("task", ["nsp", "none"])
+def test_predictions_of_a_pretrained_model(task, tmp_path):
+    """With word pieces, read by the class of the whole model and by that of its encoder."""
+    config = pretraining(tmp_path)
+    data = dataclasses.replace(config.data, tokenizer=str(wordpiece(tmp_path)))
+    model = dataclasses.replace(config.model, vocab_size=400, pooler=task == "nsp")
+    config = dataclasses.replace(config, pair_task=task, data=data, model=model)
+    run = begin(tmp_path / "run", config)
+    export(str(tmp_path / "run"), epath.Path(tmp_path / "exported"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported")
+    inputs = tokenizer("Abba bad [MASK], dead.", "Feed a gab.", return_tensors="pt")
+    own = run.data.details.tokenizer
+    special = own.special
+    expected = [
+        special.cls,
+        *own.encode("Abba bad"),
+        special.mask,
+        *own.encode(", dead."),
+        special.sep,
+        *own.encode("Feed a gab."),
+        special.sep,
+    ]
+    assert inputs["input_ids"][0].tolist() == expected
+
+    kind = "AutoModelForPreTraining" if task == "nsp" else "AutoModelForMaskedLM"
+    arrays = [inputs[name].numpy() for name in ("input_ids", "token_type_ids", "attention_mask")]
+    ours = BertPretraining(config.model).apply({"params": jax.device_get(run.state.params)}, *arrays)
+    with torch.no_grad():
+        theirs = getattr(transformers, kind).from_pretrained(tmp_path / "exported").eval()(**inputs)
+        encoder = transformers.AutoModel.from_pretrained(tmp_path / "exported").eval()(**inputs)
+    logits = theirs.prediction_logits if task == "nsp" else theirs.logits
+    np.testing.assert_allclose(ours.token_logits, logits, atol=1e-4)
+    np.testing.assert_allclose(ours.encoding.hidden, encoder.last_hidden_state, atol=1e-4)
+    if task == "nsp":
+        np.testing.assert_allclose(ours.pair_logits, theirs.seq_relationship_logits, atol=1e-4)

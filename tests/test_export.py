@@ -1,0 +1,79 @@
+"""The command that writes a run in Hugging Face's layout: which files, and that they are read here again.
+
+What transformers computes with them is compared in tests/parity/test_export.py.
+"""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+import tokenizers
+from etils import epath
+
+from experiments import minimal
+from ssl_jax import export
+from ssl_jax.errors import UserError
+from ssl_jax.hub.bert import load_bert
+from tests.runs.test_encoders import assert_same_encoder, encoder, source_config, tune, tuning
+from tests.runs.test_warm_start import begin, cache  # noqa: F401
+
+TEXTS = ["The Cat sat, grey.", "  two  spaces\tand 😀 ", "a café and the café"]
+
+
+def test_a_fine_tuned_run(tmp_path):
+    run = tune(tmp_path / "run", tuning(tmp_path, from_scratch=True))
+    folder, out = epath.Path(tmp_path / "exported"), io.StringIO()
+    assert export.main([str(tmp_path / "run"), str(folder)], out) == 0
+    files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"]
+    assert sorted(file.name for file in folder.iterdir()) == files
+    assert out.getvalue() == f"{tmp_path / 'run'}@0 is in {folder}: {', '.join(files)}\n"
+
+    _, params = load_bert(folder)
+    jax.tree.map(np.testing.assert_array_equal, params, jax.device_get(run.state.params))
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["architectures"] == ["BertForSequenceClassification"]
+    assert settings["id2label"] == {"0": "cat", "1": "no cat"}
+    assert settings["label2id"] == {"cat": 0, "no cat": 1}
+    assert settings["problem_type"] == "single_label_classification"
+    assert settings["classifier_dropout"] == 0.1
+
+    inputs = json.loads((folder / "tokenizer_config.json").read_text())["model_input_names"]
+    assert "token_type_ids" in inputs
+    tokenizer = run.data.details.tokenizer
+    theirs = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    cls, sep = tokenizer.special.cls, tokenizer.special.sep
+    for text in TEXTS:
+        assert theirs.encode(text).ids == [cls, *tokenizer.encode(text), sep]
+    pair = theirs.encode(TEXTS[0], TEXTS[2])
+    second = [*tokenizer.encode(TEXTS[2]), sep]
+    assert pair.ids == [cls, *tokenizer.encode(TEXTS[0]), sep, *second]
+    assert pair.type_ids == [0] * (len(pair.ids) - len(second)) + [1] * len(second)
+
+    again = tune(tmp_path / "again", tuning(tmp_path), folder, save=False)
+    assert_same_encoder(encoder(again), encoder(run))
+    assert again.data.preprocessing == run.data.preprocessing
+
+    assert export.main([str(tmp_path / "run"), str(folder)], io.StringIO()) == 0  # the very same files
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(UserError, match="exported: it has other files already"):
+        export.main([str(tmp_path / "run"), str(folder)], io.StringIO())
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):
+    begin(tmp_path / "digits", minimal.PRESETS["digits"], module=minimal)
+    begin(tmp_path / "shared", source_config(tmp_path, share_layers=True))
+    for run, message in (
+        ("absent", r"absent: not a run folder"),
+        ("digits@7", r"digits: has no checkpoint of step 7; there are 0"),
+        ("digits", r"digits: a model of experiments\.minimal cannot be exported; expected a run of"),
+        (
+            "shared",
+            r"out: Hugging Face's layouts have neither BERT with embedding_width nor ALBERT without it",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            export.main([str(tmp_path / run), str(tmp_path / "out")], io.StringIO())
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
