@@ -21,7 +21,7 @@ from ssl_jax.data.tokenizer_files import preprocessing
 from ssl_jax.domains import Length, NonEmptyText, NonNegativeInt, PositiveInt, Probability, Text, integers
 from ssl_jax.methods.cbow import cbow
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
-from ssl_jax.reports.word_vectors import report_word_vectors
+from ssl_jax.reports.word_vectors import open_word_tests, report_word_vectors
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -45,21 +45,14 @@ class Config(RunConfig):
     """Share of the text above which occurrences of a word are left out at random; 0 for never."""
     length: Length = 256
     """Words per row."""
-    words: tuple[NonEmptyText, ...] = (
-        "array",
-        "function",
-        "three",
-        "returns",
-        "file",
-        "error",
-        "axis",
-        "red",
-    )
-    """Words whose nearest neighbours are shown, where they are known."""
+    words: tuple[NonEmptyText, ...] = ()
+    """Words whose nearest neighbours are shown; none for some frequent ones."""
     similarity: tuple[NonEmptyText, ...] = ()
     """.tsv files with the columns word1, word2 and score, the similarity that people see."""
     analogies: Text = ""
     """A file of analogies in word2vec's layout: `: SECTION`, and lines of four words."""
+    bert: Text = ""
+    """A run of experiments.bert or experiments.albert that fills the same blanks: RUN or RUN@STEP; empty for none."""
     data: WordsConfig = field(default_factory=WordsConfig)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
@@ -92,11 +85,18 @@ def build(config: Config) -> Experiment:
             batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
+        tests = open_word_tests(
+            text,
+            words=config.words,
+            similarity_files=config.similarity,
+            analogy_file=config.analogies,
+            bert=config.bert,
+        )
         return Data(
             train=(text.train,),
             heldout=({"heldout": text.heldout},),
             identity=text.fingerprints,
-            details=text,
+            details=tests,
             preprocessing=preprocessing(text.tokenizer),
         )
 
@@ -112,13 +112,7 @@ def build(config: Config) -> Experiment:
         open_data=open_data,
         headline=("noise_loss",) if config.negatives else ("word_loss", "word_accuracy"),
         report=lambda report: report_word_vectors(
-            report,
-            model.contexts,
-            window=config.window,
-            noise=config.negatives > 0,
-            words=config.words,
-            similarity_files=config.similarity,
-            analogy_file=config.analogies,
+            report, model.contexts, window=config.window, noise=config.negatives > 0, length=config.length
         ),
     )
 

@@ -42,7 +42,7 @@ def word2vec_step(first, second, context, word, negatives, rate):
 def test_a_step_on_one_word_is_that_of_word2vec():
     params, rate = tables(), 0.05
     # Only the third word has a window, so the others do not count.
-    batch = make_batch([1, 2, 3, 2, 5], [1] * 5, [0, 0, 2, 0, 0], [[7, 8]] * 2 + [[6, 3]] + [[7, 8]] * 2)
+    batch = make_batch([1, 2, 3, 2, 5], [1] * 5, [0, 0, 2, 0, 0], [[6, 3]])
     method = cbow(WORDS, WIDTH, 2).method
 
     def loss(params):
