@@ -11,7 +11,7 @@ held-out middle words that are predicted, beside counts of the neighbours, the n
 the agreement with people on the files that are given. vectors.txt has the vectors in word2vec's text format.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from ssl_jax.cli import main
@@ -55,14 +55,15 @@ class Config(RunConfig):
     """A run of experiments.bert or experiments.albert that fills the same blanks: RUN or RUN@STEP; empty for none."""
     data: WordsConfig = field(default_factory=WordsConfig)
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+        default_factory=lambda: OptimizerConfig(name="sgd", beta1=0.0, weight_decay=0.0, clip_norm=0.5)
     )
     schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(learning_rate=0.03, warmup_steps=0)
+        default_factory=lambda: ScheduleConfig(learning_rate=0.05, warmup_steps=0)
     )
+    """learning_rate is word2vec.c's alpha: of each word. That of the mean over a batch is larger by its words."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            batch_size=32, log_every=50, eval_every=500, save_every=500, keep_every=500
+            batch_size=8, log_every=100, eval_every=1000, save_every=1000, keep_every=1000
         )
     )
 
@@ -100,8 +101,9 @@ def build(config: Config) -> Experiment:
             preprocessing=preprocessing(text.tokenizer),
         )
 
+    rate = config.schedule.learning_rate * config.train.batch_size * config.length
     return make_experiment(
-        config,
+        replace(config, schedule=replace(config.schedule, learning_rate=rate)),
         model.method,
         phases=one_phase(
             config,
