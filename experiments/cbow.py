@@ -22,6 +22,7 @@ from ssl_jax.domains import Length, NonEmptyText, NonNegativeInt, PositiveInt, P
 from ssl_jax.methods.cbow import cbow
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.word_vectors import open_word_tests, report_word_vectors
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -85,6 +86,12 @@ def build(config: Config) -> Experiment:
             sampling=sampling,
             batch_size=config.train.batch_size,
             seed=config.train.seed,
+        )
+        epochs = config.steps * config.train.batch_size / text.rows
+        different = text.tokenizer.vocab_size - text.tokenizer.special.first_regular
+        announce(
+            f"{config.data.source}: {int(text.counts.sum()):,} training words, {different:,} different ones; "
+            f"{config.steps:,} steps are {epochs:.1f} epochs of {text.rows:,} rows"
         )
         tests = open_word_tests(
             text,

@@ -32,6 +32,7 @@ class CbowText(NamedTuple):
 
     Attributes:
       train, heldout: data sets of rows; those of held-out documents leave out no frequent word.
+      rows: number of training rows of an epoch.
       tokenizer: of the words.
       training_corpus: tokenised training documents.
       counts: of the words in these, int64 `[words]`.
@@ -41,6 +42,7 @@ class CbowText(NamedTuple):
 
     train: grain.MapDataset
     heldout: grain.MapDataset
+    rows: int
     tokenizer: Tokenizer
     training_corpus: TokenizedCorpus
     counts: np.ndarray
@@ -103,6 +105,7 @@ def open_cbow_text(
     return CbowText(
         train=grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat().random_map(rows),
         heldout=tests.random_map(whole),
+        rows=len(rows),
         tokenizer=tokenizer,
         training_corpus=training,
         counts=counts,
