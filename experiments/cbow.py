@@ -32,7 +32,7 @@ from ssl_jax.training.schedules import ScheduleConfig
 class Config(RunConfig):
     """Word vectors."""
 
-    steps: PositiveInt = 1500
+    steps: PositiveInt = 6000
     """Optimiser steps of the whole run."""
     vocab_size: Annotated[int, integers(105, 2**24)] = 10_104
     """Ids: 104 special tokens and the most frequent words."""
@@ -64,7 +64,7 @@ class Config(RunConfig):
     """learning_rate is word2vec.c's alpha: of each word. That of the mean over a batch is larger by its words."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            batch_size=8, log_every=100, eval_every=1000, save_every=1000, keep_every=1000
+            batch_size=8, log_every=100, eval_every=2000, save_every=2000, keep_every=2000
         )
     )
 
@@ -95,6 +95,7 @@ def build(config: Config) -> Experiment:
         )
         tests = open_word_tests(
             text,
+            config.data,
             words=config.words,
             similarity_files=config.similarity,
             analogy_file=config.analogies,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssl_jax.data.cbow_text import CbowText
+from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.errors import UserError
 from ssl_jax.evals.word_vectors import (
     Question,
@@ -24,11 +25,14 @@ from ssl_jax.reports.middle_words import Contexts, middle_word_accuracy
 from ssl_jax.reports.tables import aligned
 from ssl_jax.runs.masked_language_models import MaskedLanguageModel, open_masked_language_model
 from ssl_jax.runs.reference import RunReference
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Report
 
 NEIGHBOURS = 8
 SHOWN = 8
 """Words whose neighbours are shown if none are named: of these, words of at least four letters."""
+HELD_OUT_BY = ("source", "format", "column", "heldout_source", "heldout_share")
+"""Settings of text that determine which documents are held out."""
 MIDDLE_WORDS = {
     "most_frequent": "the most frequent word",
     "left_bigram": "the most frequent word after the left neighbour",
@@ -57,12 +61,19 @@ class WordTests(NamedTuple):
 
 
 def open_word_tests(
-    text: CbowText, *, words: Sequence[str], similarity_files: Sequence[str], analogy_file: str, bert: str
+    text: CbowText,
+    data: TextConfig,
+    *,
+    words: Sequence[str],
+    similarity_files: Sequence[str],
+    analogy_file: str,
+    bert: str,
 ) -> WordTests:
     """Opens everything that the report needs, so that what is wrong is found before the training.
 
     Args:
       text: the corpus.
+      data: what it was opened from.
       words: whose neighbours are shown; empty for some frequent ones.
       similarity_files: see `read_word_pairs`.
       analogy_file: see `read_analogies`; "" for none.
@@ -80,12 +91,17 @@ def open_word_tests(
         )
     if not chosen:  # the first words of a vocabulary are the most frequent ones
         chosen = [name for name in names if len(name) >= 4 and name.isalpha()][:SHOWN]
+    model = open_masked_language_model(RunReference.parse(bert)) if bert else None
+    if model and any(getattr(model.run.config.data, name) != getattr(data, name) for name in HELD_OUT_BY):
+        announce(
+            f"--bert {bert}: was not trained on {data.source} with the same documents held out; it may know the blanks"
+        )
     return WordTests(
         text,
         tuple(chosen),
         {file: read_word_pairs(file) for file in similarity_files},
         read_analogies(analogy_file) if analogy_file else {},
-        open_masked_language_model(RunReference.parse(bert)) if bert else None,
+        model,
     )
 
 
