@@ -69,7 +69,7 @@ def documented_words(per_sense: int) -> Occurrences:
     """Sentences of held-out documentation, equally many of each sense of a word.
 
     The documents of the packages of a sense take turns: the first sentence with the word of each, then the second of
-    each, and so on. A word that has fewer than two sentences of a sense, in the packages that are installed, is left out.
+    each, and so on. A word that has fewer than two sentences of a sense, in the installed packages, is left out.
 
     Args:
       per_sense: sentences of each sense, at most.

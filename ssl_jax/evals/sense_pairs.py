@@ -1,13 +1,87 @@
 """Whether embeddings tell the senses of a word: pairs of its occurrences, of the same sense and of different ones."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
 DIGITS = 6
 """Decimals of the cosines that are compared. Equal vectors then are equal, whatever the rounding of their products."""
+
+
+class Group(NamedTuple):
+    """The occurrences of a word.
+
+    Attributes:
+      rows: of the vectors of all words, those of this word.
+      senses: int `[occurrences]`.
+    """
+
+    rows: slice
+    senses: np.ndarray
+
+
+class Neighbour(NamedTuple):
+    """An occurrence of a word in a text, near to another one.
+
+    Attributes:
+      cosine: of the centred embeddings.
+      text: the sentence.
+      start, end: where the word is in it, in characters.
+    """
+
+    cosine: float
+    text: str
+    start: int
+    end: int
+
+
+class Separation(NamedTuple):
+    """How well the senses of words are told, by one kind of embedding.
+
+    Attributes:
+      auc: by word, see `same_sense_auc`.
+      permuted: by word, see `permuted_aucs`.
+    """
+
+    auc: dict[str, float]
+    permuted: dict[str, np.ndarray]
+
+    @property
+    def mean(self) -> float:
+        """Over the words."""
+        return float(np.mean([*self.auc.values()]))
+
+    @property
+    def p_values(self) -> dict[str, float]:
+        """Of each word, see `p_value`."""
+        return {word: p_value(auc, self.permuted[word]) for word, auc in self.auc.items()}
+
+    @property
+    def mean_p_value(self) -> float:
+        """Of the mean."""
+        return p_value(self.mean, np.mean([*self.permuted.values()], axis=0))
+
+
+def separation(
+    vectors: np.ndarray, centre: np.ndarray | None, groups: Mapping[str, Group], permutations: int
+) -> Separation:
+    """The areas of each word, and those of permuted senses.
+
+    Args:
+      vectors: `[occurrences of all words, width]`.
+      centre: as in `cosine_matrix`.
+      groups: by word.
+      permutations: of the senses among the sentences of a word.
+    """
+    auc, permuted = {}, {}
+    for number, (word, (rows, senses)) in enumerate(groups.items()):
+        cosines = cosine_matrix(vectors[rows], centre)
+        auc[word] = same_sense_auc(cosines, senses)
+        permuted[word] = permuted_aucs(cosines, senses, permutations=permutations, seed=number)
+    return Separation(auc, permuted)
 
 
 def cosine_matrix(vectors: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
