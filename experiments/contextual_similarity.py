@@ -31,7 +31,6 @@ from ssl_jax.recipes.word_senses import (
     tell_senses,
 )
 from ssl_jax.reports.word_senses import (
-    KINDS,
     marked,
     sense_lines,
     sense_values,
@@ -139,7 +138,7 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
         f"Centred embeddings: the mean over the training sentences of {config.text} is subtracted. p: of the mean AUC,",
         f"by {config.permutations} permutations of the senses among the sentences of a word. untrained: the median of "
         f"{config.untrained} seeds.",
-        f"The {STATIC} is the same in all sentences of a word: all pairs tie.",
+        f"The {STATIC} of a word is the same in all sentences that write it with the same pieces: all pairs tie.",
         "",
         *sense_lines(values),
         *sentence_lines(found.words, found.neighbours),
@@ -160,24 +159,8 @@ def draw(table: Table, runs: Runs) -> Figures:
     from ssl_jax.evals.sense_plots import draw_cosines, draw_layers, draw_map  # matplotlib is slow to import
 
     found: Found = table.details
-    kinds = table.values
     layers = [layer_name(number) for number in range(len(found.layers))]
-    figures: dict[str, Any] = {
-        "auc": draw_layers(
-            {
-                kind: {
-                    word: [kinds[kind]["embeddings"][name]["auc"][word] for name in layers]
-                    for word in found.words
-                }
-                for kind in KINDS
-            },
-            {kind: [kinds[kind]["untrained"][name]["mean_auc"] for name in layers] for kind in KINDS},
-            {
-                kind: {name: kinds[kind]["embeddings"][name]["mean_auc"] for name in (STATIC, CONTEXT, CBOW)}
-                for kind in KINDS
-            },
-        )
-    }
+    figures: dict[str, Any] = {"auc": draw_layers(table.values, layers, (STATIC, CONTEXT, CBOW))}
     for word, (rows, senses) in found.groups.items():
         file = re.sub(r"\W+", "_", word)
         own = [(layer.vectors[rows], layer.centre) for layer in found.layers]

@@ -1,6 +1,7 @@
 """Plots of words in several senses: cosines of their occurrences, areas under the curve by layer, and maps."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -107,36 +108,32 @@ def draw_map(
     return figure
 
 
-def draw_layers(
-    words: Mapping[str, Mapping[str, Sequence[float]]],
-    untrained: Mapping[str, Sequence[Sequence[float]]],
-    baselines: Mapping[str, Mapping[str, float]],
-) -> Figure:
+def draw_layers(values: Mapping[str, Any], layers: Sequence[str], baselines: Sequence[str]) -> Figure:
     """The areas under the curve by layer, of raw cosines on the left and of centred ones on the right.
 
     Args:
-      words: by kind and word, the area of each layer.
-      untrained: by kind, for each layer the mean over the words of each seed of an untrained encoder.
-      baselines: by kind and name, the mean over the words.
+      values: by kind, those of `ssl_jax.reports.word_senses.sense_values`: under `embeddings` and `untrained`, by name,
+        the areas `auc` of the words and `mean_auc`.
+      layers: names of the layers, in order.
+      baselines: names of the others.
     """
     figure = Figure(figsize=(9.5, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
+    steps = range(len(layers))
     for axes, kind in zip(panels, KINDS, strict=True):
-        values = np.array([*words[kind].values()])
-        steps = np.arange(values.shape[1])
-        for colour, (word, areas) in zip(_cycle(len(values)), words[kind].items(), strict=True):
-            axes.plot(
-                steps, areas, color=colour, linewidth=1.0, alpha=0.8, marker="o", markersize=3, label=word
-            )
-        axes.plot(steps, values.mean(0), color="black", linewidth=2.4, marker="o", label="mean of the words")
-        seeds = np.array(untrained[kind])
-        middle = np.median(seeds, axis=1)
-        axes.plot(
-            steps, middle, color="grey", linewidth=2, linestyle="--", label="untrained, mean of the words"
-        )
+        of, untrained = values[kind]["embeddings"], values[kind]["untrained"]
+        for number, word in enumerate(of[layers[0]]["auc"]):
+            style = {"linewidth": 1.0, "alpha": 0.8, "marker": "o", "markersize": 3}
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(steps, [of[layer]["auc"][word] for layer in layers], color=colour, label=word, **style)
+        means = [of[layer]["mean_auc"] for layer in layers]
+        axes.plot(steps, means, color="black", linewidth=2.4, marker="o", label="mean of the words")
+        seeds = np.array([untrained[layer]["mean_auc"] for layer in layers])
+        name = "untrained, mean of the words"
+        axes.plot(steps, np.median(seeds, axis=1), color="grey", linewidth=2, linestyle="--", label=name)
         axes.fill_between(steps, seeds.min(1), seeds.max(1), color="grey", alpha=0.2, linewidth=0)
-        for style, (name, area) in zip((":", "-.", (0, (5, 1))), baselines[kind].items(), strict=False):
-            axes.axhline(area, color="black", linewidth=1.1, linestyle=style, label=name)
+        for dashes, name in zip((":", "-.", (0, (5, 1))), baselines, strict=False):
+            axes.axhline(of[name]["mean_auc"], color="black", linewidth=1.1, linestyle=dashes, label=name)
         axes.set_title(f"{kind} cosines", loc="left", fontsize=10)
         axes.set_xticks(steps)
         axes.set_xlabel("layer (0: input of the first one)", fontsize=9)
@@ -147,7 +144,3 @@ def draw_layers(
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=8)
     return figure
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(count)]
