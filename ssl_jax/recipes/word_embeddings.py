@@ -188,5 +188,5 @@ def _inputs(batch: Batch) -> tuple[jax.Array, ...]:
 def _mean(values: jax.Array, counted: jax.Array) -> jax.Array:
     """The mean `[..., batch, width]` of `values [..., batch, length, width]` where `counted [batch, length]`."""
     weights = counted.astype(jnp.float32)
-    total = jnp.einsum("...blw,bl->...bw", values, weights, precision="highest")
-    return total / jnp.maximum(weights.sum(1), 1)[:, None]
+    weights = weights / jnp.maximum(weights.sum(1, keepdims=True), 1)
+    return jnp.einsum("...blw,bl->...bw", values, weights, precision="highest")
