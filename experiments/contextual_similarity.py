@@ -10,16 +10,14 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-import jax
 from etils import epath
 
 from experiments import bert as pretraining
 from experiments import cbow as word_vectors
 from ssl_jax.cli import main
-from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.word_rows import sample_sentences
-from ssl_jax.data.word_senses import EXAMPLES, Occurrences, documented_words, read_occurrences
-from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text, integers
+from ssl_jax.data.word_senses import EXAMPLES, LEAST, Occurrences, documented_words, read_occurrences
+from ssl_jax.domains import LARGEST_INT, NonEmptyText, PositiveInt, Settings, Text, integers
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.word_senses import (
     CBOW,
@@ -27,6 +25,7 @@ from ssl_jax.recipes.word_senses import (
     STATIC,
     Found,
     WordVectors,
+    check_words,
     layer_name,
     tell_senses,
 )
@@ -37,7 +36,6 @@ from ssl_jax.reports.word_senses import (
     sentence_lines,
     sentence_values,
 )
-from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.pretrained_encoder import check_encoder, open_encoder
 from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
@@ -59,7 +57,7 @@ class Config(Settings):
     come with the program. Empty: held-out sentences of the installed documentation."""
     word: Text = ""
     """The word of files without a column word."""
-    per_sense: PositiveInt = 5
+    per_sense: Annotated[int, integers(LEAST, LARGEST_INT)] = 5
     """Sentences of each sense that are taken of the documentation, at most."""
     text: NonEmptyText = "pydocs"
     """A corpus, as experiments.bert takes it. The means of its training sentences are subtracted from centred
@@ -106,11 +104,12 @@ def study(config: Config) -> Study:
 
 
 def check(config: Config) -> None:
-    """Raises UserError if the model or the sentences that are named cannot be used."""
+    """Raises UserError if the sentences, the text or the model that are named cannot be used."""
+    words = open_words(config)
+    sample_sentences(config.text, config.text_sentences)
     if config.model:
-        check_encoder(config.model, "--model")
-    if config.sentences:
-        open_words(config)
+        model, tokenizer = check_encoder(config.model, "--model")
+        check_words(words, tokenizer, min(config.length, model.positions))
 
 
 def open_words(config: Config) -> Occurrences:
@@ -125,7 +124,7 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
     encoder = open_encoder(config.model or str(folder / BERT), "--model")
     found = tell_senses(
         encoder,
-        open_vectors(runs[VECTORS]),
+        WordVectors.of(runs[VECTORS]),
         open_words(config),
         sample_sentences(config.text, config.text_sentences),
         length=min(config.length, encoder.config.positions),
@@ -144,14 +143,6 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
         *sentence_lines(found.words, found.neighbours),
     ]
     return Table(values | sentence_values(found.words, found.neighbours), lines, details=found)
-
-
-def open_vectors(run: OpenedRun) -> WordVectors:
-    """The word vectors of a run of CBOW."""
-    file = find_tokenizer(run.folder)
-    assert file is not None, "a run that is opened has a tokenizer"
-    vectors = jax.device_get(run.restore()["params"]["input"]["embedding"])
-    return WordVectors(vectors, file.open(), run.config.window)
 
 
 def draw(table: Table, runs: Runs) -> Figures:

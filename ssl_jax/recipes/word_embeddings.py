@@ -68,8 +68,7 @@ def embed_words(
     Raises:
       UserError: as `word_rows`.
     """
-    spans = [(each.start, each.end) for each in occurrences]
-    rows = word_rows([each.text for each in occurrences], spans, encoder.tokenizer, length)
+    rows = rows_of(occurrences, encoder.tokenizer, length)
     other = text_rows(text, encoder.tokenizer, length)
     words = _compute(_means(encoder.config), encoder, rows)
     means = _compute(_means(encoder.config), encoder, other)
@@ -80,6 +79,12 @@ def embed_words(
         Embeddings(words["context"], centre["static"]),
         [Embeddings(words["layers"][:, layer], centre["layers"][layer]) for layer in range(layers)],
     )
+
+
+def rows_of(occurrences: Sequence[Occurrence], tokenizer: Tokenizer, length: int) -> Rows:
+    """The rows of words in their sentences; see `word_rows`, which says what is refused."""
+    spans = [(each.start, each.end) for each in occurrences]
+    return word_rows([each.text for each in occurrences], spans, tokenizer, length)
 
 
 def embed_all_words(

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.data.word_senses import Occurrence, Occurrences
 from ssl_jax.evals.neighbours import nearest
@@ -15,8 +17,11 @@ from ssl_jax.recipes.word_embeddings import (
     embed_all_words,
     embed_contexts,
     embed_words,
+    rows_of,
 )
+from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.runs.pretrained_encoder import PretrainedEncoder
+from ssl_jax.training.sharding import replicated
 
 STATIC, CONTEXT, CBOW = "static embedding", "static, mean of context", "CBOW, mean of context"
 """Names of the baselines."""
@@ -39,6 +44,14 @@ class WordVectors(NamedTuple):
     vectors: np.ndarray
     tokenizer: Tokenizer
     window: int
+
+    @classmethod
+    def of(cls, run: OpenedRun) -> "WordVectors":
+        """Those of an opened run."""
+        file = find_tokenizer(run.folder)
+        assert file is not None, "a run that is opened has a tokenizer"
+        vectors = jax.device_put(run.restore()["params"]["input"]["embedding"], replicated(run.mesh))
+        return cls(np.asarray(vectors), file.open(), run.config.window)
 
 
 class Found(NamedTuple):
@@ -64,6 +77,11 @@ class Found(NamedTuple):
 def layer_name(layer: int) -> str:
     """Of the input of the first layer, 0, or of the output of a layer."""
     return "layer 0 (input)" if layer == 0 else f"layer {layer}"
+
+
+def check_words(words: Occurrences, tokenizer: Tokenizer, length: int) -> None:
+    """Raises UserError if a tokenizer does not know one of the words, or a row has no room for it; see `word_rows`."""
+    rows_of([each for of in words.values() for each in of], tokenizer, length)
 
 
 def tell_senses(

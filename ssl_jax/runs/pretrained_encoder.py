@@ -1,6 +1,7 @@
 """The encoder of a BERT run, or of a folder of BERT weights, opened to be applied."""
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -24,8 +25,8 @@ class PretrainedEncoder(NamedTuple):
     """An encoder with its weights.
 
     Attributes:
-      config: its sizes.
-      params: of `BertEncoder`; the pooler may be absent.
+      config: its sizes, without a pooler.
+      params: of `BertEncoder`, and perhaps those of a pooler.
       tokenizer: that it was trained with.
       mesh: of the devices that it is on.
     """
@@ -38,9 +39,13 @@ class PretrainedEncoder(NamedTuple):
     def at_random(self, seed: int) -> "PretrainedEncoder":
         """An untrained encoder of the same sizes."""
         token = jnp.zeros((1, 1), jnp.int32)
-        init = jax.jit(BertEncoder(self.config).init)
-        params = jax.device_get(init(jax.random.key(seed), token, token, token))
-        return self._replace(params=params["params"])
+        variables = _initialise(BertEncoder(self.config), jax.random.key(seed), token)
+        return self._replace(params=jax.device_get(variables["params"]))
+
+
+@partial(jax.jit, static_argnums=0)
+def _initialise(encoder: BertEncoder, rng: jax.Array, token: jax.Array) -> Tree:
+    return encoder.init(rng, token, token, token)
 
 
 def check_encoder(source: str, option: str) -> tuple[BertConfig, Tokenizer]:
@@ -75,9 +80,9 @@ def check_encoder(source: str, option: str) -> tuple[BertConfig, Tokenizer]:
 
 
 def open_encoder(source: str, option: str) -> PretrainedEncoder:
-    """Opens an encoder; arguments and errors are those of `check_encoder`. It computes in float32."""
+    """Opens an encoder; arguments and errors are those of `check_encoder`. It computes in float32, without a pooler."""
     config, tokenizer = check_encoder(source, option)
-    config = dataclasses.replace(config, dtype="float32", remat="none")
+    config = dataclasses.replace(config, dtype="float32", remat="none", pooler=False)
     reference = RunReference.parse(source)
     if not _is_run(reference.folder):
         params = load_bert(reference.folder)[1]["encoder"]
