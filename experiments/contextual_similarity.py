@@ -1,9 +1,21 @@
 """Contextual similarity: do the embeddings of a word tell its senses? (Ethayarajh 2019, arXiv:1909.00512).
 
-python -m experiments.contextual_similarity                                   # offline: a BERT and a CBOW, then words
-python -m experiments.contextual_similarity --model runs/bert-longer          # RUN, RUN@STEP or a folder of weights
-python -m experiments.contextual_similarity examples --model BERT_FOLDER      # apple, bank, bat, spring, crane
-python -m experiments.contextual_similarity --model RUN --word apple --sentences apple.tsv    # sense and text
+    python -m experiments.contextual_similarity                               # offline: a BERT, a CBOW, then the words
+    python -m experiments.contextual_similarity --model runs/bert-longer      # RUN, RUN@STEP or a folder of weights
+    python -m experiments.contextual_similarity examples --model BERT_FOLDER --text news.txt     # apple, bank, bat, ...
+    python -m experiments.contextual_similarity --model RUN --word apple --sentences apple.tsv   # columns sense, text
+
+For a word in several senses, with some sentences of each: the cosine similarity of its embeddings in all pairs of
+sentences, by layer, and the area under the ROC curve (AUC) of pairs of the same sense against pairs of different ones.
+All embeddings of a model point in similar directions, so that raw cosines are high; centred ones are those without the
+mean of other text. Pairs that share a sentence are not independent: p-values are by permutations of the senses among
+the sentences. Beside the layers are the table of tokens (the same vector in all sentences), its mean over the other
+tokens of the sentence, the mean of CBOW's vectors of the words around, and an untrained encoder.
+
+The default takes words of the installed documentation whose sense follows from the package: an axis of a plot in
+matplotlib, of an array in numpy. Nobody has checked these labels, and packages differ in more than senses. similarity.txt
+and similarity.json have the tables, the sentences and the nearest words of held-out text; plots/ has the cosines of each
+word, a map of its occurrences, and the AUC by layer.
 """
 
 import re

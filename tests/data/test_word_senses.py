@@ -27,24 +27,25 @@ def documents(monkeypatch):
     for number in range(4):
         first = f"The axis number {number} of the plot."
         made.append(document("matplotlib.a", first, "No such word is in here.", f"And {first}"))
-        made.append(
-            document("numpy.b", f"The Axis {number} of such an array.", "An axis.", "The axis_ is it.")
-        )
+        second = ("An axis.", "The axis_ is a part of it.", f"One more axis of it, {number}.")
+        made.append(document("numpy.b", f"The Axis {number} of such an array.", *second))
     monkeypatch.setattr(pydocs, "read_packages", lambda: made)
     heldout = np.arange(8) // 2 % 2 == 1
     monkeypatch.setattr(word_senses, "heldout_documents", lambda documents: (np.arange(8), heldout))
 
 
 def test_documents_of_a_sense_take_turns(documents):
-    [(word, found)] = documented_words(5).items()
-    assert word == "axis"
-    plot = ["The axis number 1 of the plot.", "The axis number 3 of the plot."]  # and no third, as for arrays
-    array = ["The Axis 1 of such an array.", "The Axis 3 of such an array."]
-    assert [(each.sense, each.text) for each in found] == [
-        *(("plot", text) for text in plot),
-        *(("array", text) for text in array),
-    ]
-    assert {found.text[found.start : found.end] for found in found} == {"axis", "Axis"}
+    plot = [f"{start} axis number {number} of the plot." for start in ("The", "And The") for number in (1, 3)]
+    array = ["The Axis 1 of such an array.", "The Axis 3 of such an array.", "One more axis of it, 1."]
+    for per_sense, count in ((3, 3), (2, 2)):
+        [(word, found)] = documented_words(per_sense).items()
+        assert word == "axis"
+        assert [(each.sense, each.text) for each in found] == [
+            *(("plot", text) for text in plot[:count]),
+            *(("array", text) for text in array[:count]),
+        ]
+        assert {each.text[each.start : each.end].lower() for each in found} == {"axis"}
+    assert len(documented_words(9)["axis"]) == 8
 
 
 def test_documentation_without_the_words(documents, monkeypatch):
