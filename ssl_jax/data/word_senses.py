@@ -6,7 +6,7 @@ by rule. Documents are held out as in pretraining on `pydocs`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +86,7 @@ def documented_words(per_sense: int) -> Occurrences:
     words = {}
     for word, senses in WORDS.items():
         found = {
-            sense: list(_in_turns([document for name in names for document in packages.get(name, [])], word))
+            sense: _in_turns([document for name in names for document in packages.get(name, [])], word)
             for sense, names in senses.items()
         }
         count = min(per_sense, *map(len, found.values()))
@@ -143,14 +143,14 @@ def read_occurrences(files: Sequence[str], word: str = "") -> Occurrences:
     return words
 
 
-def _in_turns(documents: Sequence[Sequence[str]], word: str) -> Iterator[str]:
-    """Yields the sentences with a word, the first one of each document, then the second of each, without repeats."""
+def _in_turns(documents: Sequence[Sequence[str]], word: str) -> list[str]:
+    """The sentences with a word, without repeats: the first one of each document, then the second of each."""
     found = [
         [text for text in document if _SHORTEST <= len(text.split()) <= _LONGEST and find_word(text, word)]
         for document in documents
     ]
-    for turn in range(max(map(len, found), default=0)):
-        yield from dict.fromkeys(texts[turn] for texts in found if len(texts) > turn)
+    turns = range(max(map(len, found), default=0))
+    return [*dict.fromkeys(texts[turn] for turn in turns for texts in found if len(texts) > turn)]
 
 
 def _occurrence(text: str, sense: str, word: str) -> Occurrence:
