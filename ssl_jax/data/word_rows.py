@@ -15,8 +15,6 @@ IN_WORD, IN_CONTEXT = 1, 0
 """Values of `word` in a row: at a piece of the word, and at another piece of the text. Special tokens have -1."""
 _DOCUMENTS = 10_000
 """Documents that sentences are taken from, at most."""
-_EACH = 4
-"""Sentences of a document, at most."""
 _SHORTEST = 5
 """Words of a sentence, at least."""
 
@@ -93,9 +91,9 @@ def text_rows(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Rows:
 
 
 def sample_sentences(spec: str, count: int) -> tuple[list[str], list[str]]:
-    """(training, held-out) sentences of a corpus, of documents in a random order that is always the same.
+    """(training, held-out) sentences of a corpus: the first ones of each document, of as many documents as possible.
 
-    Documents are held out as in pretraining.
+    Documents are in a random order that is always the same, and held out as in pretraining.
 
     Args:
       spec: of the corpus, as `open_source` takes it.
@@ -110,10 +108,11 @@ def sample_sentences(spec: str, count: int) -> tuple[list[str], list[str]]:
     hashes = np.frombuffer(b"".join(map(document_hash, documents)), "<u8")
     heldout = is_heldout(hashes, TextConfig.heldout_share, HELDOUT_SEED, source.name)
     parts: tuple[list[str], list[str]] = ([], [])
-    for document, apart in zip(documents, heldout, strict=True):
-        long = [text for text in document if len(text.split()) >= _SHORTEST]
-        parts[int(apart)].extend(long[:_EACH])
-    for part in parts:
+    for part, own in zip(parts, (~heldout, heldout), strict=True):
+        each = -(-count // int(own.sum()))
+        for number in np.flatnonzero(own):
+            long = [text for text in documents[number] if len(text.split()) >= _SHORTEST]
+            part.extend(long[:each])
         if not part:
             raise UserError(f"text {spec!r}: has no sentence of {_SHORTEST} words or more; give more text.")
     return parts[0][:count], parts[1][:count]

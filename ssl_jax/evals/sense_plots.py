@@ -89,8 +89,12 @@ def draw_map(
         places, shares = principal_components(vectors - centre)
         for sense, name in enumerate(names):
             axes.scatter(*places[senses == sense].T, s=16, color=COLOURS[sense % len(COLOURS)], label=name)
+        together: dict[tuple[float, ...], list[str]] = {}
         for number, place in enumerate(places, 1):
-            axes.annotate(f"{number}", place, xytext=(3, 2), textcoords="offset points", fontsize=6.5)
+            together.setdefault(tuple(place.round(3)), []).append(f"{number}")
+        for place, numbers in together.items():
+            label = ", ".join(numbers)
+            axes.annotate(label, place, xytext=(3, 2), textcoords="offset points", fontsize=6.5)
         axes.set_title(f"layer {layer}", fontsize=9)
         axes.set_xlabel(f"component 1 ({shares[0]:.0%} of the variance)", fontsize=7)
         axes.set_ylabel(f"component 2 ({shares[1]:.0%})", fontsize=7)
