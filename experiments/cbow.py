@@ -11,7 +11,7 @@ held-out middle words that are predicted, beside counts of the neighbours, the n
 the agreement with people on the files that are given. vectors.txt has the vectors in word2vec's text format.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from ssl_jax.cli import main
@@ -21,7 +21,8 @@ from ssl_jax.data.tokenizer_files import preprocessing
 from ssl_jax.domains import Length, NonEmptyText, NonNegativeInt, PositiveInt, Probability, Text, integers
 from ssl_jax.methods.cbow import cbow
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
-from ssl_jax.reports.word_vectors import report_word_vectors
+from ssl_jax.reports.word_vectors import open_word_tests, report_word_vectors
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -31,7 +32,7 @@ from ssl_jax.training.schedules import ScheduleConfig
 class Config(RunConfig):
     """Word vectors."""
 
-    steps: PositiveInt = 1500
+    steps: PositiveInt = 6000
     """Optimiser steps of the whole run."""
     vocab_size: Annotated[int, integers(105, 2**24)] = 10_104
     """Ids: 104 special tokens and the most frequent words."""
@@ -45,31 +46,25 @@ class Config(RunConfig):
     """Share of the text above which occurrences of a word are left out at random; 0 for never."""
     length: Length = 256
     """Words per row."""
-    words: tuple[NonEmptyText, ...] = (
-        "array",
-        "function",
-        "three",
-        "returns",
-        "file",
-        "error",
-        "axis",
-        "red",
-    )
-    """Words whose nearest neighbours are shown, where they are known."""
+    words: tuple[NonEmptyText, ...] = ()
+    """Words whose nearest neighbours are shown; none for some frequent ones."""
     similarity: tuple[NonEmptyText, ...] = ()
     """.tsv files with the columns word1, word2 and score, the similarity that people see."""
     analogies: Text = ""
     """A file of analogies in word2vec's layout: `: SECTION`, and lines of four words."""
+    bert: Text = ""
+    """A run of experiments.bert or experiments.albert that fills the same blanks: RUN or RUN@STEP; empty for none."""
     data: WordsConfig = field(default_factory=WordsConfig)
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.0, clip_norm=0.0, epsilon=1e-8)
+        default_factory=lambda: OptimizerConfig(name="sgd", beta1=0.0, weight_decay=0.0, clip_norm=0.5)
     )
     schedule: ScheduleConfig = field(
-        default_factory=lambda: ScheduleConfig(learning_rate=0.03, warmup_steps=0)
+        default_factory=lambda: ScheduleConfig(learning_rate=0.05, warmup_steps=0)
     )
+    """learning_rate is word2vec.c's alpha: of each word. That of the mean over a batch is larger by its words."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            batch_size=32, log_every=50, eval_every=500, save_every=500, keep_every=500
+            batch_size=8, log_every=100, eval_every=2000, save_every=2000, keep_every=2000
         )
     )
 
@@ -92,16 +87,31 @@ def build(config: Config) -> Experiment:
             batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
+        epochs = config.steps * config.train.batch_size / text.rows
+        different = text.tokenizer.vocab_size - text.tokenizer.special.first_regular
+        announce(
+            f"{config.data.source}: {int(text.counts.sum()):,} training words, {different:,} different ones; "
+            f"{config.steps:,} steps are {epochs:.1f} epochs of {text.rows:,} rows"
+        )
+        tests = open_word_tests(
+            text,
+            config.data,
+            words=config.words,
+            similarity_files=config.similarity,
+            analogy_file=config.analogies,
+            bert=config.bert,
+        )
         return Data(
             train=(text.train,),
             heldout=({"heldout": text.heldout},),
             identity=text.fingerprints,
-            details=text,
+            details=tests,
             preprocessing=preprocessing(text.tokenizer),
         )
 
+    rate = config.schedule.learning_rate * config.train.batch_size * config.length
     return make_experiment(
-        config,
+        replace(config, schedule=replace(config.schedule, learning_rate=rate)),
         model.method,
         phases=one_phase(
             config,
@@ -112,13 +122,7 @@ def build(config: Config) -> Experiment:
         open_data=open_data,
         headline=("noise_loss",) if config.negatives else ("word_loss", "word_accuracy"),
         report=lambda report: report_word_vectors(
-            report,
-            model.contexts,
-            window=config.window,
-            noise=config.negatives > 0,
-            words=config.words,
-            similarity_files=config.similarity,
-            analogy_file=config.analogies,
+            report, model.contexts, window=config.window, noise=config.negatives > 0, length=config.length
         ),
     )
 

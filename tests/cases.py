@@ -73,6 +73,11 @@ def albert(folder: Path) -> Arguments:
     return [*bert(folder), *given("model", embedding_width=16)]
 
 
+def cbow(folder: Path) -> Arguments:
+    """Vectors of 8 for the words of the corpus."""
+    return [*text(folder, 20), *given(width=8, length=20, window=2, vocab_size=145)]
+
+
 def gpt2(folder: Path) -> Arguments:
     """One layer of 16, on packed rows; a sample after each evaluation."""
     sizes = given("model", vocab_size=320, positions=32, layers=1, width=16, heads=2, mlp_width=32)
@@ -240,6 +245,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "bart": encoder_decoder,
     "bert": bert,
     "byol": pairs(projector={"hidden": 16}, predictor={"hidden": 16}),
+    "cbow": cbow,
     "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
     "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],

@@ -15,6 +15,8 @@ from ssl_jax.data.packing import Stream
 from ssl_jax.errors import UserError
 
 NOISE_POWER = 0.75
+BLOCK = 16
+"""Words of a row, one after the other, that have the same noise words."""
 _FILLED = 0.95
 """Share of a row that is filled on average, so that few rows have more words than fit, whose last ones are left out."""
 
@@ -37,11 +39,11 @@ def batch_shapes(batch_size: int, length: int, negatives: int) -> dict[str, jax.
     """Shape and dtype of each array of a batch, all int32.
 
     `[batch, length]`: `tokens`; `segment_ids`, the number of the sentence in the row from 1, 0 for padding; `window`,
-    words on each side. `[batch, length, negatives]`: `negatives`, unless there are none.
+    words on each side. `[batch, blocks, negatives]`: `negatives`, unless there are none.
     """
     shapes = dict.fromkeys(("tokens", "segment_ids", "window"), (batch_size, length))
     if negatives:
-        shapes["negatives"] = (batch_size, length, negatives)
+        shapes["negatives"] = (batch_size, -(-length // BLOCK), negatives)
     return {name: jax.ShapeDtypeStruct(shape, np.int32) for name, shape in shapes.items()}
 
 
@@ -100,7 +102,8 @@ class CbowRows:
         self._kept = kept_shares(counts, sampling.subsample)
         self._kept[:first_word] = 0
         self._noise = np.cumsum(noise_distribution(counts)) if sampling.negatives else None
-        kept = float(self._kept @ counts)
+        own = word_counts(corpus, len(counts), first_word)
+        kept = float(self._kept @ own)
         if kept < 1:
             raise UserError(
                 f"data source {corpus.name!r}: no word is kept; give more text or a larger subsample."
@@ -112,25 +115,28 @@ class CbowRows:
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A row; see `batch_shapes`."""
-        corpus, places = self._stream.corpus, []
+        corpus, parts, begins = self._stream.corpus, [], []
         for piece in self._stream.row(row, self._stretch):
-            begin = corpus.sentence_offsets[corpus.first_sentence[piece.document]]
-            end = corpus.sentence_offsets[corpus.end_sentence[piece.document]]
+            sentences = corpus.first_sentence[piece.document], corpus.end_sentence[piece.document]
+            offsets = corpus.sentence_offsets[sentences[0] : sentences[1] + 1]
             # The stream has one position after each document, where no word is.
-            places.append(np.arange(begin + piece.start, min(begin + piece.stop, end)))
-        place = np.concatenate(places)
-        words = corpus.tokens[place].astype(np.int64)
+            start, stop = offsets[0] + piece.start, min(offsets[0] + piece.stop, offsets[-1])
+            parts.append(corpus.tokens[start:stop])
+            first = np.zeros(max(0, stop - start), np.int32)
+            first[:1] = 1
+            first[offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, stop)] - start] = 1
+            begins.append(first)
+        words, sentence = np.concatenate(parts), np.cumsum(np.concatenate(begins))
         kept = np.flatnonzero(rng.random(len(words)) < self._kept[words])[: self._length]
-        sentence = np.searchsorted(corpus.sentence_offsets, place[kept], side="right")
         tokens, segment_ids = np.zeros((2, self._length), np.int32)
         tokens[: len(kept)] = words[kept]
-        segment_ids[: len(kept)] = 1 + np.cumsum(np.diff(sentence, prepend=sentence[:1]) != 0)
+        segment_ids[: len(kept)] = 1 + np.cumsum(np.diff(sentence[kept], prepend=sentence[kept[:1]]) != 0)
         made = {
             "tokens": tokens,
             "segment_ids": segment_ids,
             "window": rng.integers(1, self._sampling.window + 1, self._length, dtype=np.int32),
         }
         if self._noise is not None:
-            drawn = rng.random((self._length, self._sampling.negatives))
+            drawn = rng.random((-(-self._length // BLOCK), self._sampling.negatives))
             made["negatives"] = np.searchsorted(self._noise, drawn, side="right").astype(np.int32)
         return made

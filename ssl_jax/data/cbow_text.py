@@ -1,6 +1,6 @@
 """Opens text for CBOW: a vocabulary of words, the tokenised corpus, held-out documents, and data sets of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.data.cbow_rows import CbowRows, Sampling, word_counts
-from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
+from ssl_jax.data.corpus import TokenizedCorpus, document_hash, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
 from ssl_jax.data.sources import Source, open_source
 from ssl_jax.data.tokenizer_files import open_run_tokenizer
@@ -32,17 +32,21 @@ class CbowText(NamedTuple):
 
     Attributes:
       train, heldout: data sets of rows; those of held-out documents leave out no frequent word.
+      rows: number of training rows of an epoch.
       tokenizer: of the words.
       training_corpus: tokenised training documents.
       counts: of the words in these, int64 `[words]`.
+      heldout_sentences: `() -> sentences` of the held-out documents, which are in a random order.
       fingerprints: of the tokenizer and both corpora, by name.
     """
 
     train: grain.MapDataset
     heldout: grain.MapDataset
+    rows: int
     tokenizer: Tokenizer
     training_corpus: TokenizedCorpus
     counts: np.ndarray
+    heldout_sentences: Callable[[], Iterator[str]]
     fingerprints: dict[str, str]
 
 
@@ -80,7 +84,7 @@ def open_cbow_text(
             f"data.tokenizer {config.tokenizer}: expected at most {vocab_size} whole words; give train, vocab.txt of "
             "another run of experiments.cbow, or a larger --vocab_size."
         )
-    training = tokenize_corpus(source, tokenizer)
+    training, other = tokenize_corpus(source, tokenizer), source
     if config.heldout_source:
         other = open_source(config.heldout_source, config.format, config.column)
         heldout = tokenize_corpus(other, tokenizer)
@@ -101,15 +105,26 @@ def open_cbow_text(
     return CbowText(
         train=grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat().random_map(rows),
         heldout=tests.random_map(whole),
+        rows=len(rows),
         tokenizer=tokenizer,
         training_corpus=training,
         counts=counts,
+        heldout_sentences=lambda: _sentences_of(other, heldout),
         fingerprints={
             "tokenizer": tokenizer.fingerprint,
             "corpus": training.fingerprint,
             "heldout_corpus": heldout.fingerprint,
         },
     )
+
+
+def _sentences_of(source: Source, corpus: TokenizedCorpus) -> Iterator[str]:
+    """The sentences of those documents of a source that are in a corpus."""
+    wanted = {*corpus.hashes.tolist()}
+    for index in np.random.default_rng(HELDOUT_SEED).permutation(len(source)):
+        document = source[int(index)]
+        if int.from_bytes(document_hash(document), "little") in wanted:
+            yield from document
 
 
 def _sentences(source: Source) -> Iterator[str]:

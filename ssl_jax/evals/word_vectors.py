@@ -3,6 +3,7 @@
 Vectors are float `[words, width]`, in the order of the words. They are compared by their cosine.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -45,44 +46,64 @@ class Analogies(NamedTuple):
     questions: int
 
 
+class WordPair(NamedTuple):
+    """Two words, and how similar people find them."""
+
+    first: str
+    second: str
+    score: float
+
+
+Question = tuple[str, str, str, str]
+"""(a, b, c, d): a is to b as c is to d."""
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """The vectors with a length of 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def similarity(vectors: np.ndarray, numbers: Mapping[str, int], file: str, *, lowercase: bool) -> Similarity:
+def read_word_pairs(file: str) -> list[WordPair]:
+    """Pairs of words, from a .tsv file with the columns word1, word2 and score.
+
+    Raises:
+      UserError: the file cannot be read, lacks a column, or a score is no number.
+    """
+    pairs = read_labelled_text(file, Columns("word1", "word2", "score"), scored=True)
+    return [WordPair(pair.text, pair.second, pair.score) for pair in pairs]
+
+
+def similarity(
+    vectors: np.ndarray, numbers: Mapping[str, int], pairs: Sequence[WordPair], *, lowercase: bool
+) -> Similarity:
     """The correlation of cosines with the judgements of people.
 
     Args:
       vectors: of the words.
       numbers: of each word, its row.
-      file: a .tsv file with the columns word1, word2 and score.
+      pairs: what people say.
       lowercase: whether words are known in lower case alone.
-
-    Raises:
-      UserError: the file cannot be read.
     """
-    pairs = read_labelled_text(file, Columns("word1", "word2", "score"), scored=True)
     rows = [
-        (*(numbers.get(_folded(word, lowercase)) for word in (pair.text, pair.second)), pair.score)
+        (*(numbers.get(folded(word, lowercase)) for word in (pair.first, pair.second)), pair.score)
         for pair in pairs
     ]
     known = [row for row in rows if None not in row[:2]]
-    first, second, scores = (
-        (np.array(column) for column in zip(*known, strict=True)) if known else ([], [], [])
-    )
+    if len(known) < 2:
+        return Similarity(math.nan, len(known), len(rows))
+    first, second, scores = (np.array(column) for column in zip(*known, strict=True))
     of = unit(vectors)
-    cosines = np.einsum("ij,ij->i", of[first], of[second]) if known else np.zeros(0)
+    cosines = np.einsum("ij,ij->i", of[first], of[second])
     return Similarity(spearman_correlation(scores, cosines), len(known), len(rows))
 
 
-def read_analogies(file: str) -> dict[str, list[tuple[str, str, str, str]]]:
+def read_analogies(file: str) -> dict[str, list[Question]]:
     """Questions by section, from a file of word2vec: `: SECTION` and lines of four words.
 
     Raises:
-      UserError: the file cannot be read, or a line has another number of words.
+      UserError: the file cannot be read, has no question, or a line has another number of words.
     """
-    sections: dict[str, list[tuple[str, str, str, str]]] = {}
+    sections: dict[str, list[Question]] = {}
     section = "all"
     for number, line in enumerate(read_lines(file), 1):
         words = line.split()
@@ -91,14 +112,19 @@ def read_analogies(file: str) -> dict[str, list[tuple[str, str, str, str]]]:
         elif len(words) == 4:
             sections.setdefault(section, []).append(tuple(words))
         elif words:
-            raise UserError(f"{file}, line {number}: has {len(words)} words; an analogy has four.")
+            raise UserError(
+                f"{file}, line {number}: {line.strip()!r:.80} has {len(words)} word(s); expected the four of an "
+                "analogy, or ': SECTION'."
+            )
+    if not sections:
+        raise UserError(f"{file}: has no analogy; expected lines of four words.")
     return sections
 
 
 def analogies(
     vectors: np.ndarray,
     numbers: Mapping[str, int],
-    questions: Sequence[tuple[str, str, str, str]],
+    questions: Sequence[Question],
     *,
     lowercase: bool,
 ) -> Analogies:
@@ -110,7 +136,7 @@ def analogies(
       questions: (a, b, c, d).
       lowercase: whether words are known in lower case alone.
     """
-    rows = [[numbers.get(_folded(word, lowercase)) for word in question] for question in questions]
+    rows = [[numbers.get(folded(word, lowercase)) for word in question] for question in questions]
     known = np.array([row for row in rows if None not in row], np.int64).reshape(-1, 4)
     of, right = unit(vectors), 0
     for begin in range(0, len(known), _CHUNK):
@@ -141,5 +167,6 @@ def word2vec_text(words: Sequence[str], vectors: np.ndarray) -> str:
     return "\n".join([f"{len(words)} {vectors.shape[1]}", *lines, ""])
 
 
-def _folded(word: str, lowercase: bool) -> str:
+def folded(word: str, lowercase: bool) -> str:
+    """The word as it is in a vocabulary, which may be of lower case alone."""
     return word.lower() if lowercase else word

@@ -228,7 +228,8 @@ def _update_rule(
 
     weight_decay = optax.add_decayed_weights(config.weight_decay, mask=decays)
     moments = (config.beta1, config.beta2, config.epsilon)
-    momentum = optax.trace(config.beta1)
+    # Without momentum, no array of it is kept and written in each step.
+    momentum = optax.trace(config.beta1) if config.beta1 else optax.identity()
     rate = [optax.scale_by_learning_rate(schedule)]
     match config.name:
         case "adamw":

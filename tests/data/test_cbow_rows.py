@@ -91,6 +91,13 @@ def test_frequent_words_are_kept_as_often_as_word2vec_keeps_them():
     assert abs(seen[2] - trials * expected[2]) < 0.03 * trials + 4 * np.sqrt(trials)
 
 
+def test_rows_of_other_text_are_as_full():
+    counts, _ = make_rows(random_corpus(200))
+    rows = CbowRows(random_corpus(20), counts, length=16, sampling=Sampling(3, 0, 0.1), first_word=2)
+    filled = [(row["segment_ids"] > 0).mean() for row in all_rows(rows, 10)]
+    assert 0.8 < np.mean(filled) <= 1
+
+
 def test_windows_are_uniform_and_noise_words_follow_the_power_of_their_counts():
     counts, rows = make_rows(random_corpus())
     made = all_rows(rows, 20)

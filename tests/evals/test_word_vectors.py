@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from ssl_jax.errors import UserError
-from ssl_jax.evals.word_vectors import analogies, neighbours, read_analogies, similarity
+from ssl_jax.evals.word_vectors import analogies, neighbours, read_analogies, read_word_pairs, similarity
 
 NAMES = ["man", "woman", "king", "queen", "apple"]
 NUMBERS = {name: i for i, name in enumerate(NAMES)}
@@ -17,12 +17,17 @@ def test_the_correlation_is_over_pairs_that_are_known(tmp_path):
     file.write_text(
         "word1\tword2\tscore\nMan\twoman\t7\nking\tqueen\t9\nman\tapple\t1\nking\tapple\t2\nman\tdog\t5\n"
     )
-    found = similarity(VECTORS, NUMBERS, str(file), lowercase=True)
+    pairs = read_word_pairs(str(file))
+    found = similarity(VECTORS, NUMBERS, pairs, lowercase=True)
     of = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
     cosines = [of[a] @ of[b] for a, b in ((0, 1), (2, 3), (0, 4), (2, 4))]
     assert found.correlation == pytest.approx(stats.spearmanr([7, 9, 1, 2], cosines).statistic)
     assert (found.known, found.pairs) == (4, 5)
-    assert similarity(VECTORS, NUMBERS, str(file), lowercase=False).known == 3
+    assert similarity(VECTORS, NUMBERS, pairs, lowercase=False).known == 3
+    assert np.isnan(similarity(VECTORS, NUMBERS, pairs[4:], lowercase=True).correlation)
+    file.write_text("word1\tword2\trating\nman\twoman\t7\n")
+    with pytest.raises(UserError, match=r"pairs\.tsv.*'score'"):
+        read_word_pairs(str(file))
 
 
 def test_analogies_leave_out_the_given_words(tmp_path):
@@ -33,7 +38,10 @@ def test_analogies_leave_out_the_given_words(tmp_path):
     assert analogies(VECTORS, NUMBERS, sections["royal"], lowercase=True) == (2, 2, 2)
     assert analogies(VECTORS, NUMBERS, sections["other"], lowercase=True) == (0, 0, 1)
     file.write_text("man woman king\n")
-    with pytest.raises(UserError, match="line 1: has 3 words"):
+    with pytest.raises(UserError, match="line 1: 'man woman king' has 3 word"):
+        read_analogies(str(file))
+    file.write_text(": royal\n")
+    with pytest.raises(UserError, match="has no analogy"):
         read_analogies(str(file))
 
 

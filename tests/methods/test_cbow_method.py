@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.data.cbow_rows import BLOCK
 from ssl_jax.methods.cbow import around, cbow
 
 WORDS, WIDTH = 9, 4
@@ -42,7 +43,7 @@ def word2vec_step(first, second, context, word, negatives, rate):
 def test_a_step_on_one_word_is_that_of_word2vec():
     params, rate = tables(), 0.05
     # Only the third word has a window, so the others do not count.
-    batch = make_batch([1, 2, 3, 2, 5], [1] * 5, [0, 0, 2, 0, 0], [[7, 8]] * 2 + [[6, 3]] + [[7, 8]] * 2)
+    batch = make_batch([1, 2, 3, 2, 5], [1] * 5, [0, 0, 2, 0, 0], [[6, 3]])
     method = cbow(WORDS, WIDTH, 2).method
 
     def loss(params):
@@ -50,7 +51,7 @@ def test_a_step_on_one_word_is_that_of_word2vec():
         assert mean.weight.shape == ()
         return mean.sum, mean.weight
 
-    (_, weight), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    (_, weight), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     assert float(weight) == 1
     stepped = jax.tree.map(lambda p, g: p - rate * g, params, gradient)
     first, second = word2vec_step(
@@ -60,12 +61,46 @@ def test_a_step_on_one_word_is_that_of_word2vec():
     np.testing.assert_allclose(stepped["output"]["embedding"], second, atol=1e-6)
 
 
+def test_a_batch_is_the_sum_of_the_steps_of_word2vec_on_its_words():
+    rng, rate, window, length = np.random.default_rng(1), 0.05, 3, 2 * BLOCK + 9
+    params = tables(2)
+    first, second = (params[name]["embedding"] for name in ("input", "output"))
+    tokens = rng.integers(1, WORDS, (2, length))
+    segments = 1 + np.cumsum(rng.random((2, length)) < 0.15, axis=1)
+    segments[1, -6:] = 0
+    windows = rng.integers(1, window + 1, (2, length))
+    # Different ones: word2vec.c moves a noise word that it draws twice before it computes the second step.
+    negatives = rng.permuted(np.broadcast_to(np.arange(1, WORDS), (2, 3, WORDS - 1)), axis=-1)[..., :4]
+    batch = {
+        "tokens": jnp.array(tokens),
+        "segment_ids": jnp.array(segments),
+        "window": jnp.array(windows),
+        "negatives": jnp.array(negatives),
+        "example_weight": jnp.ones(2),
+    }
+    method = cbow(WORDS, WIDTH, window).method
+    gradient = jax.jit(
+        jax.grad(lambda params: method.loss(params, {}, batch, jax.random.key(0))[0]["noise_loss"].sum)
+    )(params)
+    moved_first, moved_second = np.zeros((2, WORDS, WIDTH))
+    for row, column in np.argwhere(segments > 0):
+        reached = range(max(0, column - windows[row, column]), min(length, column + windows[row, column] + 1))
+        around = [j for j in reached if j != column and segments[row, j] == segments[row, column]]
+        if around:
+            noise = negatives[row, column // BLOCK]
+            stepped = word2vec_step(first, second, tokens[row, around], tokens[row, column], noise, rate)
+            moved_first += stepped[0] - first
+            moved_second += stepped[1] - second
+    np.testing.assert_allclose(-rate * gradient["input"]["embedding"], moved_first, atol=1e-5)
+    np.testing.assert_allclose(-rate * gradient["output"]["embedding"], moved_second, atol=1e-5)
+
+
 def test_the_words_around_are_of_the_same_sentence_and_within_the_window():
-    embedding = jnp.eye(WORDS)
-    mean, count = around(embedding, make_batch([1, 2, 3, 4, 0], [1, 1, 2, 2, 0], [1, 3, 3, 1, 3]), 3)
+    embedding, words_around = jnp.eye(WORDS), jax.jit(around, static_argnums=2)
+    mean, count = words_around(embedding, make_batch([1, 2, 3, 4, 0], [1, 1, 2, 2, 0], [1, 3, 3, 1, 3]), 3)
     assert count.tolist() == [[1, 1, 1, 1, 0]]
     assert mean[0].argmax(-1).tolist()[:4] == [2, 1, 4, 3]
-    mean, count = around(embedding, make_batch([1, 2, 3, 4, 5], [1] * 5, [1, 1, 2, 1, 9]), 2)
+    mean, count = words_around(embedding, make_batch([1, 2, 3, 4, 5], [1] * 5, [1, 1, 2, 1, 9]), 2)
     assert count.tolist() == [[1, 2, 4, 2, 2]]
     np.testing.assert_allclose(mean[0, 2], [0, 0.25, 0.25, 0, 0.25, 0.25, 0, 0, 0])
 
