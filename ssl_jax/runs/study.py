@@ -61,12 +61,15 @@ class Study(NamedTuple):
       table: `(opened runs, folder of the study) -> Table`. It may write files of its own into the folder. Every process
         calls it.
       plot: `(table, opened runs) -> figures` by name, which are written to plots/NAME.png. Process 0 calls it.
+      check: raises UserError if something else that the configuration names cannot be used. It is called before the
+        folder is claimed.
     """
 
     name: str
     runs: Mapping[str, PlannedRun | NamedRun]
     table: Callable[[Runs, epath.Path], Table]
     plot: Callable[[Table, Runs], Figures]
+    check: Callable[[], None] = lambda: None
 
     @property
     def planned(self) -> dict[str, PlannedRun]:
@@ -87,6 +90,7 @@ class Study(NamedTuple):
         Args:
           folder: of the study.
         """
+        self.check()
         for run in self.runs.values():
             if isinstance(run, NamedRun):
                 open_run(RunReference.parse(run.run), run.module)

@@ -162,6 +162,7 @@ def test_documents_of_a_package(package):
         ["A box for numbers.", "It can be opened.", "Open the box at once.", "It stays open after that."],
         ["Added later by a call.", "So it has no body.", "It counts too.", "It is read."],
     ]
+    assert source.modules == ["madeup", "madeup.b", "madeup.b"]
 
 
 def test_is_read_once(package, monkeypatch):
