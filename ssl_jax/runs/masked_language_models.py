@@ -52,7 +52,11 @@ def open_masked_language_model(reference: RunReference) -> MaskedLanguageModel:
     Raises:
       UserError: it is not a run folder, is a run of another experiment, or has no such checkpoint.
     """
-    run = open_run(reference)
+    return masked_language_model(open_run(reference))
+
+
+def masked_language_model(run: OpenedRun) -> MaskedLanguageModel:
+    """The model of an opened run. Raises UserError if it is not a run of BERT or ALBERT."""
     if (name := run.settings["experiment"]) not in EXPERIMENTS:
         raise UserError(
             f"{run.folder}: is a run of {name}, whose model predicts no masked words; expected a run of "
