@@ -139,7 +139,6 @@ def _panels(
         axes.set_xlabel("step of pretraining", fontsize=9)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.tick_params(labelsize=8)
-        axes.set_ylim(bottom=0)
     return figure, [*grid[: len(titles)]]
 
 
@@ -148,6 +147,7 @@ def _draw_runs(axes: Axes, steps: Sequence[int], curves: Sequence[Sequence[float
     if len(values) > 1:
         axes.plot(steps, values.T, linewidth=0.6, alpha=0.4, **{**look, "label": None})
     axes.plot(steps, values.mean(0), marker="o", markersize=2.5, linewidth=1.8, **look)
+    axes.set_ylim(bottom=0)
 
 
 def _baseline(axes: Axes, value: float, label: str) -> None:

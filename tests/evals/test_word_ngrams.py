@@ -39,7 +39,7 @@ def test_words_are_predicted_from_both_neighbours(ngrams, tokenizer):
     # Between the beginning and "cat", the; after "the", cat, then "##s" before "sat"; "on" between "sat" and "the".
     words = words_of("the cats sat on the mat .", tokenizer)
     assert (words.ranks(ngrams.ranks) == 0).tolist() == [True] * 7
-    # No word was seen between these neighbours: after the beginning, "the" is the most frequent one; after "the", "cat".
+    # Nothing was seen between these neighbours: "the" is the most frequent one after the beginning, "cat" after "the".
     words = words_of("the mat on dog .", tokenizer)
     assert (words.ranks(ngrams.ranks) == 0).tolist() == [True] + [False] * 4
     assert (words_of("sat on the dog", tokenizer).ranks(ngrams.ranks) == 0).tolist() == [
