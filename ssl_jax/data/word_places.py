@@ -14,6 +14,8 @@ from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.labelled_text import TaggedWords
 from ssl_jax.data.tokenizers import Tokenizer
 
+_CLOSING = (*".,;:!?)", "''", "...")
+_OPENING = ("(", "``")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'"})
 
 
@@ -80,6 +82,19 @@ def find_tagged(sentences: Sequence[TaggedWords], texts: Iterable[str]) -> Tagge
     return TaggedTexts(kept, np.array(places, np.int64).reshape(-1, 3), tags, found)
 
 
+def running_text(words: Sequence[str]) -> str:
+    """Words as text, with the punctuation of English where it belongs.
+
+    Example:
+      >>> running_text(["``", "No", "(", "never", ")", ",", "''", "he", "said", "."])
+      '"No (never)," he said.'
+    """
+    text = ""
+    for before, word in zip(("", *words), words, strict=False):
+        text += ("" if not text or before in _OPENING or word in _CLOSING else " ") + _word(word)
+    return text
+
+
 def _word(word: str) -> str:
     """A word with the quotation marks of running text."""
     return '"' if word in ("``", "''") else word
@@ -87,6 +102,8 @@ def _word(word: str) -> str:
 
 def _key(text: str) -> str:
     """The characters without white space, in one case, character by character, so that parts have parts of the key."""
+    if text.isascii():  # the same, faster
+        return "".join(text.casefold().split())
     return "".join(
         folded
         for character in text.translate(_QUOTES)

@@ -88,7 +88,7 @@ def _draw_classes(values: Mapping[str, Any]) -> Figure:
         for kind, colour in zip(("predicted", "reconstructed"), COLOURS, strict=False):
             _draw_runs(axes, values["steps"], of_class[kind]["curves"].values(), color=colour, label=kind)
         _baseline(axes, of_class["predicted"]["n_gram"], "n-grams, predicted")
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, 1.03)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=3, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.06, 1, 1))

@@ -12,7 +12,7 @@ from ssl_jax.data.code_words import code_words
 from ssl_jax.data.pretraining_text import PretrainingText
 from ssl_jax.data.tagged_words import read_tagged_words
 from ssl_jax.data.word_classes import OTHER, coarse_class, read_classes, tag_by_lists
-from ssl_jax.data.word_places import TaggedTexts, corpus_sentences, find_tagged
+from ssl_jax.data.word_places import TaggedTexts, corpus_sentences, find_tagged, running_text
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.cloze import Cloze, read_cloze
@@ -46,7 +46,7 @@ class MeasuresConfig(Settings):
     """A .tsv file with the columns tag and class; empty: parts of speech by the tags of the Brown corpus, the Penn
     Treebank or Universal Dependencies."""
     all_tagged: bool = False
-    """Whether sentences of `tagged` count that are not in the held-out text of the runs."""
+    """Whether all sentences of `tagged` count, whatever the runs have held out, for text that no run was trained on."""
     words_per_class: PositiveInt = 300
     """Words of each class, a choice by chance."""
     probes: tuple[NonEmptyText, ...] = (f"code={OFFLINE}",)
@@ -195,10 +195,11 @@ def open_classes(
 
 
 def _find(config: MeasuresConfig, heldout: Any) -> TaggedTexts:
-    """The tagged sentences that are in the held-out text."""
+    """The tagged sentences: those that are in the held-out text, or all."""
     sentences = read_tagged_words(config.tagged)
-    others = (" ".join(sentence.words) for sentence in sentences) if config.all_tagged else ()
-    tagged = find_tagged(sentences, itertools.chain(heldout, others))
+    if config.all_tagged:
+        return find_tagged(sentences, (running_text(sentence.words) for sentence in sentences))
+    tagged = find_tagged(sentences, heldout)
     announce(f"{config.tagged}: {tagged.found:,} of {len(sentences):,} sentences are in the held-out text")
     if not tagged.texts:
         raise UserError(
