@@ -1,10 +1,26 @@
-"""What BERT learns when: words, layers and facts over the checkpoints of pretraining (Chiang et al. 2020, 2010.02480).
+"""What BERT learns when: words, layers and facts over the checkpoints (Chiang et al. 2020, arXiv:2010.02480).
 
-python -m experiments.embryology                                       # offline: a BERT is trained first
-python -m experiments.embryology --repeats 3                           # three seeds
-python -m experiments.embryology --runs runs/bert-0 runs/bert-1 runs/bert-2      # runs that exist
-python -m experiments.embryology --runs runs/bert-tiny --measures.tagged pos.conll --measures.probes pos=pos.conll
-python -m experiments.embryology --downstream_steps 150                # fine-tuned from some checkpoints, too
+    python -m experiments.embryology                                       # offline: a BERT is trained first
+    python -m experiments.embryology --repeats 3                           # three seeds
+    python -m experiments.embryology --runs runs/bert-0 runs/bert-1        # runs that exist, of bert or albert
+    python -m experiments.embryology --runs runs/bert-0 --measures.tagged pos.conll --measures.probes pos=pos.conll
+    python -m experiments.embryology --runs runs/bert-0 --measures.cloze facts.tsv
+    python -m experiments.embryology --downstream_steps 150                # fine-tuned from some checkpoints, too
+
+The kept checkpoints of runs that differ in their seeds alone are measured at up to `--points` steps, spaced by their
+logarithms. Runs keep a checkpoint every train.keep_every steps.
+
+Held-out words are masked one at a time, with all their pieces: a word is predicted if all its pieces are right. It is
+reconstructed if its pieces are right where nothing is masked. Both are measured for each class of words: parts of
+speech of a tagged file, or classes by lists of English words. Classes differ in how frequent their words are, so there
+are also accuracies at equal frequency, which rest on fewer words (the table has their number). The n-gram baseline
+predicts each piece from its two neighbours. A linear probe of every layer predicts tags from the vectors of words,
+beside the most frequent tag of each word and the probe of the model before its first step. Facts are sentences with a
+blank: the rank of the right word.
+
+embryology.txt has tables, and for each class the step at which half of its last accuracy is reached; embryology.json
+has all values; plots/ has a figure for each question. A model that has learnt nothing but that "the" is the most
+frequent word predicts half of all determiners: read the steps of the most frequent class beside its curve.
 """
 
 from collections.abc import Sequence
