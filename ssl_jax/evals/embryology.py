@@ -28,6 +28,8 @@ class Classed(NamedTuple):
       names: `[words]`, class of each.
       counts: int64 `[words]`, how often each is in the training text.
       n_gram: bool `[words]`, whether the n-gram baseline predicts it.
+      as_they_are: bool `[words]`, whether a word was chosen whatever its frequency; the others are there for accuracies
+        at equal frequency alone.
       sentences: number of sentences that they are in.
     """
 
@@ -35,6 +37,7 @@ class Classed(NamedTuple):
     names: np.ndarray
     counts: np.ndarray
     n_gram: np.ndarray
+    as_they_are: np.ndarray
     sentences: int
 
 
@@ -73,12 +76,13 @@ def class_curves(
     matching = match_frequencies({name: classed.counts[inside] for name, inside in of_class.items()})
     classes = {}
     for name, inside in of_class.items():
-        even = np.full(inside.sum(), 1 / inside.sum())
+        natural = classed.as_they_are[inside]
+        even = natural / natural.sum()
         result = {
-            "words": int(inside.sum()),
-            "median_count": float(np.median(classed.counts[inside])),
+            "words": int(natural.sum()),
+            "median_count": float(np.median(classed.counts[inside][natural])),
             **{
-                kind: _curves(kind, inside, even, len(even), classed, steps, found)
+                kind: _curves(kind, inside, even, int(natural.sum()), classed, steps, found)
                 for kind in ("predicted", "reconstructed")
             },
         }

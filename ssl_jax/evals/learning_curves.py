@@ -71,7 +71,12 @@ class Matching(NamedTuple):
         return int((self.weights[name] > 0).sum())
 
 
-def match_frequencies(counts: Mapping[str, np.ndarray]) -> Matching | None:
+def frequency_bins(counts: np.ndarray) -> np.ndarray:
+    """The bin of each count: k for counts from 2^k to below 2^(k+1); 0 for 0 as well."""
+    return np.log2(np.maximum(counts, 1)).astype(int)
+
+
+def match_frequencies(counts: Mapping[str, np.ndarray], least: int = LEAST_IN_BIN) -> Matching | None:
     """Weights with which the words of all classes have one distribution over the bins of frequency.
 
     A bin holds the words with counts from 2^k to below 2^(k+1). The bins that are used lie side by side: of all such
@@ -80,17 +85,18 @@ def match_frequencies(counts: Mapping[str, np.ndarray]) -> Matching | None:
 
     Args:
       counts: by class, int `[words]`, how often each word is in the training text.
+      least: words of a class in a bin, for the class to have it.
 
     Returns:
       The weights; None if no two classes share a bin.
     """
-    bins = {name: np.log2(np.maximum(count, 1)).astype(int) for name, count in counts.items()}
-    most = max(int(of.max(initial=0)) for of in bins.values()) + 1
+    bins = {name: frequency_bins(count) for name, count in counts.items()}
+    most = max((int(of.max(initial=0)) for of in bins.values()), default=0) + 1
     tables = {name: np.bincount(of[counts[name] > 0], minlength=most) for name, of in bins.items()}
     best: tuple[tuple[int, int], int, int, list[str]] | None = None
     for low in range(most):
         for high in range(low + 1, most + 1):
-            names = [name for name, table in tables.items() if (table[low:high] >= LEAST_IN_BIN).all()]
+            names = [name for name, table in tables.items() if (table[low:high] >= least).all()]
             value = (len(names), sum(int(tables[name][low:high].sum()) for name in names))
             if len(names) > 1 and (best is None or value > best[0]):
                 best = value, low, high, names
@@ -104,3 +110,36 @@ def match_frequencies(counts: Mapping[str, np.ndarray]) -> Matching | None:
         place = np.where(inside, bins[name] - low, 0)
         weights[name] = np.where(inside, (shares / tables[name][low:high])[place], 0.0)
     return Matching(2**low, 2**high - 1, weights)
+
+
+def choose_words(
+    names: np.ndarray, counts: np.ndarray, most: int, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses words of every class by chance, and more of the frequencies that most classes have.
+
+    Args:
+      names: `[words]`, the class of each.
+      counts: int `[words]`, how often each is in the training text.
+      most: words of a class whatever their frequency; half as many are added.
+      least: words of a class, for it to be measured; words of a class in a bin, for the class to have it.
+
+    Returns:
+      Numbers of the words, class by class, and whether they were chosen whatever their frequency.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(names))
+    of_class = {
+        name: some for name in sorted({*names}) if len(some := shuffled[names[shuffled] == name]) >= least
+    }
+    matching = match_frequencies({name: counts[some] for name, some in of_class.items()}, least)
+    parts, as_they_are = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+    for name, some in of_class.items():
+        parts.append(some[:most])
+        as_they_are.append(np.ones(len(parts[-1]), bool))
+        if matching and name in matching.weights:
+            bins = frequency_bins(counts[some])
+            inside = np.unique(bins[matching.weights[name] > 0])
+            each = max(1, most // (2 * len(inside)))
+            more = np.concatenate([some[(bins == one) & (counts[some] > 0)][:each] for one in inside])
+            parts.append(np.setdiff1d(more, some[:most]))
+            as_they_are.append(np.zeros(len(parts[-1]), bool))
+    return np.concatenate(parts), np.concatenate(as_they_are)

@@ -2,7 +2,6 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,13 @@ import numpy as np
 from ssl_jax.data.code_words import code_words
 from ssl_jax.data.pretraining_text import PretrainingText
 from ssl_jax.data.tagged_words import read_tagged_words
-from ssl_jax.data.word_classes import OTHER, coarse_class, read_classes, tag_by_lists
+from ssl_jax.data.word_classes import coarse_class, read_classes, tag_by_lists
 from ssl_jax.data.word_places import TaggedTexts, corpus_sentences, find_tagged, running_text
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.cloze import Cloze, read_cloze
 from ssl_jax.evals.embryology import Classed, Found
+from ssl_jax.evals.learning_curves import choose_words
 from ssl_jax.evals.ngram_baselines import leading_documents
 from ssl_jax.evals.whole_word_masking import WholeWords
 from ssl_jax.evals.word_ngrams import WordNgrams
@@ -31,6 +31,8 @@ COUNTED_TOKENS = 20_000_000
 """Frequencies and n-grams are counted in this much of the training text at most."""
 LIST_SENTENCES = 5_000
 """Held-out sentences whose words are classed by lists."""
+MOST_CANDIDATES = 50_000
+"""Words that those of each class are chosen from."""
 LEAST_WORDS = 20
 """Words of a class, for the class to be measured."""
 
@@ -48,7 +50,7 @@ class MeasuresConfig(Settings):
     all_tagged: bool = False
     """Whether all sentences of `tagged` count, whatever the runs have held out, for text that no run was trained on."""
     words_per_class: PositiveInt = 300
-    """Words of each class, a choice by chance."""
+    """Words of each class, a choice by chance; half as many more are chosen for accuracies at equal frequency."""
     probes: tuple[NonEmptyText, ...] = (f"code={OFFLINE}",)
     """NAME=FILE, a file of tagged words as `tagged`, whose tags are predicted from the vectors of every layer.
     NAME=pydocs: which words of the installed documentation are code."""
@@ -169,23 +171,28 @@ def open_classes(
         sentences = [*dict.fromkeys(itertools.islice(heldout, LIST_SENTENCES))]
         tagged = find_tagged([*map(tag_by_lists, sentences)], sentences)
         names = tagged.tags
-    chosen = _choose(names, config.words_per_class)
+    known = np.array([name or "" for name in names], object)
+    candidates = np.random.default_rng(0).permutation(np.flatnonzero(known != ""))[:MOST_CANDIDATES]
+    places, known = tagged.places[candidates], known[candidates]
+    scored = WholeWords(tagged.texts, places, model.tokenizer, length).scored
+    places, known = places[scored], known[scored]
+    ngrams = WordNgrams(leading_documents(text.training_corpus, COUNTED_TOKENS), model.tokenizer)
+    counts = WholeWords(tagged.texts, places, model.tokenizer, length).ranks(ngrams.counts)
+    chosen, as_they_are = choose_words(known, counts, config.words_per_class, LEAST_WORDS)
     if not len(chosen):
         kinds = ", ".join(tag for tag, _ in Counter(tagged.tags).most_common(10))
         raise UserError(
             f"{config.tagged or 'the held-out text'}: no class has {LEAST_WORDS} words (the most frequent tags are "
             f"{kinds}). Give more text, or the classes of its tags with --measures.classes."
         )
-    words = WholeWords(tagged.texts, tagged.places[chosen], model.tokenizer, length)
-    scored = words.scored
-    words = WholeWords(tagged.texts, tagged.places[chosen][scored], model.tokenizer, length)
-    ngrams = WordNgrams(leading_documents(text.training_corpus, COUNTED_TOKENS), model.tokenizer)
+    words = WholeWords(tagged.texts, places[chosen], model.tokenizer, length)
     classed = Classed(
         words,
-        np.array(names, object)[chosen][scored],
-        words.ranks(ngrams.counts),
+        known[chosen],
+        counts[chosen],
         words.ranks(ngrams.ranks) == 0,
-        len({*tagged.places[chosen, 0].tolist()}),
+        as_they_are,
+        len({*places[chosen, 0].tolist()}),
     )
     announce(
         f"{len(classed.names):,} held-out words of {len({*classed.names})} classes in {classed.sentences:,} sentences; "
@@ -207,15 +214,3 @@ def _find(config: MeasuresConfig, heldout: Any) -> TaggedTexts:
             "Give tagged sentences of that text, or --measures.all_tagged True if the runs were not trained on these."
         )
     return tagged
-
-
-def _choose(names: Sequence[str | None], most: int) -> np.ndarray:
-    """Numbers of the words that are measured: of every class, so many at most, by chance."""
-    known = np.array([name or "" for name in names], object)
-    shuffled = np.random.default_rng(0).permutation(len(known))
-    parts = []
-    for name in sorted({*known} - {""}, key=lambda name: (name == OTHER, name)):
-        of_class = shuffled[known[shuffled] == name]
-        if len(of_class) >= LEAST_WORDS:
-            parts.append(of_class[:most])
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssl_jax.evals.learning_curves import half_step, log_spaced, match_frequencies
+from ssl_jax.evals.learning_curves import choose_words, half_step, log_spaced, match_frequencies
 
 
 def test_steps_are_spaced_by_their_logarithms():
@@ -45,3 +45,18 @@ def test_most_classes_count_before_most_words():
     assert (matching.lowest, matching.highest) == (1, 1)
     assert matching.weights.keys() == {"a", "b", "c"}
     assert match_frequencies({"a": np.repeat([1], 9), "b": np.repeat([8], 9)}) is None
+
+
+def test_words_are_chosen_of_every_class_and_more_of_shared_frequencies():
+    names = np.array(["a"] * 500 + ["b"] * 500 + ["few"] * 3, object)
+    counts = np.concatenate([np.repeat([1, 40], [450, 50]), np.repeat([40, 900], [30, 470]), np.ones(3, int)])
+    chosen, as_they_are = choose_words(names, counts, most=40, least=20)
+    assert len({*chosen.tolist()}) == len(chosen)
+    assert (names[chosen[as_they_are]] == "a").sum() == 40 == (names[chosen[as_they_are]] == "b").sum()
+    added = chosen[~as_they_are]
+    assert (counts[added] == 40).all()
+    for name in "ab":
+        assert 0 < (names[added] == name).sum() <= 20
+        assert ((names[chosen] == name) & (counts[chosen] == 40)).sum() >= 20
+    empty = np.zeros(0, np.int64)
+    assert [len(part) for part in choose_words(empty.astype(object), empty, most=1, least=1)] == [0, 0]
