@@ -39,7 +39,7 @@ def draw_embryology(values: Mapping[str, Any]) -> dict[str, Figure]:
         for (key, label), colour in zip(names, COLOURS, strict=False):
             _draw_runs(axes, steps, cloze[key].values(), color=colour, label=label)
         axes.set_ylabel("share of the facts", fontsize=9)
-        _legend(axes)
+        _finish(axes)
         figures["cloze"] = figure
     if downstream := values["downstream"]:
         figure, panels = _panels([*downstream["tasks"]], downstream["steps"])
@@ -49,7 +49,7 @@ def draw_embryology(values: Mapping[str, Any]) -> dict[str, Figure]:
                     axes, downstream["steps"], by_run.values(), color=colour, label=metric.replace("_", " ")
                 )
             axes.set_ylabel("on held-out examples", fontsize=9)
-            _legend(axes)
+            _finish(axes)
         figures["downstream"] = figure
     return figures
 
@@ -76,7 +76,7 @@ def _draw_kind(values: Mapping[str, Any], kind: str) -> Figure:
                     axes, values["steps"], of_class[one]["curves"].values(), label=label, **looks[name]
                 )
         axes.set_ylabel("words that are right", fontsize=9)
-        _legend(axes, beside=True)
+        _finish(axes, beside=True)
     return figure
 
 
@@ -111,7 +111,7 @@ def _draw_probes(values: Mapping[str, Any]) -> Figure:
         axes.plot([], [], marker="<", color="grey", linestyle="", label="untrained")
         _baseline(axes, probe["baseline"], "most frequent tag of each word")
         axes.set_ylabel("test words whose tag is right", fontsize=9)
-        _legend(axes, beside=True)
+        _finish(axes, beside=True, from_zero=False)
     return figure
 
 
@@ -147,13 +147,15 @@ def _draw_runs(axes: Axes, steps: Sequence[int], curves: Sequence[Sequence[float
     if len(values) > 1:
         axes.plot(steps, values.T, linewidth=0.6, alpha=0.4, **{**look, "label": None})
     axes.plot(steps, values.mean(0), marker="o", markersize=2.5, linewidth=1.8, **look)
-    axes.set_ylim(bottom=0)
 
 
 def _baseline(axes: Axes, value: float, label: str) -> None:
     axes.axhline(value, color="grey", linestyle=":", linewidth=1.4, label=label)
 
 
-def _legend(axes: Axes, *, beside: bool = False) -> None:
+def _finish(axes: Axes, *, beside: bool = False, from_zero: bool = True) -> None:
+    """The legend and the range, when everything is drawn."""
+    if from_zero:
+        axes.set_ylim(bottom=0)
     place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if beside else {}
     axes.legend(frameon=False, fontsize=8, **place)
