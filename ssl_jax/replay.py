@@ -132,8 +132,8 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
     return replayed
 
 
-def runs_in(folder: epath.Path) -> list[tuple[RunReference, str | None]]:
-    """(run, module that it must be of) of the run in a folder, or of all runs of the study in it."""
+def runs_in(folder: epath.Path) -> list[tuple[RunReference, str | tuple[str, ...] | None]]:
+    """(run, modules of which it must be) of the run in a folder, or of all runs of the study in it."""
     study = load_study(folder)
     return study.references(folder) if study else [(RunReference(folder), None)]
 

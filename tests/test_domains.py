@@ -135,7 +135,7 @@ def every_kind():
     presets = [
         preset
         for name in (
-            *(*SMALL, "bart_noises", "compression", "contextual_similarity"),
+            *(*SMALL, "bart_noises", "compression", "contextual_similarity", "embryology"),
             *("glue_benchmark", "pretrained_vs_scratch"),
         )
         for preset in import_experiment(f"experiments.{name}").PRESETS.values()

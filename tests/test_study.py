@@ -116,15 +116,17 @@ def test_a_run_that_exists_is_compared_as_it_is(finished, tmp_path):
     assert not (tmp_path / "new" / NAMES[0]).exists()
 
 
-def test_a_run_starts_from_another_one_of_the_study(tmp_path, capsys):
-    first = PlannedRun(minimal.__name__, "digits", replace(toy_study.Config().each, steps=10))
-    second = first._replace(config=replace(first.config, noise=0.1), init_from="first")
+def test_a_run_starts_from_a_checkpoint_of_another_one_of_the_study(tmp_path, capsys):
+    first = PlannedRun(minimal.__name__, "digits", replace(toy_study.Config().each, steps=20))
+    second = first._replace(config=replace(first.config, noise=0.1), init_from="first@10")
     study = Study("errors", {"first": first, "second": second}, toy_study.tabulate, toy_study.plot)
     folder = epath.Path(tmp_path / "study")
     settings = study_settings("tests.toy_study", "digits", toy_study.Config())
     assert run_study(study, folder, settings) == 0
-    assert f"warm start from {folder / 'first'}: " in capsys.readouterr().out
-    assert json.loads((folder / "second" / "config.json").read_text())["init_from"] == str(folder / "first")
+    assert f"warm start from {folder / 'first@10'}: " in capsys.readouterr().out
+    assert json.loads((folder / "second" / "config.json").read_text())["init_from"] == str(
+        folder / "first@10"
+    )
 
     assert run_study(study, folder, settings) == 0
     out = capsys.readouterr().out

@@ -66,12 +66,12 @@ def run_settings(module: str, preset: str, config: Config, init_from: str | None
     }
 
 
-def read_run(folder: epath.Path, experiment: str | None = None) -> SavedRun:
+def read_run(folder: epath.Path, experiment: str | tuple[str, ...] | None = None) -> SavedRun:
     """Reads config.json of a run folder, which may come from a stranger.
 
     Args:
       folder: of the run.
-      experiment: module that the run must be of; None for any.
+      experiment: module that the run must be of, or several of which it must be one; None for any.
 
     Raises:
       UserError: it is not a run folder, holds a study or a run of another experiment, or is of an experiment or a
@@ -79,8 +79,9 @@ def read_run(folder: epath.Path, experiment: str | None = None) -> SavedRun:
     """
     settings, module = read_settings(folder)
     name = settings["experiment"]
-    if experiment is not None and name != experiment:
-        raise UserError(f"{folder}: is a run of {name}; expected one of {experiment}.")
+    allowed = (experiment,) if isinstance(experiment, str) else experiment
+    if allowed is not None and name not in allowed:
+        raise UserError(f"{folder}: is a run of {name}; expected one of {' or '.join(allowed)}.")
     if not hasattr(module, "build"):
         runs = sorted(path.name for path in folder.iterdir() if (path / CONFIG).exists())
         raise UserError(

@@ -5,11 +5,9 @@ from typing import NamedTuple
 
 from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.errors import UserError
 from ssl_jax.evals.whole_word_masking import Compute, word_ranks
 from ssl_jax.method import Tree
 from ssl_jax.methods.bert import pretraining
-from ssl_jax.runs.configuration import read_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.mapping import MapFunction, map_examples
@@ -53,13 +51,11 @@ def open_masked_language_model(reference: RunReference) -> MaskedLanguageModel:
     Raises:
       UserError: it is not a run folder, is a run of another experiment, or has no such checkpoint.
     """
-    name = read_run(reference.folder).settings["experiment"]
-    if name not in EXPERIMENTS:
-        raise UserError(
-            f"{reference.folder}: is a run of {name}, whose model predicts no masked words; expected a run of "
-            f"{' or '.join(EXPERIMENTS)}."
-        )
-    run = open_run(reference)
+    return masked_language_model(open_run(reference, EXPERIMENTS))
+
+
+def masked_language_model(run: OpenedRun) -> MaskedLanguageModel:
+    """The model of an opened run of BERT or ALBERT."""
     tokenizer, config = find_tokenizer(run.folder).open(), run.config
     tasks = pretraining(
         config.model, masking=config.masking, pair_task=config.pair_task, special=tokenizer.special

@@ -67,12 +67,12 @@ class OpenedRun:
         return dict(self.checkpoints.restore_model(step, self.program.state.variables))
 
 
-def open_run(reference: RunReference, experiment: str | None = None) -> OpenedRun:
+def open_run(reference: RunReference, experiment: str | tuple[str, ...] | None = None) -> OpenedRun:
     """Opens a run. Its data is opened when it is asked for, and nothing is compiled.
 
     Args:
       reference: the run folder and the checkpoint that is meant; `RunReference.parse` reads one that a user wrote.
-      experiment: module that the run must be of; None for any.
+      experiment: module that the run must be of, or several of which it must be one; None for any.
 
     Raises:
       UserError: it is not a run folder, is a run of another experiment, or has no such checkpoint.

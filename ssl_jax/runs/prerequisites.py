@@ -32,7 +32,7 @@ class PlannedRun(NamedTuple):
       module: name of its experiment's module, such as "experiments.vqvae".
       preset: that its configuration began with.
       config: its whole configuration.
-      init_from: RUN, RUN@STEP or a folder of weights that it starts from; in a study, it may be the name of one of the
+      init_from: RUN, RUN@STEP or a folder of weights that it starts from; in a study, RUN may be the name of one of the
         runs that the study trains before.
     """
 

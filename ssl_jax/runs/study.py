@@ -1,6 +1,7 @@
 """A study: several runs, and one table and plots of what they show together."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -44,11 +45,11 @@ class NamedRun(NamedTuple):
 
     Attributes:
       run: RUN or RUN@STEP.
-      module: name of the experiment's module that it must be of.
+      module: name of the experiment's module that it must be of, or names of several.
     """
 
     run: str
-    module: str
+    module: str | tuple[str, ...]
 
 
 class Study(NamedTuple):
@@ -78,11 +79,14 @@ class Study(NamedTuple):
 
     def planned_in(self, folder: epath.Path) -> dict[str, PlannedRun]:
         """As `planned`, with the folder of each run of the study that another one starts from in place of its name."""
-        planned = self.planned
         return {
-            name: run._replace(init_from=str(folder / run.init_from)) if run.init_from in planned else run
-            for name, run in planned.items()
+            name: run._replace(init_from=str(folder / run.init_from)) if self._is_own(run.init_from) else run
+            for name, run in self.planned.items()
         }
+
+    def _is_own(self, init_from: str | None) -> bool:
+        """Whether a source is a run that the study trains, NAME or NAME@STEP."""
+        return re.sub("@[0-9]+$", "", init_from or "") in self.planned
 
     def check_named(self, folder: epath.Path) -> None:
         """Raises UserError if a run or weights that should exist are not there, or are not what they should be.
@@ -95,15 +99,15 @@ class Study(NamedTuple):
             if isinstance(run, NamedRun):
                 open_run(RunReference.parse(run.run), run.module)
         outside = {
-            run.init_from: name for name, run in self.planned.items() if run.init_from not in self.planned
+            run.init_from: name for name, run in self.planned.items() if not self._is_own(run.init_from)
         }
         outside.pop(None, None)
         for source, name in outside.items():
             run = self.planned[name]
             build_run(import_experiment(run.module).build, run.config, folder / name, source)
 
-    def references(self, folder: epath.Path) -> list[tuple[RunReference, str]]:
-        """(run, name of the experiment's module that it must be of) of all runs of the study in `folder`."""
+    def references(self, folder: epath.Path) -> list[tuple[RunReference, str | tuple[str, ...]]]:
+        """(run, name of the experiment's module that it must be of, or names) of all runs of the study in `folder`."""
         return [
             (
                 RunReference.parse(run.run) if isinstance(run, NamedRun) else RunReference(folder / name),
@@ -156,6 +160,7 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
     Raises:
       UserError: the folder belongs to something else, or a run cannot start or go on.
     """
+    study.check()
     study.check_named(folder)  # before the folder is claimed, so that a misspelt name can be corrected
     with ExitStack() as held:
         on_main(lambda: held.enter_context(locked(folder, print)))

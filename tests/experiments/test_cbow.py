@@ -107,7 +107,10 @@ def test_what_is_named_is_opened_before_the_training(config, tmp_path):
         ({"similarity": (str(table),)}, r"pairs\.tsv.*'score'"),
         ({"analogies": str(questions)}, r"line 1: 'ab cd ef' has 3 word"),
         ({"bert": str(tmp_path / "none")}, r"none: not a run folder"),
-        ({"bert": str(other)}, r"run of experiments\.gpt2, whose model predicts no masked words"),
+        (
+            {"bert": str(other)},
+            r"run of experiments\.gpt2; expected one of experiments\.bert or experiments\.albert",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             cbow.build(dataclasses.replace(config, **change)).open_data(epath.Path(tmp_path / "run"))
