@@ -97,8 +97,9 @@ class SymbolMap(NamedTuple):
         return cls(unit, dict(zip(symbols, map(int, chosen), strict=True)), tokenizer.special)
 
     def save(self, folder: epath.Path) -> None:
-        """Writes the map into a run folder."""
-        write_json(folder / FILE, {"unit": self.unit, "ids": dict(self.ids)})
+        """Writes the map into a run folder, unless it is there, as in a folder that is only read."""
+        if not (folder / FILE).exists():
+            write_json(folder / FILE, {"unit": self.unit, "ids": dict(self.ids)})
 
     @classmethod
     def read(cls, folder: epath.Path, tokenizer: Tokenizer) -> "SymbolMap":
@@ -156,8 +157,8 @@ class SymbolMap(NamedTuple):
             if len(symbols) > room and not cut:
                 raise UserError(
                     f"{example.place}: a sequence of {len(symbols):,} symbols, but rows of {length} tokens have room "
-                    f"for {room}. Give a larger --length, up to the positions of the encoder, or --data.cut True to "
-                    "leave out what comes after."
+                    f"for {room}. Shorten it; or train with a larger --length, up to the positions of the encoder, or "
+                    "with --data.cut True, which leaves out what comes after."
                 )
             longer += len(symbols) > room
             ids = (self.ids.get(symbol, self.special.unk) for symbol in symbols[:room])
