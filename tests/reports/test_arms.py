@@ -47,7 +47,7 @@ def test_the_table():
     ]
     assert lines[6] == "macro f1, pairs of runs of the same map and seed:"
     assert lines[8].split() == ["new", "-", "old", "+15.0", "3", "of", "4", "2", "of", "2", "0.5"]
-    # p: of 16 equally likely signs of the ranks 1, 2.5, 2.5 and 4, 4 have a sum of at most 2.5 below 0, and 4 above it.
+    # p: of the 16 equally likely sets of negative ranks (1, 2.5, 2.5, 4), 4 sum to at most 2.5; twice 4/16.
     assert len(arms_table({"new": ARMS["new"]}, BASELINES, "macro_f1", 1200)) == 4
 
 
