@@ -30,7 +30,7 @@ from ssl_jax.evals.classification import class_metrics
 from ssl_jax.recipes.fine_tuning import BERT_RUN
 from ssl_jax.recipes.labelled_text import HELDOUT
 from ssl_jax.recipes.symbol_sequences import VALIDATION, baselines_of
-from ssl_jax.reports.arms import Arm, arms_table, compare_arms
+from ssl_jax.reports.arms import Arm, Reference, arms_table, compare_arms
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import Figures, Runs, Study, Table
 from ssl_jax.training import metrics
@@ -145,11 +145,11 @@ def last_metrics(run: Any, split: str) -> Mapping[str, float]:
 def tabulate(config: Config, runs: Runs) -> Table:
     """The metrics of all arms on the held-out set beside baselines."""
     rates = best_rates(config, runs)
+    named = {"accuracy": "class_accuracy", METRIC: METRIC}
     found, logs = {}, {}
     for arm in config.arms:
         own = [runs[name] for name in arm_runs(config, arm, rates[arm])]
         last = [last_metrics(run, HELDOUT) for run in own]
-        named = {"accuracy": "class_accuracy", METRIC: METRIC}
         found[arm] = Arm(
             rates[arm],
             {name: [line[logged] for line in last] for name, logged in named.items()},
@@ -158,13 +158,9 @@ def tabulate(config: Config, runs: Runs) -> Table:
         logs[arm] = [metrics.read(run.folder) for run in own]
     data = own[0].data.details  # the sequences of all runs are the same
     baselines = {
-        f"{name} ({of.setting})" if of.setting else name: {
-            metric: value
-            for metric, value in class_metrics(
-                data.heldout.labels, of.predictions, len(config.each.labels)
-            ).items()
-            if metric in ("accuracy", METRIC)
-        }
+        name: Reference(
+            of.setting, class_metrics(data.heldout.labels, of.predictions, len(config.each.labels))
+        )
         for name, of in baselines_of(data, config.each).items()
     }
     compared = {
@@ -173,7 +169,7 @@ def tabulate(config: Config, runs: Runs) -> Table:
     }
     values = {
         "arms": {arm: of._asdict() for arm, of in found.items()},
-        "baselines": baselines,
+        "baselines": {name: of._asdict() for name, of in baselines.items()},
         "comparisons": compared,
     }
     lines = arms_table(found, baselines, METRIC, len(data.heldout.labels))
@@ -187,7 +183,9 @@ def draw(config: Config, table: Table, runs: Runs) -> Figures:
 
     names = ("accuracy", METRIC)
     arms = {name: {arm: of["metrics"][name] for arm, of in table.values["arms"].items()} for name in names}
-    baselines = {name: {of: each[name] for of, each in table.values["baselines"].items()} for name in names}
+    baselines = {
+        name: {of: each["metrics"][name] for of, each in table.values["baselines"].items()} for name in names
+    }
 
     def curves(split: str | None, metric: str) -> dict[str, Sequence]:
         return {

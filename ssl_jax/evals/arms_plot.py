@@ -1,5 +1,6 @@
 """The results of runs by arm: every run a dot, the median a bar."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -35,10 +36,8 @@ def draw_arms(
         for number, value in enumerate(baselines[metric].values(), len(of_arm)):
             _bar(axes, number, [value], "#3d4350")
         axes.axvline(len(of_arm) - 0.5, color="black", linewidth=0.6, linestyle=":")
-        names = [*of_arm, *baselines[metric]]
-        axes.set_xticks(
-            range(len(names)), [name.replace("_", " ") for name in names], rotation=35, ha="right", fontsize=8
-        )
+        names = [textwrap.fill(name.replace("_", " "), 20) for name in (*of_arm, *baselines[metric])]
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylim(0, 1)
     figure.suptitle(

@@ -36,6 +36,18 @@ class Arm(NamedTuple):
         ]
 
 
+class Reference(NamedTuple):
+    """The results of a classifier beside the arms.
+
+    Attributes:
+      setting: what was chosen for it; "" for nothing.
+      metrics: shares by name, those of the arms and maybe others.
+    """
+
+    setting: str
+    metrics: Mapping[str, float]
+
+
 def compare_arms(arms: Mapping[str, Arm], metric: str) -> dict[str, tuple[Comparison, Comparison]]:
     """By "FIRST - SECOND", the comparison over all runs and over the means of the maps, of any two arms."""
     return {
@@ -49,7 +61,7 @@ def compare_arms(arms: Mapping[str, Arm], metric: str) -> dict[str, tuple[Compar
 
 def arms_table(
     arms: Mapping[str, Arm],
-    baselines: Mapping[str, Mapping[str, float]],
+    baselines: Mapping[str, Reference],
     metric: str,
     examples: int,
 ) -> list[str]:
@@ -57,7 +69,7 @@ def arms_table(
 
     Args:
       arms: by name.
-      baselines: metrics by name of the classifier.
+      baselines: by name.
       metric: that the arms are compared by.
       examples: number of held-out examples.
     """
@@ -65,10 +77,14 @@ def arms_table(
     names = [*runs.metrics]
     counts = f"{_several(len({*runs.maps}), 'map')}, {_several(len(runs.maps), 'run')}"
     rows = [
-        [name, f"{arm.rate:g}", *(_range(arm.metrics[each]) for each in names)] for name, arm in arms.items()
+        [name, f"rate {arm.rate:g}", *(_range(arm.metrics[each]) for each in names)]
+        for name, arm in arms.items()
     ]
-    rows += [[name, "", *(f"{100 * of[each]:.1f}" for each in names)] for name, of in baselines.items()]
-    titles = ["", "learning rate", *(name.replace("_", " ") for name in names)]
+    rows += [
+        [name, of.setting, *(f"{100 * of.metrics[each]:.1f}" for each in names)]
+        for name, of in baselines.items()
+    ]
+    titles = ["", "chosen", *(name.replace("_", " ") for name in names)]
     lines = [
         f"on {examples:,} held-out sequences in %, median (lowest to highest) of {counts}:",
         *aligned([titles, *rows]),

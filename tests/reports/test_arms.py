@@ -6,13 +6,13 @@ from scipy.stats import binomtest
 
 from ssl_jax.evals.arms_plot import draw_arms
 from ssl_jax.evals.paired import compare_pairs
-from ssl_jax.reports.arms import Arm, arms_table, compare_arms
+from ssl_jax.reports.arms import Arm, Reference, arms_table, compare_arms
 
 ARMS = {
     "new": Arm(1e-3, {"accuracy": [0.5, 0.7, 0.9, 0.9], "macro_f1": [0.5, 0.6, 0.7, 0.2]}, [0, 0, 1, 1]),
     "old": Arm(0.1, {"accuracy": [0.5, 0.6, 0.7, 0.8], "macro_f1": [0.4, 0.4, 0.4, 0.4]}, [0, 0, 1, 1]),
 }
-BASELINES = {"most frequent class": {"accuracy": 0.25, "macro_f1": 0.1}}
+BASELINES = {"most frequent class": Reference("n 3", {"accuracy": 0.25, "macro_f1": 0.1})}
 
 
 def test_pairs():
@@ -40,15 +40,15 @@ def test_the_table():
     lines = arms_table(ARMS, BASELINES, "macro_f1", 1200)
     assert lines[:5] == [
         "on 1,200 held-out sequences in %, median (lowest to highest) of 2 maps, 4 runs:",
-        "                        learning rate              accuracy              macro f1",
-        "  new                           0.001   80.0 (50.0 to 90.0)   55.0 (20.0 to 70.0)",
-        "  old                             0.1   65.0 (50.0 to 80.0)   40.0 (40.0 to 40.0)",
-        "  most frequent class                                  25.0                  10.0",
+        "                            chosen              accuracy              macro f1",
+        "  new                   rate 0.001   80.0 (50.0 to 90.0)   55.0 (20.0 to 70.0)",
+        "  old                     rate 0.1   65.0 (50.0 to 80.0)   40.0 (40.0 to 40.0)",
+        "  most frequent class          n 3                  25.0                  10.0",
     ]
     assert lines[6] == "macro f1, pairs of runs of the same map and seed:"
     assert lines[8].split() == ["new", "-", "old", "+15.0", "3", "of", "4", "2", "of", "2", "0.5"]
     # p: of the 16 equally likely sets of negative ranks (1, 2.5, 2.5, 4), 4 sum to at most 2.5; twice 4/16.
-    assert len(arms_table({"new": ARMS["new"]}, BASELINES, "macro_f1", 1200)) == 4
+    assert len(arms_table({"new": ARMS["new"]}, {}, "macro_f1", 1200)) == 3
 
 
 def test_every_run_is_a_dot_and_the_median_a_bar():
