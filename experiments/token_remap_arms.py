@@ -53,7 +53,7 @@ class Config(Settings):
     """How the encoder starts."""
     maps: PositiveInt = 3
     """Maps from symbols to pieces."""
-    repeats: PositiveInt = 2
+    repeats: PositiveInt = 1
     """Seeds with each map."""
     rates: tuple[PositiveFloat, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates that each arm is tried with."""

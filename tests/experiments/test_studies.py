@@ -399,7 +399,7 @@ def test_what_of_a_pretrained_encoder_helps(tmp_path, monkeypatch, capsys):
 
 
 def test_all_arms_have_the_same_maps_and_seeds():
-    config = token_remap_arms.Config(rates=(0.1,), init_from="weights")
+    config = token_remap_arms.Config(repeats=2, rates=(0.1,), init_from="weights")
     runs = token_remap_arms.study(config).planned
     assert {run.init_from for run in runs.values()} == {"weights"}
     configs = [run.config for run in runs.values()]

@@ -59,8 +59,15 @@ def test_entries_are_permuted_within_each_tensor_of_each_layer():
             np.testing.assert_array_equal(np.sort(own, None), np.sort(found, None), err_msg=name)
             if len({*np.ravel(own).tolist()}) > 9:  # not the ones of a normalisation
                 assert np.mean(np.asarray(own) == np.asarray(found)) < 0.3, name
-    first, second = (np.argsort(np.ravel(x)) for x in began["encoder/layers/mlp/up/kernel"])
-    assert (first != second).any()
+    kernels = [f"encoder/layers/mlp/{name}/kernel" for name in ("up", "down")]
+    orders = [order(*pair) for name in kernels for pair in zip(loaded[name], began[name], strict=True)]
+    assert len({*map(tuple, orders)}) == 2 * LAYERS
+
+
+def order(before, after):
+    """For each entry after, where it was before."""
+    values = np.ravel(before)
+    return np.argsort(values)[np.searchsorted(np.sort(values), np.ravel(after))].tolist()
 
 
 def test_new_word_embeddings_are_those_of_a_random_start():
