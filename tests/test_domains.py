@@ -135,8 +135,8 @@ def every_kind():
     presets = [
         preset
         for name in (
-            *(*SMALL, "bart_noises", "compression", "contextual_similarity", "embryology"),
-            *("glue_benchmark", "pretrained_vs_scratch"),
+            *(*SMALL, "bart_noises", "compression", "contextual_similarity", "embryology", "glue_benchmark"),
+            *("pretrained_vs_scratch", "token_remap_arms"),
         )
         for preset in import_experiment(f"experiments.{name}").PRESETS.values()
     ]

@@ -1,5 +1,6 @@
 """What plots share: curves of runs, heat maps, and how figures look and are saved."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,8 +88,8 @@ def kind(name: str) -> str:
 def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable[str]) -> dict[str, Figure]:
     """Metrics of one or several runs against the step.
 
-    Training is a thin line, evaluation a line with dots. Runs differ by colour where there are several; otherwise
-    metrics do.
+    Training is a thin line, evaluation a line with dots, dashed for a second held-out set. Runs differ by colour where
+    there are several; otherwise metrics do.
 
     Args:
       runs: by label, lines of metrics.jsonl.
@@ -106,6 +107,7 @@ def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable
         for number, (label, lines) in enumerate(runs.items()):
             for order, name in enumerate(n for n in names if kind(n) == group):
                 colour = COLOURS[(order if len(runs) == 1 else number) % len(COLOURS)]
+                dashes = itertools.cycle(("-", "--", ":", "-."))
                 for split in dict.fromkeys(line.get("split") for line in lines):
                     points = [
                         (li["step"], li[name]) for li in lines if li.get("split") == split and name in li
@@ -116,7 +118,7 @@ def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable
                         part for part in (label if len(runs) > 1 else "", name, split or "train") if part
                     )
                     style = (
-                        {"marker": "o", "markersize": 3.5, "linewidth": 1.8}
+                        {"marker": "o", "markersize": 3.5, "linewidth": 1.8, "linestyle": next(dashes)}
                         if split
                         else {"linewidth": 0.9, "alpha": 0.7}
                     )

@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import matplotlib.image
 import pytest
-from etils import epath
 
-from experiments import bert, embryology
+from experiments import embryology
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.embryology import Measures, MeasuresConfig
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.runs.study import run_study, study_settings
 from tests.cases import corpus, sentences
+from tests.studies import run, small_bert
 
 STEPS = [1, 2, 3, 4]
 
@@ -34,17 +33,6 @@ def studied(tmp_path_factory):
     """(folder, folder of files) of a finished study of two seeds with four checkpoints each."""
     folder = tmp_path_factory.mktemp("embryology")
     tagged = tagged_corpus(folder)
-    sizes = {"vocab_size": 120, "positions": 24, "layers": 2, "width": 16, "heads": 2, "mlp_width": 16}
-    every = dict.fromkeys(("log_every", "eval_every"), 4) | dict.fromkeys(("save_every", "keep_every"), 1)
-    first = replace(
-        bert.OFFLINE,
-        steps=4,
-        phases=(bert.PhaseConfig(length=24),),
-        data=replace(bert.OFFLINE.data, source=str(corpus(folder)), heldout_share=0.2, heldout_rows=16),
-        model=replace(bert.OFFLINE.model, **sizes),
-        schedule=replace(bert.OFFLINE.schedule, warmup_steps=1),
-        train=replace(bert.OFFLINE.train, batch_size=8, **every),
-    )
     measures = MeasuresConfig(
         tagged=str(tagged),
         classes=str(folder / "classes.tsv"),
@@ -53,11 +41,12 @@ def studied(tmp_path_factory):
         probe_sentences=60,
         cloze=str(folder / "facts.tsv"),
     )
-    config = embryology.Config(repeats=2, bert=first, measures=measures)
-    settings = study_settings(embryology.__name__, "tiny", config)
+    config = embryology.Config(
+        repeats=2, bert=small_bert(folder, steps=4, layers=2, every=1), measures=measures
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_JAX_CACHE", str(folder / "cache"))
-        assert run_study(embryology.study(config), epath.Path(folder / "study"), settings) == 0
+        run(embryology, "tiny", config, folder / "study")
     return folder / "study", folder
 
 
