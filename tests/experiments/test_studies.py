@@ -256,7 +256,7 @@ def test_a_run_of_each_task_from_each_source():
     for name, planned in others:
         assert planned.init_from == ("bert" if "pretrained" in name else "weights")
         assert planned.config.train.seed == int(name[-1])
-        assert not run.config.from_scratch
+        assert not planned.config.from_scratch
 
     runs = pretrained_vs_scratch.study(replace(config, first="runs/a@7", second="random")).runs
     assert "bert" not in runs
