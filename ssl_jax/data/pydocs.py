@@ -38,7 +38,7 @@ PACKAGES = (
 # fmt: on
 _WITHOUT_PROSE = {"tests", "test", "testing", "_vendor", "_pyinstaller", "_test_module", "_generated"}
 _DOCUMENTS, _SECTIONS = "documents.json", "sections.json"
-_PARAMETERS, _MARKED = "parameters.json", "marked.json"
+_PARAMETERS, _MARKED, _MODULES = "parameters.json", "marked.json", "modules.json"
 _MIN_SENTENCES = 4  # shorter documents leave rows of pairs mostly empty
 
 
@@ -61,11 +61,13 @@ class Document(NamedTuple):
       sentences: its prose.
       parameters: for each docstring that describes some in numpydoc's style, these.
       marked: the sentences with code in them, which is marked; see `docstrings.Paragraph`.
+      module: the dotted name of the module that it is in.
     """
 
     sentences: list[Sentence]
     parameters: list[list[Parameter]]
     marked: list[str]
+    module: str = ""
 
 
 class PyDocs:
@@ -113,6 +115,11 @@ class PyDocs:
         """The sentences of every document that have code in them, which is marked; see `Document`."""
         return json.loads(_read(_MARKED))
 
+    @cached_property
+    def modules(self) -> list[str]:
+        """The module of each document; see `Document`."""
+        return json.loads(_read(_MODULES))
+
 
 def _read(file: str) -> bytes:
     """A file of the cache. Its checksum is right, so it is what `_write` has written."""
@@ -129,6 +136,7 @@ def _write(folder: Path) -> None:
         _SECTIONS: [[sentence.section for sentence in document.sentences] for document in documents],
         _PARAMETERS: [document.parameters for document in documents],
         _MARKED: [document.marked for document in documents],
+        _MODULES: [document.module for document in documents],
     }
     for file, content in files.items():
         write_whole(epath.Path(folder / file), json.dumps(content, ensure_ascii=False))
@@ -139,8 +147,9 @@ def read_packages() -> list[Document]:
     documents, seen = [], set()
     for root in _roots():
         for path in [root] if root.is_file() else _files(root):
+            module = ".".join(path.relative_to(root.parent).with_suffix("").parts)
             for docstrings in _definitions(path):
-                document = Document([], [], [])
+                document = Document([], [], [], module.removesuffix(".__init__"))
                 for docstring in docstrings:
                     for text, section, marked in paragraphs(docstring):
                         key = "".join(filter(str.isalpha, text)).lower()

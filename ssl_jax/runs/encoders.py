@@ -77,12 +77,13 @@ def save_encoder(model: BertConfig, folder: epath.Path) -> None:
     write_json(folder / ENCODER, dataclasses.asdict(model))
 
 
-def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
+def read_encoder(folder: epath.Path, source: str, option: str = "--init_from") -> BertConfig:
     """The sizes of the encoder of a run, or of a folder of weights. Whether it has a pooler depends on the new head.
 
     Args:
       folder: of the run or the weights.
-      init_from: how the user named it, for messages.
+      source: how the user named it, for messages.
+      option: with which the user named it, for messages.
 
     Raises:
       UserError: it has no BERT encoder.
@@ -90,7 +91,7 @@ def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
     if not (folder / "checkpoints").exists():
         if not folder.exists():
             raise UserError(
-                f"--init_from {init_from}: no such folder; expected a run, or a folder of BERT weights."
+                f"{option} {source}: no such folder; expected a run, or a folder of BERT weights."
             )
         return dataclasses.replace(load_bert(folder)[0], pooler=True)
     saved = read_run(folder)
@@ -98,7 +99,7 @@ def read_encoder(folder: epath.Path, init_from: str) -> BertConfig:
     model = encoder_config(own) or getattr(own, "model", None)
     if not isinstance(model, BertConfig):
         raise UserError(
-            f"--init_from {init_from}: a run of {saved.settings['experiment']}, which has no BERT encoder (see "
+            f"{option} {source}: a run of {saved.settings['experiment']}, which has no BERT encoder (see "
             f"{folder / CONFIG}); expected a run of experiments.bert, of experiments.albert or of fine-tuning."
         )
     return dataclasses.replace(model, pooler=True)

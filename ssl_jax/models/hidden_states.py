@@ -1,0 +1,35 @@
+"""The hidden states of all layers of a BERT, whose encoder itself gives those of the last one."""
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.method import Tree
+from ssl_jax.models.attention import packed_mask
+from ssl_jax.models.bert import BertConfig, BertEmbeddings
+from ssl_jax.models.transformer import Layer, unstack
+
+
+def hidden_states(
+    config: BertConfig,
+    params: Tree,
+    tokens: jax.Array,
+    token_type_ids: jax.Array,
+    segment_ids: jax.Array,
+) -> jax.Array:
+    """What the encoder computes, `[layers + 1, batch, length, width]`: the embeddings first, then each layer's output.
+
+    Args:
+      config: of the encoder.
+      params: of a `BertEncoder`.
+      tokens, token_type_ids, segment_ids: as `BertEncoder` takes them.
+
+    Raises:
+      UserError: the sequence is longer than `config.positions`.
+    """
+    embeddings = {"params": params["embeddings"]}
+    x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, None, True)
+    layer, states, mask = Layer(config.transformer, deterministic=True), [x], packed_mask(segment_ids)
+    for own in unstack(params["layers"], config.transformer):
+        x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None)
+        states.append(x)
+    return jnp.stack(states)
