@@ -29,6 +29,8 @@ from ssl_jax.errors import UserError
 SHIFTED = "shifted:"
 HALVES_SEED = 1
 """Which half of the documents a shifted language is trained on; another seed than that of the held-out documents."""
+SHARE_SEED = 2
+"""Which documents are left of the training text if only a share of them is used."""
 SAMPLED_DOCUMENTS = 1000
 """By which the length of the documents of a source is estimated, before there is a vocabulary."""
 
@@ -49,6 +51,8 @@ class LanguagesConfig(TokenizerConfig):
     """Share of the documents of each language to hold out."""
     heldout_rows: PositiveInt = 512
     """Largest number of rows of each language in an evaluation."""
+    training_share: PositiveShare = 1.0
+    """Share of the training documents to train on, to see what more text would bring."""
 
     def check_relations(self) -> None:
         super().check_relations()
@@ -176,7 +180,11 @@ def open_languages(config: LanguagesConfig, folder: epath.Path, *, vocab_size: i
     for name, source in sources.items():
         progress = TokenizingProgress(f"tokenising {config.own_sources[name]}")
         corpus = tokenize_corpus(source, tokenizer, progress=progress)
-        parts[name] = split(corpus, config.heldout_share, HELDOUT_SEED)
+        training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
+        if config.training_share < 1:
+            kept = is_heldout(training.hashes, config.training_share, SHARE_SEED, training.name)
+            training = training.select(kept)
+        parts[name] = training, heldout
     shifts = dict.fromkeys(parts, 0)
     for number, (name, base) in enumerate(config.shifted.items(), 1):
         training, heldout = parts[base]

@@ -111,9 +111,7 @@ def embed_all_words(
 
 def word_spans(text: str) -> list[tuple[int, int]]:
     """Where the words of a text are, in characters: what has letters and is between white space and punctuation."""
-    return [
-        found.span() for found in _WORD.finditer(text) if any(map(str.isalpha, found.group()))
-    ]
+    return [found.span() for found in _WORD.finditer(text) if any(map(str.isalpha, found.group()))]
 
 
 def embed_contexts(
@@ -159,7 +157,9 @@ def _compute(function: MapFunction, encoder: PretrainedEncoder, rows: Rows) -> T
     )
 
 
-@functools.lru_cache(maxsize=2)  # one function for a model and for untrained ones, so that it is compiled once
+@functools.lru_cache(
+    maxsize=2
+)  # one function for a model and for untrained ones, so that it is compiled once
 def _means(config: BertConfig) -> MapFunction:
     def means(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
         states = hidden_states(config, params, *_inputs(batch)).astype(jnp.float32)

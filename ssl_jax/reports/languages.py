@@ -1,4 +1,4 @@
-"""What multilingual pretraining shows at its end: each language's text, its tokens, and how well its words are predicted."""
+"""What multilingual pretraining shows at its end: the text of each language, and how well its tokens are predicted."""
 
 from collections.abc import Mapping
 
