@@ -24,7 +24,6 @@ from etils import epath
 
 from ssl_jax.cli import read_arguments
 from ssl_jax.data.lines import read_lines
-from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
@@ -78,7 +77,7 @@ def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise UserError(f"text {number} of {len(texts)} is empty; leave it out.")
-    dataset, describe = predictor.prepare(texts, find_tokenizer(opened.folder).open())
+    dataset, describe = predictor.prepare(texts, predictor.encoder(opened.folder))
     outputs = map_examples(
         predictor.function,
         opened.restore(),

@@ -191,6 +191,22 @@ def sequence_classification(folder: Path) -> Arguments:
     return [*fine_tuning(folder, from_scratch=False), *source, *given(labels=["long", "short"], length=48)]
 
 
+def sequences(folder: Path) -> Path:
+    """A .tsv file of 120 sequences of twelve letters, labelled by the fourth."""
+    file = folder / "sequences.tsv"
+    if not file.exists():
+        chance = random.Random(0)
+        drawn = ["".join(chance.choices("GATC", k=12)) for _ in range(120)]
+        rows = [f"{'GT' if one[3] in 'GT' else 'AC'}\t{one}" for one in drawn]
+        file.write_text("\n".join(["label\tsequence", *rows, ""]))
+    return file
+
+
+def token_remap(folder: Path) -> Arguments:
+    """Two classes of sequences."""
+    return [*fine_tuning(folder), *given("data", source=sequences(folder)), *given(labels=["GT", "AC"])]
+
+
 def glue_tasks(folder: Path) -> Path:
     """A folder in GLUE's own layout: MRPC and MNLI, of pairs labelled by their lengths; one test set is not there."""
     root = folder / "glue"
@@ -258,6 +274,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
     "t5": encoder_decoder,
     "token_classification": token_classification,
+    "token_remap": token_remap,
     "vae": lambda folder: [*AUTOENCODER, *given(code_size=2, importance_samples=5)],
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,

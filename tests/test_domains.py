@@ -134,7 +134,10 @@ def kinds(settings):
 def every_kind():
     presets = [
         preset
-        for name in (*SMALL, "bart_noises", "compression", "glue_benchmark", "pretrained_vs_scratch")
+        for name in (
+            *SMALL,
+            *("bart_noises", "compression", "glue_benchmark", "pretrained_vs_scratch", "token_remap_arms"),
+        )
         for preset in import_experiment(f"experiments.{name}").PRESETS.values()
     ]
     commands = [few_shot, generate, linear_eval, replay]

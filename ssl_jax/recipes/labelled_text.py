@@ -70,6 +70,10 @@ Offline = Callable[[], tuple[list[LabelledText], list[LabelledText]]]
 """The (training, held-out) examples of the source "pydocs"."""
 
 
+MakeRows = Callable[[Labelled], tuple[Rows, int]]
+"""`examples -> (rows, how many of them are cut off)`."""
+
+
 class LabelledData(NamedTuple):
     """What is opened of labelled text.
 
@@ -104,7 +108,7 @@ def open_labelled_text(config: Any, folder: epath.Path, offline: Offline, *, sco
     data: LabelledTextConfig = config.data
     training, heldout = _examples(data, offline, scored=scored)
     if not scored:
-        _check_names(training, data.source, config.labels)
+        check_names(training, data.source, config.labels)
     labels = () if scored else config.labels
     return labelled_data(config, folder, training, {HELDOUT: heldout}, labels)
 
@@ -115,6 +119,7 @@ def labelled_data(
     training: Sequence[LabelledText],
     heldout: Mapping[str, Sequence[LabelledText]],
     labels: Sequence[str],
+    encoding: Callable[[Labelled, Tokenizer], MakeRows] | None = None,
 ) -> Data:
     """The rows of labelled text, with `LabelledData` as details. Logs how many examples there are of each label.
 
@@ -124,6 +129,7 @@ def labelled_data(
       training: the training examples.
       heldout: the held-out sets by name.
       labels: names of the classes, in the order that numbers them; none of scores.
+      encoding: `(training examples, tokenizer) -> MakeRows`; None for the pieces of the text.
 
     Raises:
       UserError: an example has no label or one that is not among `labels`, or all training examples have the same one.
@@ -139,11 +145,7 @@ def labelled_data(
     splits = {name: Labelled(examples, number(examples)) for name, examples in heldout.items()}
     tokenizer = open_tokenizer(config, folder)  # after all mistakes in the data have been found
 
-    def rows_of(part: Labelled) -> tuple[Rows, int]:
-        made, cut = sentence_rows(*texts(part.examples), part.labels, tokenizer, config.length)
-        _check_pieces(part.examples, made)
-        return made, cut
-
+    rows_of = (encoding or _pieces(config.length))(train, tokenizer)
     rows, cut = rows_of(train)
     heldout_rows = {name: rows_of(part)[0] for name, part in splits.items()}
     epochs = config.steps * config.train.batch_size / len(rows)
@@ -164,6 +166,20 @@ def labelled_data(
         details=LabelledData(train, splits, tokenizer),
         preprocessing=preprocessing(tokenizer),
     )
+
+
+def _pieces(length: int) -> Callable[[Labelled, Tokenizer], MakeRows]:
+    """The rows of the pieces of texts."""
+
+    def encoding(train: Labelled, tokenizer: Tokenizer) -> MakeRows:
+        def rows_of(part: Labelled) -> tuple[Rows, int]:
+            made, cut = sentence_rows(*texts(part.examples), part.labels, tokenizer, length)
+            _check_pieces(part.examples, made)
+            return made, cut
+
+        return rows_of
+
+    return encoding
 
 
 def class_score(tuned: FineTuning, labels: Sequence[str]) -> Score:
@@ -217,17 +233,28 @@ def predictor(tuned: FineTuning, labels: Sequence[str], length: int, *, pairs: b
                 {"text": text, "score": float(score)}
                 for text, score in zip(lines, results["score"], strict=True)
             ]
-        return [
-            {
-                "text": text,
-                "label": labels[int(row.argmax())],
-                "probability": float(row.max()),
-                "probabilities": dict(zip(labels, map(float, row), strict=True)),
-            }
-            for text, row in zip(lines, probabilities(results["logits"]), strict=True)
-        ]
+        return describe_classes(labels, lines, results)
 
     return Predictor(prepare, tuned.predict)
+
+
+def describe_classes(labels: Sequence[str], lines: Sequence[str], results: Any) -> list[dict[str, Any]]:
+    """What a classifier predicts of each text, as a dictionary.
+
+    Args:
+      labels: names of the classes.
+      lines: the texts.
+      results: of `FineTuning.predict`, for these.
+    """
+    return [
+        {
+            "text": text,
+            "label": labels[int(row.argmax())],
+            "probability": float(row.max()),
+            "probabilities": dict(zip(labels, map(float, row), strict=True)),
+        }
+        for text, row in zip(lines, probabilities(results["logits"]), strict=True)
+    ]
 
 
 def report_scored(report: Report, tuned: FineTuning) -> None:
@@ -255,6 +282,17 @@ def _examples(
         if scored:
             raise UserError(f"data.source {OFFLINE}: has classes, not scores; name a source with scores.")
         return offline()
+    return read_examples(data, scored=scored)
+
+
+def read_examples(
+    data: LabelledTextConfig, *, scored: bool = False
+) -> tuple[list[LabelledText], list[LabelledText]]:
+    """The (training, held-out) examples of the sources that are named.
+
+    Raises:
+      UserError: a source cannot be read or has no label.
+    """
     second = data.second if isinstance(data, PairConfig) else ""
     columns = Columns(data.text, second, data.label, data.document)
     training = read_labelled_text(data.source, columns, scored=scored)
@@ -275,7 +313,7 @@ def _check_pieces(examples: Sequence[LabelledText], rows: Rows) -> None:
         )
 
 
-def _check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:
+def check_names(examples: Sequence[LabelledText], source: str, labels: Sequence[str]) -> None:
     """Raises UserError, with the option to give, if the data has labels that the classifier lacks."""
     counts = Counter(example.label for example in examples)
     if unknown := counts.keys() - {*labels}:

@@ -1,6 +1,6 @@
 """What a classifier of text shows at its end: its results beside baselines, by class, and examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +39,22 @@ class Labelled(NamedTuple):
         return ["\t".join(filter(None, (example.text, example.second))) for example in self.examples]
 
 
+def text_baselines(train: Labelled, heldout: Labelled) -> dict[str, np.ndarray]:
+    """What is predicted of held-out texts without a network, by name."""
+    fitted = slice(0, BASELINE_EXAMPLES)
+    return {
+        MAJORITY: majority(train.labels, len(heldout.labels)),
+        TFIDF: tfidf_regression(train.texts[fitted], train.labels[fitted], heldout.texts),
+    }
+
+
 def report_classification(
-    report: Report, predict: MapFunction, names: Sequence[str], train: Labelled, heldout: Labelled
+    report: Report,
+    predict: MapFunction,
+    names: Sequence[str],
+    train: Labelled,
+    heldout: Labelled,
+    baselines: Callable[[Labelled, Labelled], Mapping[str, np.ndarray]] = text_baselines,
 ) -> None:
     """Prints tables and examples; writes classification.json, predictions.tsv and plots/confusions.png.
 
@@ -50,17 +64,13 @@ def report_classification(
       names: of the classes.
       train: what baselines are fitted to.
       heldout: the examples of the held-out set "heldout", in its order.
+      baselines: `(train, heldout) -> predictions` by name.
     """
     chances = probabilities(report.map(predict, report.heldout["heldout"])["logits"])
     if not report.writes:
         return
     model = chances.argmax(-1)
-    fitted = slice(0, BASELINE_EXAMPLES)
-    predictions = {
-        MAJORITY: majority(train.labels, len(model)),
-        TFIDF: tfidf_regression(train.texts[fitted], train.labels[fitted], heldout.texts),
-        MODEL: model,
-    }
+    predictions = {**baselines(train, heldout), MODEL: model}
     metrics = {name: class_metrics(heldout.labels, found, len(names)) for name, found in predictions.items()}
     counts = confusions(heldout.labels, model, len(names))
     by_class = dict(zip(names, results_by_class(counts), strict=True))

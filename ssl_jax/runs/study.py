@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from ssl_jax.errors import UserError
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.runs.configuration import RunSettings, read_config, read_settings
 from ssl_jax.runs.listing import import_experiment
@@ -61,12 +62,15 @@ class Study(NamedTuple):
       table: `(opened runs, folder of the study) -> Table`. It may write files of its own into the folder. Every process
         calls it.
       plot: `(table, opened runs) -> figures` by name, which are written to plots/NAME.png. Process 0 calls it.
+      then: `opened runs -> more runs`, whose settings follow from the results of the first ones, such as the best of
+        several learning rates. They are trained after them; the table is of all. Every process calls it.
     """
 
     name: str
     runs: Mapping[str, PlannedRun | NamedRun]
     table: Callable[[Runs, epath.Path], Table]
     plot: Callable[[Table, Runs], Figures]
+    then: Callable[[Runs], Mapping[str, PlannedRun]] | None = None
 
     @property
     def planned(self) -> dict[str, PlannedRun]:
@@ -108,6 +112,19 @@ class Study(NamedTuple):
             for name, run in self.runs.items()
         ]
 
+    def whole(self, folder: epath.Path) -> "Study":
+        """The study with the runs that follow from the first ones, which are finished.
+
+        Args:
+          folder: of the study.
+
+        Raises:
+          UserError: one of the first runs is not there or has no results.
+        """
+        if self.then is None:
+            return self
+        return self._replace(runs={**self.runs, **self.then(self.open(folder))}, then=None)
+
     def open(self, folder: epath.Path) -> dict[str, OpenedRun]:
         """Opens all runs of the study in `folder`.
 
@@ -132,7 +149,13 @@ def load_study(folder: epath.Path) -> Study | None:
       UserError: the folder has no config.json, or one that does not fit this version.
     """
     settings, module = read_settings(folder)
-    return module.study(read_config(settings, module, folder)) if hasattr(module, "study") else None
+    if not hasattr(module, "study"):
+        return None
+    study = module.study(read_config(settings, module, folder))
+    try:
+        return study.whole(folder)
+    except UserError:  # the first runs are not finished: there are no others yet
+        return study
 
 
 def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> int:
@@ -161,16 +184,25 @@ def run_study(study: Study, folder: epath.Path, settings: Mapping[str, Any]) -> 
 
 
 def _train_and_compare(study: Study, folder: epath.Path) -> None:
+    first = study.planned_in(folder)
+    _train(first, folder, [*first])
+    study = study.whole(folder)
     planned = study.planned_in(folder)
-    for number, (name, run) in enumerate(planned.items(), 1):
-        announce(f"\nrun {number} of {len(planned)}: {name}")
-        # The table shows what each run has learnt; samples and a report of every one would only take time.
-        if not train_run(run, folder / name, report=False):
-            announce(f"{folder / name}: already finished")
+    _train(planned, folder, [name for name in planned if name not in first])
     runs = study.open(folder)
     table = study.table(runs, folder)
     on_main(lambda: _write(study, table, runs, folder))
     announce(f"\nthe table {study.name}.txt, its numbers {study.name}.json and plots are in {folder}")
+
+
+def _train(planned: Mapping[str, PlannedRun], folder: epath.Path, names: Sequence[str]) -> None:
+    """Trains the named ones of the runs of a study."""
+    numbers = {name: number for number, name in enumerate(planned, 1)}
+    for name in names:
+        announce(f"\nrun {numbers[name]} of {len(planned)}: {name}")
+        # The table shows what each run has learnt; samples and a report of every one would only take time.
+        if not train_run(planned[name], folder / name, report=False):
+            announce(f"{folder / name}: already finished")
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:

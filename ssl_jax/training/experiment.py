@@ -11,6 +11,7 @@ import optax
 from etils import epath
 from jax.sharding import Mesh
 
+from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.domains import BatchSize, NonNegativeInt, PositiveInt, Seed, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.method import Method, Represent, Tree, example_shape
@@ -149,13 +150,15 @@ class Predictor(NamedTuple):
     """How a fine-tuned model is applied to new text, for `ssl_jax.predict`.
 
     Attributes:
-      prepare: `(texts, tokenizer) -> (data set, describe)`: examples of the arrays that `function` takes, and
+      prepare: `(texts, encoder) -> (data set, describe)`: examples of the arrays that `function` takes, and
         `describe(results)`, which makes a dictionary for each text, ready for JSON.
       function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
+      encoder: `run folder -> encoder`, what texts are encoded with; the run's tokenizer unless it is given.
     """
 
     prepare: Callable[[Sequence[str], Any], tuple[grain.MapDataset, Callable[[Tree], list[dict[str, Any]]]]]
     function: MapFunction
+    encoder: Callable[[epath.Path], Any] = lambda folder: find_tokenizer(folder).open()
 
 
 class Data(NamedTuple):

@@ -16,6 +16,7 @@ from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.evals import probe_comparison, probes
 from ssl_jax.evals.entities import entity_scores
+from ssl_jax.evals.sequence_baselines import KNN, MAJORITY, NGRAM_REGRESSION, POSITION_REGRESSION
 from ssl_jax.predict import predictions as predictions_of
 from ssl_jax.runs.listing import experiment_names, import_experiment
 from ssl_jax.training import loop
@@ -49,7 +50,8 @@ def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_pat
         code, _, error = command(name, *arguments)
     assert (code, error) == (0, "")
     log = processes.log(folder)
-    assert [(line["step"], "split" in line) for line in log] == [(1, False), (2, False), (2, True)]
+    evaluated = [(2, True)] * max(len({line["split"] for line in log[2:]}), 1)
+    assert [(line["step"], "split" in line) for line in log] == [(1, False), (2, False), *evaluated]
     numbers = [value for line in log for value in line.values() if isinstance(value, float)]
     assert all(map(math.isfinite, numbers)), log
 
@@ -216,6 +218,22 @@ def classified(folder, out):
     assert_drawn(folder, "confusions", "accuracy")
 
 
+def remapped(folder, out):
+    """A classifier of sequences beside baselines, and the same predictions from the run folder alone."""
+    found = read(folder, "classification.json")["metrics"]
+    names = [name.split(" (")[0] for name in found]
+    assert names == [MAJORITY, KNN, NGRAM_REGRESSION, POSITION_REGRESSION, "model"]
+    assert found[next(name for name in found if POSITION_REGRESSION in name)]["accuracy"] == 1
+    heldout = {line["split"]: line for line in processes.log(folder)[2:]}
+    assert [*heldout] == ["validation", "heldout"]
+    assert heldout["heldout"]["macro_f1"] == found["model"]["macro_f1"]
+    rows = [line.split("\t") for line in (folder / "predictions.tsv").read_text().splitlines()[1:]]
+    for row, again in zip(rows, predictions_of(str(folder), [row[3] for row in rows]), strict=True):
+        assert (again["label"], again["text"]) == (row[1], row[3])
+        assert again["probability"] == pytest.approx(float(row[2]), abs=1e-4)
+    assert_drawn(folder, "confusions", "f1")
+
+
 def glue_task(folder, out):
     """A task of GLUE with its own metrics beside baselines, and its test set as it is submitted."""
     found = read(folder, "glue.json")["validation"]
@@ -316,6 +334,7 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "sequence_classification": classified,
     "t5": denoised_by_sentinels,
     "token_classification": tagged,
+    "token_remap": remapped,
     "vae": variational,
 }
 """What else is checked of the report, `(folder, standard output)`, where no other test does."""

@@ -1,0 +1,210 @@
+"""Token remap: what of a pretrained BERT helps on DNA or music (Kao and Lee 2021, arXiv:2103.07162).
+
+    python -m experiments.token_remap_arms                            # offline: a BERT, then digits as sequences
+    python -m experiments.token_remap_arms --init_from BERT_FOLDER --maps 5 --repeats 3 \\
+        --each.data.source splice.tsv --each.labels n ei ie
+
+Each run is one of experiments/token_remap.py. Four arms start it: `pretrained`; `random`, a random start; `shuffled`,
+the pretrained tensors with their entries permuted, which has the same distribution of weights and no knowledge; and
+`new_embeddings`, the pretrained layers on random word embeddings. Every arm has the same maps from symbols to pieces
+and the same seeds, so that runs are compared in pairs. The learning rate of each arm is the one of `--rates` with the
+best macro-F1 on the validation set, with the first map and seed.
+
+arms.txt and arms.json have accuracy and macro-F1 on the held-out set beside nearest neighbours and logistic
+regressions, and the comparison of the arms. In plots/arms.png every run is a dot; plots/loss.png and
+plots/macro_f1.png have the learning curves.
+
+No result of the default preset has been measured yet.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from experiments import token_remap
+from ssl_jax.cli import main
+from ssl_jax.domains import PositiveFloat, PositiveInt, Settings, Text
+from ssl_jax.errors import UserError
+from ssl_jax.evals.classification import class_metrics
+from ssl_jax.recipes.fine_tuning import BERT_RUN
+from ssl_jax.recipes.labelled_text import HELDOUT
+from ssl_jax.recipes.symbol_sequences import VALIDATION, baselines_of
+from ssl_jax.reports.arms import Arm, arms_table, compare_arms
+from ssl_jax.runs.prerequisites import PlannedRun
+from ssl_jax.runs.study import Figures, Runs, Study, Table
+from ssl_jax.training import metrics
+
+BERT = "bert"
+"""Name of the run that the others start from."""
+METRIC = "macro_f1"
+"""Rates are chosen by it, and arms compared."""
+ArmName = Literal["pretrained", "random", "shuffled", "new_embeddings"]
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Arms from one encoder, with several maps and seeds."""
+
+    each: token_remap.Config = token_remap.OFFLINE
+    """The configuration of each run. Its weights, learning rate, map and seed are replaced; its map and seed are the
+    first."""
+    arms: tuple[ArmName, ...] = get_args(ArmName)
+    """How the encoder starts."""
+    maps: PositiveInt = 3
+    """Maps from symbols to pieces."""
+    repeats: PositiveInt = 2
+    """Seeds with each map."""
+    rates: tuple[PositiveFloat, ...] = (3e-4, 1e-3, 3e-3)
+    """Learning rates that each arm is tried with."""
+    init_from: Text = ""
+    """RUN, RUN@STEP or a folder of weights that the arms start from; empty: a BERT is trained first."""
+
+    def check_relations(self) -> None:
+        for name in ("arms", "rates"):
+            values = getattr(self, name)
+            if not values or len({*values}) < len(values):
+                raise UserError(
+                    f"{name} {' '.join(map(str, values))}: expected at least one, each of them once."
+                )
+        if self.each.from_scratch or self.each.weights != "pretrained":
+            raise UserError("each: how the encoder starts is not set here. Give --arms.")
+
+
+PRESETS = {"tiny": Config()}
+
+
+def study(config: Config) -> Study:
+    """A run of each arm and rate; then, with the best rate, a run of each arm, map and seed."""
+    encoder = {} if config.init_from else {BERT: PlannedRun(BERT_RUN, "tiny", config.each.bert)}
+    if len(config.rates) == 1:
+        first = all_runs(config, dict.fromkeys(config.arms, config.rates[0]))
+    else:
+        tried = [arm_runs(config, arm, rate) for arm in config.arms for rate in config.rates]
+        first = dict(next(iter(of.items())) for of in tried)
+    return Study(
+        name="arms",
+        runs=encoder | first,
+        table=lambda runs, folder: tabulate(config, runs),
+        plot=functools.partial(draw, config),
+        then=lambda runs: all_runs(config, best_rates(config, runs)),
+    )
+
+
+def arm_runs(config: Config, arm: ArmName, rate: float) -> dict[str, PlannedRun]:
+    """The runs of an arm at a rate by name, one map after the other."""
+    each, kept = config.each, arm if arm in ("shuffled", "new_embeddings") else "pretrained"
+    return {
+        f"{arm}-rate{rate:g}-map{number}-seed{seed}": PlannedRun(
+            token_remap.__name__,
+            "tiny",
+            replace(
+                each,
+                from_scratch=arm == "random",
+                weights=kept,
+                data=replace(each.data, map=number),
+                schedule=replace(each.schedule, learning_rate=rate),
+                train=replace(each.train, seed=seed),
+            ),
+            config.init_from or BERT,
+        )
+        for number in range(each.data.map, each.data.map + config.maps)
+        for seed in range(each.train.seed, each.train.seed + config.repeats)
+    }
+
+
+def all_runs(config: Config, rates: Mapping[str, float]) -> dict[str, PlannedRun]:
+    """The runs of all arms, each at its rate."""
+    return {name: run for arm in config.arms for name, run in arm_runs(config, arm, rates[arm]).items()}
+
+
+def best_rates(config: Config, runs: Runs) -> dict[str, float]:
+    """By arm, the rate with the best result on the validation set, with the first map and seed.
+
+    Raises:
+      UserError: a run has no evaluation at its last step.
+    """
+
+    def result(arm: ArmName, rate: float) -> float:
+        name = next(iter(arm_runs(config, arm, rate)))
+        return last_metrics(runs[name], VALIDATION)[METRIC]
+
+    if len(config.rates) == 1:
+        return dict.fromkeys(config.arms, config.rates[0])
+    return {arm: max(config.rates, key=functools.partial(result, arm)) for arm in config.arms}
+
+
+def last_metrics(run: Any, split: str) -> Mapping[str, float]:
+    """The metrics of a run at its last step, as it logged them. Raises UserError if they are not there."""
+    for line in reversed(metrics.read(run.folder)):
+        if line.get("split") == split and line["step"] == run.experiment.steps:
+            return line
+    raise UserError(f"{run.folder}: its log has no evaluation of {split} at step {run.experiment.steps}.")
+
+
+def tabulate(config: Config, runs: Runs) -> Table:
+    """The metrics of all arms on the held-out set beside baselines."""
+    rates = best_rates(config, runs)
+    found, logs = {}, {}
+    for arm in config.arms:
+        own = [runs[name] for name in arm_runs(config, arm, rates[arm])]
+        last = [last_metrics(run, HELDOUT) for run in own]
+        named = {"accuracy": "class_accuracy", METRIC: METRIC}
+        found[arm] = Arm(
+            rates[arm],
+            {name: [line[logged] for line in last] for name, logged in named.items()},
+            [run.config.data.map for run in own],
+        )
+        logs[arm] = [metrics.read(run.folder) for run in own]
+    data = own[0].data.details  # the sequences of all runs are the same
+    baselines = {
+        f"{name} ({of.setting})" if of.setting else name: {
+            metric: value
+            for metric, value in class_metrics(
+                data.heldout.labels, of.predictions, len(config.each.labels)
+            ).items()
+            if metric in ("accuracy", METRIC)
+        }
+        for name, of in baselines_of(data, config.each).items()
+    }
+    compared = {
+        pair: {"runs": over_runs._asdict(), "maps": over_maps._asdict()}
+        for pair, (over_runs, over_maps) in compare_arms(found, METRIC).items()
+    }
+    values = {
+        "arms": {arm: of._asdict() for arm, of in found.items()},
+        "baselines": baselines,
+        "comparisons": compared,
+    }
+    lines = arms_table(found, baselines, METRIC, len(data.heldout.labels))
+    return Table(values, lines, details=logs)
+
+
+def draw(config: Config, table: Table, runs: Runs) -> Figures:
+    """The metrics of every run, and the learning curves of the arms."""
+    from ssl_jax.evals.arms_plot import draw_arms  # matplotlib is slow to import
+    from ssl_jax.evals.repeats_plot import draw_repeats
+
+    names = ("accuracy", METRIC)
+    arms = {name: {arm: of["metrics"][name] for arm, of in table.values["arms"].items()} for name in names}
+    baselines = {name: {of: each[name] for of, each in table.values["baselines"].items()} for name in names}
+
+    def curves(split: str | None, metric: str) -> dict[str, Sequence]:
+        return {
+            arm: [
+                [(line["step"], line[metric]) for line in log if line.get("split") == split] for log in logs
+            ]
+            for arm, logs in table.details.items()
+        }
+
+    losses = {"training": curves(None, "class_loss"), "held-out": curves(HELDOUT, "class_loss")}
+    scores = {split: curves(split, METRIC) for split in (VALIDATION, HELDOUT)}
+    return {
+        "arms": draw_arms(arms, baselines, "a run with a map and a seed"),
+        "loss": draw_repeats(losses, "loss"),
+        METRIC: draw_repeats(scores, "macro F1"),
+    }
+
+
+if __name__ == "__main__":
+    main(PRESETS, study=study)
