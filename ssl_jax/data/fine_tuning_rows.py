@@ -5,7 +5,7 @@ float32; `label [length]` of tagging, int32, -1 where no word is scored; `start 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -247,8 +247,7 @@ def question_rows(
     )
     tokens[ranges(offsets[:-1] + position, count)] = pieces.take(context_of[question], windows.start, count)
 
-    spans = np.array([_answer_tokens(q, c) for q, c in zip(questions, contexts, strict=True)], np.int64)
-    first, last = spans.reshape(-1, 2)[question].T
+    first, last = (of[question] for of in _answer_tokens(questions, context_of, distinct, by_text))
     inside = (first >= windows.start) & (last < windows.stop) & (first >= 0)
     otherwise = np.where(first == _UNKNOWN, -1, 0)
     labels = {
@@ -264,17 +263,35 @@ def question_rows(
 _UNKNOWN, _UNANSWERABLE = -2, -1
 
 
-def _answer_tokens(question: Question, context: Encoded) -> tuple[int, int]:
-    """The first and the last token that have a character of the answer."""
-    if not question.answers:
-        return (_UNKNOWN, _UNKNOWN) if question.answers is None else (_UNANSWERABLE, _UNANSWERABLE)
-    answer = question.answers[0]
-    starts, ends = context.offsets.T
-    stop = answer.start + len(answer.text)
-    overlapping = np.flatnonzero((starts < stop) & (ends > answer.start) & (ends > starts))
-    if len(overlapping) == 0:
+def _answer_tokens(
+    questions: Sequence[Question],
+    context_of: np.ndarray,
+    texts: Sequence[str],
+    by_text: Mapping[str, Encoded],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last token of each context that have a character of the answer, int64 `[questions]` each."""
+    # The contexts stand one after another, so that one search finds all answers. Tokens of white space are left out.
+    begins = offsets_of(np.array([len(text) + 1 for text in texts]))
+    tokens = offsets_of(np.array([len(by_text[text].ids) for text in texts]))
+    spans = (
+        np.concatenate([by_text[text].offsets for text in texts])
+        + np.repeat(begins[:-1], np.diff(tokens))[:, None]
+    )
+    visible = np.flatnonzero(spans[:, 1] > spans[:, 0])
+    starts, ends = spans[visible].T
+
+    found = np.full((2, len(questions)), _UNANSWERABLE, np.int64)
+    found[:, [question.answers is None for question in questions]] = _UNKNOWN
+    answered = np.flatnonzero([bool(question.answers) for question in questions])
+    answers = [questions[number].answers[0] for number in answered]
+    start = begins[context_of[answered]] + np.array([answer.start for answer in answers], np.int64)
+    stop = start + np.array([len(answer.text) for answer in answers], np.int64)
+    first, last = np.searchsorted(ends, start, side="right"), np.searchsorted(starts, stop) - 1
+    if len(lost := np.flatnonzero(first > last)):
         raise UserError(
-            f"{question.place}: the tokenizer leaves nothing of its answer {answer.text!r}; expected an answer with "
-            "letters, digits or signs."
+            f"{questions[answered[lost[0]]].place}: the tokenizer leaves nothing of its answer "
+            f"{answers[lost[0]].text!r}; expected an answer with letters, digits or signs."
         )
-    return int(overlapping[0]), int(overlapping[-1])
+    if len(answered):
+        found[:, answered] = visible[np.stack([first, last])] - tokens[context_of[answered]]
+    return found[0], found[1]

@@ -19,6 +19,7 @@ from etils import epath
 
 from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
 from ssl_jax.data.offsets import Encoded, encoded
+from ssl_jax.data.ragged import Ragged, offsets_of, ranges
 from ssl_jax.data.sentencepiece_json import sentencepiece_json
 from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, SpecialTokens
 from ssl_jax.data.vocabularies import MAX_PIECES, begins_word, is_cjk, lines, read_bounded, read_text
@@ -183,14 +184,32 @@ class WordPiece:
         return [list(itertools.chain.from_iterable(map(pieces.__getitem__, each))) for each in words]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
-        found = self._tokenizer.encode_batch(list(texts))
-        return [
-            # A piece has no space, and of ASCII no mark and no part of a character: nothing is left to correct.
-            Encoded(one.ids, np.array(one.offsets, np.int64).reshape(-1, 2))
-            if text.isascii()
-            else encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool))
-            for text, one in zip(texts, found, strict=True)
-        ]
+        simple = iter(self._encode_ascii_with_offsets([text for text in texts if text.isascii()]))
+        others = [text for text in texts if not text.isascii()]
+        found = zip(others, self._tokenizer.encode_batch(others), strict=True)
+        corrected = (encoded(text, one.ids, one.offsets, np.zeros(len(one.ids), bool)) for text, one in found)
+        return [next(simple if text.isascii() else corrected) for text in texts]
+
+    def _encode_ascii_with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        # As in encode_batch, each distinct word is encoded only once. Of ASCII, a piece has no space, no mark and no
+        # part of a character: its offsets need no correction.
+        words = [text.split(" ") for text in texts]
+        flat = list(itertools.chain.from_iterable(words))
+        numbers = {word: number for number, word in enumerate(dict.fromkeys(flat))}
+        encodings = self._tokenizer.encode_batch(list(numbers))
+        pieces = Ragged.of([one.ids for one in encodings])
+        spans = np.array([span for one in encodings for span in one.offsets], np.int64).reshape(-1, 2)
+
+        word = np.fromiter(map(numbers.__getitem__, flat), np.int64, len(flat))
+        # A word begins behind the space after the one before it.
+        of_text = offsets_of(np.fromiter(map(len, words), np.int64, len(words)))
+        begins = offsets_of(np.fromiter(map(len, flat), np.int64, len(flat)) + 1)
+        begins = begins[:-1] - np.repeat(begins[of_text[:-1]], np.diff(of_text))
+        count = pieces.lengths[word]
+        source = ranges(pieces.offsets[word], count)
+        ids, offsets = pieces.values[source].tolist(), spans[source] + np.repeat(begins, count)[:, None]
+        bounds = offsets_of(count)[of_text].tolist()
+        return [Encoded(ids[a:b], offsets[a:b]) for a, b in itertools.pairwise(bounds)]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([int(i) for i in ids if int(i) not in WORDPIECE[:-1]])
