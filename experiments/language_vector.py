@@ -122,9 +122,7 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
     for layer in range(len(difference)):
         fills = {}
         for alpha in config.alphas:
-            added = np.zeros_like(difference)
-            added[layer] = alpha * difference[layer]
-            fills[alpha] = shifter.fill(masked, added)
+            fills[alpha] = shifter.fill(masked, layer, alpha * difference[layer])
             found.setdefault(layer_name(layer), {})[f"{alpha:g}"] = converted(
                 fills[alpha], masked, belongs, known, *numbers
             )

@@ -16,7 +16,6 @@ def hidden_states(
     token_type_ids: jax.Array,
     segment_ids: jax.Array,
     positions: jax.Array | None = None,
-    added: jax.Array | None = None,
 ) -> jax.Array:
     """What the encoder computes, `[layers + 1, batch, length, width]`: the embeddings first, then each layer's output.
 
@@ -24,21 +23,14 @@ def hidden_states(
       config: of the encoder.
       params: of a `BertEncoder`.
       tokens, token_type_ids, segment_ids, positions: as `BertEncoder` takes them.
-      added: float `[layers + 1, width]`, a vector for each of these that is added before the next layer reads it.
 
     Raises:
       UserError: the sequence is longer than `config.positions`.
     """
     embeddings = {"params": params["embeddings"]}
     x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, positions, True)
-    layer, states, mask = Layer(config.transformer, deterministic=True), [], packed_mask(segment_ids)
-    layers = unstack(params["layers"], config.transformer)
-    for number in range(config.layers + 1):
-        if number > 0:
-            x, _ = layer.apply(
-                {"params": layers[number - 1]}, x.astype(config.dtype), None, mask, None, None, None
-            )
-        if added is not None:
-            x = x + added[number].astype(x.dtype)
+    layer, states, mask = Layer(config.transformer, deterministic=True), [x], packed_mask(segment_ids)
+    for own in unstack(params["layers"], config.transformer):
+        x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None)
         states.append(x)
     return jnp.stack(states)

@@ -10,9 +10,9 @@ import numpy as np
 
 from ssl_jax.data.languages import Language, Languages, shifted
 from ssl_jax.data.ragged import Ragged, Rows
+from ssl_jax.errors import UserError
 from ssl_jax.method import Batch, Extras, Tree
-from ssl_jax.models.bert import BertConfig, MaskedTokenHead
-from ssl_jax.models.hidden_states import hidden_states
+from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.recipes.alignment import Embedder, distinct_sentences
 from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.training.mapping import map_examples
@@ -81,6 +81,37 @@ def languages_of_tokens(opened: Languages) -> np.ndarray:
     return np.where((total > 0) & (shares.max(0) >= OWN * total), best, -1)
 
 
+def with_vector(encoder: Tree, config: BertConfig, layer: int, vector: np.ndarray) -> Tree:
+    """The parameters of an encoder that adds a vector to the states after a layer.
+
+    What a layer gives is the output of a normalisation, so that the vector is added to its bias.
+
+    Args:
+      encoder: parameters of a `BertEncoder`.
+      config: of the encoder.
+      layer: 0 for the input of the first layer.
+      vector: float32 `[width]`.
+
+    Raises:
+      UserError: the layers share their parameters, so that none has a bias of its own.
+    """
+    if layer == 0:
+        name = "norm" if config.embedding_width is None else "projection"
+        return _added(encoder, ("embeddings", name, "bias"), vector)
+    if config.share_layers:
+        raise UserError(
+            "model.share_layers True: a vector can be added to the input of the first layer alone."
+        )
+    rows = np.zeros((config.layers, config.width), np.float32)
+    rows[layer - 1] = vector
+    return _added(encoder, ("layers", "mlp_norm", "bias"), rows)
+
+
+def _added(tree: Tree, path: Sequence[str], values: np.ndarray) -> Tree:
+    first, *rest = path
+    return {**tree, first: _added(tree[first], rest, values) if rest else tree[first] + values}
+
+
 class Shifter:
     """Fills the blanks of sentences while a vector is added to the states of a layer.
 
@@ -91,8 +122,7 @@ class Shifter:
     """
 
     def __init__(self, run: OpenedRun, opened: Languages, variables: Mapping[str, Tree]):
-        self._run, self._opened = run, opened
-        self._params = variables["params"]
+        self._run, self._params = run, variables["params"]
         self._embedder = Embedder(run, opened)
         self._predict = _prediction(run.config.model)
 
@@ -101,36 +131,31 @@ class Shifter:
         centres = [self._embedder.centre(self._params["encoder"], language) for language in (first, second)]
         return (centres[1] - centres[0])[-(self._run.config.model.layers + 1) :]
 
-    def fill(self, of: Blanks, added: np.ndarray) -> np.ndarray:
+    def fill(self, of: Blanks, layer: int, vector: np.ndarray) -> np.ndarray:
         """The most probable id at each place, int `[sentences, length]`.
 
         Args:
           of: the sentences.
-          added: float32 `[layers + 1, width]`, what is added after each layer.
+          layer: after which the vector is added, 0 for the input of the first one.
+          vector: float32 `[width]`.
         """
+        encoder = with_vector(self._params["encoder"], self._run.config.model, layer, vector)
         devices = self._run.mesh.size
         return map_examples(
             self._predict,
-            {"params": self._params, "added": added},
+            {"params": {**self._params, "encoder": encoder}},
             grain.MapDataset.range(len(of.rows)).map(of.rows),
             mesh=self._run.mesh,
             batch_size=-(-_ROWS_AT_ONCE // devices) * devices,
         )
 
 
-def _prediction(config: BertConfig):
+def _prediction(config: BertConfig):  # noqa: ANN202
+    model = BertPretraining(config)
+
     def predict(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
-        states = hidden_states(
-            config,
-            params["encoder"],
-            batch["tokens"],
-            batch["token_type_ids"],
-            batch["segment_ids"],
-            added=extras["added"],
-        )
-        table = params["encoder"]["embeddings"]["token"]["embedding"]
-        logits = MaskedTokenHead(config).apply({"params": params["head"]}, states[-1], table)
-        return logits.argmax(-1).astype(jnp.int32)
+        inputs = (batch["tokens"], batch["token_type_ids"], batch["segment_ids"])
+        return model.apply({"params": params}, *inputs).token_logits.argmax(-1).astype(jnp.int32)
 
     return predict
 

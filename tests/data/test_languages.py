@@ -129,7 +129,11 @@ def test_rows_pass_on_what_they_do_not_change():
             return 1
 
         def __call__(self, row, rng):
-            return {"tokens": np.array([2, 9, 3, 0]), "words": np.array([-1, 0, -1, -1]), "vocab_size": np.int32(10)}
+            return {
+                "tokens": np.array([2, 9, 3, 0]),
+                "words": np.array([-1, 0, -1, -1]),
+                "vocab_size": np.int32(10),
+            }
 
     from ssl_jax.data.special_tokens import SENTENCEPIECE
 

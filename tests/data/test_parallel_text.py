@@ -12,7 +12,13 @@ def pairs_of(entry):
 
 def test_a_table(tmp_path):
     file = tmp_path / "pairs.tsv"
-    rows = ["en\tzh", "a kernel\t一个内核", "the Linux kernel\tthe Linux kernel", "a file\ta file name", "42\t42号"]
+    rows = [
+        "en\tzh",
+        "a kernel\t一个内核",
+        "the Linux kernel\tthe Linux kernel",
+        "a file\ta file name",
+        "42\t42号",
+    ]
     file.write_text("\n".join(rows))
     found = pairs_of(f"en,zh={file}")
     assert list(zip(found.first, found.second, strict=True)) == [("a kernel", "一个内核"), ("42", "42号")]
