@@ -19,6 +19,7 @@ from etils import epath
 
 from ssl_jax.data.corpus import TokenizedCorpus, is_heldout, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, MakeRows, Rows, TokenizingProgress
+from ssl_jax.data.shifted_language import shifted
 from ssl_jax.data.sources import Source, TextFormat, open_source
 from ssl_jax.data.special_tokens import SpecialTokens
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
@@ -269,17 +270,6 @@ class LanguageRows:
         if self._first_position:
             arrays["positions"] = arrays["positions"] + self._first_position
         return arrays
-
-
-def shifted(tokens: np.ndarray, shift: int, special: SpecialTokens) -> np.ndarray:
-    """Token ids in a shifted language: those of pieces are larger by `shift`, special tokens and [UNK] are the same.
-
-    Example:
-      >>> from ssl_jax.data.special_tokens import SENTENCEPIECE
-      >>> shifted(np.array([2, 7, 3, 0]), 100, SENTENCEPIECE).tolist()
-      [2, 107, 3, 0]
-    """
-    return np.where(tokens >= special.first_regular, tokens + shift, tokens).astype(tokens.dtype)
 
 
 def training_mixture(

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ssl_jax.data.languages import Language, Languages, shifted
+from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.parallel_text import Pairs
 from ssl_jax.data.ragged import Ragged, Rows
+from ssl_jax.data.shifted_language import shifted
 from ssl_jax.errors import UserError
 from ssl_jax.evals.retrieval import (
     chance_reciprocal_rank,

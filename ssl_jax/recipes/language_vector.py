@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.data.languages import Language, Languages, shifted
+from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.ragged import Ragged, Rows
+from ssl_jax.data.shifted_language import shifted
 from ssl_jax.errors import UserError
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.models.bert import BertConfig, BertPretraining
@@ -150,7 +151,7 @@ class Shifter:
         )
 
 
-def _prediction(config: BertConfig):  # noqa: ANN202
+def _prediction(config: BertConfig):
     model = BertPretraining(config)
 
     def predict(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
