@@ -26,7 +26,7 @@ def shifted(tokens: np.ndarray, shift: int, special: SpecialTokens) -> np.ndarra
 
 
 class ShiftedTokenizer:
-    """A `Tokenizer` of a shifted language. Its files and its fingerprint are those of the tokenizer below it.
+    """A `Tokenizer` of a shifted language. Its files, fingerprint and number of pieces are those of the one below it.
 
     Args:
       tokenizer: of the text.
@@ -35,11 +35,11 @@ class ShiftedTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, shift: int):
         self._tokenizer, self._shift = tokenizer, shift
-        self.vocab_size = shift + tokenizer.vocab_size
-        self.special, self.fingerprint, self.kind = tokenizer.special, tokenizer.fingerprint, tokenizer.kind
+        self.vocab_size, self.special, self.kind = tokenizer.vocab_size, tokenizer.special, tokenizer.kind
+        self.fingerprint = tokenizer.fingerprint
         self.folds_case, self.byte_fallback = tokenizer.folds_case, tokenizer.byte_fallback
-        self.starts_word = np.resize(tokenizer.starts_word, self.vocab_size)
-        self.starts_word[shift:] = tokenizer.starts_word
+        # By id, up to the largest one.
+        self.starts_word = np.concatenate([np.resize(tokenizer.starts_word, shift), tokenizer.starts_word])
 
     def encode(self, text: str) -> list[int]:
         return self._add(self._tokenizer.encode(text))
