@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.turns import Side, ratio, serve, take_turns, timed
 
-THREADS, NEAREST, NOISE = 2, 10, 3.0
+THREADS, NEAREST, NOISE = 2, 10, 8.0
 OURS, PEER = "ssl_jax", "faiss"
 
 

@@ -212,8 +212,8 @@ def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:
     if config.shift + tokenizer.vocab_size > vocab_size:
         shift = f" and a shift of {config.shift}" if config.shift else ""
         raise UserError(
-            f"data.tokenizer {asked.tokenizer}: has {tokenizer.vocab_size} pieces{shift}, but the encoder {vocab_size}; give "
-            "the tokenizer that it was pretrained with."
+            f"data.tokenizer {asked.tokenizer}: has {tokenizer.vocab_size} pieces{shift}, but the encoder has "
+            f"{vocab_size}; give the tokenizer that it was pretrained with."
         )
     return _of_language(tokenizer, config.shift)
 
