@@ -165,10 +165,12 @@ def open_pretraining_text(
 
     source = open_text(config.source)
     tokenizer = _tokenizer(config, vocab_size, reserved, lambda: source, folder)
-    corpus = tokenize_corpus(source, tokenizer, progress=_Progress(f"tokenising {config.source}"))
+    corpus = tokenize_corpus(source, tokenizer, progress=TokenizingProgress(f"tokenising {config.source}"))
     if config.heldout_source:
         other = open_text(config.heldout_source)
-        heldout = tokenize_corpus(other, tokenizer, progress=_Progress(f"tokenising {config.heldout_source}"))
+        heldout = tokenize_corpus(
+            other, tokenizer, progress=TokenizingProgress(f"tokenising {config.heldout_source}")
+        )
         training = corpus
     else:
         training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
@@ -249,7 +251,7 @@ def _shuffled(source: Source) -> Iterator[str]:
         yield from source[int(index)]
 
 
-class _Progress:
+class TokenizingProgress:
     """Prints the progress of a long tokenisation at intervals."""
 
     def __init__(self, what: str, every_seconds: float = 5.0) -> None:

@@ -98,8 +98,31 @@ def check_ids(vocabulary: Mapping[str, Any]) -> None:
         of[token] = piece
 
 
+_CJK = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+"""Blocks of ideographs, as in google-research/bert; Japanese kana and Korean Hangul are not among them."""
+
+
+def is_cjk(character: str) -> bool:
+    """Whether a character is a Chinese ideograph, which BERT's tokenizers take for a word of its own.
+
+    Example:
+      >>> [is_cjk(character) for character in "中aカ"]
+      [True, False, False]
+    """
+    return any(first <= ord(character) <= last for first, last in _CJK)
+
+
 def begins_word(text: bytes) -> bool:
     """Whether a token begins a word: with a space, or with punctuation. "see (it)" is three words: "see", " (it", ")".
+
+    A Chinese character is a word, too.
 
     A token that is a part of a character, such as a single byte of it, continues the word before it; so do combining
     marks and joiners. A token without text, which is a special one, begins a word.
@@ -114,7 +137,6 @@ def begins_word(text: bytes) -> bool:
             first = text[:length].decode()
         except UnicodeDecodeError:
             continue
-        return first.isspace() or not (
-            first.isalnum() or unicodedata.category(first) in ("Mn", "Mc", "Me", "Cf")
-        )
+        continues = first.isalnum() or unicodedata.category(first) in ("Mn", "Mc", "Me", "Cf")
+        return first.isspace() or is_cjk(first) or not continues
     return False

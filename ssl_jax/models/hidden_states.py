@@ -15,19 +15,20 @@ def hidden_states(
     tokens: jax.Array,
     token_type_ids: jax.Array,
     segment_ids: jax.Array,
+    positions: jax.Array | None = None,
 ) -> jax.Array:
     """What the encoder computes, `[layers + 1, batch, length, width]`: the embeddings first, then each layer's output.
 
     Args:
       config: of the encoder.
       params: of a `BertEncoder`.
-      tokens, token_type_ids, segment_ids: as `BertEncoder` takes them.
+      tokens, token_type_ids, segment_ids, positions: as `BertEncoder` takes them.
 
     Raises:
       UserError: the sequence is longer than `config.positions`.
     """
     embeddings = {"params": params["embeddings"]}
-    x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, None, True)
+    x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, positions, True)
     layer, states, mask = Layer(config.transformer, deterministic=True), [x], packed_mask(segment_ids)
     for own in unstack(params["layers"], config.transformer):
         x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None)

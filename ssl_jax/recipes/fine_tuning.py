@@ -11,7 +11,8 @@ from ssl_jax.data.buckets import BucketedBatches, lengths_up_to, padded_length
 from ssl_jax.data.fine_tuning_rows import batch_shapes
 from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
 from ssl_jax.data.ragged import Rows
-from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
+from ssl_jax.data.shifted_language import ShiftedTokenizer
+from ssl_jax.data.tokenizer_files import TokenizerConfig, find_tokenizer, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import Dtype, Fraction, Length, NonNegativeInt, PositiveInt, Settings
 from ssl_jax.errors import UserError
@@ -81,6 +82,8 @@ class FineTuningConfig(RunConfig):
     """Initialise the encoder at random, with the sizes and the tokenizer of the pretrained one, for comparison."""
     frozen_encoder: bool = False
     """Train the head and the pooler alone."""
+    shift: NonNegativeInt = 0
+    """Added to the ids of all pieces: the text is then of a shifted language of experiments.multilingual_bert."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(name="adamw", weight_decay=0.01)
@@ -157,11 +160,18 @@ def fine_tuning_experiment(
         rules=TRANSFORMER,
         headline=headline,
         report=lambda shown: report(shown, tuned),
-        predictor=predictor(tuned),
+        predictor=_with_shift(predictor(tuned), config.shift),
         import_weights=lambda path: load_bert(path)[1],
         export=export,
         starts=tuple(starts),
     )
+
+
+def _with_shift(predictor: Predictor, shift: int) -> Predictor:
+    """The predictor of text in a shifted language."""
+    if not shift:
+        return predictor
+    return predictor._replace(encoder=lambda folder: _of_language(find_tokenizer(folder).open(), shift))
 
 
 def _frozen(config: Any) -> Any:
@@ -184,7 +194,7 @@ def rows_in_order(rows: Rows) -> grain.MapDataset:
 
 
 def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:
-    """The tokenizer of the encoder, saved in the run folder.
+    """The tokenizer of the encoder, saved in the run folder; that of a shifted language if the configuration has one.
 
     Args:
       config: as in `fine_tuning_experiment`.
@@ -196,18 +206,24 @@ def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:
     asked: TokenizerConfig = config.data
     vocab_size = config.bert.model.vocab_size
     if asked.tokenizer == "train":  # as the pretraining does, whose result is the same
-        return open_pretraining_tokenizer(config.bert.data, vocab_size, folder)
-
-    def never() -> Tokenizer:
-        raise AssertionError("a named tokenizer is not trained")
-
-    tokenizer = open_run_tokenizer(asked, folder, never)
-    if tokenizer.vocab_size > vocab_size:
+        tokenizer = open_pretraining_tokenizer(config.bert.data, vocab_size, folder)
+    else:
+        tokenizer = open_run_tokenizer(asked, folder, _never)
+    if config.shift + tokenizer.vocab_size > vocab_size:
+        shift = f" and a shift of {config.shift}" if config.shift else ""
         raise UserError(
-            f"data.tokenizer {asked.tokenizer}: has {tokenizer.vocab_size} pieces, but the encoder {vocab_size}; give "
-            "the tokenizer that it was pretrained with."
+            f"data.tokenizer {asked.tokenizer}: has {tokenizer.vocab_size} pieces{shift}, but the encoder has "
+            f"{vocab_size}; give the tokenizer that it was pretrained with."
         )
-    return tokenizer
+    return _of_language(tokenizer, config.shift)
+
+
+def _never() -> Tokenizer:
+    raise AssertionError("a named tokenizer is not trained")
+
+
+def _of_language(tokenizer: Tokenizer, shift: int) -> Tokenizer:
+    return ShiftedTokenizer(tokenizer, shift) if shift else tokenizer
 
 
 def _pretraining(config: Any) -> Start:

@@ -1,0 +1,179 @@
+"""Cross-lingual alignment: do translations lie close to each other in a multilingual BERT? (arXiv:2004.09205)
+
+    python -m experiments.crosslingual_alignment                   # offline, English and a fake language
+    python -m experiments.crosslingual_alignment ablations         # what matters: positions, depth, masks, length
+    python -m experiments.crosslingual_alignment amounts           # 5, 25 and 100 % of the text, two lengths
+    python -m experiments.crosslingual_alignment --run runs/ml --sentences en,de=test.tsv --words en,de=dictionary.tsv
+
+A sentence is the mean of its tokens in a layer, a word is encoded alone, and the translations of the other language are
+ordered by their cosine. The mean reciprocal rank (MRR) and the share of translations that are first (P@1) are those of
+both directions. `centred` subtracts the mean of the training text of each language first. The layer is chosen on half
+of the pairs, and the figures are those of the other half. Beside the trained model: the model before its first step
+(sentences of one length are similar to it), its table of tokens without context, and the tokens that two texts share.
+
+alignment.json has every layer and every kept checkpoint, alignment.txt the table; plots/ shows the MRR over the layers
+and over the steps. No result has been measured yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments import multilingual_bert
+from ssl_jax.cli import main
+from ssl_jax.data.parallel_text import PairSource, read_pairs
+from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
+from ssl_jax.errors import UserError
+from ssl_jax.recipes.alignment import (
+    Translations,
+    alignment_of,
+    known_sentences,
+    known_words,
+    translations,
+)
+from ssl_jax.reports.alignment import alignment_table
+from ssl_jax.runs.opening import OpenedRun
+from ssl_jax.runs.prerequisites import PlannedRun
+from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
+from ssl_jax.training.distributed import announce
+
+BASE = "base"
+"""The configuration itself, among those that are compared."""
+Model = multilingual_bert.Config
+VARIANTS: Mapping[str, Any] = {
+    BASE: lambda each: each,
+    "own_positions": lambda each: replace(
+        each,
+        own_positions=True,
+        model=replace(each.model, positions=each.length * len(each.data.sources)),
+    ),
+    "deep": lambda each: replace(each, model=replace(each.model, layers=4 * each.model.layers)),
+    "wide": lambda each: replace(
+        each,
+        model=replace(
+            each.model,
+            width=4 * each.model.width,
+            heads=4 * each.model.heads,
+            mlp_width=4 * each.model.mlp_width,
+        ),
+    ),
+    "no_random_words": lambda each: replace(
+        each, masking=replace(each.masking, mask_prob=0.9, random_prob=0.0)
+    ),
+    "short": lambda each: replace(
+        each,
+        length=each.length // 4,
+        train=replace(each.train, batch_size=4 * each.train.batch_size),
+    ),
+    "text_5": lambda each: replace(each, data=replace(each.data, training_share=0.05)),
+    "text_25": lambda each: replace(each, data=replace(each.data, training_share=0.25)),
+}
+"""What is changed, by name. Steps, and tokens of a step, are the same in all."""
+VARIANTS |= {
+    f"{name}_short": lambda each, name=name: VARIANTS["short"](VARIANTS[name](each))
+    for name in ("text_5", "text_25")
+}
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """How close translations are, in one model or in several."""
+
+    run: Text = ""
+    """A run of experiments.multilingual_bert, or RUN@STEP; empty: the models are trained first."""
+    model: Model = multilingual_bert.OFFLINE
+    """What is trained."""
+    compare: tuple[NonEmptyText, ...] = (BASE,)
+    """Changes of the model, each trained by itself: base (none), own_positions (of each language), deep (four times the
+    layers), wide, no_random_words (in place of masked words), short (a quarter of the length, as many tokens), text_5
+    and text_25 (per cent of the text), text_5_short, text_25_short."""
+    repeats: PositiveInt = 1
+    """Seeds of each."""
+    sentences: tuple[NonEmptyText, ...] = ()
+    """Parallel sentences, such as en,de=FILE.tsv with columns of these names, or en,de=FILE,FILE with a sentence a
+    line. Empty: held-out sentences of a shifted language, whose translations are known."""
+    words: tuple[NonEmptyText, ...] = ()
+    """Words and their translations, likewise."""
+    most: PositiveInt = 2000
+    """Sentences, and words, at most."""
+
+    def check_relations(self) -> None:
+        for name in self.compare:
+            if name not in VARIANTS:
+                raise UserError(f"compare {name!r}: expected one of {', '.join(VARIANTS)}.")
+        if not self.run and not (self.model.data.shifted or self.sentences or self.words):
+            raise UserError(
+                "sentences: empty, and no language is a shifted one, whose translations are known. Give parallel text "
+                "with --sentences or --words."
+            )
+        for entry in (*self.sentences, *self.words):
+            languages = PairSource.parse(entry).languages
+            if not self.run and (
+                missing := [name for name in languages if name not in self.model.data.names]
+            ):
+                raise UserError(
+                    f"{entry}: {missing[0]} is not a language of the model; expected two of "
+                    f"{', '.join(self.model.data.names)}."
+                )
+
+
+OFFLINE = Config()
+PRESETS = {
+    "tiny": OFFLINE,
+    "ablations": replace(
+        OFFLINE, compare=(BASE, "own_positions", "deep", "wide", "no_random_words", "short"), repeats=3
+    ),
+    "amounts": replace(
+        OFFLINE, compare=("text_5_short", "text_25_short", "short", "text_5", "text_25", BASE)
+    ),
+}
+
+
+def study(config: Config) -> Study:
+    """The runs and the ranks of translations in each of them."""
+    if config.run:
+        runs = {"run": NamedRun(config.run, multilingual_bert.__name__)}
+    else:
+        runs = {
+            f"{name}-{seed}": PlannedRun(
+                multilingual_bert.__name__,
+                "tiny",
+                replace(each := VARIANTS[name](config.model), train=replace(each.train, seed=seed)),
+            )
+            for name in config.compare
+            for seed in range(config.model.train.seed, config.model.train.seed + config.repeats)
+        }
+    return Study("alignment", runs, lambda runs, folder: tabulate(config, runs), draw)
+
+
+def tabulate(config: Config, runs: Runs) -> Table:
+    """Every run at every kept checkpoint, on all translations."""
+    found = {name: alignment_of(run, pairs_of(config, run), announce) for name, run in runs.items()}
+    return Table(found, alignment_table(found))
+
+
+def pairs_of(config: Config, run: OpenedRun) -> list[Translations]:
+    """All translations that a run is tested on."""
+    opened, length = run.data.details, run.config.length
+    tests = [
+        translations(
+            read_pairs(source := PairSource.parse(entry)), source.languages, kind, opened, length, config.most
+        )
+        for kind, entries in (("sentences", config.sentences), ("words", config.words))
+        for entry in entries
+    ]
+    for other, base in run.config.data.shifted.items():
+        tests.append(known_sentences(opened, base, other, length, config.most))
+        tests.append(known_words(opened, base, other, config.most))
+    return tests
+
+
+def draw(table: Table, runs: Runs) -> Figures:
+    """The MRR over layers and over steps."""
+    from ssl_jax.evals.alignment_plot import draw_alignment  # matplotlib is slow to import
+
+    return draw_alignment(table.values)
+
+
+if __name__ == "__main__":
+    main(PRESETS, study=study)

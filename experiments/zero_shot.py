@@ -1,0 +1,196 @@
+"""Zero-shot transfer: a multilingual BERT, fine-tuned in one language, is tested in others (arXiv:1909.09587).
+
+    python -m experiments.zero_shot                                            # offline, English and a fake language
+    python -m experiments.zero_shot words --init_from runs/ml --words.tags NOUN VERB ... \\
+        --train en=train.conllu --test en=test.conllu de=german.conllu
+    python -m experiments.zero_shot sentences --init_from WEIGHTS --train en=tfds:xnli:train --test en=... de=...
+
+The runs are those of experiments.sequence_classification (sentences), token_classification (words) or
+question_answering (questions), one for each language to train in and each seed. Beside them are runs that start at
+random, with the same vocabulary: what they can do in the other language comes from pieces that both share.
+
+zero_shot.txt and zero_shot.json have the metrics for each language of training and of test, the median of the seeds
+and their range; plots/ has the matrix. Offline, the sections of documentation are told apart, in English and in its
+shifted form. No result has been measured yet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any, Literal
+
+from experiments import multilingual_bert, question_answering, sequence_classification, token_classification
+from ssl_jax.cli import main
+from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
+from ssl_jax.errors import UserError
+from ssl_jax.recipes.labelled_text import HELDOUT
+from ssl_jax.reports.repeats import repeats_table
+from ssl_jax.runs.opening import OpenedRun
+from ssl_jax.runs.prerequisites import PlannedRun
+from ssl_jax.runs.study import Figures, Runs, Study, Table
+from ssl_jax.training.distributed import announce
+from ssl_jax.training.evaluate import Evaluator
+
+MODEL = "multilingual"
+"""Name of the run that is trained first."""
+PRETRAINED, RANDOM = "multilingual", "random"
+Task = Literal["sentences", "words", "questions"]
+MODULES = {
+    "sentences": sequence_classification,
+    "words": token_classification,
+    "questions": question_answering,
+}
+METRICS = {"sentences": "class_accuracy", "words": "tag_accuracy", "questions": "answer_f1"}
+"""What the plot shows, by task."""
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Fine-tuning in some languages, tests in all."""
+
+    task: Task = "sentences"
+    """What is learnt."""
+    train: tuple[NonEmptyText, ...] = ()
+    """LANGUAGE=SOURCE of labelled text to fine-tune on, a run each. Empty: the embedded examples, in each language of
+    the model."""
+    test: tuple[NonEmptyText, ...] = ()
+    """LANGUAGE=SOURCE of labelled text to test on. Empty: likewise, the held-out ones."""
+    repeats: PositiveInt = 3
+    """Seeds of each."""
+    init_from: Text = ""
+    """A run of experiments.multilingual_bert, RUN@STEP, or a folder of BERT weights; empty: one is trained first."""
+    model: multilingual_bert.Config = multilingual_bert.OFFLINE
+    """What is trained first."""
+    sentences: sequence_classification.Config = field(
+        default_factory=lambda: replace(sequence_classification.OFFLINE, length=32)
+    )
+    words: token_classification.Config = field(default_factory=lambda: token_classification.OFFLINE)
+    questions: question_answering.Config = field(default_factory=lambda: question_answering.OFFLINE)
+
+    def check_relations(self) -> None:
+        if bool(self.train) != bool(self.test):
+            raise UserError("train and test: give both, or neither for the embedded examples.")
+        for entry in (*self.train, *self.test):
+            name, _, source = entry.partition("=")
+            if not (name.isidentifier() and source):
+                raise UserError(f"{entry!r}: expected LANGUAGE=SOURCE, such as de=german.tsv.")
+        if not self.train and self.init_from:
+            raise UserError(
+                "train and test: with init_from, give labelled text of its languages; the embedded examples are for "
+                "the model that is trained first."
+            )
+
+    @property
+    def each(self) -> Any:
+        """The configuration of each run, up to its language and seed."""
+        return getattr(self, self.task)
+
+
+PRESETS = {
+    "tiny": Config(),
+    "sentences": Config(),
+    "words": Config("words"),
+    "questions": Config("questions"),
+}
+
+
+def study(config: Config) -> Study:
+    """The multilingual model, then a run for each language, start and seed."""
+    first = {} if config.init_from else {MODEL: PlannedRun(multilingual_bert.__name__, "tiny", config.model)}
+    known = {} if first else fine_tuning_runs(config, sources(config.train))
+    return Study(
+        name="zero_shot",
+        runs=first | known,
+        table=lambda runs, folder: tabulate(config, runs),
+        plot=lambda table, runs: draw(config, table),
+        then=lambda runs: fine_tuning_runs(config, languages(config, config.train, runs)),
+    )
+
+
+def sources(entries: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """By language, what it changes of a fine-tuning run."""
+    return {name: {"source": source} for name, _, source in (entry.partition("=") for entry in entries)}
+
+
+def languages(config: Config, entries: tuple[str, ...], runs: Runs) -> dict[str, dict[str, Any]]:
+    """As `sources`; the languages of the model with their shifts if none are named."""
+    if entries:
+        return sources(entries)
+    return {language.name: {"shift": language.shift} for language in runs[MODEL].data.details.languages}
+
+
+def in_language(each: Any, source: str | None = None, shift: int = 0) -> Any:
+    """The configuration of a run on the text of a language."""
+    data = each.data if source is None else replace(each.data, source=source)
+    return replace(each, data=data, shift=shift)
+
+
+def fine_tuning_runs(config: Config, of: Mapping[str, Mapping[str, Any]]) -> dict[str, PlannedRun]:
+    """The runs by name, LANGUAGE-START-SEED."""
+    each = config.each
+    return {
+        f"{name}-{start}-{seed}": PlannedRun(
+            MODULES[config.task].__name__,
+            "tiny",
+            replace(
+                in_language(each, **changes),
+                from_scratch=start == RANDOM,
+                train=replace(each.train, seed=seed),
+            ),
+            init_from=config.init_from or MODEL,
+        )
+        for name, changes in of.items()
+        for start in (PRETRAINED, RANDOM)
+        for seed in range(each.train.seed, each.train.seed + config.repeats)
+    }
+
+
+def tabulate(config: Config, runs: Runs) -> Table:
+    """The metrics of every run in every language."""
+    trained = languages(config, config.train, runs)
+    tested = languages(config, config.test, runs)
+    found: dict[str, dict[str, dict[str, list[float | None]]]] = {}
+    for language in trained:
+        for start in (PRETRAINED, RANDOM):
+            own = [run for name, run in runs.items() if name.startswith(f"{language}-{start}-")]
+            for other, changes in tested.items():
+                announce(f"trained in {language} from a {start} start, tested in {other}")
+                metrics = [measure(config, run, changes) for run in own]
+                names = own[0].experiment.headline[1:]
+                found.setdefault(f"{start}, in {language}", {})[other] = {
+                    name: [of.get(name) for of in metrics] for name in names
+                }
+    return Table(found, ["rows: fine-tuned in; columns: tested in", *repeats_table(found)])
+
+
+def measure(config: Config, run: OpenedRun, changes: Mapping[str, Any]) -> Mapping[str, float]:
+    """The metrics of a run on the text of a language."""
+    data = run.config.data
+    if "source" in changes:
+        data = replace(data, heldout_source=changes["source"])
+    tested = replace(run.config, data=data, shift=changes.get("shift", 0))
+    experiment = MODULES[config.task].build(tested)
+    variables = dict(run.restore())
+    params = variables.pop("params")
+    return Evaluator(experiment, run.mesh)(params, variables, experiment.open_data(run.folder), HELDOUT)
+
+
+def draw(config: Config, table: Table) -> Figures:
+    """A heat map of the medians."""
+    from ssl_jax.evals.plots import draw_matrix  # matplotlib is slow to import
+
+    metric = METRICS[config.task]
+    tested = list(next(iter(table.values.values())))
+    return {
+        "zero_shot": draw_matrix(
+            [[median(row[name][metric]) for name in tested] for row in table.values.values()],
+            rows=list(table.values),
+            columns=tested,
+            title=metric.replace("_", " "),
+            labels=("tested in", "start, and language of fine-tuning"),
+        )
+    }
+
+
+if __name__ == "__main__":
+    main(PRESETS, study=study)
