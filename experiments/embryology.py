@@ -21,6 +21,16 @@ blank: the rank of the right word.
 embryology.txt has tables, and for each class the step at which half of its last accuracy is reached; embryology.json
 has all values; plots/ has a figure for each question. A model that has learnt nothing but that "the" is the most
 frequent word predicts half of all determiners: read the steps of the most frequent class beside its curve.
+
+A BERT of bert's default preset on the Brown corpus and the State of the Union speeches (--model.vocab_size 8000
+--train.save_every 100 --train.keep_every 100, seed 0, 2 AMD cores, 26 November 2026), with 300 words of each part of
+speech in held-out sentences of Brown: after 3,000 steps, 98.7 % or more of the function words are reconstructed, 64 %
+of nouns and of verbs, and 50 % of proper nouns. Half of that is reached at steps 100 to 239, 662 to 703, and 767. Of
+words that are 1,024 to 2,047 times in the training text, half are reconstructed at steps 356 to 517 in every class that
+has some (on 6 to 74 words each), nouns at 445 and verbs at 517: most of the difference is one of frequency. Of masked
+words only determiners (33 %) and punctuation (63 %) are predicted by then; n-grams predict 42 and 66 % of these. The
+probe of parts of speech in layer 1 is right for 61.6 % of the words before the first step and for 72.3 % at the end,
+the most frequent tag of each word for 76.7 %. No result of the default preset has been measured yet.
 """
 
 from collections.abc import Sequence
