@@ -35,7 +35,7 @@ class Config(RunConfig):
     steps: PositiveInt = 6000
     """Optimiser steps of the whole run."""
     vocab_size: Annotated[int, integers(105, 2**24)] = 10_104
-    """Ids: 104 special tokens and the most frequent words."""
+    """Ids: 104 special tokens and the most frequent words; the log says how many words a smaller text has."""
     width: PositiveInt = 100
     """Of the vectors."""
     window: PositiveInt = 5
@@ -121,9 +121,7 @@ def build(config: Config) -> Experiment:
         ),
         open_data=open_data,
         headline=("noise_loss",) if config.negatives else ("word_loss", "word_accuracy"),
-        report=lambda report: report_word_vectors(
-            report, model.contexts, window=config.window, noise=config.negatives > 0, length=config.length
-        ),
+        report=lambda report: report_word_vectors(report, model.contexts, sampling, config.length),
     )
 
 

@@ -1,8 +1,9 @@
 """CBOW: predict a word from the mean of the vectors of the words around it (Mikolov et al. 2013, arXiv:1301.3781).
 
 With noise words, it is told from these by logistic regression (negative sampling, arXiv:1310.4546, section 2.2);
-without, its probability among all words is learnt. As in word2vec.c, the mean goes forward, but the gradient of the
-mean goes back to each word around undivided; the derivative of the mean would be smaller by the number of these words.
+without, its probability among all words is learnt. As in word2vec.c and in gensim, the mean goes forward, but the
+gradient of the mean goes back to each word around undivided; the derivative of the mean would be smaller by the number
+of these words.
 """
 
 from collections.abc import Callable
@@ -75,8 +76,8 @@ def around(embedding: jax.Array, batch: Batch, window: int) -> tuple[jax.Array, 
     undivided.
     """
     segments, own = batch["segment_ids"], jnp.minimum(batch["window"], window)
-    # A product of matrices for each block of words with its neighbours: on a CPU, the gradient of sums of shifted rows
-    # takes 30 times as long.
+    # A product of matrices for each block of words with its neighbours: the gradient of a sum of shifted rows takes 30
+    # times as long on a CPU.
     size = max(BLOCK, window)
     distance = jnp.abs(jnp.arange(size)[:, None] - jnp.arange(-window, size + window)[None])[None, None]
     sentence, others = (

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.data.cbow_rows import noise_distribution
+from ssl_jax.data.cbow_rows import Sampling, kept_shares, noise_distribution
 from ssl_jax.data.cbow_text import CbowText
 from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.tokenizers import Tokenizer
@@ -77,8 +77,7 @@ def middle_word_accuracy(
     text: CbowText,
     contexts: Contexts,
     *,
-    window: int,
-    noise: bool,
+    sampling: Sampling,
     length: int,
     bert: MaskedLanguageModel | None,
 ) -> dict[str, float]:
@@ -88,9 +87,8 @@ def middle_word_accuracy(
       report: of the run.
       text: its corpus.
       contexts: the mean vector around each word.
-      window: words on each side that a word is predicted from.
-      noise: whether the model was trained with noise words. It has then learnt how much more probable a word is than as
-        a noise word; so the probability of that is added.
+      sampling: how words were chosen in training. The model has learnt how probable a word is among those that are
+        kept, and with noise words how much more probable it is than as a noise word; both are corrected.
       length: words of a row.
       bert: a BERT that fills the same blanks, in the whole sentence; only blanks that it can fill count then. None for
         no BERT.
@@ -111,7 +109,7 @@ def middle_word_accuracy(
     counted = known_words(leading_documents(text.training_corpus, COUNTED_WORDS), first)
     found = masked_token_baselines(counted, blanks.tokens, chosen)
     guesses = report.map(
-        _guess(text, contexts, window, noise), grain.MapDataset.source(_Rows(blanks, window))
+        _guess(text, contexts, sampling), grain.MapDataset.source(_Rows(blanks, sampling.window))
     )
     found["cbow"] = float(np.mean(guesses[chosen] == blanks.tokens[chosen]))
     if by_bert is not None:
@@ -134,14 +132,14 @@ def known_words(corpus: TokenizedCorpus, first_word: int) -> TokenizedCorpus:
 
 
 def _guess(
-    text: CbowText, contexts: Contexts, window: int, noise: bool
+    text: CbowText, contexts: Contexts, sampling: Sampling
 ) -> Callable[[Tree, Tree, Batch], jax.Array]:
     """The most probable word at every place, int32 `[batch, length]`."""
-    prior = np.zeros(len(text.counts), np.float32)
-    if noise:
-        with np.errstate(divide="ignore"):
-            prior = np.log(noise_distribution(text.counts)).astype(np.float32)
-    prior[text.counts == 0] = -np.inf
+    known = text.counts > 0
+    share = 1 / kept_shares(text.counts, sampling.subsample)
+    if sampling.negatives:
+        share = share * noise_distribution(text.counts)
+    prior = np.log(share, where=known, out=np.full(len(share), -np.inf)).astype(np.float32)
 
     def guess(params: Tree, extras: Tree, batch: Batch) -> jax.Array:
         logits = contexts(params, extras, batch) @ params["output"]["embedding"].T + prior[None, None]

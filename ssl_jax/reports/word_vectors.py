@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_jax.data.cbow_rows import Sampling
 from ssl_jax.data.cbow_text import CbowText
 from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.errors import UserError
@@ -105,14 +106,13 @@ def open_word_tests(
     )
 
 
-def report_word_vectors(report: Report, contexts: Contexts, *, window: int, noise: bool, length: int) -> None:
+def report_word_vectors(report: Report, contexts: Contexts, sampling: Sampling, length: int) -> None:
     """Prints tables; writes words.json and vectors.txt.
 
     Args:
       report: of the run; its data has `WordTests`.
       contexts: the mean vector around each word.
-      window: words on each side that a word is predicted from.
-      noise: whether the model was trained with noise words.
+      sampling: how words were chosen in training.
       length: words of a row.
     """
     tests: WordTests = report.data.details
@@ -121,7 +121,7 @@ def report_word_vectors(report: Report, contexts: Contexts, *, window: int, nois
     vectors = np.asarray(report.variables["params"]["input"]["embedding"])[first : first + len(names)]
     save_text(report, "vectors.txt", word2vec_text(names, vectors))
     accuracies = middle_word_accuracy(
-        report, text, contexts, window=window, noise=noise, length=length, bert=tests.bert
+        report, text, contexts, sampling=sampling, length=length, bert=tests.bert
     )
     found: dict[str, Any] = {"middle_words": accuracies}
     if accuracies:

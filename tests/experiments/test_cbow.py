@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from experiments import bert, cbow, gpt2
-from ssl_jax.data.cbow_rows import noise_distribution
+from ssl_jax.data.cbow_rows import kept_shares, noise_distribution
 from ssl_jax.data.sources import open_source
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.errors import UserError
@@ -66,7 +66,7 @@ def test_cbow_counts_and_a_bert_fill_the_same_blanks(config, bert_run, tmp_path)
         for before, word in zip(words[:-1].tolist(), words[1:].tolist(), strict=True):
             follows.setdefault(before, []).append(word)
     with np.errstate(divide="ignore"):
-        prior = np.log(noise_distribution(text.counts))
+        prior = np.log(noise_distribution(text.counts) / kept_shares(text.counts, config.subsample))
     for sentence in text.heldout_sentences():
         words = text.tokenizer.encode(sentence)
         for i in range(1, len(words) - 1):
