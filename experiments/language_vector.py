@@ -109,7 +109,7 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
     if not words and not (run.config.data.shifted.keys() & {config.first, config.second}):
         announce("the translations are not known: give a dictionary with --words")
     known = known_translations(opened, first, second, words) if words or first.shift != second.shift else {}
-    belongs = languages_of_tokens(opened)
+    belongs = languages_of_tokens(opened, run.config.model.vocab_size)
     numbers = [[language.name for language in opened.languages].index(each.name) for each in (first, second)]
     shifter = Shifter(run, opened, run.restore())
     difference, masked = (

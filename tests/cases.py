@@ -78,6 +78,15 @@ def cbow(folder: Path) -> Arguments:
     return [*text(folder, 20), *given(width=8, length=20, window=2, vocab_size=145)]
 
 
+def multilingual_bert(folder: Path) -> Arguments:
+    """One layer of 16, on the corpus and its shifted form."""
+    sizes = given("model", vocab_size=240, positions=24, layers=1, width=16, heads=2, mlp_width=32)
+    text = given(
+        "data", sources=[f"en={corpus(folder)}", "fake=shifted:en"], heldout_share=0.2, heldout_rows=12
+    )
+    return [*sizes, *text, *given("train", batch_size=8), *given(length=24)]
+
+
 def gpt2(folder: Path) -> Arguments:
     """One layer of 16, on packed rows; a sample after each evaluation."""
     sizes = given("model", vocab_size=320, positions=32, layers=1, width=16, heads=2, mlp_width=32)
@@ -272,6 +281,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "mass": encoder_decoder,
     "minimal": lambda folder: [],
     "moco": pairs(projector={"hidden": 16, "features": 8}),
+    "multilingual_bert": multilingual_bert,
     "pair_classification": pair_classification,
     "question_answering": question_answering,
     "rotation": lambda folder: VIEWS,

@@ -135,8 +135,9 @@ def every_kind():
     presets = [
         preset
         for name in (
-            *(*SMALL, "bart_noises", "compression", "contextual_similarity", "embryology", "glue_benchmark"),
-            *("pretrained_vs_scratch", "token_remap_arms"),
+            *(*SMALL, "bart_noises", "compression", "contextual_similarity", "crosslingual_alignment"),
+            *("embryology", "glue_benchmark", "language_vector", "pretrained_vs_scratch"),
+            *("token_remap_arms", "zero_shot"),
         )
         for preset in import_experiment(f"experiments.{name}").PRESETS.values()
     ]

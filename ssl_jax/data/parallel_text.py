@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ssl_jax.data.lines import read_lines
@@ -10,6 +10,8 @@ from ssl_jax.data.tsv import Tsv, is_tsv
 from ssl_jax.errors import UserError
 
 _TREEBANK_TEXT = "# text = "
+OWN_SCRIPT = 0.2
+"""Share of the letters of a text that are of the script of its language, at least."""
 _ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}
 """Japanese text mixes them with ideographs."""
 
@@ -62,7 +64,8 @@ class PairSource(NamedTuple):
 def read_pairs(source: PairSource) -> Pairs:
     """Reads parallel text, and leaves out pairs with a side in the script of another language, or with equal sides.
 
-    Such pairs are paragraphs that nobody has translated yet. A text is in the script of most of its letters.
+    Such pairs are paragraphs that nobody has translated yet. Names in another script are no reason: a fifth of the
+    letters have to be of the script that most texts of the language have.
 
     Raises:
       UserError: a file or a column does not exist, two files have different numbers of sentences, a side is empty, or
@@ -89,7 +92,7 @@ def read_pairs(source: PairSource) -> Pairs:
         for language, side in zip(source.languages, sides, strict=True):
             if not side.strip():
                 raise UserError(f"{place}: the text in {language} is empty; leave this pair out.")
-    usual = [_most_common(map(script, side)) for side in (first, second)]
+    usual = [_usual_script(side) for side in (first, second)]
     kept = [
         (a, b)
         for a, b in zip(first, second, strict=True)
@@ -116,24 +119,22 @@ def read_sentences(file: str) -> list[str]:
     return list(lines)
 
 
-def script(text: str) -> str:
-    """The script of most letters of a text, such as LATIN, CYRILLIC or CJK; empty if it has none.
+def scripts(text: str) -> Counter[str]:
+    """How many letters of a text are of each script, such as LATIN, CYRILLIC or CJK, in falling order.
 
     Example:
-      >>> script("Linux 内核源代码"), script("Grüße"), script("42")
-      ('CJK', 'LATIN', '')
+      >>> dict(scripts("Linux 内核")), dict(scripts("Grüße, 42"))
+      ({'LATIN': 5, 'CJK': 2}, {'LATIN': 5})
     """
-    return _most_common(
-        _ONE_SCRIPT.get(name, name)
-        for character in text
-        if character.isalpha() and (name := unicodedata.name(character, "").split(" ")[0])
-    )
+    names = (unicodedata.name(character, "").split(" ")[0] for character in text if character.isalpha())
+    return Counter(_ONE_SCRIPT.get(name, name) for name in names if name)
+
+
+def _usual_script(texts: Sequence[str]) -> str:
+    most = Counter(max(counts, key=counts.get) for text in texts if (counts := scripts(text)))
+    return most.most_common(1)[0][0] if most else ""
 
 
 def _in_script(text: str, usual: str) -> bool:
-    return script(text) in ("", usual)
-
-
-def _most_common(names: Iterable[str]) -> str:
-    counts = Counter(name for name in names if name)
-    return counts.most_common(1)[0][0] if counts else ""
+    counts = scripts(text)
+    return not counts or counts[usual] >= OWN_SCRIPT * counts.total()

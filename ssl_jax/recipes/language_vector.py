@@ -63,11 +63,19 @@ def blanks(opened: Languages, language: Language, length: int, sentences: int) -
     return Blanks(Rows(ragged, ragged.lengths, length, special.pad, labels={}), labels)
 
 
-def languages_of_tokens(opened: Languages) -> np.ndarray:
-    """The number of the language that each id belongs to, int `[ids]`; -1 for those of several languages or of none."""
+def languages_of_tokens(opened: Languages, vocab_size: int) -> np.ndarray:
+    """The number of the language that each id belongs to; -1 for those of several languages or of none.
+
+    Args:
+      opened: the text.
+      vocab_size: ids of the model, some of which may be unused.
+
+    Returns:
+      int `[vocab_size]`.
+    """
     counts = []
     for language in opened.languages:
-        own = np.zeros(opened.ids)
+        own = np.zeros(vocab_size)
         for document in range(len(language.training.hashes)):
             tokens = shifted(
                 np.asarray(language.training.document(document), np.int64),
@@ -174,7 +182,7 @@ def converted(
     Args:
       filled: int `[sentences, length]`, ids.
       of: the blanks.
-      belongs: int `[ids]`, of `languages_of_tokens`.
+      belongs: int `[vocab_size]`, of `languages_of_tokens`.
       translations: by id, the ids of its translations; blanks of other tokens have no known one.
       first, second: numbers of the language of the sentences, and of the other one.
 
