@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ssl_jax.evals.classification import majority
 from ssl_jax.evals.label_metrics import macro_f1
@@ -97,7 +98,8 @@ def sequence_baselines(train: Sequences, validation: Sequences, tests: Sequences
 def _regression(features: Sequence[Any], labels: np.ndarray, c: float, setting: str) -> _Try:
     from sklearn.linear_model import LogisticRegression  # takes a second that no start need wait for
 
-    model = LogisticRegression(C=c, max_iter=200).fit(features[0], labels)
+    with threadpool_limits(1):  # more threads are slower here, many times so on a busy machine
+        model = LogisticRegression(C=c, max_iter=200).fit(features[0], labels)
     return _Try(setting, lambda part: model.predict(features[part]))
 
 
