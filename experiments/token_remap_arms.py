@@ -8,7 +8,8 @@ Each run is one of experiments/token_remap.py. Four arms start it: `pretrained`;
 the pretrained tensors with their entries permuted, which has the same distribution of weights and no knowledge; and
 `new_embeddings`, the pretrained layers on random word embeddings. Every arm has the same maps from symbols to pieces
 and the same seeds, so that runs are compared in pairs. The learning rate of each arm is the one of `--rates` with the
-best macro-F1 on the validation set, with the first map and seed.
+best macro-F1 on the validation set with the first map; `--tried_maps 3` takes the mean of three, which is better where
+runs with different maps are far apart.
 
 arms.txt and arms.json have accuracy and macro-F1 on the held-out set beside nearest neighbours and logistic
 regressions, and the comparison of the arms. In plots/arms.png every run is a dot; plots/loss.png and
@@ -18,6 +19,7 @@ No result of the default preset has been measured yet.
 """
 
 import functools
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -57,6 +59,8 @@ class Config(Settings):
     """Seeds with each map."""
     rates: tuple[PositiveFloat, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates that each arm is tried with."""
+    tried_maps: PositiveInt = 1
+    """Maps that the rates are tried with, each with the first seed; their mean decides."""
     init_from: Text = ""
     """RUN, RUN@STEP or a folder of weights that the arms start from; empty: a BERT is trained first."""
 
@@ -67,6 +71,8 @@ class Config(Settings):
                 raise UserError(
                     f"{name} {' '.join(map(str, values))}: expected at least one, each of them once."
                 )
+        if self.tried_maps > self.maps:
+            raise UserError(f"tried_maps {self.tried_maps}: expected at most the {self.maps} of maps.")
         if self.each.from_scratch or self.each.weights != "pretrained":
             raise UserError("each: how the encoder starts is not set here. Give --arms.")
 
@@ -80,8 +86,8 @@ def study(config: Config) -> Study:
     if len(config.rates) == 1:
         first = all_runs(config, dict.fromkeys(config.arms, config.rates[0]))
     else:
-        tried = [arm_runs(config, arm, rate) for arm in config.arms for rate in config.rates]
-        first = dict(next(iter(of.items())) for of in tried)
+        tries = [tried_runs(config, arm, rate) for arm in config.arms for rate in config.rates]
+        first = {name: run for of in tries for name, run in of.items()}
     return Study(
         name="arms",
         runs=encoder | first,
@@ -113,21 +119,27 @@ def arm_runs(config: Config, arm: ArmName, rate: float) -> dict[str, PlannedRun]
     }
 
 
+def tried_runs(config: Config, arm: ArmName, rate: float) -> dict[str, PlannedRun]:
+    """Those of `arm_runs` that a rate is judged by: the first maps, with the first seed."""
+    runs = [*arm_runs(config, arm, rate).items()]
+    return dict(runs[: config.tried_maps * config.repeats : config.repeats])
+
+
 def all_runs(config: Config, rates: Mapping[str, float]) -> dict[str, PlannedRun]:
     """The runs of all arms, each at its rate."""
     return {name: run for arm in config.arms for name, run in arm_runs(config, arm, rates[arm]).items()}
 
 
 def best_rates(config: Config, runs: Runs) -> dict[str, float]:
-    """By arm, the rate with the best result on the validation set, with the first map and seed.
+    """By arm, the rate with the best result on the validation set, the mean of `tried_runs`.
 
     Raises:
       UserError: a run has no evaluation at its last step.
     """
 
     def result(arm: ArmName, rate: float) -> float:
-        name = next(iter(arm_runs(config, arm, rate)))
-        return last_metrics(runs[name], VALIDATION)[METRIC]
+        names = tried_runs(config, arm, rate)
+        return statistics.fmean(last_metrics(runs[name], VALIDATION)[METRIC] for name in names)
 
     if len(config.rates) == 1:
         return dict.fromkeys(config.arms, config.rates[0])

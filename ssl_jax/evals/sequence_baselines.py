@@ -3,10 +3,12 @@
 Their settings are chosen by the macro-F1 on a validation set. Classes are int `[examples]`, from 0.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ssl_jax.evals.classification import majority
 from ssl_jax.evals.label_metrics import macro_f1
@@ -39,6 +41,22 @@ class Baseline(NamedTuple):
     setting: str = ""
 
 
+VALIDATION, TESTS = 1, 2
+"""Parts of the data, after the training data."""
+
+
+class _Try(NamedTuple):
+    """A classifier that is fitted.
+
+    Attributes:
+      setting: in words.
+      predict: `part -> classes`.
+    """
+
+    setting: str
+    predict: Callable[[int], np.ndarray]
+
+
 def sequence_baselines(train: Sequences, validation: Sequences, tests: Sequences) -> Mapping[str, Baseline]:
     """The predictions of every classifier for the tests, by its name.
 
@@ -52,49 +70,60 @@ def sequence_baselines(train: Sequences, validation: Sequences, tests: Sequences
       validation: what settings are chosen on.
       tests: what is predicted; the labels are not used.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second that no start need wait for
-    from sklearn.neighbors import KNeighborsClassifier
-
-    def neighbours(k: int) -> Any:
-        return KNeighborsClassifier(min(k, len(train.labels)), metric="cosine", algorithm="brute")
-
     parts = [part.symbols for part in (train, validation, tests)]
     at_positions = _positions(parts)
-    counts = {n: _counts(parts, n, weighted=False) for n in NGRAMS}
-    weighted = {n: _counts(parts, n, weighted=True) for n in NGRAMS}
+    counts = {f"{n}-grams": _counts(parts, n, weighted=False) for n in NGRAMS}
+    weighted = {f"n up to {n}": _counts(parts, n, weighted=True) for n in NGRAMS}
 
-    def best(tries: Iterable[tuple[str, Sequence[Any], Callable[[], Any]]]) -> Baseline:
-        """The first of the (setting, features of the three parts, classifier) with the highest score."""
-        found = []
-        for setting, (own, chosen_on, others), make in tries:
-            model = make().fit(own, train.labels)
-            score = macro_f1(validation.labels, model.predict(chosen_on))
-            found.append((score, Baseline(model.predict(others), setting)))
-        return max(found, key=lambda one: one[0])[1]
+    def best(tries: Iterable[_Try]) -> Baseline:
+        scores = [(macro_f1(validation.labels, one.predict(VALIDATION)), one) for one in tries]
+        _, chosen = max(scores, key=lambda one: one[0])  # the first of equal ones
+        return Baseline(chosen.predict(TESTS), chosen.setting)
 
-    distances = {"same symbols at positions": at_positions} | {f"{n}-grams": counts[n] for n in NGRAMS}
+    distances = {"same symbols at positions": at_positions} | counts
     return {
         MAJORITY: Baseline(majority(train.labels, len(tests.labels))),
         KNN: best(
-            (f"{k} by {name}", features, lambda k=k: neighbours(k))
-            for name, features in distances.items()
-            for k in NEIGHBOURS
+            one for name, of in distances.items() for one in _neighbours(of, train.labels, f"by {name}")
         ),
         NGRAM_REGRESSION: best(
-            (f"up to {n} symbols", weighted[n], lambda: LogisticRegression(C=5.0, max_iter=200))
-            for n in NGRAMS
+            _regression(of, train.labels, 5.0, setting) for setting, of in weighted.items()
         ),
         POSITION_REGRESSION: best(
-            (f"C {c:g}", at_positions, lambda c=c: LogisticRegression(C=c, max_iter=200))
-            for c in (0.03, 0.3, 3.0)
+            _regression(at_positions, train.labels, c, f"C {c:g}") for c in (0.03, 0.3, 3.0)
         ),
     }
+
+
+def _regression(features: Sequence[Any], labels: np.ndarray, c: float, setting: str) -> _Try:
+    from sklearn.linear_model import LogisticRegression  # takes a second that no start need wait for
+
+    with threadpool_limits(1):  # more threads are slower here, many times so on a busy machine
+        model = LogisticRegression(C=c, max_iter=200).fit(features[0], labels)
+    return _Try(setting, lambda part: model.predict(features[part]))
+
+
+def _neighbours(features: Sequence[Any], labels: np.ndarray, distance: str) -> list[_Try]:
+    """The votes of several numbers of neighbours, of which the lowest class wins a tie."""
+    from sklearn.neighbors import NearestNeighbors
+
+    index = NearestNeighbors(metric="cosine", algorithm="brute").fit(features[0])
+    most = min(max(NEIGHBOURS), len(labels))
+
+    @functools.cache  # for all numbers of neighbours
+    def nearest(part: int) -> np.ndarray:
+        return labels[index.kneighbors(features[part], most, return_distance=False)]
+
+    def vote(k: int, part: int) -> np.ndarray:
+        return np.array([np.bincount(each).argmax() for each in nearest(part)[:, :k]])
+
+    return [_Try(f"{k} {distance}", functools.partial(vote, k)) for k in NEIGHBOURS]
 
 
 def _counts(parts: Sequence[Sequence[Sequence[str]]], longest: int, *, weighted: bool) -> list[Any]:
     """The counts of n-grams of up to `longest` symbols, or their tf-idf; sparse matrices `[examples, n-grams]`.
 
-    The n-grams are those of the first part, the training data.
+    The n-grams are those that two sequences of the first part have, the training data.
     """
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
@@ -105,10 +134,12 @@ def _counts(parts: Sequence[Sequence[Sequence[str]]], longest: int, *, weighted:
             for start in range(len(symbols) - n + 1)
         ]
 
-    vectorizer = (
-        TfidfVectorizer(analyzer=ngrams, sublinear_tf=True) if weighted else CountVectorizer(analyzer=ngrams)
-    )
-    return [vectorizer.fit_transform(parts[0]), *(vectorizer.transform(part) for part in parts[1:])]
+    kind = functools.partial(TfidfVectorizer, sublinear_tf=True) if weighted else CountVectorizer
+    try:
+        vectorizer = kind(analyzer=ngrams, min_df=2).fit(parts[0])
+    except ValueError:  # none occurs in two sequences
+        vectorizer = kind(analyzer=ngrams).fit(parts[0])
+    return [vectorizer.transform(part) for part in parts]
 
 
 def _positions(parts: Sequence[Sequence[Sequence[str]]]) -> list[Any]:

@@ -32,7 +32,7 @@ def test_a_symbol_at_a_place_is_seen_by_positions_alone():
 def test_a_pair_of_symbols_anywhere_is_seen_by_ngrams_of_at_least_two():
     accuracy, found, _ = accuracies(lambda one: int("ab" in "".join(one)))
     assert accuracy[baselines.NGRAM_REGRESSION] > accuracy[baselines.POSITION_REGRESSION] + 0.1
-    assert found[baselines.NGRAM_REGRESSION].setting in ("up to 2 symbols", "up to 3 symbols")
+    assert found[baselines.NGRAM_REGRESSION].setting in ("n up to 2", "n up to 3")
 
 
 def test_nearest_neighbours_by_the_share_of_equal_positions(monkeypatch):
@@ -55,3 +55,12 @@ def test_sequences_of_other_lengths_and_symbols(longer):
     found = sequence_baselines(train, train, Sequences([[*longer], [*"cdc"]], np.zeros(2)))
     assert all(len(of.predictions) == 2 for of in found.values())
     assert [of.predictions[1] for name, of in found.items() if name != baselines.MAJORITY] == [1, 1, 1]
+
+
+def test_symbols_that_occur_once():
+    train = Sequences([["a", "x"], ["b", "y"], ["a", "z"]], np.array([0, 1, 0]))
+    once = Sequences([["a"], ["b"]], np.array([0, 1]))
+    for part in (train, once):
+        found = sequence_baselines(part, part, once)
+        assert found[baselines.POSITION_REGRESSION].predictions.tolist() == [0, 1]
+        assert found[baselines.NGRAM_REGRESSION].setting == "n up to 1"

@@ -76,6 +76,10 @@ def test_all_arms_have_the_same_maps_and_seeds():
     tried = token_remap_arms.study(token_remap_arms.Config()).planned
     assert len(tried) == 1 + 4 * 3
     assert {(run.config.data.map, run.config.train.seed) for run in [*tried.values()][1:]} == {(0, 0)}
+    two = token_remap_arms.Config(repeats=3, tried_maps=2, rates=(0.1, 0.2), init_from="weights")
+    tried = token_remap_arms.study(two).planned
+    assert len(tried) == 4 * 2 * 2
+    assert {(run.config.data.map, run.config.train.seed) for run in tried.values()} == {(0, 0), (1, 0)}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +87,7 @@ def test_all_arms_have_the_same_maps_and_seeds():
     [
         (["--arms"], "arms : expected at least one, each of them once"),
         (["--rates", "0.1", "0.1"], "rates 0.1 0.1: expected at least one, each of them once"),
+        (["--tried_maps", "4"], "tried_maps 4: expected at most the 3 of maps"),
         (["--each.weights", "shuffled"], "each: how the encoder starts is not set here. Give --arms"),
         (["--init_from", "{}/absent"], "absent: no such folder; expected a run, or a folder of BERT weights"),
     ],

@@ -1,0 +1,153 @@
+"""The studies of multilingual BERT: alignment, the language vector, zero-shot transfer; and bad input."""
+
+import json
+from dataclasses import replace
+
+import matplotlib.image
+import pytest
+
+from experiments import (
+    crosslingual_alignment,
+    language_vector,
+    multilingual_bert,
+    sequence_classification,
+    zero_shot,
+)
+from tests.cases import corpus
+from tests.studies import run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The configuration of a small model of two languages, with two checkpoints."""
+    folder = tmp_path_factory.mktemp("text")
+    config = multilingual_bert.OFFLINE
+    sizes = {"vocab_size": 240, "positions": 24, "layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_JAX_CACHE", str(folder / "cache"))
+        yield replace(
+            config,
+            steps=2,
+            length=24,
+            data=replace(
+                config.data,
+                sources=(f"en={corpus(folder)}", "fake=shifted:en"),
+                heldout_share=0.2,
+                heldout_rows=12,
+            ),
+            model=replace(config.model, **sizes),
+            schedule=replace(config.schedule, warmup_steps=1),
+            train=replace(config.train, batch_size=8, **every),
+        )
+
+
+@pytest.fixture(scope="module")
+def aligned(model, tmp_path_factory):
+    """The folder of a finished study of two models."""
+    folder = tmp_path_factory.mktemp("alignment") / "study"
+    config = crosslingual_alignment.Config(model=model, compare=("base", "own_positions"), most=40)
+    run(crosslingual_alignment, "tiny", config, folder)
+    return folder
+
+
+def test_translations_are_looked_for_at_every_checkpoint(aligned):
+    found = json.loads((aligned / "alignment.json").read_text())
+    assert [*found] == ["base-0", "own_positions-0"]
+    for of in found.values():
+        assert [name.split(",")[0] for name in of] == ["sentences", "words"]
+        for test in of.values():
+            assert [*test["steps"]] == ["1", "2"]
+            for scores in (*test["steps"].values(), test["untrained"]):
+                assert {len(scores["raw"]), len(scores["centred"])} == {3}  # tokens, input, one layer
+                for each in (*scores["raw"], *scores["centred"]):
+                    assert 0 <= each["p1"] <= each["p5"] <= each["p10"] <= 1
+                    assert each["p1"] <= each["mrr"] <= 1
+            assert test["overlap"]["p1"] == 0  # the languages share no piece
+            assert {0 <= layer < 3 for layer in test["layers"].values()} == {True}
+    assert "before training, centred" in (aligned / "alignment.txt").read_text()
+    for name in ("layers", "steps"):
+        assert matplotlib.image.imread(aligned / "plots" / f"{name}.png")[..., :3].std() > 0.03
+
+
+def test_parallel_text_of_ones_own(model, aligned, tmp_path, capsys):
+    words = {word for line in corpus(tmp_path).read_text().splitlines() for word in line.rstrip(".").split()}
+    file = tmp_path / "words.tsv"
+    rows = (f"{word.lower()}\t{word.lower()[::-1]}" for word in sorted(words))
+    file.write_text("\n".join(["en\tfake", *dict.fromkeys(rows), ""]))
+    config = crosslingual_alignment.Config(run=str(aligned / "base-0@1"), words=(f"en,fake={file}",), most=30)
+    run(crosslingual_alignment, "tiny", config, tmp_path / "study")
+    (of,) = json.loads((tmp_path / "study" / "alignment.json").read_text()).values()
+    own = of[f"words, en and fake, {file}"]
+    assert 20 <= own["pairs"] <= 30
+    assert str(file) in capsys.readouterr().out
+
+
+def test_blanks_are_filled_under_every_vector(model, aligned, tmp_path):
+    config = language_vector.Config(run=str(aligned / "base-0"), alphas=(0.0, 5.0), sentences=20, model=model)
+    run(language_vector, "tiny", config, tmp_path / "study")
+    found = json.loads((tmp_path / "study" / "vectors.json").read_text())
+    assert [*found] == ["input", "layer 1"]
+    nothing = [of["0"] for of in found.values()]
+    assert nothing[0] == nothing[1]
+    assert nothing[0]["first"] + nothing[0]["second"] <= 1
+    assert found["input"]["5"] != nothing[0]
+    assert "alpha 5" in (tmp_path / "study" / "examples.txt").read_text()
+    assert {file.name for file in (tmp_path / "study" / "plots").iterdir()} == {
+        "second.png",
+        "translated.png",
+    }
+
+
+def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path, capsys):
+    each = sequence_classification.OFFLINE
+    every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 2)
+    sentences = replace(
+        each,
+        steps=2,
+        length=24,
+        schedule=replace(each.schedule, warmup_steps=0),
+        train=replace(each.train, batch_size=8, **every),
+    )
+    config = zero_shot.Config(repeats=1, model=model, sentences=sentences)
+    run(zero_shot, "tiny", config, tmp_path / "study")
+    found = json.loads((tmp_path / "study" / "zero_shot.json").read_text())
+    assert [*found] == [
+        f"{start}, in {language}" for language in ("en", "fake") for start in ("multilingual", "random")
+    ]
+    for name, row in found.items():
+        assert [*row] == ["en", "fake"]
+        start, language = name.split(", in ")
+        log = (tmp_path / "study" / f"{language}-{start}-0" / "metrics.jsonl").read_text().splitlines()
+        last = [json.loads(line) for line in log][-1]
+        assert row[language]["class_accuracy"] == [pytest.approx(last["class_accuracy"])]
+    settings = [tmp_path / "study" / f"{language}-random-0" / "config.json" for language in ("en", "fake")]
+    shifts = [json.loads(file.read_text())["config"]["shift"] for file in settings]
+    assert shifts[0] == 0 < shifts[1] <= 120
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arguments", "named"),
+    [
+        (
+            "crosslingual_alignment",
+            ["--compare", "bigger"],
+            "compare 'bigger': expected one of base, own_positions",
+        ),
+        (
+            "crosslingual_alignment",
+            ["--words", "en,de=x.tsv"],
+            "de is not a language of the model; expected two of en, fake",
+        ),
+        ("crosslingual_alignment", ["--run", "{}/base-0@9"], "has no checkpoint of step 9; there are 1, 2"),
+        ("language_vector", ["--second", "de"], "de is not a language of the model"),
+        ("language_vector", ["--second", "en"], "first and second are both en"),
+        ("language_vector", ["--run", "{}/own_positions-0"], "its languages have positions of their own"),
+        ("zero_shot", ["--train", "en=a.tsv"], "train and test: give both"),
+        ("zero_shot", ["--train", "a.tsv", "--test", "de=a.tsv"], "expected LANGUAGE=SOURCE"),
+        ("zero_shot", ["--init_from", "{}/base-0"], "with init_from, give labelled text of its languages"),
+    ],
+)
+def test_bad_input(experiment, arguments, named, aligned, refused, tmp_path):
+    given = [argument.format(aligned) for argument in arguments]
+    assert named in refused(experiment, *given, f"--workdir={tmp_path / 'study'}")
