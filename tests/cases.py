@@ -301,7 +301,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
 
 DROPOUT = ("--model.dropout", 0.1, "--model.attention_dropout", 0.1)
 BEST = [
-    *given("train", best_metric="class_loss", best_is="highest", patience=3),
+    *given("train", best_metric="next_token_loss", best_is="highest", patience=3),
     *given("train", save_every=8, keep_every=1000, keep_latest=1),
 ]
 """The largest loss is an early one: its checkpoint is not a regular one, and would not be kept by itself."""
@@ -341,8 +341,7 @@ CASES = {
     case.name: case
     for case in (
         Case("minimal", steps=600, warmup_steps=0, every=100, kills=2),
-        Case("gpt2", more=DROPOUT),
-        Case("sequence_classification", more=(*given(from_scratch=True), *BEST)),
+        Case("gpt2", more=(*DROPOUT, *BEST)),
         Case("vqvae_prior", stage="vqvae", kills=1, more=("--prior.dropout", 0.2)),
     )
 }
