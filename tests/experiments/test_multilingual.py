@@ -14,6 +14,7 @@ from experiments import (
     zero_shot,
 )
 from tests.cases import corpus
+from tests.cases import sentences as labelled
 from tests.studies import run
 
 
@@ -99,13 +100,15 @@ def test_blanks_are_filled_under_every_vector(model, aligned, tmp_path):
     }
 
 
-def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path, capsys):
+def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path):
     each = sequence_classification.OFFLINE
     every = dict.fromkeys(("log_every", "eval_every", "save_every", "keep_every"), 2)
     sentences = replace(
         each,
         steps=2,
         length=24,
+        labels=("long", "short"),
+        data=replace(each.data, source=str(labelled(tmp_path))),
         schedule=replace(each.schedule, warmup_steps=0),
         train=replace(each.train, batch_size=8, **every),
     )
