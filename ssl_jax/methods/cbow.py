@@ -50,7 +50,7 @@ def cbow(words: int, width: int, window: int) -> Cbow:
     def losses(params: Tree, batch: Batch) -> tuple[dict[str, Mean], dict[str, Mean]]:
         context, count = around(params["input"]["embedding"], batch, window)
         tokens, output = batch["tokens"], params["output"]["embedding"]
-        weights = (count > 0) * batch["example_weight"][:, None]
+        weights = jnp.where(count > 0, batch["example_weight"][:, None], 0)
         if "negatives" not in batch:
             logits = context @ output.T
             return {"word_loss": cross_entropy(logits, tokens, weights)}, {
@@ -79,7 +79,8 @@ def around(embedding: jax.Array, batch: Batch, window: int) -> tuple[jax.Array, 
     # A product of matrices for each block of words with its neighbours: the gradient of a sum of shifted rows takes 30
     # times as long on a CPU.
     size = max(BLOCK, window)
-    distance = jnp.abs(jnp.arange(size)[:, None] - jnp.arange(-window, size + window)[None])[None, None]
+    places = jnp.arange(-window, size + window, dtype=jnp.int32)
+    distance = jnp.abs(places[window : window + size, None] - places[None])[None, None]
     sentence, others = (
         _blocks(segments, size)[..., None],
         _with_neighbours(segments, size, window)[:, :, None],
@@ -106,7 +107,8 @@ def noise_losses(context: jax.Array, output: jax.Array, tokens: jax.Array, negat
     """
     right = jnp.einsum("blw,blw->bl", context, output[tokens])
     wrong = jnp.einsum("bniw,bnkw->bnik", _blocks(context, BLOCK), output[negatives])
-    noise = jax.nn.softplus(wrong) * (negatives[:, :, None] != _blocks(tokens, BLOCK)[..., None])
+    other = negatives[:, :, None] != _blocks(tokens, BLOCK)[..., None]
+    noise = jnp.where(other, jax.nn.softplus(wrong), 0)
     return jax.nn.softplus(-right) + _joined(noise.sum(-1), tokens.shape[1])
 
 

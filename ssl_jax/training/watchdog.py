@@ -6,6 +6,7 @@ import statistics
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 
@@ -33,6 +34,7 @@ class Watchdog:
         self._ended = threading.Event()
 
     def __enter__(self) -> "Watchdog":
+        self._thread = threading.get_ident()
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
         return self
 
@@ -68,9 +70,11 @@ class Watchdog:
             taken, usual = time.monotonic() - now[1], statistics.median(list(self._seconds))
             if taken > max(LEAST, FACTOR * usual):
                 told = now
+                # The thread of the step comes first, because faulthandler leaves out all threads after a hundred.
+                stack = traceback.format_stack(sys._current_frames().get(self._thread))
                 print(
                     f"step {now[0]} has taken {taken:.0f} s on host {jax.process_index()}; the median step takes "
-                    f"{usual:.3g} s. The run goes on waiting. What its threads are doing:",
+                    f"{usual:.3g} s. The run goes on waiting. Where it is:\n{''.join(stack)}\nAll threads:",
                     file=sys.stderr,
                     flush=True,
                 )

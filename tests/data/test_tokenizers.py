@@ -232,7 +232,8 @@ def test_the_bytes_of_a_word_stay_together(fallback):
     ("text", "expected"),
     [
         (" word", True), (" ", True), ("(", True), ("\n", True), ("\u3002", True), ("\U0001f600", True), ("", True),
-        ("word", False), ("1", False), ("\u732b", False), ("\u0301", False), ("\u093f", False), ("\u200d", False),
+        ("word", False), ("1", False), ("\u732b", True), ("\u304b", False), ("\u0301", False), ("\u093f", False),
+        ("\u200d", False),
     ],
 )  # fmt: skip
 def test_which_texts_begin_words(text, expected):

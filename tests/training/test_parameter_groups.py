@@ -209,7 +209,7 @@ def test_the_predictor_of_simsiam_keeps_its_rate_while_the_others_decay():
     optimizer = make_optimizer(
         config, make_schedule(ScheduleConfig(learning_rate=0.1, warmup_steps=0, decay="cosine"), STEPS)
     )
-    ones = {"encoder": {"kernel": np.ones(3)}, "predictor": {"kernel": np.ones(3)}}
+    ones = {name: {"kernel": np.ones(3, np.float32)} for name in ("encoder", "predictor")}
     state = optimizer.init(ones)
     for step in range(STEPS):
         updates, state = optimizer.update(ones, state, ones)
