@@ -14,7 +14,8 @@ that of people.
 submission/ has the predictions of the test sets by the best seed of each task. GLUE's server takes them as
 `zip -j submission.zip submission/*.tsv`, and asks for the files of all tasks.
 
-No result of the default preset has been measured yet.
+No result of the default preset has been measured yet. docs/fine_tuning.md has four tasks from a small BERT: 0.19 (CoLA)
+to 0.96 (MRPC) of the scores of people.
 """
 
 import functools
