@@ -12,7 +12,11 @@ of the pairs, and the figures are those of the other half. Beside the trained mo
 (sentences of one length are similar to it), its table of tokens without context, and the tokens that two texts share.
 
 alignment.json has every layer and every kept checkpoint, alignment.txt the table; plots/ shows the MRR over the layers
-and over the steps. No result has been measured yet.
+and over the steps.
+
+The default takes 2 minutes on 2 idle AMD cores and does not align the languages yet (seed 0, 27 November 2026): MRR of
+1,000 held-out sentences 0.033 raw and 0.048 centred, before training 0.024 and 0.035; of words 0.033, before training
+0.023. Its masked tokens are still predicted worse than by counts of neighbours. The other presets have not been run.
 """
 
 from collections.abc import Mapping
