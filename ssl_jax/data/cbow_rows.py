@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.corpus import TokenizedCorpus, token_counts
 from ssl_jax.data.packing import Stream
 from ssl_jax.errors import UserError
 
@@ -50,9 +50,7 @@ def batch_shapes(batch_size: int, length: int, negatives: int) -> dict[str, jax.
 
 def word_counts(corpus: TokenizedCorpus, vocab_size: int, first_word: int) -> np.ndarray:
     """How often each word occurs, int64 `[vocab_size]`; 0 for special tokens."""
-    counts = np.zeros(vocab_size, np.int64)
-    for index in range(len(corpus.hashes)):
-        counts += np.bincount(corpus.document(index), minlength=vocab_size)
+    counts = token_counts(corpus, vocab_size)
     counts[:first_word] = 0
     return counts
 

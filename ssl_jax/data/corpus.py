@@ -71,6 +71,14 @@ class TokenizedCorpus(NamedTuple):
         )
 
 
+def token_counts(corpus: TokenizedCorpus, vocab_size: int) -> np.ndarray:
+    """How often each token occurs, int64 `[vocab_size]`."""
+    counts = np.zeros(vocab_size, np.int64)
+    for index in range(len(corpus.hashes)):
+        counts += np.bincount(corpus.document(index), minlength=vocab_size)
+    return counts
+
+
 def split(
     corpus: TokenizedCorpus, heldout_share: float, seed: int = 0
 ) -> tuple[TokenizedCorpus, TokenizedCorpus]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ssl_jax.evals.alignment import at_last, runs_by_model
 from ssl_jax.evals.plots import COLOURS
 
 _STYLES = {"raw": "--", "centred": "-"}
@@ -17,9 +18,7 @@ def draw_alignment(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
     Args:
       found: by run, named MODEL-SEED, what `ssl_jax.recipes.alignment.alignment_of` gives.
     """
-    models: dict[str, list[str]] = {}
-    for run in found:
-        models.setdefault(run.rpartition("-")[0] or run, []).append(run)
+    models = runs_by_model(found)
     return {
         "layers": _draw(found, models, "layer", _by_layer),
         "steps": _draw(found, models, "step", _by_step),
@@ -27,7 +26,7 @@ def draw_alignment(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
 
 
 def _by_layer(of: Mapping[str, Any], way: str) -> tuple[list[int], list[float]]:
-    scores = of["steps"][max(of["steps"], key=int)][way][1:]  # without the table of tokens
+    scores = at_last(of)[way][1:]  # without the table of tokens
     return list(range(len(scores))), [each["mrr"] for each in scores]
 
 
@@ -59,6 +58,6 @@ def _draw(found, models, across, curve) -> Figure:  # noqa: ANN001
         axes.set_xlabel(across)
         axes.set_ylabel("mean reciprocal rank")
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, handlelength=3.5)
     figure.tight_layout()
     return figure

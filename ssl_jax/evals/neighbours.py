@@ -66,7 +66,8 @@ def _chunk(elements_per_query: int, queries: int) -> int:
     return min(max(1, CHUNK_ELEMENTS // elements_per_query), queries)
 
 
-def _unit(features: jax.Array) -> jax.Array:
+def unit(features: jax.Array) -> jax.Array:
+    """The features `[..., width]` with a length of 1."""
     return features / jnp.maximum(jnp.linalg.norm(features, axis=-1, keepdims=True), 1e-12)
 
 
@@ -76,8 +77,8 @@ def _most_similar(bank: jax.Array, query: jax.Array, k: int) -> tuple[jax.Array,
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _nearest(bank: jax.Array, queries: jax.Array, k: int, chunk: int) -> jax.Array:
-    bank = _unit(bank)
-    return jax.lax.map(lambda query: _most_similar(bank, query, k)[1], _unit(queries), batch_size=chunk)
+    bank = unit(bank)
+    return jax.lax.map(lambda query: _most_similar(bank, query, k)[1], unit(queries), batch_size=chunk)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 6))
@@ -91,7 +92,7 @@ def _vote(
     chunk: int,
 ) -> jax.Array:
     """The class `[queries]` with the most votes."""
-    bank = _unit(bank)
+    bank = unit(bank)
 
     def vote(query: jax.Array) -> jax.Array:
         similarity, at = _most_similar(bank, query, k)
@@ -100,4 +101,4 @@ def _vote(
         )  # shifted: a small temperature does not overflow
         return jnp.argmax(jnp.dot(votes, jax.nn.one_hot(labels[at], classes), precision="highest"))
 
-    return jax.lax.map(vote, _unit(queries), batch_size=chunk)
+    return jax.lax.map(vote, unit(queries), batch_size=chunk)

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.errors import UserError
+from ssl_jax.evals.neighbours import CHUNK_ELEMENTS, unit
 
-CHUNK_ELEMENTS = 2**24
-"""Similarities held at once: 64 MB."""
 TIE = 1e-6
 """Cosines that differ by less are equal: float32 sums of one product in another order differ by about this much."""
 
@@ -108,17 +107,13 @@ def _check(queries: np.ndarray, candidates: np.ndarray, of: np.ndarray, among: n
 @jax.jit
 def _ranks(queries: jax.Array, of: jax.Array, candidates: jax.Array, among: jax.Array) -> jax.Array:
     """`[chunks, chunk, width]` and `[chunks, chunk]` to ranks `[chunks, chunk]`."""
-    candidates = _unit(candidates).T
+    candidates = unit(candidates).T
 
     def of_chunk(chunk: tuple[jax.Array, jax.Array]) -> jax.Array:
         vectors, groups = chunk
-        similarities = jnp.dot(_unit(vectors), candidates, precision="highest")
+        similarities = jnp.dot(unit(vectors), candidates, precision="highest")
         right = groups[:, None] == among[None]
         best = jnp.where(right, similarities, -jnp.inf).max(-1, keepdims=True)
         return 1 + (~right & (similarities > best - TIE)).sum(-1)
 
     return jax.lax.map(of_chunk, (queries, of))
-
-
-def _unit(vectors: jax.Array) -> jax.Array:
-    return vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

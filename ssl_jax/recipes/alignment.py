@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ssl_jax.data.corpus import token_counts
 from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.parallel_text import Pairs
 from ssl_jax.data.ragged import Ragged, Rows
@@ -27,7 +28,7 @@ from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.hidden_states import hidden_states
 from ssl_jax.runs.opening import OpenedRun
-from ssl_jax.training.mapping import map_examples
+from ssl_jax.training.mapping import batch_of_all_devices, map_examples
 
 SHORTEST = 4
 """Tokens of a sentence, at least: shorter ones occur several times."""
@@ -91,10 +92,7 @@ def known_sentences(opened: Languages, base: str, other: str, length: int, most:
 
 def known_words(opened: Languages, base: str, other: str, most: int) -> Translations:
     """The most frequent whole words of a language that are one piece, and their shifted forms."""
-    counts = np.bincount(
-        np.concatenate([opened[base].training.document(i) for i in range(len(opened[base].training.hashes))]),
-        minlength=opened.tokenizer.vocab_size,
-    )
+    counts = token_counts(opened[base].training, opened.tokenizer.vocab_size)
     pieces = opened.tokenizer.piece_bytes(range(opened.tokenizer.vocab_size))
     whole = np.array([piece.startswith(b" ") and piece[1:].isalpha() for piece in pieces])
     words = np.argsort(-np.where(whole, counts, -1), kind="stable")[: min(most, int(whole.sum()))]
@@ -168,6 +166,7 @@ class Embedder:
         self._run, self._opened = run, opened
         self._length = run.config.length
         self._own_positions = run.config.own_positions
+        self._training: dict[str, Tokens] = {}
 
     def embed(self, encoder: Tree, texts: Tokens, language: Language) -> np.ndarray:
         """Float32 `[texts, layers + 2, width]`: of the table of tokens alone, of the input of the first layer, and
@@ -187,7 +186,6 @@ class Embedder:
         )
         number = [each.name for each in self._opened.languages].index(language.name)
         first_position = number * self._length if self._own_positions else 0
-        devices = self._run.mesh.size
         return map_examples(
             _embedding(self._run.config.model, first_position),
             {"params": encoder},
@@ -195,12 +193,14 @@ class Embedder:
                 Rows(rows, rows.lengths, self._length, special.pad, labels={})
             ),
             mesh=self._run.mesh,
-            batch_size=-(-_ROWS_AT_ONCE // devices) * devices,
+            batch_size=batch_of_all_devices(_ROWS_AT_ONCE, self._run.mesh),
         )
 
     def centre(self, encoder: Tree, language: Language) -> np.ndarray:
         """The mean embedding of sentences of a language's training text, float32 `[layers + 2, width]`."""
-        texts = distinct_sentences(language, self._length, MEAN_OF, training=True)
+        if language.name not in self._training:
+            self._training[language.name] = distinct_sentences(language, self._length, MEAN_OF, training=True)
+        texts = self._training[language.name]
         return self.embed(encoder, texts, language).mean(0, dtype=np.float64).astype(np.float32)
 
 
@@ -242,15 +242,27 @@ def retrieval(first: np.ndarray, second: np.ndarray, of: Translations) -> dict[s
 
 
 def layer_scores(
-    embedder: Embedder, encoder: Tree, opened: Languages, of: Translations
+    embedder: Embedder,
+    encoder: Tree,
+    opened: Languages,
+    of: Translations,
+    centres_of: Mapping[str, np.ndarray],
 ) -> dict[str, list[Mapping[str, float]]]:
-    """`retrieval` by each layer, `raw` and `centred`: the mean of each language's training text is subtracted."""
+    """`retrieval` by each layer, `raw` and `centred`: the mean of each language's training text is subtracted.
+
+    Args:
+      embedder: of the model.
+      encoder: its parameters.
+      opened: the languages.
+      of: the translations.
+      centres_of: the means by language; see `Embedder.centre`.
+    """
     pair = [opened[name] for name in of.languages]
     embedded = [
         embedder.embed(encoder, texts, language)
         for texts, language in zip((of.first, of.second), pair, strict=True)
     ]
-    centres = [embedder.centre(encoder, language) for language in pair]
+    centres = [centres_of[language.name] for language in pair]
     layers = range(embedded[0].shape[1])
     return {
         "raw": [retrieval(embedded[0][:, i], embedded[1][:, i], of) for i in layers],
@@ -314,16 +326,23 @@ def alignment_of(run: OpenedRun, tests: Sequence[Translations], log: Callable[[s
             "steps": {},
             "overlap": subword_overlap(opened, test),
         }
+    languages = dict.fromkeys(name for test in tests for name in test.languages)
+
+    def centres(encoder: Tree) -> dict[str, np.ndarray]:
+        return {name: embedder.centre(encoder, opened[name]) for name in languages}
+
     initial = jax.device_get(run.program.initial_state().params["encoder"])
+    own = centres(initial)
     for name, (_, test) in halves.items():
-        found[name]["untrained"] = layer_scores(embedder, initial, opened, test)
+        found[name]["untrained"] = layer_scores(embedder, initial, opened, test, own)
     for step in run.checkpoints.steps():
         log(f"{run.folder}: translations at step {step}")
         encoder = run.restore(step)["params"]["encoder"]
+        own = centres(encoder)
         for name, (validation, test) in halves.items():
-            found[name]["steps"][str(step)] = layer_scores(embedder, encoder, opened, test)
+            found[name]["steps"][str(step)] = layer_scores(embedder, encoder, opened, test, own)
             if step == run.step:
-                chosen = layer_scores(embedder, encoder, opened, validation)
+                chosen = layer_scores(embedder, encoder, opened, validation, own)
                 found[name]["layers"] = {
                     way: int(np.argmax([scores["mrr"] for scores in layers]))
                     for way, layers in chosen.items()

@@ -25,7 +25,7 @@ from ssl_jax.recipes.tagged_words import OFFLINE
 from ssl_jax.runs.masked_language_models import BATCH, MaskedLanguageModel, masked_language_model
 from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.training.distributed import announce
-from ssl_jax.training.mapping import MapFunction, map_examples
+from ssl_jax.training.mapping import MapFunction, batch_of_all_devices, map_examples
 
 COUNTED_TOKENS = 20_000_000
 """Frequencies and n-grams are counted in this much of the training text at most."""
@@ -138,7 +138,7 @@ class Measures:
 
 
 def _mapped(run: OpenedRun, function: MapFunction, variables: Any) -> Any:
-    batch_size = -(-BATCH // run.mesh.size) * run.mesh.size
+    batch_size = batch_of_all_devices(BATCH, run.mesh)
     return lambda dataset: map_examples(function, variables, dataset, mesh=run.mesh, batch_size=batch_size)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.data.corpus import token_counts
 from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.ragged import Ragged, Rows
 from ssl_jax.data.shifted_language import shifted
@@ -16,7 +17,7 @@ from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.recipes.alignment import Embedder, distinct_sentences
 from ssl_jax.runs.opening import OpenedRun
-from ssl_jax.training.mapping import map_examples
+from ssl_jax.training.mapping import batch_of_all_devices, map_examples
 
 SEED = 0
 """Which tokens are masked."""
@@ -73,16 +74,13 @@ def languages_of_tokens(opened: Languages, vocab_size: int) -> np.ndarray:
     Returns:
       int `[vocab_size]`.
     """
+    pieces = np.arange(opened.tokenizer.vocab_size)
     counts = []
     for language in opened.languages:
         own = np.zeros(vocab_size)
-        for document in range(len(language.training.hashes)):
-            tokens = shifted(
-                np.asarray(language.training.document(document), np.int64),
-                language.shift,
-                opened.tokenizer.special,
-            )
-            np.add.at(own, tokens, 1)
+        own[shifted(pieces, language.shift, opened.tokenizer.special)] = token_counts(
+            language.training, opened.tokenizer.vocab_size
+        )
         counts.append(own / own.sum())
     shares = np.stack(counts)
     total = shares.sum(0)
@@ -149,13 +147,12 @@ class Shifter:
           vector: float32 `[width]`.
         """
         encoder = with_vector(self._params["encoder"], self._run.config.model, layer, vector)
-        devices = self._run.mesh.size
         return map_examples(
             self._predict,
             {"params": {**self._params, "encoder": encoder}},
             grain.MapDataset.range(len(of.rows)).map(of.rows),
             mesh=self._run.mesh,
-            batch_size=-(-_ROWS_AT_ONCE // devices) * devices,
+            batch_size=batch_of_all_devices(_ROWS_AT_ONCE, self._run.mesh),
         )
 
 

@@ -19,7 +19,7 @@ from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.hidden_states import hidden_states
 from ssl_jax.runs.pretrained_encoder import PretrainedEncoder
-from ssl_jax.training.mapping import MapFunction, map_examples
+from ssl_jax.training.mapping import MapFunction, batch_of_all_devices, map_examples
 
 _ROWS_AT_ONCE = 32
 """Rows of a batch, at least; it is the next multiple of the number of devices."""
@@ -152,13 +152,12 @@ def embed_contexts(
 
 
 def _compute(function: MapFunction, encoder: PretrainedEncoder, rows: Rows) -> Tree:
-    devices = jax.device_count()
     return map_examples(
         function,
         {"params": encoder.params},
         grain.MapDataset.range(len(rows)).map(rows),
         mesh=encoder.mesh,
-        batch_size=-(-_ROWS_AT_ONCE // devices) * devices,
+        batch_size=batch_of_all_devices(_ROWS_AT_ONCE, encoder.mesh),
     )
 
 

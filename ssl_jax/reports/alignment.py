@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from ssl_jax.evals.alignment import at_last, runs_by_model
 from ssl_jax.reports.tables import aligned
 
 _WAYS = ("raw", "centred")
@@ -16,9 +17,7 @@ def alignment_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Args:
       found: by run, named MODEL-SEED, what `ssl_jax.recipes.alignment.alignment_of` gives.
     """
-    models: dict[str, list[str]] = {}
-    for run in found:
-        models.setdefault(model_of(run), []).append(run)
+    models = runs_by_model(found)
     lines: list[str] = []
     for test, of in next(iter(found.values())).items():
         lines.append(
@@ -44,16 +43,6 @@ def alignment_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         rows.append(["tokens in common", "", *_cells([first["overlap"]])])
         lines += [*aligned(rows), ""]
     return lines
-
-
-def at_last(of: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The scores of the last checkpoint."""
-    return of["steps"][max(of["steps"], key=int)]
-
-
-def model_of(run: str) -> str:
-    """The model of a run named MODEL-SEED."""
-    return run.rpartition("-")[0] or run
 
 
 def layer_name(index: int) -> str:

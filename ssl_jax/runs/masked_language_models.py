@@ -10,7 +10,7 @@ from ssl_jax.method import Tree
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.mapping import MapFunction, map_examples
+from ssl_jax.training.mapping import MapFunction, batch_of_all_devices, map_examples
 
 EXPERIMENTS = ("experiments.bert", "experiments.albert")
 BATCH = 64
@@ -38,8 +38,7 @@ class MaskedLanguageModel(NamedTuple):
         Args:
           variables: of a checkpoint, `{"params": ..., **extras}`.
         """
-        devices = self.run.mesh.size
-        batch_size = -(-BATCH // devices) * devices
+        batch_size = batch_of_all_devices(BATCH, self.run.mesh)
         return lambda dataset: map_examples(
             self.ranks, variables, dataset, mesh=self.run.mesh, batch_size=batch_size
         )

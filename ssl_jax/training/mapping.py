@@ -51,6 +51,11 @@ def map_examples(
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 
 
+def batch_of_all_devices(examples: int, mesh: Mesh) -> int:
+    """A size of batches that all devices share equally: so many examples, or the next multiple of their number."""
+    return -(-examples // mesh.size) * mesh.size
+
+
 def lower_map(
     function: MapFunction,
     variables: Mapping[str, Tree],
