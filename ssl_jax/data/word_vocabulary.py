@@ -40,7 +40,12 @@ def train_words(
     words = sorted(counter.get_vocab().items(), key=lambda item: item[1])
     if not words:
         raise UserError(f"no word occurs {min_count} times; give more text or a lower min_count.")
-    reserved = [f"[unused{number}]" for number in range(WORDPIECE.first_regular)]
+    return WordPiece(in_googles_layout(word for word, _ in words), lowercase)
+
+
+def in_googles_layout(pieces: Iterable[str]) -> list[str]:
+    """A WordPiece vocabulary: the special tokens where Google's have them, unused ids between them, then the pieces."""
+    vocabulary = [f"[unused{number}]" for number in range(WORDPIECE.first_regular)]
     for piece, number in zip(PIECES, WORDPIECE[:-1], strict=True):
-        reserved[number] = piece
-    return WordPiece([*reserved, *(word for word, _ in words)], lowercase)
+        vocabulary[number] = piece
+    return [*vocabulary, *pieces]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.data.tokenizers import WORDPIECE, WordPiece
+from ssl_jax.data.word_vocabulary import in_googles_layout
 from ssl_jax.errors import UserError
 from ssl_jax.evals.cloze import Cloze
 
@@ -12,14 +13,11 @@ PIECES = ["the", "capital", "of", "france", "is", "par", "##is", "rome", "oslo",
 
 @pytest.fixture
 def cloze(tmp_path):
-    vocabulary = [f"[unused{i}]" for i in range(WORDPIECE.first_regular)] + PIECES
-    for piece, place in zip(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), WORDPIECE[:-1], strict=True):
-        vocabulary[place] = piece
     file = tmp_path / "facts.tsv"
 
     def open_lines(*lines):
         file.write_text("\n".join(["text\tanswer", *lines, ""]))
-        return Cloze(str(file), WordPiece(vocabulary), length=16)
+        return Cloze(str(file), WordPiece(in_googles_layout(PIECES)), length=16)
 
     return open_lines
 

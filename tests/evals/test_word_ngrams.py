@@ -2,7 +2,8 @@
 
 import pytest
 
-from ssl_jax.data.tokenizers import WORDPIECE, WordPiece
+from ssl_jax.data.tokenizers import WordPiece
+from ssl_jax.data.word_vocabulary import in_googles_layout
 from ssl_jax.evals.whole_word_masking import WholeWords, joined
 from ssl_jax.evals.word_ngrams import WordNgrams
 
@@ -11,10 +12,7 @@ PIECES = ["the", "cat", "##s", "sat", "##tle", "on", "a", "mat", "dog", "."]
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    vocabulary = [f"[unused{i}]" for i in range(WORDPIECE.first_regular)] + PIECES
-    for piece, place in zip(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), WORDPIECE[:-1], strict=True):
-        vocabulary[place] = piece
-    return WordPiece(vocabulary)
+    return WordPiece(in_googles_layout(PIECES))
 
 
 @pytest.fixture(scope="module")

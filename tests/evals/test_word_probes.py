@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ssl_jax.data.labelled_text import TaggedWords
-from ssl_jax.data.tokenizers import WORDPIECE, WordPiece
+from ssl_jax.data.tokenizers import WordPiece
+from ssl_jax.data.word_vocabulary import in_googles_layout
 from ssl_jax.errors import UserError
 from ssl_jax.evals.word_probes import ProbedWords, word_vectors
 from ssl_jax.models.bert import BertConfig, BertEncoder
@@ -19,10 +20,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    vocabulary = [f"[unused{i}]" for i in range(WORDPIECE.first_regular)] + PIECES
-    for piece, place in zip(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), WORDPIECE[:-1], strict=True):
-        vocabulary[place] = piece
-    return WordPiece(vocabulary)
+    return WordPiece(in_googles_layout(PIECES))
 
 
 @pytest.mark.parametrize("share_layers", [False, True])
