@@ -44,7 +44,10 @@ class Config(RunConfig):
     """Pretraining on several languages."""
 
     pair_task: PairTask = "none"
-    """On the two segments of a row, as in experiments.bert; none: rows are packed with whole documents."""
+    """On the two segments of a row, as in experiments.bert; none: rows are packed with whole documents, or hold one
+    sentence each."""
+    one_sentence: bool = False
+    """Whether each row is one sentence; for pair_task none."""
     length: Length = 128
     """Tokens per row."""
     own_positions: bool = False
@@ -64,8 +67,17 @@ class Config(RunConfig):
         super().check_relations()
         if self.own_positions and self.pair_task != "none":
             raise UserError(
-                f"own_positions True: needs rows of packed documents, which pair_task {self.pair_task} does not make; "
-                "give --pair_task none."
+                f"own_positions True: needs rows without a task on pairs, not pair_task {self.pair_task}; give "
+                "--pair_task none."
+            )
+        if self.own_positions and self.model.relative_buckets:
+            raise UserError(
+                f"own_positions True: needs learned positions, not relative ones; give --model.relative_buckets 0 (it is "
+                f"{self.model.relative_buckets}) or --own_positions False."
+            )
+        if self.one_sentence and self.pair_task != "none":
+            raise UserError(
+                f"one_sentence True: pair_task {self.pair_task} needs two segments in a row; give --pair_task none."
             )
         needed = self.length * (len(self.data.sources) if self.own_positions else 1)
         if self.model.positions < needed:
@@ -122,7 +134,7 @@ def build(config: Config) -> Experiment:
     tasks = pretraining(
         config.model, masking=config.masking, pair_task=config.pair_task, special=config.data.special
     )
-    make_rows = bert_rows(config.pair_task)
+    make_rows = bert_rows(config.pair_task, sentences=config.one_sentence)
 
     def open_data(folder) -> Data:  # noqa: ANN001
         opened = open_languages(config.data, folder, vocab_size=config.model.vocab_size)

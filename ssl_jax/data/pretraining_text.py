@@ -15,6 +15,7 @@ from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
 from ssl_jax.data.passages import Passages
+from ssl_jax.data.sentence_rows import SentenceRows
 from ssl_jax.data.sources import Source, TextFormat, open_source
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
@@ -98,12 +99,14 @@ MakeRows = Callable[[TokenizedCorpus, int, Tokenizer], Rows]
 """`(corpus, length, tokenizer) -> Rows` with `length` tokens."""
 
 
-def bert_rows(pair_task: PairTask) -> MakeRows:
-    """Rows for BERT: segment pairs, or packed documents if there is no task on pairs."""
+def bert_rows(pair_task: PairTask, *, sentences: bool = False) -> MakeRows:
+    """Rows for BERT: segment pairs; if there is no task on pairs, packed documents or a sentence for each row."""
 
     def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Rows:
         shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
-        return PackedDocuments(*shape) if pair_task == "none" else SegmentPairs(*shape, pair_task)
+        if pair_task != "none":
+            return SegmentPairs(*shape, pair_task)
+        return SentenceRows(*shape) if sentences else PackedDocuments(*shape)
 
     return make
 
@@ -112,13 +115,13 @@ def bert_batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict
     """Shape and dtype of each array of a batch of `bert_rows`, all int32.
 
     `[batch, length]`: `tokens`; `token_type_ids`; `segment_ids`, 0 for padding, otherwise the index of the packed
-    document from 1; `words`, the index of the word in the row; `positions`, if documents are packed. `[batch]`:
+    document from 1; `words`, the index of the word in the row; `positions`, if there is no task on pairs. `[batch]`:
     `vocab_size`, the number of the tokenizer's ids; `label` of the task on pairs.
     """
-    packed = pair_task == "none"
-    names = ("tokens", "token_type_ids", "segment_ids", "words", *(("positions",) if packed else ()))
+    alone = pair_task == "none"
+    names = ("tokens", "token_type_ids", "segment_ids", "words", *(("positions",) if alone else ()))
     shapes = dict.fromkeys(names, (batch_size, length))
-    shapes |= dict.fromkeys(("vocab_size",) if packed else ("vocab_size", "label"), (batch_size,))
+    shapes |= dict.fromkeys(("vocab_size",) if alone else ("vocab_size", "label"), (batch_size,))
     return {name: jax.ShapeDtypeStruct(shape, np.int32) for name, shape in shapes.items()}
 
 

@@ -166,6 +166,11 @@ def save_bert(
         )
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
+    if config.relative_buckets:
+        raise UserError(
+            f"{path}: Hugging Face's BERT and ALBERT have no relative positions; export a model that was trained with "
+            "--model.relative_buckets 0."
+        )
     tensors = export_parameters(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,

@@ -52,6 +52,10 @@ class BertConfig(Settings):
     """Width of the embeddings, which a dense layer maps to `width` (ALBERT); None for `width` without that layer."""
     share_layers: bool = False
     """Whether all layers have the same parameters (ALBERT)."""
+    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
+    """Number of buckets of distances, for relative positions (T5); 0 for learned positions (BERT)."""
+    relative_distance: Length = 128
+    """All distances of at least this many tokens share a bucket."""
     dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: Fraction = 0.1
@@ -119,7 +123,7 @@ class BertPredictions(NamedTuple):
 
 
 class BertEmbeddings(nn.Module):
-    """The normalised sum of token, position and token type embeddings."""
+    """The normalised sum of token, position and token type embeddings; with relative positions, those have no part."""
 
     config: BertConfig
 
@@ -127,7 +131,8 @@ class BertEmbeddings(nn.Module):
         c = self.config
         width = c.embedding_width or c.width
         self.token = Table(c.vocab_size, width, c.initializer_stddev)
-        self.position = Table(c.positions, width, c.initializer_stddev)
+        if not c.relative_buckets:
+            self.position = Table(c.positions, width, c.initializer_stddev)
         self.segment = Table(c.token_types, width, c.initializer_stddev)
         self.norm = LayerNorm(c.norm_epsilon, c.dtype)
         if c.embedding_width is not None:
@@ -143,11 +148,12 @@ class BertEmbeddings(nn.Module):
                 f"a sequence of {length} tokens is longer than the model's {c.positions} positions: "
                 f"give shorter sequences, or build the model with positions={length} or more"
             )
-        if positions is None:
-            positions = jnp.arange(length, dtype=jnp.int32)[None]
-        x = self.norm(
-            along_batch(self.token(tokens)) + self.position(positions) + self.segment(token_type_ids)
-        )
+        x = along_batch(self.token(tokens))
+        if not c.relative_buckets:
+            if positions is None:
+                positions = jnp.arange(length, dtype=jnp.int32)[None]
+            x = x + self.position(positions)
+        x = self.norm(x + self.segment(token_type_ids))
         x = dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
         return x if c.embedding_width is None else self.projection(x)
 
@@ -181,7 +187,8 @@ class BertEncoder(nn.Module):
           token_type_ids: int `[batch, length]`, the segment of a pair that each token belongs to.
           segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document; 1 everywhere
             for rows of one document. A token attends to its own document only.
-          positions: int `[batch, length]`, or None for 0, 1, ...; packed documents start again at 0.
+          positions: int `[batch, length]`, or None for 0, 1, ...; packed documents start again at 0. For learned
+            positions only: relative ones are those in the row.
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
 
         Raises:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from ssl_jax.method import Tree
 from ssl_jax.models.attention import packed_mask
 from ssl_jax.models.bert import BertConfig, BertEmbeddings
-from ssl_jax.models.transformer import Layer, unstack
+from ssl_jax.models.transformer import Layer, relative_positions, unstack
 
 
 def hidden_states(
@@ -30,7 +30,11 @@ def hidden_states(
     embeddings = {"params": params["embeddings"]}
     x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, positions, True)
     layer, states, mask = Layer(config.transformer, deterministic=True), [x], packed_mask(segment_ids)
+    bias = None
+    if config.relative_buckets:
+        rows = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+        bias = relative_positions(config.transformer).apply({"params": params["relative"]}, rows, rows)
     for own in unstack(params["layers"], config.transformer):
-        x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None)
+        x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None, bias)
         states.append(x)
     return jnp.stack(states)

@@ -259,8 +259,7 @@ class Transformer(nn.Module):
             return None
         queries = before[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
         keys = queries if present is None else present.cumsum(1) - 1  # slots with padding do not count
-        shape = (c.relative_buckets, c.relative_distance, c.heads, not c.causal, c.width**-0.5)
-        return RelativePositions(*shape, name="relative")(queries, keys)
+        return relative_positions(c, name="relative")(queries, keys)
 
     def _continue(
         self,
@@ -284,6 +283,14 @@ class Transformer(nn.Module):
             x, part = layer.apply({"params": own}, x, part, mask, cache.slot, context, context_mask, bias)
             parts.append(part)
         return x, Cache(tuple(parts), cache.length + queries, cache.slot + queries, present)
+
+
+def relative_positions(config: TransformerConfig, name: str | None = None) -> RelativePositions:
+    """The relative positions of all layers; their parameters are at `relative`."""
+    c = config
+    return RelativePositions(
+        c.relative_buckets, c.relative_distance, c.heads, not c.causal, c.width**-0.5, name=name
+    )
 
 
 def unstack(layers: Mapping[str, Any] | tuple, config: TransformerConfig) -> tuple:

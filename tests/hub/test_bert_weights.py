@@ -182,6 +182,12 @@ def test_models_without_a_hugging_face_layout_are_not_exported(tmp_path):
         save_bert(tmp_path, config, random_params(BertPretraining(config)))
 
 
+def test_relative_positions_are_not_exported(tmp_path):
+    config = dataclasses.replace(BERT, relative_buckets=4)
+    with pytest.raises(UserError, match=r"no relative positions; .*--model\.relative_buckets 0"):
+        save_bert(tmp_path, config, random_params(BertPretraining(config)))
+
+
 def test_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/model\.safetensors cannot be written"):

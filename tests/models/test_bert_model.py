@@ -14,6 +14,7 @@ from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClas
 
 SMALL = BertConfig(vocab_size=40, positions=16, layers=2, width=16, heads=2, mlp_width=32)
 SMALL = dataclasses.replace(SMALL, initializer_stddev=0.2)
+RELATIVE = dataclasses.replace(SMALL, relative_buckets=8, relative_distance=6)
 RNG = np.random.default_rng(0)
 TOKENS = jnp.asarray(RNG.integers(0, 40, (8, 12)), jnp.int32)
 TOKEN_TYPES = jnp.asarray(RNG.integers(0, 2, (8, 12)), jnp.int32)
@@ -72,9 +73,10 @@ def test_predictions_are_gathered_in_the_order_asked_for():
     np.testing.assert_allclose(gathered.pair_logits, dense.pair_logits, rtol=1e-5)
 
 
-def test_packed_documents_do_not_see_each_other():
+@pytest.mark.parametrize("config", [SMALL, RELATIVE], ids=["learned", "relative"])
+def test_packed_documents_do_not_see_each_other(config):
     """Each of two documents in one row comes out as if it were alone, whatever the other one says."""
-    model = BertEncoder(SMALL)
+    model = BertEncoder(config)
     params = init(model)
     segment_ids = jnp.array([[1] * 5 + [2] * 6 + [0]])
     positions = jnp.array([[*range(5), *range(6), 0]])
@@ -85,6 +87,26 @@ def test_packed_documents_do_not_see_each_other():
     assert (jnp.abs(packed[0, :5] - other[0, :5]).max(-1) > 1e-3).all()
     alone = apply(model, params, row[:, 5:11], token_type_ids[:, 5:11], jnp.ones((1, 6), jnp.int32)).hidden
     np.testing.assert_allclose(packed[0, 5:11], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_relative_positions_take_the_place_of_learned_ones():
+    """Without biases, they are a BERT whose position embeddings are zero; with them, order matters."""
+    learned, relative = init(BertEncoder(SMALL)), init(BertEncoder(RELATIVE))
+    params = jax.tree.map(jnp.zeros_like, relative["params"])
+    params = params | {name: value for name, value in learned["params"].items() if name != "embeddings"}
+    table = dict(learned["params"]["embeddings"])
+    nowhere = jax.tree.map(jnp.zeros_like, table.pop("position"))
+    params = params | {"embeddings": table}
+    without = {"params": learned["params"] | {"embeddings": table | {"position": nowhere}}}
+    expected = apply(BertEncoder(SMALL), without, TOKENS, TOKEN_TYPES, ONES).hidden
+    actual = apply(BertEncoder(RELATIVE), {"params": params}, TOKENS, TOKEN_TYPES, ONES).hidden
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    params = {"params": params | {"relative": relative["params"]["relative"]}}
+    forward, backward = (
+        apply(BertEncoder(RELATIVE), params, tokens, types, ONES).hidden
+        for tokens, types in ((TOKENS, TOKEN_TYPES), (TOKENS[:, ::-1], TOKEN_TYPES[:, ::-1]))
+    )
+    assert jnp.abs(forward - backward[:, ::-1]).max() > 1e-2
 
 
 def test_padding_is_not_seen():

@@ -16,9 +16,10 @@ SMALL = BertConfig(
     vocab_size=20, positions=8, layers=2, width=8, heads=2, mlp_width=16, initializer_stddev=0.3, pooler=False
 )
 ALBERT = dataclasses.replace(SMALL, share_layers=True, embedding_width=4)
+RELATIVE = dataclasses.replace(SMALL, relative_buckets=4, relative_distance=3)
 
 
-@pytest.mark.parametrize("config", [SMALL, ALBERT], ids=["bert", "albert"])
+@pytest.mark.parametrize("config", [SMALL, ALBERT, RELATIVE], ids=["bert", "albert", "relative"])
 def test_layers(config):
     rng = np.random.default_rng(0)
     tokens, types = (jnp.asarray(rng.integers(0, high, (3, 6)), jnp.int32) for high in (20, 2))
