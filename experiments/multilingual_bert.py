@@ -72,8 +72,8 @@ class Config(RunConfig):
             )
         if self.own_positions and self.model.relative_buckets:
             raise UserError(
-                f"own_positions True: needs learned positions, not relative ones; give --model.relative_buckets 0 (it is "
-                f"{self.model.relative_buckets}) or --own_positions False."
+                f"own_positions True: needs learned positions; with model.relative_buckets "
+                f"{self.model.relative_buckets} they are relative. Give one of the two."
             )
         if self.one_sentence and self.pair_task != "none":
             raise UserError(
