@@ -9,7 +9,8 @@ A sentence is the mean of its tokens in a layer, a word is encoded alone, and th
 ordered by their cosine. The mean reciprocal rank (MRR) and the share of translations that are first (P@1) are those of
 both directions. `centred` subtracts the mean of the training text of each language first. The layer is chosen on half
 of the pairs, and the figures are those of the other half. Beside the trained model: the model before its first step
-(sentences of one length are similar to it), its table of tokens without context, and the tokens that two texts share.
+(sentences of one length are similar to it), its table of tokens without context, the tokens that two texts share, and
+vectors of CBOW for each language, with the orthogonal map that fits the words of the first half.
 
 alignment.json has every layer and every kept checkpoint, alignment.txt the table; plots/ shows the MRR over the layers
 and over the steps.
@@ -26,7 +27,7 @@ from typing import Any
 from experiments import multilingual_bert
 from ssl_jax.cli import main
 from ssl_jax.data.parallel_text import PairSource, read_pairs
-from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
+from ssl_jax.domains import NonEmptyText, NonNegativeInt, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.recipes.alignment import (
     Translations,
@@ -35,6 +36,7 @@ from ssl_jax.recipes.alignment import (
     known_words,
     translations,
 )
+from ssl_jax.recipes.mapped_vectors import mapped_scores
 from ssl_jax.reports.alignment import alignment_table
 from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.runs.prerequisites import PlannedRun
@@ -100,6 +102,8 @@ class Config(Settings):
     """Words and their translations, likewise."""
     most: PositiveInt = 2000
     """Sentences, and words, at most."""
+    cbow_steps: NonNegativeInt = 2000
+    """Training steps of the CBOW vectors beside the model; 0 for none."""
 
     def check_relations(self) -> None:
         for name in self.compare:
@@ -153,6 +157,12 @@ def study(config: Config) -> Study:
 def tabulate(config: Config, runs: Runs) -> Table:
     """Every run at every kept checkpoint, on all translations."""
     found = {name: alignment_of(run, pairs_of(config, run), announce) for name, run in runs.items()}
+    if config.cbow_steps:
+        name, first = next(iter(runs.items()))
+        announce("vectors of CBOW and the map between them")
+        mapped = mapped_scores(first.data.details, pairs_of(config, first), config.cbow_steps)
+        for test, scores in mapped.items():
+            found[name][test]["mapped"] = scores
     return Table(found, alignment_table(found))
 
 

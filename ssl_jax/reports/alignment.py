@@ -41,6 +41,8 @@ def alignment_table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 [f"before training, {way}", layer_name(best), *_cells([first["untrained"][way][best]])]
             )
         rows.append(["tokens in common", "", *_cells([first["overlap"]])])
+        if "mapped" in first:
+            rows.append(["CBOW, orthogonal map", "", *_cells([first["mapped"]])])
         lines += [*aligned(rows), ""]
     return lines
 

@@ -47,7 +47,9 @@ def model(tmp_path_factory):
 def aligned(model, tmp_path_factory):
     """The folder of a finished study of two models."""
     folder = tmp_path_factory.mktemp("alignment") / "study"
-    config = crosslingual_alignment.Config(model=model, compare=("base", "own_positions"), most=40)
+    config = crosslingual_alignment.Config(
+        model=model, compare=("base", "own_positions"), most=40, cbow_steps=2
+    )
     run(crosslingual_alignment, "tiny", config, folder)
     return folder
 
@@ -66,7 +68,9 @@ def test_translations_are_looked_for_at_every_checkpoint(aligned):
                     assert each["p1"] <= each["mrr"] <= 1
             assert test["overlap"]["p1"] == 0  # the languages share no piece
             assert {0 <= layer < 3 for layer in test["layers"].values()} == {True}
-    assert "before training, centred" in (aligned / "alignment.txt").read_text()
+    assert all("mapped" in test for test in found["base-0"].values())
+    for row in ("before training, centred", "CBOW, orthogonal map"):
+        assert row in (aligned / "alignment.txt").read_text()
     for name in ("layers", "steps"):
         assert matplotlib.image.imread(aligned / "plots" / f"{name}.png")[..., :3].std() > 0.03
 
@@ -76,7 +80,9 @@ def test_parallel_text_of_ones_own(model, aligned, tmp_path, capsys):
     file = tmp_path / "words.tsv"
     rows = (f"{word.lower()}\t{word.lower()[::-1]}" for word in sorted(words))
     file.write_text("\n".join(["en\tfake", *dict.fromkeys(rows), ""]))
-    config = crosslingual_alignment.Config(run=str(aligned / "base-0@1"), words=(f"en,fake={file}",), most=30)
+    config = crosslingual_alignment.Config(
+        run=str(aligned / "base-0@1"), words=(f"en,fake={file}",), most=30, cbow_steps=0
+    )
     run(crosslingual_alignment, "tiny", config, tmp_path / "study")
     (of,) = json.loads((tmp_path / "study" / "alignment.json").read_text()).values()
     own = of[f"words, en and fake, {file}"]
