@@ -35,6 +35,14 @@ MODEL = "multilingual"
 """Name of the run that is trained first."""
 PRETRAINED, RANDOM = "multilingual", "random"
 Task = Literal["sentences", "words", "questions"]
+LONGER = replace(
+    multilingual_bert.OFFLINE,
+    length=64,
+    one_sentence=False,
+    model=replace(multilingual_bert.OFFLINE.model, positions=64),
+    train=replace(multilingual_bert.OFFLINE.train, batch_size=72),
+)
+"""The offline model with rows as long as those of tagged words and of questions."""
 MODULES = {
     "sentences": sequence_classification,
     "words": token_classification,
@@ -62,7 +70,7 @@ class Config(Settings):
     model: multilingual_bert.Config = multilingual_bert.OFFLINE
     """What is trained first."""
     sentences: sequence_classification.Config = field(
-        default_factory=lambda: replace(sequence_classification.OFFLINE, length=32)
+        default_factory=lambda: replace(sequence_classification.OFFLINE, length=24)
     )
     words: token_classification.Config = field(default_factory=lambda: token_classification.OFFLINE)
     questions: question_answering.Config = field(default_factory=lambda: question_answering.OFFLINE)
@@ -79,6 +87,12 @@ class Config(Settings):
                 "train and test: with init_from, give labelled text of its languages; the embedded examples are for "
                 "the model that is trained first."
             )
+        if not self.init_from and self.each.length > self.model.model.positions:
+            raise UserError(
+                f"{self.task}.length {self.each.length}: the model that is trained first has "
+                f"{self.model.model.positions} positions; give --{self.task}.length {self.model.model.positions} or "
+                "less, or more of --model.model.positions."
+            )
 
     @property
     def each(self) -> Any:
@@ -89,8 +103,8 @@ class Config(Settings):
 PRESETS = {
     "tiny": Config(),
     "sentences": Config(),
-    "words": Config("words"),
-    "questions": Config("questions"),
+    "words": Config("words", model=LONGER),
+    "questions": Config("questions", model=LONGER),
 }
 
 

@@ -154,6 +154,11 @@ def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path):
         ("language_vector", ["--run", "{}/own_positions-0"], "its languages have positions of their own"),
         ("zero_shot", ["--train", "en=a.tsv"], "train and test: give both"),
         ("zero_shot", ["--train", "a.tsv", "--test", "de=a.tsv"], "expected LANGUAGE=SOURCE"),
+        (
+            "zero_shot",
+            ["--sentences.length", "30"],
+            "sentences.length 30: the model that is trained first has 24",
+        ),
         ("zero_shot", ["--init_from", "{}/base-0"], "with init_from, give labelled text of its languages"),
     ],
 )
