@@ -64,7 +64,8 @@ def mask_words(rows: Iterable[Mapping[str, np.ndarray]], tokenizer: Tokenizer) -
     rows and this tokenizer.
 
     Args:
-      rows: held-out rows with int `[length]` `tokens`, `token_type_ids` and `segment_ids`.
+      rows: held-out rows with int `[length]` `tokens`, `token_type_ids` and `segment_ids`, and `positions` if they are
+        packed.
       tokenizer: of the rows.
 
     Returns:
@@ -80,7 +81,7 @@ def mask_words(rows: Iterable[Mapping[str, np.ndarray]], tokenizer: Tokenizer) -
             break
     if not chosen:
         return None
-    names = ("tokens", "token_type_ids", "segment_ids")
+    names = [n for n in ("tokens", "token_type_ids", "segment_ids", "positions") if n in chosen[0]]
     batch = {name: np.stack([row[name] for row in chosen]) for name in names}
     at = np.arange(len(chosen)), np.array(positions)
     originals = batch["tokens"][at]

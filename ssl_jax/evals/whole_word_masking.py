@@ -60,7 +60,7 @@ def word_ranks(predict: Predict, vocab_size: int) -> Callable[[Tree, Extras, Bat
     """
 
     def ranks(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
-        logits = predict(params, batch, batch["positions"])[..., :vocab_size]
+        logits = predict(params, batch, batch["predict_positions"])[..., :vocab_size]
         labels = batch["labels"]
         right = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[..., None], -1)
         rank = (logits >= right).sum(-1, dtype=jnp.int32) - 1
@@ -160,6 +160,6 @@ class WholeWords:
             "tokens": tokens,
             "token_type_ids": np.zeros_like(segment_ids),
             "segment_ids": segment_ids,
-            "positions": positions,
+            "predict_positions": positions,
             "labels": labels,
         }

@@ -99,5 +99,5 @@ def _rows(dataset: grain.MapDataset) -> Sequence[tuple[np.ndarray, np.ndarray, n
     for number in range(len(dataset)):
         row = dataset[number]
         real = row["labels"] >= 0
-        rows.append((row["tokens"], row["positions"][real], row["labels"][real]))
+        rows.append((row["tokens"], row["predict_positions"][real], row["labels"][real]))
     return rows

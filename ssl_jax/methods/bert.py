@@ -92,7 +92,7 @@ def pretraining(
         return {**losses, **metrics}
 
     def predict(params: Tree, batch: Batch, positions: jax.Array) -> jax.Array:
-        inputs = (batch["tokens"], batch["token_type_ids"], batch["segment_ids"])
+        inputs = (batch["tokens"], batch["token_type_ids"], batch["segment_ids"], batch.get("positions"))
         return model.apply({"params": params}, *inputs, predict_positions=positions).token_logits
 
     return Pretraining(Method(init, loss, evaluate), predict)

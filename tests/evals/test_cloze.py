@@ -34,7 +34,7 @@ def test_answers_of_one_piece_are_scored(cloze):
         return np.array([0, 3])
 
     assert facts.score(compute) == (0.5, (1 + 1 / 4) / 2)
-    assert [row["tokens"][row["positions"]].tolist() for row in rows] == [[WORDPIECE.mask]] * 2
+    assert [row["tokens"][row["predict_positions"]].tolist() for row in rows] == [[WORDPIECE.mask]] * 2
     assert [PIECES[row["labels"][0] - WORDPIECE.first_regular] for row in rows] == ["rome", "oslo"]
 
 

@@ -45,6 +45,13 @@ def test_a_whole_word_is_masked_in_each_row_that_has_one(rows, tokenizer):
         assert row["tokens"][position] == masked.originals[number]
 
 
+def test_rows_keep_the_positions_of_packed_documents(rows, tokenizer):
+    packed = [{**row, "positions": np.arange(LENGTH) % 3} for row in rows]
+    masked = mask_words(packed, tokenizer)
+    np.testing.assert_array_equal(masked.batch["positions"], [np.arange(LENGTH) % 3] * BLANKS)
+    assert "positions" not in mask_words(rows, tokenizer).batch
+
+
 def test_rows_without_words(rows, tokenizer):
     assert mask_words(rows[1:2], tokenizer) is None
 

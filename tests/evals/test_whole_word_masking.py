@@ -47,7 +47,7 @@ def test_all_pieces_of_one_word_are_masked(tokenizer):
     shown = number("[CLS]", "the", "cat", "sat", "[MASK]", "[MASK]", "[MASK]", ".", "[SEP]")
     assert row["tokens"].tolist() == shown + [0] * 23
     assert row["segment_ids"].tolist() == [1] * 9 + [0] * 23
-    assert row["positions"].tolist() == [4, 5, 6]
+    assert row["predict_positions"].tolist() == [4, 5, 6]
     assert row["labels"].tolist() == number("un", "##happi", "##ly")
     calls.clear()
     words.ranks(collected(calls), masked=False)
@@ -79,5 +79,5 @@ def test_the_rank_of_a_word_is_that_of_its_worst_piece_and_ties_count_against_it
         [[[3.0, 1, 2, 9], [0, 5, 1, 9]], [[3, 1, 2, 9], [0, 5, 1, 9]], [[1, 1, 0, 9], [0, 0, 0, 9]]]
     )
     ranks = word_ranks(lambda params, batch, positions: logits, vocab_size=3)
-    batch = {"positions": None, "labels": jnp.array([[0, 1], [0, 2], [0, -1]])}
+    batch = {"predict_positions": None, "labels": jnp.array([[0, 1], [0, 2], [0, -1]])}
     assert ranks({}, {}, batch).tolist() == [0, 1, 1]
