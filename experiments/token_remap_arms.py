@@ -2,7 +2,7 @@
 
     python -m experiments.token_remap_arms                            # offline: a BERT, then digits as sequences
     python -m experiments.token_remap_arms --init_from BERT_FOLDER --maps 5 --repeats 3 \\
-        --each.data.source splice.tsv --each.labels n ei ie
+        --rates 3e-4 1e-3 3e-3 --tried_maps 3 --each.data.source splice.tsv --each.labels n ei ie
 
 Each run is one of experiments/token_remap.py. Four arms start it: `pretrained`; `random`, a random start; `shuffled`,
 the pretrained tensors with their entries permuted, which has the same distribution of weights and no knowledge; and
@@ -15,7 +15,13 @@ arms.txt and arms.json have accuracy and macro-F1 on the held-out set beside nea
 regressions, and the comparison of the arms. In plots/arms.png every run is a dot; plots/loss.png and
 plots/macro_f1.png have the learning curves.
 
-No result of the default preset has been measured yet.
+Splice junctions of DNA (dna of the UCI repository, 332 of 3,186 held out), the default's BERT, 150 steps of 16
+sequences, rates 3e-4, 1e-3, 3e-3 with --tried_maps 3, 5 maps, 3 seeds (2 AMD cores, 27 November 2026): median macro-F1
+pretrained 79.8 (53.2 to 90.0), random 71.1 (47.3 to 80.5), shuffled 72.6 (63.9 to 79.5), new_embeddings 75.1 (42.4 to
+86.7). Pretrained is better than random in 13 of 15 pairs and with 5 of 5 maps (p 0.012), than shuffled in 13 pairs and
+with 3 maps (p 0.055), than new_embeddings in 11 pairs and with 5 maps (p 0.035): what the layers have learnt helps in
+so few steps. Nearest neighbours reach 84.0, a logistic regression on positions 94.3: none of the arms is a good
+classifier yet. No result of the default preset has been measured.
 """
 
 import functools
@@ -42,13 +48,17 @@ BERT = "bert"
 METRIC = "macro_f1"
 """Rates are chosen by it, and arms compared."""
 ArmName = Literal["pretrained", "random", "shuffled", "new_embeddings"]
+EACH = replace(
+    token_remap.OFFLINE, steps=150, schedule=replace(token_remap.OFFLINE.schedule, warmup_steps=15)
+)
+"""Half of the steps of a run by itself, so that the default with all of its runs takes minutes."""
 
 
 @dataclass(frozen=True)
 class Config(Settings):
     """Arms from one encoder, with several maps and seeds."""
 
-    each: token_remap.Config = token_remap.OFFLINE
+    each: token_remap.Config = EACH
     """The configuration of each run. Its weights, learning rate, map and seed are replaced; its map and seed are the
     first."""
     arms: tuple[ArmName, ...] = get_args(ArmName)
@@ -57,8 +67,8 @@ class Config(Settings):
     """Maps from symbols to pieces."""
     repeats: PositiveInt = 1
     """Seeds with each map."""
-    rates: tuple[PositiveFloat, ...] = (3e-4, 1e-3, 3e-3)
-    """Learning rates that each arm is tried with."""
+    rates: tuple[PositiveFloat, ...] = (1e-3,)
+    """Learning rates that each arm is tried with; one for no choice."""
     tried_maps: PositiveInt = 1
     """Maps that the rates are tried with, each with the first seed; their mean decides."""
     init_from: Text = ""

@@ -73,7 +73,7 @@ def test_all_arms_have_the_same_maps_and_seeds():
     starts = [(False, "pretrained"), (True, "pretrained"), (False, "shuffled"), (False, "new_embeddings")]
     assert [(each.from_scratch, each.weights) for each in configs[::6]] == starts
     assert {each.schedule.learning_rate for each in configs} == {0.1}
-    tried = token_remap_arms.study(token_remap_arms.Config()).planned
+    tried = token_remap_arms.study(token_remap_arms.Config(rates=(0.1, 0.2, 0.3))).planned
     assert len(tried) == 1 + 4 * 3
     assert {(run.config.data.map, run.config.train.seed) for run in [*tried.values()][1:]} == {(0, 0)}
     two = token_remap_arms.Config(repeats=3, tried_maps=2, rates=(0.1, 0.2), init_from="weights")
