@@ -38,7 +38,7 @@ def draw_arms(
         axes.axvline(len(of_arm) - 0.5, color="black", linewidth=0.6, linestyle=":")
         names = [textwrap.fill(name.replace("_", " "), 20) for name in (*of_arm, *baselines[metric])]
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_ylim(0, 1)
     figure.suptitle(
         f"held-out sequences; a dot is {runs}, a bar their median", x=0.01, ha="left", fontsize=11

@@ -137,7 +137,7 @@ def _panels(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.minorticks_off()
         axes.set_xlabel("step of pretraining", fontsize=9)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.tick_params(labelsize=8)
     return figure, [*grid[: len(titles)]]
 

@@ -80,7 +80,7 @@ def draw_accuracy(
         axes.axhline(share, color="gray", linewidth=1.0, linestyle=style, label=name)
     axes.set_xticks(list(places), [str(shots) for shots in metrics])
     axes.set_xlabel("examples in the prompt")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(-0.02, 1.02)
     axes.legend(frameon=False, fontsize=8)
     return figure

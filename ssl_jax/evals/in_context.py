@@ -82,7 +82,7 @@ def draw_points(points: Sequence[Point], *, title: str) -> Figure:
     axes.plot([], [], color="gray", linewidth=1.2, linestyle="--", label="ideal learner")
     axes.set_xlabel("examples before the query")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(-0.02, 1.04)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -128,7 +128,7 @@ def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable
             continue
         axes.set_xlabel("step")
         if group == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_ylim(bottom=0)
         place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(axes.lines) > 8 else {}
         axes.legend(frameon=False, fontsize=8, **place)
