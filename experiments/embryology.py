@@ -34,8 +34,8 @@ that are 512 to 2,047 times in the training text, half is reconstructed at steps
 nouns (327). Predictions differ there too: determiners are at 15.8 % in the end (n-grams 13.5), pronouns at 10.6, nouns
 6.6 and verbs 6.0 (n-grams 14.5, 8.0 and 12.0), others below. The probe of parts of speech in layer 1 is right for 64.7
 % of the words before the first step and for 84.9 % at the end, the most frequent tag of each word for 75.9 %; it rises
-between steps 450 and 1,050, as predictions do. Of 15 facts, made for this, 3 are filled in. The default preset, from its
-own BERT, has not been measured.
+between steps 450 and 1,050, as predictions do. Of 15 facts, made for this, 3 are filled in. The default preset has
+not been measured.
 """
 
 from collections.abc import Sequence
