@@ -74,6 +74,13 @@ def test_positions_of_its_own(opened):
     for number, name in enumerate(("en", "fake", "other")):
         positions = next(iter(rows[name]))["positions"]
         assert 16 * number <= positions.min() <= positions.max() < 16 * (number + 1)
+    training = training_mixture(opened, bert_rows("none"), 16, batch_size=8, seed=0, own_positions=True)
+    size = opened.tokenizer.vocab_size
+    for row in (training[i] for i in range(30)):
+        fake = row["tokens"].max() >= size
+        own = row["positions"][row["segment_ids"] > 0]
+        assert own.min() // 16 == own.max() // 16
+        assert (own.min() // 16 == 1) == fake
 
 
 def test_a_share_of_the_text(opened, tmp_path, monkeypatch):

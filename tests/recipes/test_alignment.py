@@ -7,12 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.parallel_text import Pairs
+from ssl_jax.data.special_tokens import SENTENCEPIECE
 from ssl_jax.errors import UserError
 from ssl_jax.models.bert import BertConfig, BertEncoder
 from ssl_jax.models.hidden_states import hidden_states
-from ssl_jax.recipes.alignment import Translations, retrieval, translations
-from ssl_jax.recipes.language_vector import Blanks, converted, with_vector
+from ssl_jax.recipes.alignment import (
+    Embedder,
+    Translations,
+    distinct_sentences,
+    retrieval,
+    translations,
+)
+from ssl_jax.recipes.language_vector import Blanks, converted, languages_of_tokens, with_vector
 
 CONFIG = BertConfig(vocab_size=11, positions=8, layers=3, width=8, heads=2, mlp_width=16)
 
@@ -53,6 +62,29 @@ def test_halves_divide_the_pairs():
     validation, test = whole.halves()
     assert [ids.item() for ids in validation.first] == [0, 2, 3]
     assert test.second_groups.tolist() == [1, 3]
+
+
+def corpus_of(*sentences):
+    """A corpus with a document for each sentence."""
+    ends = np.cumsum([0, *map(len, sentences)])
+    documents = np.arange(len(sentences))
+    return TokenizedCorpus(
+        "made up", "0", np.concatenate(sentences), ends, documents, documents + 1, documents.astype(np.uint64)
+    )
+
+
+def test_embeddings_are_centred_by_the_training_text():
+    class Sums(Embedder):
+        def __init__(self):
+            self._length, self._training = 8, {}
+
+        def embed(self, encoder, texts, language):
+            return np.array([[ids.sum()] for ids in texts], np.float32)
+
+    training = corpus_of([5, 6, 7, 8], [7, 7, 7, 7], [7, 7, 7, 7], [9] * 7)  # one twice, one too long
+    language = Language("en", training, corpus_of([50, 50, 50, 50]), 0, 1.0)
+    assert Sums().centre({}, language) == pytest.approx((26 + 28) / 2)
+    assert [ids.sum() for ids in distinct_sentences(language, 8, 10)] == [200]
 
 
 def test_both_directions_count():
@@ -100,3 +132,15 @@ def test_what_blanks_are_filled_with():
     shares = converted(filled, Blanks(None, labels), belongs, {5: frozenset([15]), 6: frozenset([16])}, 0, 1)
     assert shares == pytest.approx({"first": 2 / 3, "second": 1 / 3, "same": 1 / 3, "translated": 1 / 2})
     assert np.isnan(converted(filled, Blanks(None, labels), belongs, {}, 0, 1)["translated"])
+
+
+def test_a_token_of_two_languages_is_of_neither():
+    class Tokenizer:
+        special, vocab_size = SENTENCEPIECE, 10
+
+    # Per token of text: 6 is of English, 7 of both, 8 mostly of German, although its count is the same; 9 of none.
+    english = corpus_of([6] * 80 + [7] * 15 + [8] * 5)
+    german = corpus_of([7] * 5 + [8] * 5)
+    parts = [Language(name, corpus, corpus, 0, 0.5) for name, corpus in (("en", english), ("de", german))]
+    opened = Languages(tuple(parts), Tokenizer(), 10)
+    assert languages_of_tokens(opened, 12)[5:].tolist() == [-1, 0, -1, 1, -1, -1, -1]

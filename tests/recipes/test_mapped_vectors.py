@@ -11,6 +11,7 @@ from ssl_jax.recipes.alignment import Translations
 from ssl_jax.recipes.mapped_vectors import mapped_scores, orthogonal_map, piece_vectors
 
 FIRST = SENTENCEPIECE.first_regular
+OTHER_IDS = 7 * np.arange(40) % 40
 
 
 def translations(count: int) -> Translations:
@@ -28,44 +29,45 @@ def test_a_rotation_is_found():
     np.testing.assert_allclose(found @ found.T, np.eye(6), atol=1e-6)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened():
-    """Languages with the same text: 200 documents of 12 words, each of one of five topics with 8 words."""
-    topic = np.arange(200)[:, None] % 5
-    tokens = np.random.default_rng(0).integers(0, 8, (200, 12)) + 8 * topic + FIRST
-    documents = np.arange(200)
-    corpus = TokenizedCorpus(
-        "made up",
-        "0",
-        tokens.ravel(),
-        12 * np.arange(201),
-        documents,
-        documents + 1,
-        documents.astype(np.uint64),
-    )
-    language = SimpleNamespace(training=corpus)
-    tokenizer = SimpleNamespace(vocab_size=FIRST + 40, special=SENTENCEPIECE)
+    """200 documents of 12 words, each of one of five topics with 8 words; in "de" and "fr" with other ids."""
+    topic, documents = np.arange(200)[:, None] % 5, np.arange(200)
+    words = np.random.default_rng(0).integers(0, 8, (200, 12)) + 8 * topic
 
-    class Opened:
-        def __getitem__(self, name):
-            return language
+    def language(ids: np.ndarray) -> SimpleNamespace:
+        ends, hashes = 12 * np.arange(201), documents.astype(np.uint64)
+        tokens = FIRST + ids[words].ravel()
+        corpus = TokenizedCorpus("made up", "0", tokens, ends, documents, documents + 1, hashes)
+        return SimpleNamespace(training=corpus)
 
-    Opened.tokenizer = tokenizer
-    return Opened()
+    class Opened(dict):
+        tokenizer = SimpleNamespace(vocab_size=FIRST + 40, special=SENTENCEPIECE)
+
+    return Opened(en=language(np.arange(40)), de=language(OTHER_IDS), fr=language(OTHER_IDS))
 
 
 def test_words_of_one_topic_are_close(opened):
-    vectors = piece_vectors(opened["en"], opened, 60)[FIRST:]
+    vectors = piece_vectors(opened["en"], opened, 40)[FIRST:]
     topic = np.arange(40) // 8
     same, cosines = topic[:, None] == topic, vectors @ vectors.T
     assert cosines[same].mean() > cosines[~same].mean() + 0.5
 
 
-def test_scores_are_of_the_second_half_and_need_words(opened):
-    words = translations(40)
+def test_translations_are_found_after_the_map(opened):
+    first = [np.array([FIRST + i]) for i in range(40)]
+    groups = np.arange(40)
+    second = [np.array([FIRST + i]) for i in OTHER_IDS]
+    words = Translations(("en", "de"), "words", "a file", first, second, groups, groups)
     sentences = words._replace(kind="sentences")
-    scores = mapped_scores(opened, [sentences, words], 5)
-    assert {name.split(",")[0]: of["p1"] for name, of in scores.items()} == {"sentences": 1, "words": 1}
-    assert mapped_scores(opened, [sentences], 5) == {}
-    other = words._replace(languages=("en", "fr"))
-    assert [*mapped_scores(opened, [sentences, other], 5)] == ["words, en and fr, a file"]
+    scores = mapped_scores(opened, [sentences, words], 40)
+    assert [name.split(",")[0] for name in scores] == ["sentences", "words"]
+    for of in scores.values():  # words of a topic have the same contexts: four of them are in the half
+        assert of["mrr"] > 0.35  # by chance 0.18
+
+
+def test_the_map_needs_words_of_both_languages(opened):
+    words = translations(40)
+    assert mapped_scores(opened, [words._replace(kind="sentences")], 1) == {}
+    other = words._replace(kind="sentences", languages=("en", "fr"))
+    assert [*mapped_scores(opened, [other, words], 1)] == ["words, en and de, a file"]
