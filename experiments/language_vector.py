@@ -126,7 +126,7 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
             found.setdefault(layer_name(layer), {})[f"{alpha:g}"] = converted(
                 fills[alpha], masked, belongs, known, *numbers
             )
-        score = max(of["second"] for of in found[layer_name(layer)].values())
+        score = max(of["translated" if known else "second"] for of in found[layer_name(layer)].values())
         if score > best:
             best, shown, where = score, fills, layer_name(layer)
     examples = [f"The vector is added after: {where}", "", *written(masked, shown, opened.tokenizer)]
@@ -165,11 +165,10 @@ def written(of: Blanks, fills: dict[float, np.ndarray], tokenizer: Tokenizer) ->
     for number in range(min(EXAMPLES, len(of.labels))):
         row = of.rows(number)
         length, hidden = int(row["segment_ids"].sum()), of.labels[number] >= 0
-        text = [
-            "____" if hidden[i] else tokenizer.pieces([int(row["tokens"][i]) % tokenizer.vocab_size])[0]
-            for i in range(1, length - 1)
-        ]
-        lines.append("".join(text).replace("▁", " ").strip())
+        shown = np.where(hidden, of.labels[number], row["tokens"])[1 : length - 1] % tokenizer.vocab_size
+        pieces = zip(tokenizer.pieces(shown.tolist()), hidden[1 : length - 1], strict=True)
+        text = "".join("▁" * piece.startswith("▁") + "____" if blank else piece for piece, blank in pieces)
+        lines.append(text.replace("▁", " ").strip())
         lines.append(f"  masked:     {', '.join(piece(token) for token in of.labels[number][hidden])}")
         lines += [
             f"  alpha {alpha:<5g} {', '.join(piece(token) for token in filled[number][hidden])}"

@@ -7,34 +7,47 @@
 
 The runs are those of experiments.sequence_classification (sentences), token_classification (words) or
 question_answering (questions), one for each language to train in and each seed. Beside them are runs that start at
-random, with the same vocabulary: what they can do in the other language comes from pieces that both share.
+random, with the same vocabulary: what they can do in the other language comes from pieces that both share. In the rows
+`means moved`, the mean of the training text of the tested language is brought to that of the language of fine-tuning,
+by a vector that is added to the input of the first layer (experiments/language_vector.py).
 
 zero_shot.txt and zero_shot.json have the metrics for each language of training and of test, the median of the seeds
 and their range; plots/ has the matrix. Offline, the sections of documentation are told apart, in English and in its
 shifted form. No result has been measured yet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
+
+from etils import epath
 
 from experiments import multilingual_bert, question_answering, sequence_classification, token_classification
 from ssl_jax.cli import main
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.method import Tree
+from ssl_jax.recipes.alignment import Embedder
 from ssl_jax.recipes.labelled_text import HELDOUT
+from ssl_jax.recipes.language_vector import with_vector
 from ssl_jax.reports.repeats import repeats_table
+from ssl_jax.runs.configuration import read_settings
 from ssl_jax.runs.opening import OpenedRun
 from ssl_jax.runs.prerequisites import PlannedRun
-from ssl_jax.runs.study import Figures, Runs, Study, Table
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
 from ssl_jax.training.distributed import announce
 from ssl_jax.training.evaluate import Evaluator
+from ssl_jax.training.folder import CONFIG
 
 MODEL = "multilingual"
 """Name of the run that is trained first."""
 PRETRAINED, RANDOM = "multilingual", "random"
+MOVED = "means moved"
 Task = Literal["sentences", "words", "questions"]
+Change = Callable[[Tree], Tree]
+"""Of the parameters of a run."""
 LONGER = replace(
     multilingual_bert.OFFLINE,
     length=64,
@@ -110,8 +123,13 @@ PRESETS = {
 
 def study(config: Config) -> Study:
     """The multilingual model, then a run for each language, start and seed."""
-    first = {} if config.init_from else {MODEL: PlannedRun(multilingual_bert.__name__, "tiny", config.model)}
-    known = {} if first else fine_tuning_runs(config, sources(config.train))
+    module = multilingual_bert.__name__
+    first: dict[str, PlannedRun | NamedRun] = {}
+    if not config.init_from:
+        first[MODEL] = PlannedRun(module, "tiny", config.model)
+    elif is_run_of(module, RunReference.parse(config.init_from).folder):
+        first[MODEL] = NamedRun(config.init_from, module)
+    known = fine_tuning_runs(config, sources(config.train)) if config.train else {}
     return Study(
         name="zero_shot",
         runs=first | known,
@@ -119,6 +137,11 @@ def study(config: Config) -> Study:
         plot=lambda table, runs: draw(config, table),
         then=lambda runs: fine_tuning_runs(config, languages(config, config.train, runs)),
     )
+
+
+def is_run_of(module: str, folder: epath.Path) -> bool:
+    """Whether a folder is a run of an experiment, and not one of weights."""
+    return (folder / CONFIG).exists() and read_settings(folder)[0].get("experiment") == module
 
 
 def sources(entries: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -169,23 +192,54 @@ def tabulate(config: Config, runs: Runs) -> Table:
             own = [run for name, run in runs.items() if name.startswith(f"{language}-{start}-")]
             for other, changes in tested.items():
                 announce(f"trained in {language} from a {start} start, tested in {other}")
-                metrics = [measure(config, run, changes) for run in own]
-                names = own[0].experiment.headline[1:]
-                found.setdefault(f"{start}, in {language}", {})[other] = {
-                    name: [of.get(name) for of in metrics] for name in names
-                }
+                moves: dict[str, Change] = {"": unchanged}
+                if start == PRETRAINED and (move := moved_mean(runs, other, language)):
+                    moves[f", {MOVED}"] = move
+                for ending, move in moves.items():
+                    metrics = [measure(config, run, changes, move) for run in own]
+                    names = own[0].experiment.headline[1:]
+                    found.setdefault(f"{start}, in {language}{ending}", {})[other] = {
+                        name: [of.get(name) for of in metrics] for name in names
+                    }
     return Table(found, ["rows: fine-tuned in; columns: tested in", *repeats_table(found)])
 
 
-def measure(config: Config, run: OpenedRun, changes: Mapping[str, Any]) -> Mapping[str, float]:
-    """The metrics of a run on the text of a language."""
+def unchanged(params: Tree) -> Tree:
+    """The parameters as they are."""
+    return params
+
+
+def moved_mean(runs: Runs, first: str, second: str) -> Change | None:
+    """The change of an encoder that brings the mean input of one language to that of another.
+
+    None if the languages of the pretraining are not known, or these two are not among them.
+    """
+    if MODEL not in runs or not {first, second} <= {*runs[MODEL].config.data.names}:
+        return None
+    model = runs[MODEL]
+    sizes, opened = model.config.model, model.data.details
+    embedder = Embedder(model, opened)
+
+    def change(params: Tree) -> Tree:
+        encoder = params["encoder"]
+        # The states begin with those of the table of tokens, if these are as wide.
+        means = [embedder.centre(encoder, opened[name])[-(sizes.layers + 1)] for name in (first, second)]
+        return {**params, "encoder": with_vector(encoder, sizes, 0, means[1] - means[0])}
+
+    return change
+
+
+def measure(
+    config: Config, run: OpenedRun, changes: Mapping[str, Any], change: Change
+) -> Mapping[str, float]:
+    """The metrics of a run on the text of a language, its parameters changed."""
     data = run.config.data
     if "source" in changes:
         data = replace(data, heldout_source=changes["source"])
     tested = replace(run.config, data=data, shift=changes.get("shift", 0))
     experiment = MODULES[config.task].build(tested)
     variables = dict(run.restore())
-    params = variables.pop("params")
+    params = change(variables.pop("params"))
     return Evaluator(experiment, run.mesh)(params, variables, experiment.open_data(run.folder), HELDOUT)
 
 

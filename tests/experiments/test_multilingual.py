@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import matplotlib.image
+import numpy as np
 import pytest
 
 from experiments import (
@@ -13,6 +14,9 @@ from experiments import (
     sequence_classification,
     zero_shot,
 )
+from ssl_jax.recipes.alignment import Embedder
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
 from tests.cases import corpus
 from tests.cases import sentences as labelled
 from tests.studies import run
@@ -122,17 +126,30 @@ def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path):
     run(zero_shot, "tiny", config, tmp_path / "study")
     found = json.loads((tmp_path / "study" / "zero_shot.json").read_text())
     assert [*found] == [
-        f"{start}, in {language}" for language in ("en", "fake") for start in ("multilingual", "random")
+        row.format(language)
+        for language in ("en", "fake")
+        for row in ("multilingual, in {}", "multilingual, in {}, means moved", "random, in {}")
     ]
     for name, row in found.items():
         assert [*row] == ["en", "fake"]
-        start, language = name.split(", in ")
+        start, language, *_ = name.replace(" in ", " ").split(", ")
         log = (tmp_path / "study" / f"{language}-{start}-0" / "metrics.jsonl").read_text().splitlines()
         last = [json.loads(line) for line in log][-1]
         assert row[language]["class_accuracy"] == [pytest.approx(last["class_accuracy"])]
     settings = [tmp_path / "study" / f"{language}-random-0" / "config.json" for language in ("en", "fake")]
     shifts = [json.loads(file.read_text())["config"]["shift"] for file in settings]
     assert shifts[0] == 0 < shifts[1] <= 120
+
+    opened = open_run(RunReference.parse(str(tmp_path / "study" / "multilingual")))
+    params, change = opened.restore()["params"], zero_shot.moved_mean({"multilingual": opened}, "fake", "en")
+    embedder, text = Embedder(opened, opened.data.details), opened.data.details
+    means = [
+        embedder.centre(of["encoder"], text[name]) for of, name in ((params, "en"), (change(params), "fake"))
+    ]
+    np.testing.assert_allclose(means[0][1], means[1][1], atol=1e-5)
+    assert not np.allclose(embedder.centre(params["encoder"], text["fake"])[1], means[0][1], atol=1e-3)
+    assert zero_shot.moved_mean({"multilingual": opened}, "de", "en") is None
+    assert zero_shot.moved_mean({}, "fake", "en") is None
 
 
 @pytest.mark.parametrize(
