@@ -15,9 +15,11 @@ vectors of CBOW for each language, with the orthogonal map that fits the words o
 alignment.json has every layer and every kept checkpoint, alignment.txt the table; plots/ shows the MRR over the layers
 and over the steps.
 
-The default takes 2 minutes on 2 idle AMD cores and does not align the languages yet (seed 0, 27 November 2026): MRR of
-1,000 held-out sentences 0.033 raw and 0.048 centred, before training 0.024 and 0.035; of words 0.033, before training
-0.023. Its masked tokens are still predicted worse than by counts of neighbours. The other presets have not been run.
+The default, 3 seeds (2 AMD cores, 27 November 2026; about 4 minutes a seed): MRR of 1,000 held-out sentences 0.34 raw
+(0.31 to 0.39) and 0.73 centred (0.73 to 0.74), before training 0.02 and 0.03, by tokens in common 0.003, in a random
+order 0.007; it rises from 0.17 centred at step 500. Words, encoded alone: 0.24 raw, 0.26 centred, before training 0.02.
+Most of it is in the input of the first layer. CBOW with the map has 0.97 and 0.86: of 348 words with known translations
+it learns more than the model does without any. The other presets have not been run.
 """
 
 from collections.abc import Mapping
@@ -54,15 +56,6 @@ VARIANTS: Mapping[str, Any] = {
         model=replace(each.model, positions=each.length * len(each.data.sources)),
     ),
     "deep": lambda each: replace(each, model=replace(each.model, layers=4 * each.model.layers)),
-    "wide": lambda each: replace(
-        each,
-        model=replace(
-            each.model,
-            width=4 * each.model.width,
-            heads=4 * each.model.heads,
-            mlp_width=4 * each.model.mlp_width,
-        ),
-    ),
     "no_random_words": lambda each: replace(
         each, masking=replace(each.masking, mask_prob=0.9, random_prob=0.0)
     ),
@@ -91,7 +84,7 @@ class Config(Settings):
     """What is trained."""
     compare: tuple[NonEmptyText, ...] = (BASE,)
     """Changes of the model, each trained by itself: base (none), own_positions (of each language), deep (four times the
-    layers), wide, no_random_words (in place of masked words), short (a quarter of the length, as many tokens), text_5
+    layers), no_random_words (in place of masked words), short (a quarter of the length, as many tokens), text_5
     and text_25 (per cent of the text), text_5_short, text_25_short."""
     repeats: PositiveInt = 1
     """Seeds of each."""
@@ -129,7 +122,7 @@ OFFLINE = Config()
 PRESETS = {
     "tiny": OFFLINE,
     "ablations": replace(
-        OFFLINE, compare=(BASE, "own_positions", "deep", "wide", "no_random_words", "short"), repeats=3
+        OFFLINE, compare=(BASE, "own_positions", "deep", "no_random_words", "short"), repeats=3
     ),
     "amounts": replace(
         OFFLINE, compare=("text_5_short", "text_25_short", "short", "text_5", "text_25", BASE)
