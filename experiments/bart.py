@@ -79,7 +79,7 @@ PRESETS = {
 
 def build(config: Config) -> Experiment:
     """Noise of the configuration; the target is the whole text, and the decoder starts with [EOS]."""
-    special = config.data.special
+    special = config.data.special_with_mask
 
     def noise(rng: jax.Array, batch: Batch) -> Denoising:
         return noise_batch(

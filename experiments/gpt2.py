@@ -1,6 +1,7 @@
 """GPT-2: predict the next token (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
 
     python -m experiments.gpt2                              # offline, minutes on 2 CPU cores: 1.63 bits per byte
+    python -m experiments.gpt2 characters --data.source TRAIN.txt --data.heldout_source VAL.txt
     python -m experiments.gpt2 small --workdir gs://...     # 124M parameters, for a TPU pod; medium, large, xl
 
 The default preset trains on the documentation inside the installed Python packages. Bits per byte of its held-out
@@ -99,8 +100,34 @@ OFFLINE = Config(
     train=TrainConfig(batch_size=8, log_every=25, eval_every=500, save_every=500, keep_every=500),
 )
 
+# nanoGPT's settings for Shakespeare on a CPU; text is kept as it is, and its characters are the tokens.
+CHARACTERS = Config(
+    steps=2000,
+    length=64,
+    data=TextConfig(
+        source="pydocs", format="verbatim", tokenizer="characters", lowercase=False, heldout_rows=2000
+    ),
+    model=Gpt2Config(
+        vocab_size=128,
+        positions=64,
+        layers=4,
+        width=128,
+        heads=4,
+        mlp_width=512,
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation="gelu",
+        position_stddev=0.02,
+    ),
+    samples=SamplesConfig(new_tokens=300),
+    optimizer=OptimizerConfig(name="adamw", beta2=0.99, epsilon=1e-8, weight_decay=0.1),
+    schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=100, decay="cosine", final_fraction=0.1),
+    train=TrainConfig(batch_size=12, log_every=25, eval_every=500, save_every=500, keep_every=500),
+)
+
 PRESETS = {
     "tiny": OFFLINE,
+    "characters": CHARACTERS,
     "small": paper("small", learning_rate=6e-4, micro_batches=2),
     "medium": paper("medium", learning_rate=3e-4, micro_batches=4),
     "large": paper("large", learning_rate=2.5e-4, micro_batches=8, fsdp=16),
@@ -127,7 +154,7 @@ def build(config: Config) -> Experiment:
             batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
-        check_samples(config.samples, tasks.decoder, text.tokenizer)
+        check_samples(config.samples, tasks.decoder, text)
         return Data(
             text.train,
             ({"heldout": text.heldout[0]},),

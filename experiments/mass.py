@@ -66,7 +66,7 @@ PRESETS = {"tiny": Config(steps=2000), "base": BASE}
 
 def build(config: Config) -> Experiment:
     """Fragments of the configuration; what is restored at the end is shown with the fragment masked throughout."""
-    special = config.data.special
+    special = config.data.special_with_mask
 
     def hide(fragment: FragmentConfig) -> Noise:
         def noise(rng: jax.Array, batch: Batch) -> Denoising:

@@ -20,8 +20,9 @@ from etils import epath
 from ssl_jax.data.corpus import TokenizedCorpus, is_heldout, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, MakeRows, Rows, TokenizingProgress
 from ssl_jax.data.shifted_language import shifted
-from ssl_jax.data.sources import Source, TextFormat, open_source
+from ssl_jax.data.sources import Source, open_source
 from ssl_jax.data.special_tokens import SpecialTokens
+from ssl_jax.data.text_files import SentenceFormat
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
 from ssl_jax.domains import NonEmptyText, PositiveInt, PositiveShare, ProperShare
@@ -44,7 +45,7 @@ class LanguagesConfig(TokenizerConfig):
     """NAME=SOURCE for each language; a source is that of experiments.bert, or shifted:NAME."""
     alpha: PositiveShare = 0.7
     """Rows of a language with n tokens are drawn in proportion to n^alpha; 1 for as they come."""
-    format: TextFormat = "lines"
+    format: SentenceFormat = "lines"
     """Of text files. lines: one sentence per line, a blank line between documents; raw: prose."""
     column: NonEmptyText = "text"
     """Column of .tsv files."""
