@@ -31,7 +31,7 @@ from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.language_model import LanguageModelReport
-from ssl_jax.reports.text_samples import SamplesConfig, check_samples
+from ssl_jax.reports.text_samples import SamplesConfig, check_samples, with_prompts
 from ssl_jax.training.experiment import Data, Experiment, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -154,7 +154,9 @@ def build(config: Config) -> Experiment:
             batch_size=config.train.batch_size,
             seed=config.train.seed,
         )
-        check_samples(config.samples, tasks.decoder, text)
+        check_samples(
+            with_prompts(config.samples, text, config.model.positions), tasks.decoder, text.tokenizer
+        )
         return Data(
             text.train,
             ({"heldout": text.heldout[0]},),

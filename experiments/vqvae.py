@@ -41,8 +41,8 @@ from ssl_jax.training.schedules import ScheduleConfig
 class Config(WholeImageConfig):
     """VQ-VAE, its first stage: the codes."""
 
-    variance: PositiveFloat = 0.141
-    """Of the data's pixels in [0, 1]; the squared error is divided by it."""
+    variance: PositiveFloat | None = 0.141
+    """Of the data's pixels in [0, 1]; the squared error is divided by it. None: measured, in each batch."""
     quantizer: Literal["ema", "gradient", "fsq", "lookup_free"] = "ema"
     """A codebook of moving averages or one moved by the gradient, finite scalars (arXiv:2309.15505), or signs
     (arXiv:2310.05737)."""
@@ -65,7 +65,7 @@ class Config(WholeImageConfig):
 
 MNIST = Config(
     size=datasets.MNIST.size,
-    variance=0.0949,
+    variance=None,  # 0.0949 for MNIST, 0.1246 for Fashion-MNIST
     codebook=CodebookConfig(codes=128, width=32),
     fsq=FsqConfig((5, 5, 5)),
     lookup_free=LookupFreeConfig(bits=7),

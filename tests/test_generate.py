@@ -188,7 +188,7 @@ LONG = "cat " * 60
         ("run", ["--prompt", LONG], "is longer than the model's context of 48 tokens"),
         (
             "run",
-            ["--prompt", "a", "--max_new_tokens", "99"],
+            ["--prompt", "a", "--max_new_tokens", "99", "--beams", "2"],
             "99 new tokens are more than the model's context of 48",
         ),
         ("run", ["--top_p", "0"], "--top_p 0.0: expected"),

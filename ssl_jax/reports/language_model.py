@@ -7,7 +7,7 @@ from ssl_jax.data.pretraining_text import MakeRows, PretrainingText
 from ssl_jax.decoding.decoder import Decoder
 from ssl_jax.evals.bits_per_byte import compressed_bits, ngram_bits
 from ssl_jax.reports.files import save_text
-from ssl_jax.reports.text_samples import SamplesConfig, sample_texts
+from ssl_jax.reports.text_samples import SamplesConfig, sample_texts, with_prompts
 from ssl_jax.training.experiment import Report
 
 
@@ -66,4 +66,6 @@ class LanguageModelReport:
         return f"windows of {self.length} tokens, stride {self.stride}"
 
     def _texts(self, report: Report) -> list[str]:
-        return sample_texts(self.samples, self.decoder, report.variables["params"], report.data.details)
+        text: PretrainingText = report.data.details
+        samples = with_prompts(self.samples, text, self.decoder.positions)
+        return sample_texts(samples, self.decoder, report.variables["params"], text.tokenizer)

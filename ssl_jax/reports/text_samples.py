@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -35,8 +35,8 @@ PLACES = 4
 _READ_TOKENS = 16  # at each place, of which up to three words are taken
 
 
-def choose_prompts(config: SamplesConfig, text: PretrainingText, positions: int) -> tuple[str, ...]:
-    """The prompts of a run: those of the configuration, or else those that suit its text.
+def with_prompts(config: SamplesConfig, text: PretrainingText, positions: int) -> SamplesConfig:
+    """The configuration with prompts that suit the text of a run, unless it has some.
 
     Args:
       config: of the samples.
@@ -44,9 +44,9 @@ def choose_prompts(config: SamplesConfig, text: PretrainingText, positions: int)
       positions: tokens of the model's context, of which a prompt takes half at most.
     """
     if config.prompts is not None:
-        return config.prompts
+        return config
     if text.heldout_source.name == "pydocs":
-        return DOCUMENTATION
+        return replace(config, prompts=DOCUMENTATION)
     corpus, documents = text.heldout_corpus, len(text.heldout_corpus.hashes)
     length, prompts = max(min(_READ_TOKENS, positions // 2), 1), []
     for number in range(PLACES):
@@ -59,7 +59,7 @@ def choose_prompts(config: SamplesConfig, text: PretrainingText, positions: int)
         words = re.match(r"\s*((?:\S+\s+){0,2}\S+(?=\s))", read)
         ids = text.tokenizer.encode(words[1] if words else read)[:length]
         prompts.append(text.tokenizer.decode(ids))
-    return tuple(dict.fromkeys(prompts))
+    return replace(config, prompts=tuple(dict.fromkeys(prompts)))
 
 
 def encode_prompts(prompts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
@@ -67,20 +67,19 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Tokenizer) -> list[list[in
     return [[tokenizer.special.cls, *tokenizer.encode(prompt)] for prompt in prompts]
 
 
-def check_samples(config: SamplesConfig, decoder: Decoder, text: PretrainingText) -> None:
+def check_samples(config: SamplesConfig, decoder: Decoder, tokenizer: Tokenizer) -> None:
     """Raises UserError, before hours of training, if a prompt does not fit the model."""
-    prompts = choose_prompts(config, text, decoder.positions)
-    if prompts:
-        lengths = [len(prompt) for prompt in encode_prompts(prompts, text.tokenizer)]
-        check_context_length(decoder, lengths, config.new_tokens)
+    if config.prompts:
+        check_context_length(
+            decoder, [len(p) for p in encode_prompts(config.prompts, tokenizer)], config.new_tokens
+        )
 
 
-def sample_texts(config: SamplesConfig, decoder: Decoder, params: Tree, text: PretrainingText) -> list[str]:
+def sample_texts(config: SamplesConfig, decoder: Decoder, params: Tree, tokenizer: Tokenizer) -> list[str]:
     """Each prompt with its continuation; the same for the same parameters. Every process calls it."""
-    chosen, tokenizer = choose_prompts(config, text, decoder.positions), text.tokenizer
-    if not chosen:
+    if not config.prompts:
         return []
-    encoded = encode_prompts(chosen, tokenizer)
+    encoded = encode_prompts(config.prompts, tokenizer)
     prompts, lengths = pad_right(encoded, max(map(len, encoded)), tokenizer.special.pad)
     written = generate(
         decoder._replace(vocab_size=tokenizer.vocab_size),
