@@ -8,6 +8,8 @@ Results of the default preset on held-out documents, seed 0. With teacher forcin
 predicted correctly (bigram baseline 20.6 %). With greedy decoding, 16.1 % of the hidden tokens are recovered (baseline
 from the two neighbours 6.9 %).
 
+Text is folded to lower case, unlike that of experiments.gpt2; --data.lowercase False keeps it.
+
 The noises can be combined in any strength: `--noise.permutation 0 --noise.masking 0.15`. The small preset trains on
 the documentation inside the installed Python packages. The others need `tfds:wikipedia/20230601.en` prepared as
 ArrayRecord (README.md, "Your own data"); the paper's large model was trained on 160 GB of news, books, stories and web

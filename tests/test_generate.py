@@ -23,6 +23,8 @@ from ssl_jax.hub.gpt2 import save_gpt2
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 from ssl_jax.runs.language_models import encode_prompt, open_language_model
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.sharding import MeshConfig, make_mesh
@@ -95,6 +97,28 @@ def command(*words, lines=""):
     out = io.StringIO()
     assert generate.main([str(word) for word in words], out, io.StringIO(lines)) == 0
     return out.getvalue()
+
+
+def test_bytes_and_a_text_longer_than_the_context(tmp_path):
+    """A run whose tokens are bytes; the window slides beyond 48 positions, and the text is that of whole passes."""
+    tokenizer = open_tokenizer("bytes")
+    config = dataclasses.replace(
+        gpt2.PRESETS["tiny"], model=Gpt2Config(vocab_size=tokenizer.vocab_size, **SIZES), length=48
+    )
+    folder = run_folder(epath.Path(tmp_path), gpt2, tokenizer, config, (10,))
+    text = command(folder, "--prompt", "a\n b", "--max_new_tokens", 60, "--temperature", 0)
+    model = open_language_model(str(folder))
+    params = open_run(RunReference(folder)).restore()["params"]
+    network = Gpt2(config.model)
+    ids = [tokenizer.special.cls, *tokenizer.encode("a\n b")]
+    for _ in range(60):
+        hidden, _ = network.apply({"params": params}, np.array([ids[-48:]], np.int32))
+        logits = network.apply({"params": params}, hidden[:, -1], method="logits")
+        ids.append(int(logits[0].argmax()))
+        if ids[-1] == model.end:
+            break
+    assert len(ids) > 48 + 8, "it ended within its context"
+    assert text == "a\n b" + tokenizer.decode(ids[5:]) + "\n"
 
 
 def test_a_run_continues_its_prompt(run):

@@ -176,7 +176,7 @@ def denoised(folder, out, hidden="[MASK]"):
     """Rows before and after, and what is right in them."""
     assert "12 held-out rows denoised by greedy decoding" in out
     metrics = read(folder, "denoising.json")
-    assert len(metrics) == 3
+    assert len(metrics) == 4
     for shares in metrics.values():
         assert all(0 <= share <= 1 for share in shares.values())
     assert metrics["corrupted text without its blanks"]["hidden"] == 0
