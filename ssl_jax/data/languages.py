@@ -9,6 +9,7 @@ The two languages are trained on different halves of the documents, so that no s
 documents are the same, and parallel.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import grain
 import numpy as np
 from etils import epath
 
+from ssl_jax.data.characters import train_characters
 from ssl_jax.data.corpus import TokenizedCorpus, is_heldout, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, MakeRows, Rows, TokenizingProgress
 from ssl_jax.data.shifted_language import shifted
@@ -161,6 +163,9 @@ def open_languages(config: LanguagesConfig, folder: epath.Path, *, vocab_size: i
     copies = 1 + len(config.shifted)
 
     def train() -> Tokenizer:
+        if config.tokenizer == "characters":
+            documents = (source[index] for source in sources.values() for index in range(len(source)))
+            return train_characters(itertools.chain.from_iterable(documents), vocab_size // copies)
         sentences = mixed_sentences(list(sources.values()), config.alpha)
         return train_sentencepiece(
             sentences,
