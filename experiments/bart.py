@@ -6,7 +6,7 @@
 
 Results of the default preset on held-out documents, seed 0. With teacher forcing, 70.2 % of the next tokens are
 predicted correctly (bigram baseline 20.6 %). With greedy decoding, 16.1 % of the hidden tokens are recovered (baseline
-from the two neighbours 6.9 %).
+from the two neighbours 6.9 %; the 20 most frequent tokens repeated, whatever the text, 11.4 %).
 
 Text is folded to lower case, unlike that of experiments.gpt2; --data.lowercase False keeps it.
 
