@@ -30,8 +30,8 @@ SHOWN = 5
 COUNTED_TOKENS = 5_000_000
 """The n-gram baseline is counted in this much of the training text at most."""
 REPEATED = 20
-"""Number of tokens that the baseline which ignores its input repeats. With the 6 most frequent ones it finds less, 9.7 %
-in place of 11.4 % with the default noise of experiments.bart."""
+"""Number of tokens that the baseline which ignores its input repeats. With the 6 most frequent ones it finds less:
+9.7 % in place of 11.4 % with the default noise of experiments.bart."""
 
 
 class Denoiser(NamedTuple):
