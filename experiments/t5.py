@@ -10,7 +10,7 @@ seed 0: with teacher forcing, 51.5 % of the target tokens, sentinels included, a
 9.7 %); with greedy decoding, 18.6 % of the removed tokens are recovered (baseline from the two neighbours 15.0 %).
 
 The 20 most frequent tokens repeated, whatever the text, hold 22.2 % of the removed tokens in their order, too, but
-only 10.0 % of all tokens are then in their place; filling in by the neighbours leaves 87.3 % there. Read both columns.
+only 10.0 % of all tokens are then in their place; filling in by the neighbours leaves 87.3 % there.
 Text is folded to lower case; --data.lowercase False keeps it.
 
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`

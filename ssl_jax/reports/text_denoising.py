@@ -109,7 +109,8 @@ def report_text_denoising(report: Report, denoiser: Denoiser) -> None:
         report.log("  " + "".join(f"{share:6.1%}  " for share in shares) + name)
     report.log(
         "  (rows: equal to the original; tokens: in their place; hidden: of the tokens that the corrupted text does "
-        "not\n   show in their order, those that came back; repetition, which keeps nothing\n   of the text, has few tokens in their place)"
+        "not\n   show in their order, those that came back. Repetition finds hidden tokens as well, but keeps none of "
+        "the\n   others in their place.)"
     )
     if text.tokenizer.folds_case:
         report.log("  (all text is in lower case; --data.lowercase False keeps it, for a new tokenizer)")
