@@ -6,7 +6,9 @@
 
 Results of the default preset on held-out documents, seed 0. With teacher forcing, 70.2 % of the next tokens are
 predicted correctly (bigram baseline 20.6 %). With greedy decoding, 16.1 % of the hidden tokens are recovered (baseline
-from the two neighbours 6.9 %).
+from the two neighbours 6.9 %; the 20 most frequent tokens repeated, whatever the text, 11.4 %).
+
+Text is folded to lower case, unlike that of experiments.gpt2; --data.lowercase False keeps it.
 
 The noises can be combined in any strength: `--noise.permutation 0 --noise.masking 0.15`. The small preset trains on
 the documentation inside the installed Python packages. The others need `tfds:wikipedia/20230601.en` prepared as
@@ -79,7 +81,7 @@ PRESETS = {
 
 def build(config: Config) -> Experiment:
     """Noise of the configuration; the target is the whole text, and the decoder starts with [EOS]."""
-    special = config.data.special
+    special = config.data.special_with_mask
 
     def noise(rng: jax.Array, batch: Batch) -> Denoising:
         return noise_batch(

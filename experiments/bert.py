@@ -143,7 +143,10 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """Model, masks and losses; pairs of segments; the optimiser; held-out figures and a report in words."""
     tasks = pretraining(
-        config.model, masking=config.masking, pair_task=config.pair_task, special=config.data.special
+        config.model,
+        masking=config.masking,
+        pair_task=config.pair_task,
+        special=config.data.special_with_mask,
     )
 
     def open_data(folder) -> Data:  # noqa: ANN001

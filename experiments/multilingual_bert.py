@@ -136,7 +136,10 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """BERT's masked words on a mixture of languages, evaluated on each of them."""
     tasks = pretraining(
-        config.model, masking=config.masking, pair_task=config.pair_task, special=config.data.special
+        config.model,
+        masking=config.masking,
+        pair_task=config.pair_task,
+        special=config.data.special_with_mask,
     )
     make_rows = bert_rows(config.pair_task, sentences=config.one_sentence)
 

@@ -9,6 +9,10 @@ model has relative positions, no biases and T5's initialisation. Results of the 
 seed 0: with teacher forcing, 51.5 % of the target tokens, sentinels included, are predicted correctly (bigram baseline
 9.7 %); with greedy decoding, 18.6 % of the removed tokens are recovered (baseline from the two neighbours 15.0 %).
 
+The 20 most frequent tokens repeated, whatever the text, hold 22.2 % of the removed tokens in their order, too, but
+only 10.0 % of all tokens are then in their place; filling in by the neighbours leaves 87.3 % there.
+Text is folded to lower case; --data.lowercase False keeps it.
+
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`
 (README.md, "Your own data"); the paper uses C4. The optimiser is Adam with the paper's decay of the learning rate, in
 place of Adafactor. Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE average 83.28, SQuAD exact

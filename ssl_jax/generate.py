@@ -48,7 +48,8 @@ class Arguments(Settings):
     samples: Annotated[int, integers(1, 10_000)] = 1
     """Texts for each prompt."""
     max_new_tokens: Length | None = None
-    """Most tokens of a text; None for 128, or as many as the context has room for. A text may end before."""
+    """Most tokens of a text; None for 128. A GPT may write more than its context has room for, and then sees the last
+    tokens only; others, and beam search, write as many as there is room for. A text may end before."""
     sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
     beams: Beams = 1
     """Above 1: beam search with so many beams looks for the likeliest text; nothing is drawn at random."""
@@ -69,12 +70,13 @@ def write(model: LanguageModel, arguments: Arguments, prompts: list[str], out: T
     """Writes the texts of all prompts to `out`: a single text token by token, several texts under headings."""
     encoded = [encode_prompt(model, prompt) for prompt in prompts for _ in range(arguments.samples)]
     longest, positions = max(map(len, encoded)), model.decoder.positions
+    slides = arguments.beams == 1 and not model.decoder.reads_source
     room = positions if model.decoder.reads_source else positions - longest
     new = arguments.max_new_tokens
     if new is None:
-        new = max(min(NEW_TOKENS, room), 1)
+        new = NEW_TOKENS if slides else max(min(NEW_TOKENS, room), 1)
     tokens, lengths = pad_right(encoded, bucket_length(longest, positions), model.tokenizer.special.pad)
-    check_context_length(model.decoder, lengths, new)
+    check_context_length(model.decoder, lengths, new, slides=slides)
     if arguments.beams > 1:
         config = BeamConfig(beams=arguments.beams, length_penalty=arguments.length_penalty)
         found = beam_search(

@@ -23,6 +23,8 @@ from ssl_jax.hub.gpt2 import save_gpt2
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 from ssl_jax.runs.language_models import encode_prompt, open_language_model
+from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.sharding import MeshConfig, make_mesh
@@ -95,6 +97,34 @@ def command(*words, lines=""):
     out = io.StringIO()
     assert generate.main([str(word) for word in words], out, io.StringIO(lines)) == 0
     return out.getvalue()
+
+
+def test_bytes_and_a_text_longer_than_the_context(tmp_path):
+    """A run whose tokens are bytes; the window slides beyond 48 positions, and the text is that of whole passes."""
+    tokenizer = open_tokenizer("bytes")
+    config = dataclasses.replace(
+        gpt2.PRESETS["tiny"], model=Gpt2Config(vocab_size=tokenizer.vocab_size, **SIZES), length=48
+    )
+    folder = run_folder(epath.Path(tmp_path), gpt2, tokenizer, config, (10,))
+    text = command(folder, "--prompt", "a\n b", "--max_new_tokens", 60, "--temperature", 0)
+    model = open_language_model(str(folder))
+    params = open_run(RunReference(folder)).restore()["params"]
+    network = Gpt2(config.model)
+
+    @jax.jit
+    def logits(window, last):
+        hidden, _ = network.apply({"params": params}, window)
+        return network.apply({"params": params}, hidden[0, last], method="logits")
+
+    ids = [tokenizer.special.cls, *tokenizer.encode("a\n b")]
+    for _ in range(60):
+        window = ids[-48:]
+        padded = np.array([window + [0] * (48 - len(window))], np.int32)
+        ids.append(int(logits(padded, len(window) - 1)[: tokenizer.vocab_size].argmax()))
+        if ids[-1] == model.end:
+            break
+    assert len(ids) > 48 + 8, "it ended within its context"
+    assert text == "a\n b" + TextStream(tokenizer, "a\n b")(ids[5:], last=True) + "\n"
 
 
 def test_a_run_continues_its_prompt(run):
@@ -188,7 +218,7 @@ LONG = "cat " * 60
         ("run", ["--prompt", LONG], "is longer than the model's context of 48 tokens"),
         (
             "run",
-            ["--prompt", "a", "--max_new_tokens", "99"],
+            ["--prompt", "a", "--max_new_tokens", "99", "--beams", "2"],
             "99 new tokens are more than the model's context of 48",
         ),
         ("run", ["--top_p", "0"], "--top_p 0.0: expected"),

@@ -1,18 +1,22 @@
-"""Byte-level BPE (Radford et al. 2019), the tokenizers of GPT-2 and BART, from the files that come with weights.
+"""Byte-level BPE (Radford et al. 2019): the tokenizers of GPT-2 and BART, from the files that come with weights, and
+bytes alone, which is the same without merges.
 
 Each byte of the UTF-8 text is represented by a printable character (a space by "Ġ"), and pieces are strings of these
-characters. Every text can be encoded, and decoding returns the same text.
+characters. Every text can be encoded, and decoding returns the same text, unless the file asks for a normalisation or
+for a space before the text (`keeps_text`).
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 from etils import epath
 
 from ssl_jax.data.offsets import Encoded, encoded
-from ssl_jax.data.special_tokens import SpecialTokens
+from ssl_jax.data.special_tokens import PIECES, SpecialTokens
 from ssl_jax.data.vocabularies import begins_word, check_ids, lines, parse_json, read_text
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
@@ -20,6 +24,7 @@ from ssl_jax.files import write_whole
 _LAYOUTS = (  # pad, unk, cls, sep, mask
     ("<pad>", "<unk>", "<s>", "</s>", "<mask>"),  # BART
     ("<|endoftext|>",) * 5,  # GPT-2, whose only special token separates documents
+    PIECES,  # `byte_tokenizer`
 )
 
 
@@ -42,7 +47,8 @@ class ByteLevelBpe:
       text: the contents of a `tokenizer.json`.
 
     Attributes:
-      special: for GPT-2, <|endoftext|> in each role; for BART, <pad> <unk> <s> </s> <mask>.
+      special: for GPT-2, <|endoftext|> in each role; for BART, <pad> <unk> <s> </s> <mask>; for bytes alone, those of a
+        SentencePiece trained here.
 
     Raises:
       ValueError: the text is not a byte-level BPE.
@@ -60,6 +66,13 @@ class ByteLevelBpe:
         self.vocab_size = max(tokenizer.get_vocab().values()) + 1
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         self.starts_word = np.array([begins_word(self._bytes(i)) for i in range(self.vocab_size)])
+        added = json.loads(text).get("added_tokens") or []
+        self.keeps_text = (
+            not _missing_bytes(tokenizer)
+            and tokenizer.normalizer is None
+            and _splits_only(json.loads(tokenizer.to_str())["pre_tokenizer"])
+            and all(self._is_plain(token) for token in added if not token.get("special"))
+        )
         normalize = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
         self.folds_case = normalize("A") == normalize("a")
         self.byte_fallback = not _missing_bytes(tokenizer)
@@ -97,6 +110,11 @@ class ByteLevelBpe:
     def to_json(self) -> str:
         return self._text
 
+    def _is_plain(self, added: dict[str, Any]) -> bool:
+        """Whether an added token stands for its own text, without the spaces beside it."""
+        takes_more = added.get("lstrip") or added.get("rstrip")
+        return not takes_more and self._bytes(added["id"]) == added["content"].encode()
+
     def _bytes(self, token: int) -> bytes:
         piece = self._tokenizer.id_to_token(token) or ""  # empty for an id that the file skips
         is_text = all(character in _BYTES for character in piece)
@@ -124,6 +142,18 @@ def _parse(text: str) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def _splits_only(pre_tokenizer: dict[str, Any] | None) -> bool:
+    """Whether text is split and represented byte by byte, without anything being removed or added."""
+    match pre_tokenizer:
+        case {"type": "Sequence", "pretokenizers": steps}:
+            return all(map(_splits_only, steps))
+        case {"type": "ByteLevel"}:
+            return not pre_tokenizer.get("add_prefix_space", True)
+        case {"type": "Split"}:
+            return pre_tokenizer.get("behavior") != "Removed"
+    return False
+
+
 def _missing_bytes(tokenizer: tokenizers.Tokenizer) -> list[str]:
     """The characters of bytes that have no piece."""
     return [character for character in _BYTES if tokenizer.token_to_id(character) is None]
@@ -138,6 +168,13 @@ def _special(tokenizer: tokenizers.Tokenizer) -> SpecialTokens:
             return SpecialTokens(*ids, next(i for i in range(len(vocabulary)) if i not in ids))
     known = " or ".join(" ".join(dict.fromkeys(layout)) for layout in _LAYOUTS)
     raise ValueError(f"its special tokens are unknown; expected {known}")
+
+
+def byte_tokenizer() -> ByteLevelBpe:
+    """Each byte of the UTF-8 text is a token: the ids are 5 + byte, and 0 to 4 for [PAD] [UNK] [CLS] [SEP] [MASK]."""
+    pieces = [*PIECES, *sorted(_BYTES, key=_BYTES.__getitem__)]
+    model = tokenizers.models.BPE({piece: number for number, piece in enumerate(pieces)}, [])
+    return ByteLevelBpe(_byte_level(model).to_str())
 
 
 def read_byte_level_bpe(path: epath.Path) -> ByteLevelBpe:
@@ -171,8 +208,11 @@ def _with_merges(path: epath.Path, vocabulary: dict[str, int]) -> str:
     check_ids(vocabulary)
     pairs = [line.split(" ") for line in lines(read_text(merges))]
     pairs = [tuple(pair) for pair in pairs if len(pair) == 2 and pair[0] != "#version:"]
-    model = tokenizers.models.BPE(vocabulary, pairs)
+    return _byte_level(tokenizers.models.BPE(vocabulary, pairs)).to_str()
+
+
+def _byte_level(model: tokenizers.models.BPE) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    return tokenizer.to_str()
+    return tokenizer

@@ -11,7 +11,7 @@ from etils import epath
 from ssl_jax.data.cbow_rows import CbowRows, Sampling, word_counts
 from ssl_jax.data.corpus import TokenizedCorpus, document_hash, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
-from ssl_jax.data.sources import Source, open_source
+from ssl_jax.data.sources import Source
 from ssl_jax.data.tokenizer_files import open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.data.word_vocabulary import train_words
@@ -25,6 +25,14 @@ class WordsConfig(TextConfig):
 
     min_count: PositiveInt = 5
     """Words that occur less often are left out."""
+
+    def check_relations(self) -> None:
+        super().check_relations()
+        if self.format == "verbatim" or self.tokenizer in ("bytes", "characters"):
+            raise UserError(
+                f"data.format {self.format}, data.tokenizer {self.tokenizer}: words are counted in sentences, without "
+                "spaces; expected the format lines or raw, and the tokenizer train or the path of a vocab.txt."
+            )
 
 
 class CbowText(NamedTuple):
@@ -74,7 +82,7 @@ def open_cbow_text(
     Raises:
       UserError: a source is missing, empty or too small for a batch; the vocabulary is too large or has parts of words.
     """
-    source = open_source(config.source, config.format, config.column)
+    source = config.open(config.source)
     words = lambda: train_words(  # noqa: E731
         _sentences(source), vocab_size, min_count=config.min_count, lowercase=config.lowercase
     )
@@ -86,7 +94,7 @@ def open_cbow_text(
         )
     training, other = tokenize_corpus(source, tokenizer), source
     if config.heldout_source:
-        other = open_source(config.heldout_source, config.format, config.column)
+        other = config.open(config.heldout_source)
         heldout = tokenize_corpus(other, tokenizer)
     else:
         training, heldout = split(training, config.heldout_share, HELDOUT_SEED)

@@ -18,7 +18,7 @@ from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json, write_json
 
-_FORMAT = 2  # version of the files; part of the cache key
+_FORMAT = 3  # version of the files; part of the cache key
 _BATCH_CHARACTERS = 4_000_000  # tokenised in one call by several threads
 _MAX_TEXT_LENGTH = 10_000  # characters given to the tokenizer in one piece
 _BLOCK_TOKENS = 1 << 22  # compared with the vocabulary at once
@@ -42,6 +42,8 @@ class TokenizedCorpus(NamedTuple):
       first_sentence: int64 `[documents]`, index of the first sentence of each document.
       end_sentence: int64 `[documents]`, index after the last sentence of each document.
       hashes: uint64 `[documents]`, hash of the text of each document.
+      text_bytes: int64 `[documents]`, bytes of the sentences of each document in UTF-8, before any normalisation.
+      source_index: int64 `[documents]`, number of each document in the source.
     """
 
     name: str
@@ -51,6 +53,8 @@ class TokenizedCorpus(NamedTuple):
     first_sentence: np.ndarray
     end_sentence: np.ndarray
     hashes: np.ndarray
+    text_bytes: np.ndarray
+    source_index: np.ndarray
 
     @property
     def document_lengths(self) -> np.ndarray:
@@ -68,7 +72,14 @@ class TokenizedCorpus(NamedTuple):
             first_sentence=self.first_sentence[documents],
             end_sentence=self.end_sentence[documents],
             hashes=self.hashes[documents],
+            text_bytes=self.text_bytes[documents],
+            source_index=self.source_index[documents],
         )
+
+
+def original_text(source: Source, corpus: TokenizedCorpus) -> list[bytes]:
+    """The sentences of each document of a corpus, joined, in UTF-8, as the source that it was made of has them."""
+    return ["".join(source[int(index)]).encode() for index in corpus.source_index]
 
 
 def token_counts(corpus: TokenizedCorpus, vocab_size: int) -> np.ndarray:
@@ -117,7 +128,8 @@ def is_heldout(hashes: np.ndarray, heldout_share: float, seed: int, name: str) -
         raise UserError(
             f"data source {name!r}: {len(distinct)} distinct document(s); at least 4 are needed, two to "
             "train on and two to hold out. Separate documents: by a blank line (format 'lines'), by two (format "
-            "'raw'), or into files."
+            "'raw'), by a separator of your choice (format 'verbatim'), or into files; or name other text to evaluate "
+            "on, where there is the option --data.heldout_source."
         )
     threshold = np.clip(np.uint64(heldout_share * 2.0**64), distinct[1] + np.uint64(1), distinct[-2])
     return order < threshold
@@ -167,11 +179,11 @@ def tokenize_corpus(
 
 def _read(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus:
     dtypes = {"tokens": _dtype(tokenizer), "sentence_offsets": np.int64, "document_offsets": np.int64}
+    of_documents = {"hashes": np.uint64, "text_bytes": np.int64, "source_index": np.int64}
     try:
         summary = read_json(epath.Path(folder / "corpus.json"), _Summary)
         arrays = {
-            name: _load(folder / f"{name}.npy", dtype)
-            for name, dtype in {**dtypes, "hashes": np.uint64}.items()
+            name: _load(folder / f"{name}.npy", dtype) for name, dtype in {**dtypes, **of_documents}.items()
         }
     except (UserError, ValueError, EOFError) as error:
         raise Damaged(str(error)) from None
@@ -180,7 +192,7 @@ def _read(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus
     if not (
         _are_offsets(sentences, len(tokens))
         and _are_offsets(documents, len(sentences) - 1)
-        and len(arrays["hashes"]) == len(documents) - 1
+        and all(len(arrays[name]) == len(documents) - 1 for name in of_documents)
         and all(_are_ids(tokens[i : i + _BLOCK_TOKENS], tokenizer.vocab_size) for i in blocks)
     ):
         raise Damaged("its arrays do not belong together")
@@ -191,7 +203,7 @@ def _read(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus
         sentence_offsets=sentences,
         first_sentence=documents[:-1],
         end_sentence=documents[1:],
-        hashes=arrays["hashes"],
+        **{name: arrays[name] for name in of_documents},
     )
 
 
@@ -224,12 +236,14 @@ def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callabl
         _NpyWriter(folder / "sentence_offsets.npy", np.int64) as sentence_offsets,
         _NpyWriter(folder / "document_offsets.npy", np.int64) as document_offsets,
         _NpyWriter(folder / "hashes.npy", np.uint64) as hashes,
+        _NpyWriter(folder / "text_bytes.npy", np.int64) as text_bytes,
+        _NpyWriter(folder / "source_index.npy", np.int64) as source_index,
     ):
         sentence_offsets.append([0])
         document_offsets.append([0])
         for done, documents in _batches(source):
             ids = iter(_encode(tokenizer, [sentence for document in documents for sentence in document]))
-            for document in documents:
+            for index, document in enumerate(documents, done - len(documents)):
                 encoded = [sentence for sentence in (next(ids) for _ in document) if sentence]
                 if not encoded:
                     continue
@@ -238,6 +252,8 @@ def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callabl
                 document_offsets.append([sentence_offsets.length - 1])
                 digest = document_hash(document)
                 hashes.append(np.frombuffer(digest, "<u8"))
+                text_bytes.append([sum(len(sentence.encode()) for sentence in document)])
+                source_index.append([index])
                 fingerprint.update(digest)
             progress(done, len(source))
         if tokens.length == 0:

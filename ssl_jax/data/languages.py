@@ -9,6 +9,7 @@ The two languages are trained on different halves of the documents, so that no s
 documents are the same, and parallel.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,11 +18,13 @@ import grain
 import numpy as np
 from etils import epath
 
+from ssl_jax.data.characters import train_characters
 from ssl_jax.data.corpus import TokenizedCorpus, is_heldout, split, tokenize_corpus
 from ssl_jax.data.pretraining_text import HELDOUT_SEED, MakeRows, Rows, TokenizingProgress
 from ssl_jax.data.shifted_language import shifted
-from ssl_jax.data.sources import Source, TextFormat, open_source
+from ssl_jax.data.sources import Source, open_source
 from ssl_jax.data.special_tokens import SpecialTokens
+from ssl_jax.data.text_files import SentenceFormat
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
 from ssl_jax.domains import NonEmptyText, PositiveInt, PositiveShare, ProperShare
@@ -44,7 +47,7 @@ class LanguagesConfig(TokenizerConfig):
     """NAME=SOURCE for each language; a source is that of experiments.bert, or shifted:NAME."""
     alpha: PositiveShare = 0.7
     """Rows of a language with n tokens are drawn in proportion to n^alpha; 1 for as they come."""
-    format: TextFormat = "lines"
+    format: SentenceFormat = "lines"
     """Of text files. lines: one sentence per line, a blank line between documents; raw: prose."""
     column: NonEmptyText = "text"
     """Column of .tsv files."""
@@ -160,6 +163,9 @@ def open_languages(config: LanguagesConfig, folder: epath.Path, *, vocab_size: i
     copies = 1 + len(config.shifted)
 
     def train() -> Tokenizer:
+        if config.tokenizer == "characters":
+            documents = (source[index] for source in sources.values() for index in range(len(source)))
+            return train_characters(itertools.chain.from_iterable(documents), vocab_size // copies)
         sentences = mixed_sentences(list(sources.values()), config.alpha)
         return train_sentencepiece(
             sentences,

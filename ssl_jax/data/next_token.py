@@ -79,7 +79,9 @@ class NextTokenWindows:
     at `length / stride` times the cost.
 
     Windows of several documents share a row, without attention between them. In addition to the arrays of
-    `batch_shapes`, a row has `bytes`, int32 `[length]`, the number of bytes of each target.
+    `batch_shapes`, a row has `bytes`, int32 `[length]`, the number of bytes of each target. Those of a document are
+    together the bytes of its original text: [EOS] has the difference to what the tokens stand for, which differs if
+    the tokenizer normalises or does not know a character. It can be negative.
 
     Args:
       corpus: the documents.
@@ -115,6 +117,8 @@ class NextTokenWindows:
         self._rows, documents = _pack_windows(corpus.document_lengths, length, stride, max_rows)
         self.corpus = corpus.select(np.arange(documents))
         self._length, self._special, self._bytes = length, special, token_bytes.astype(np.int32)
+        read = [int(token_bytes[self.corpus.document(index)].sum()) for index in range(documents)]
+        self._changed = (self.corpus.text_bytes - read).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -123,7 +127,11 @@ class NextTokenWindows:
         """A row with the arrays of `batch_shapes` and `bytes`. `rng` is not used."""
         pieces, contexts = zip(*self._rows[row], strict=True)
         made = _row(self.corpus, pieces, contexts, self._length, self._special)
-        return {**made, "bytes": self._bytes[made["targets"]]}
+        number_of_bytes = self._bytes[made["targets"]]
+        for piece, end in zip(pieces, np.cumsum([piece.stop - piece.start for piece in pieces]), strict=True):
+            if piece.stop > len(self.corpus.document(piece.document)):
+                number_of_bytes[end - 1] += self._changed[piece.document]
+        return {**made, "bytes": number_of_bytes}
 
 
 def training_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenRows:
@@ -148,9 +156,9 @@ def heldout_windows(
 def count_token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     """Number of bytes of the UTF-8 text of each token, int32 `[vocab_size]`.
 
-    The text is the one that the tokenizer has normalised. SentencePiece models apply NFKC, replace any white space by
-    one space and add a space before the text; a byte-level BPE changes nothing. Special tokens, including [EOS], have 0
-    bytes. So has the unknown token, whose text is lost: this can only increase a loss per byte.
+    The text is the one that the tokenizer has normalised: SentencePiece models apply NFKC, replace any white space by
+    one space and add a space before the text, while bytes, characters and most byte-level BPEs change nothing
+    (`Tokenizer.keeps_text`). Special tokens, including [EOS], have 0 bytes, and so has the unknown token.
     """
     return np.array([len(text) for text in tokenizer.piece_bytes(range(tokenizer.vocab_size))], np.int32)
 

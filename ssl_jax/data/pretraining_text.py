@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from ssl_jax.data.characters import Characters, train_characters
 from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
@@ -27,6 +29,9 @@ PairTask = Literal["nsp", "sop", "none"]
 HELDOUT_SEED = 0
 """The held-out rows are the same for all seeds of a run, so that runs can be compared."""
 
+SHOWN_UNKNOWN = 10
+"""Characters without a token that are printed."""
+
 
 @dataclass(frozen=True)
 class TextConfig(TokenizerConfig):
@@ -36,7 +41,12 @@ class TextConfig(TokenizerConfig):
     """pydocs (documentation inside the installed Python packages); tfds:name/config[:split]; a text file, folder or
     glob pattern; a .tsv file."""
     format: TextFormat = "lines"
-    """Of text files. lines: one sentence per line, a blank line between documents; raw: prose."""
+    """Of text files. lines: one sentence per line, a blank line between documents; raw: prose, split into sentences by
+    rules; verbatim: the text as it is, with its line breaks, of tfds: and .tsv too. lines and raw join lines by spaces;
+    verbatim needs a tokenizer that changes nothing: bytes, characters, or a byte-level BPE."""
+    separator: Text = ""
+    """Of verbatim text files: what ends a document, such as "\\n\\n", where \\n is a line break. It remains part
+    of the text. Empty: each file is a document."""
     column: NonEmptyText = "text"
     """Column of a .tsv file."""
     heldout_source: Text = ""
@@ -45,6 +55,32 @@ class TextConfig(TokenizerConfig):
     """Share of the documents to hold out if heldout_source is empty."""
     heldout_rows: PositiveInt = 512
     """Largest number of rows in an evaluation."""
+
+    def check_relations(self) -> None:
+        super().check_relations()
+        if self.separator and self.format != "verbatim":
+            raise UserError(
+                f"data.separator {self.separator!r}: is of data.format verbatim, not of {self.format}, whose documents "
+                "blank lines separate; leave it out, or give --data.format verbatim."
+            )
+
+    def open(self, spec: str) -> Source:
+        """Opens one of the sources; see `open_source`."""
+        return open_source(spec, self.format, self.column, self.separator.replace("\\n", "\n"))
+
+    def check_verbatim(self, tokenizer: Tokenizer | None) -> None:
+        """Checks that a tokenizer, None for a SentencePiece yet to be trained, keeps what is to be kept.
+
+        Raises:
+          UserError: otherwise.
+        """
+        if self.format == "verbatim" and not (tokenizer and tokenizer.keeps_text):
+            kind = tokenizer.kind if tokenizer else "SentencePiece, which --data.tokenizer train trains,"
+            raise UserError(
+                f"data.format verbatim: a tokenizer of the kind {kind} changes the text before it splits it (white "
+                "space, line breaks, case or characters). Give --data.tokenizer bytes, characters, or the "
+                "tokenizer.json of a byte-level BPE without normalisation, or another data.format."
+            )
 
 
 class PretrainingText(NamedTuple):
@@ -56,6 +92,7 @@ class PretrainingText(NamedTuple):
       identity: what must not change when a run is continued.
       preprocessing: settings that determine the text of the ids.
       tokenizer: tokenizer of the run.
+      heldout_source: the documents of which those of `heldout_corpus` are some; see `original_text`.
       training_corpus: tokenised training documents.
       heldout_corpus: tokenised held-out documents.
     """
@@ -65,26 +102,31 @@ class PretrainingText(NamedTuple):
     identity: dict[str, str]
     preprocessing: dict[str, str]
     tokenizer: Tokenizer
+    heldout_source: Source
     training_corpus: TokenizedCorpus
     heldout_corpus: TokenizedCorpus
 
 
 class Joined:
-    """A source with one text per document: its sentences, joined by spaces.
+    """A source with one text per document: its sentences, joined.
 
     It is for language models with byte-level BPE, in which a word has different tokens with and without a space before
     it.
+
+    Args:
+      source: the documents.
+      joint: what is put between sentences; nothing where they have the line breaks at their ends.
     """
 
-    def __init__(self, source: Source):
-        self._source, self.name = source, source.name
+    def __init__(self, source: Source, joint: str = " "):
+        self._source, self._joint, self.name = source, joint, source.name
         self.fingerprint = hashlib.sha256(f"joined {source.fingerprint}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> list[str]:
-        return [" ".join(self._source[index])]
+        return [self._joint.join(self._source[index])]
 
 
 class Rows(Protocol):
@@ -163,19 +205,18 @@ def open_pretraining_text(
     """
 
     def open_text(spec: str) -> Source:
-        source = open_source(spec, config.format, config.column)
-        return Joined(source) if joined else source
+        source = config.open(spec)
+        keeps_lines = config.format == "verbatim" and spec != "pydocs"
+        return Joined(source, "" if keeps_lines else " ") if joined else source
 
     source = open_text(config.source)
     tokenizer = _tokenizer(config, vocab_size, reserved, lambda: source, folder)
-    corpus = tokenize_corpus(source, tokenizer, progress=TokenizingProgress(f"tokenising {config.source}"))
+    corpus = _tokenize(source, tokenizer)
     if config.heldout_source:
-        other = open_text(config.heldout_source)
-        heldout = tokenize_corpus(
-            other, tokenizer, progress=TokenizingProgress(f"tokenising {config.heldout_source}")
-        )
-        training = corpus
+        heldout_source = open_text(config.heldout_source)
+        training, heldout = corpus, _tokenize(heldout_source, tokenizer)
     else:
+        heldout_source = source
         training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
 
     def training_rows(length: int) -> grain.MapDataset:
@@ -205,6 +246,7 @@ def open_pretraining_text(
         },
         preprocessing=preprocessing(tokenizer),
         tokenizer=tokenizer,
+        heldout_source=heldout_source,
         training_corpus=training,
         heldout_corpus=heldout,
     )
@@ -221,15 +263,33 @@ def open_pretraining_tokenizer(config: TextConfig, vocab_size: int, folder: epat
     Raises:
       UserError: as `open_pretraining_text`.
     """
-    return _tokenizer(
-        config, vocab_size, 0, lambda: open_source(config.source, config.format, config.column), folder
-    )
+    return _tokenizer(config, vocab_size, 0, lambda: config.open(config.source), folder)
+
+
+def _tokenize(source: Source, tokenizer: Tokenizer) -> TokenizedCorpus:
+    """The tokenised corpus; prints which characters the tokenizer does not know, if it is one of characters."""
+    corpus = tokenize_corpus(source, tokenizer, progress=TokenizingProgress(f"tokenising {source.name}"))
+    if isinstance(tokenizer, Characters) and (corpus.tokens == tokenizer.special.unk).any():
+        unknown = sum((tokenizer.unknown("".join(document)) for document in _documents(source)), Counter())
+        most = ", ".join(
+            f"{character!r} {count:,}" for character, count in unknown.most_common(SHOWN_UNKNOWN)
+        )
+        print(
+            f"{source.name}: {unknown.total():,} of {len(corpus.tokens):,} characters are not in the vocabulary and "
+            f"become [UNK]; they are {len(unknown):,} different ones, the most frequent {most}.",
+            flush=True,
+        )
+    return corpus
 
 
 def _tokenizer(
     config: TextConfig, vocab_size: int, reserved: int, source: Callable[[], Source], folder: epath.Path
 ) -> Tokenizer:
     def train() -> Tokenizer:
+        if config.tokenizer == "characters":
+            texts = (sentence for document in _documents(source()) for sentence in document)
+            return train_characters(texts, vocab_size - reserved)
+        config.check_verbatim(None)
         return train_sentencepiece(
             _shuffled(source()),
             vocab_size - reserved,
@@ -238,6 +298,7 @@ def _tokenizer(
         )
 
     tokenizer = open_run_tokenizer(config, folder, train)
+    config.check_verbatim(tokenizer)
     needed = tokenizer.vocab_size + reserved
     if needed > vocab_size:
         beside = f", and {reserved} ids are reserved beside them" if reserved else ""
@@ -246,6 +307,10 @@ def _tokenizer(
             f"{vocab_size}; give --model.vocab_size {needed}."
         )
     return tokenizer
+
+
+def _documents(source: Source) -> Iterator[list[str]]:
+    return (source[index] for index in range(len(source)))
 
 
 def _shuffled(source: Source) -> Iterator[str]:

@@ -38,6 +38,7 @@ class ShiftedTokenizer:
         self.vocab_size, self.special, self.kind = tokenizer.vocab_size, tokenizer.special, tokenizer.kind
         self.fingerprint = tokenizer.fingerprint
         self.folds_case, self.byte_fallback = tokenizer.folds_case, tokenizer.byte_fallback
+        self.keeps_text = tokenizer.keeps_text
         # By id, up to the largest one.
         self.starts_word = np.concatenate([np.resize(tokenizer.starts_word, shift), tokenizer.starts_word])
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 class SpecialTokens(NamedTuple):
     """Ids of the special tokens, which are never produced by encoding text.
 
-    In byte-level vocabularies of other libraries, whose ids come from their files, special tokens may also be at or
-    above `first_regular`, and one id may have several of these roles.
+    In vocabularies of other libraries, whose ids come from their files, special tokens may also be at or above
+    `first_regular`, and one id may have several of these roles.
 
     Attributes:
       pad: padding.
@@ -24,6 +24,11 @@ class SpecialTokens(NamedTuple):
     sep: int
     mask: int
     first_regular: int
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether the mask token has no other role; a vocabulary that was not made for masking has none of its own."""
+        return self.mask not in (self.pad, self.unk, self.cls, self.sep)
 
 
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

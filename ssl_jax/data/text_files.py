@@ -5,6 +5,8 @@ import hashlib
 import mmap
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,8 +17,8 @@ from ssl_jax.data.folders import list_files
 from ssl_jax.data.sentences import split_sentences
 from ssl_jax.errors import UserError
 
-TextFormat = Literal["lines", "raw"]
-_BREAKS = {"lines": re.compile(rb"\n(?:[ \t\r]*\n)+"), "raw": re.compile(rb"\n(?:[ \t\r]*\n){2,}")}
+SentenceFormat = Literal["lines", "raw"]
+TextFormat = Literal["lines", "raw", "verbatim"]
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -27,20 +29,22 @@ SUFFIX = ".txt"
 class TextFiles:
     """Documents, each a list of sentences, from text files.
 
-    In both formats, the end of a file ends a document.
+    In all formats, the end of a file ends a document. A document is read at once, so that it must fit into memory.
 
     Args:
       path: a file, a folder (the `*.txt` in it and in its subfolders, see `list_files`), or a glob pattern.
       format: "lines": one sentence per line, and a blank line ends a document. "raw": prose, where a blank line ends a
         paragraph and two or more end a document; sentences are split by rules. Lines end at "\\n"; the other line
-        separators of Unicode are ordinary characters.
+        separators of Unicode are ordinary characters. "verbatim": the text as it is. The sentences of a document are
+        its lines with their ends, and the sentences of all documents, joined, are the files.
+      separator: of format "verbatim", what ends a document, of which it remains a part; empty for whole files.
 
     Raises:
       UserError: there is no such file, it cannot be read, it is empty, or (for some, when a document is read) it is not
         UTF-8.
     """
 
-    def __init__(self, path: str | Path, format: TextFormat = "lines"):
+    def __init__(self, path: str | Path, format: TextFormat = "lines", separator: str = ""):
         self.name = str(path)
         self._format = format
         self._paths = find_files(self.name)
@@ -48,13 +52,15 @@ class TextFiles:
             raise UserError(
                 f"data source {self.name!r}: no such file or folder, and no file matches it as a pattern."
             )
-        scans = [_scan(file, _BREAKS[format]) for file in self._paths]
+        spans = partial(_pieces, separator=separator.encode()) if format == "verbatim" else _SPANS[format]
+        scans = [_scan(file, spans) for file in self._paths]
         self._spans = np.concatenate([scan.spans for scan in scans])
         self._files = np.repeat(np.arange(len(scans)), [len(scan.spans) for scan in scans])
         if len(self._spans) == 0:
             raise UserError(f"data source {self.name!r}: the corpus is empty; expected UTF-8 text.")
         digests = [scan.sha256 for scan in scans]
-        self.fingerprint = hashlib.sha256(repr((format, digests)).encode()).hexdigest()
+        how = (format, separator) if separator else format
+        self.fingerprint = hashlib.sha256(repr((how, digests)).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -79,9 +85,21 @@ class TextFiles:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise not_utf8(str(path), start + error.start, error.reason) from error
+        if self._format == "verbatim":
+            return lines_with_ends(text)
         if self._format == "lines":
             return [sentence for line in text.split("\n") if (sentence := line.strip())]
         return [s for paragraph in _BLANK_LINE.split(text) for s in split_sentences(paragraph)]
+
+
+def lines_with_ends(text: str) -> list[str]:
+    r"""The lines of a text, each with the "\n" that ends it, so that joined they are the text.
+
+    Example:
+      >>> lines_with_ends("one\r\n\n two")
+      ['one\r\n', '\n', ' two']
+    """
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def find_files(pattern: str) -> list[Path]:
@@ -139,20 +157,27 @@ class _Scan(NamedTuple):
     sha256: str
 
 
-def _scan(path: Path, separator: re.Pattern[bytes]) -> _Scan:
+def _scan(path: Path, documents: Callable[[mmap.mmap], np.ndarray]) -> _Scan:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:  # cannot be mapped
                 return _Scan(np.zeros((0, 2), np.int64), hashlib.sha256().hexdigest())
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 require_utf8(str(path), data[:4096])
-                return _Scan(_documents(data, separator), hashlib.sha256(data).hexdigest())
+                return _Scan(documents(data), hashlib.sha256(data).hexdigest())
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"data source {str(path)!r}: cannot be read ({error.strerror or error}).")
+
+
+def _pieces(data: mmap.mmap, separator: bytes) -> np.ndarray:
+    """The byte ranges `[documents, 2]` that end behind each separator; one after the other, they are the file."""
+    ends = [match.end() for match in re.finditer(re.escape(separator), data)] if separator else []
+    bounds = np.unique(np.array([0, *ends, len(data)], np.int64))
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)
 
 
 def _documents(data: mmap.mmap, separator: re.Pattern[bytes]) -> np.ndarray:
@@ -164,3 +189,9 @@ def _documents(data: mmap.mmap, separator: re.Pattern[bytes]) -> np.ndarray:
         start = match.end()
     spans.append((start, len(data)))
     return np.array([s for s in spans if data[s[0] : s[1]].strip()], np.int64).reshape(-1, 2)
+
+
+_SPANS = {
+    "lines": partial(_documents, separator=re.compile(rb"\n(?:[ \t\r]*\n)+")),
+    "raw": partial(_documents, separator=re.compile(rb"\n(?:[ \t\r]*\n){2,}")),
+}

@@ -3,6 +3,7 @@
 import re
 
 from ssl_jax.data.sentences import split_sentences
+from ssl_jax.data.text_files import lines_with_ends
 from ssl_jax.data.tfds_source import TfdsSource
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
@@ -15,26 +16,29 @@ class TfdsText:
 
     Args:
       spec: `name[/config[:version]][:split]`; the split is "train" by default and may be a slice, "train[:10%]".
+      verbatim: whether a document is its text as it is, line by line with the ends of the lines.
 
     Raises:
       UserError: the data set is unknown or not prepared, the split does not exist, or there is no field `text`.
     """
 
-    def __init__(self, spec: str):
+    def __init__(self, spec: str, verbatim: bool = False):
         source = TfdsSource(spec)
         self.name = source.name
         split = source.split or "train"
         self._records = source.records(split)
         source.require("text")
-        self.fingerprint = source.fingerprint(split, self._records)
+        self._verbatim = verbatim
+        self.fingerprint = source.fingerprint(split, self._records) + (" verbatim" if verbatim else "")
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, index: int) -> list[str]:
-        return [
-            s for paragraph in paragraphs(_text(self._records[index])) for s in split_sentences(paragraph)
-        ]
+        text = _text(self._records[index])
+        if self._verbatim:
+            return lines_with_ends(text)
+        return [s for paragraph in paragraphs(text) for s in split_sentences(paragraph)]
 
 
 def paragraphs(text: str) -> list[str]:

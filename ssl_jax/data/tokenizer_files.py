@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from ssl_jax.data import characters
 from ssl_jax.data.tokenizers import (
     SENTENCEPIECE,
     SETTINGS,
@@ -18,11 +19,13 @@ from ssl_jax.domains import NonEmptyText, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json
 
-FILES = ("tokenizer.model", "vocab.txt", "tokenizer.json", "vocab.json")
+FILES = ("tokenizer.model", "vocab.txt", characters.FILE, "tokenizer.json", "vocab.json")
 """Names of the files that are read. Weights often have a tokenizer.json beside another file. It is read only if it is a
 byte-level BPE, which has none of the files before it in this list."""
 _REFUSED = ("spiece.model", "sentencepiece.bpe.model")
-"""Files of ALBERT, T5 and mBART. Their special tokens have other ids, which `open_tokenizer` reports."""
+"""Files of ALBERT, T5 and mBART beside their weights, whose ids are not always those of the file."""
+TRAINED = ("train", "characters")
+"""Values of `TokenizerConfig.tokenizer` that make a tokenizer of the corpus."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +33,37 @@ class TokenizerConfig(Settings):
     """The tokenizer of a run."""
 
     tokenizer: NonEmptyText = "train"
-    """train (SentencePiece on the corpus; with --init_from, the tokenizer of the source), or the path of a
-    SentencePiece .model, a WordPiece vocab.txt or a byte-level BPE's tokenizer.json (or vocab.json, with merges.txt
-    beside it)."""
+    """train (SentencePiece on the corpus; with --init_from, the tokenizer of the source); characters (the most frequent
+    characters of the corpus, as many as the model has room for); bytes (of UTF-8); or the path of a SentencePiece
+    .model (with the pieces [CLS] [SEP], or <s> </s>, or one of the two), a WordPiece vocab.txt, a byte-level BPE's
+    tokenizer.json (or vocab.json, with merges.txt beside it), or characters.json of another run."""
     lowercase: bool = True
-    """Fold case: for a trained tokenizer and for a vocab.txt. Other files determine it themselves."""
+    """Fold case: for a SentencePiece that is trained, and for a vocab.txt. Other files determine it themselves; bytes
+    and characters stay as they are."""
     byte_fallback: bool = False
-    """256 ids of a trained tokenizer are single bytes, so that no character is unknown."""
+    """256 ids of a trained SentencePiece are single bytes, so that no character is unknown."""
 
     @property
     def special(self) -> SpecialTokens:
-        """Ids of the special tokens, known before training; for a byte-level BPE, they are read from its file."""
-        if self.tokenizer.endswith(".json"):
-            return open_tokenizer(self.tokenizer).special
-        return WORDPIECE if self.tokenizer.endswith(".txt") else SENTENCEPIECE
+        """Ids of the special tokens, known before training; those of other libraries are read from the file."""
+        if self.tokenizer in (*TRAINED, "bytes"):
+            return SENTENCEPIECE
+        return WORDPIECE if self.tokenizer.endswith(".txt") else open_tokenizer(self.tokenizer).special
+
+    @property
+    def special_with_mask(self) -> SpecialTokens:
+        """As `special`, for an objective that masks tokens.
+
+        Raises:
+          UserError: the tokenizer has no mask token.
+        """
+        special = self.special
+        if not special.has_mask:
+            raise UserError(
+                f"data.tokenizer {self.tokenizer}: has no mask token ([MASK] or <mask>), which this objective needs; "
+                "give another tokenizer, or train."
+            )
+        return special
 
 
 class TokenizerFile(NamedTuple):
@@ -61,8 +81,13 @@ class TokenizerFile(NamedTuple):
         """Opens the tokenizer.
 
         Raises:
-          UserError: as `open_tokenizer`.
+          UserError: as `open_tokenizer`, or it is one that is not read from beside weights.
         """
+        if self.path.name in _REFUSED:
+            raise UserError(
+                f"tokenizer {str(self.path)!r}: its ids are not always those of the weights beside it, and it cannot "
+                "be used with them. Give it by name, with --data.tokenizer, to train a model from scratch."
+            )
         return open_tokenizer(self.path, self.lowercase)
 
     def configure(self, config: TokenizerConfig) -> TokenizerConfig:
@@ -80,7 +105,7 @@ def find_tokenizer(folder: epath.Path, lowercase: bool = True) -> TokenizerFile 
     Raises:
       UserError: tokenizer_config.json is invalid.
     """
-    for name in (*FILES[:2], *_REFUSED, *FILES[2:]):
+    for name in (*FILES[:3], *_REFUSED, *FILES[3:]):
         if (folder / name).is_file():
             return TokenizerFile(folder / name, _folds_case(folder, lowercase))
     return None
@@ -111,7 +136,7 @@ def open_run_tokenizer(
     """
     folder = epath.Path(folder)
     saved = find_tokenizer(folder, config.lowercase)
-    if config.tokenizer == "train":
+    if config.tokenizer in TRAINED:
         if saved:
             return saved.open()
         tokenizer = train()

@@ -1,4 +1,4 @@
-"""Tokenizers with one interface: SentencePiece (trained here or loaded), BERT's WordPiece, byte-level BPE.
+"""Tokenizers with one interface: SentencePiece (trained here or loaded), WordPiece, byte-level BPE, bytes, characters.
 
 Encoding a text never produces a special token: "[MASK]" in a document is encoded as ordinary characters.
 """
@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
@@ -17,7 +18,8 @@ import sentencepiece
 import tokenizers
 from etils import epath
 
-from ssl_jax.data.byte_level_bpe import read_byte_level_bpe
+from ssl_jax.data import characters
+from ssl_jax.data.byte_level_bpe import byte_tokenizer, read_byte_level_bpe
 from ssl_jax.data.offsets import Encoded, encoded
 from ssl_jax.data.ragged import Ragged, offsets_of, ranges
 from ssl_jax.data.sentencepiece_json import sentencepiece_json
@@ -44,6 +46,7 @@ class Tokenizer(Protocol):
       kind: name of the algorithm.
       folds_case: whether "A" and "a" have the same ids.
       byte_fallback: whether a character without a piece is encoded as its bytes, so that none is unknown.
+      keeps_text: whether decoding gives the very text that was encoded, if no character is unknown.
     """
 
     vocab_size: int
@@ -53,6 +56,7 @@ class Tokenizer(Protocol):
     kind: str
     folds_case: bool
     byte_fallback: bool
+    keeps_text: bool
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -88,10 +92,23 @@ class Tokenizer(Protocol):
 
 
 class SentencePiece:
-    """A SentencePiece model (arXiv:1808.06226) with the ids 0 to 4 for [PAD] [UNK] [CLS] [SEP] [MASK]."""
+    """A SentencePiece model (arXiv:1808.06226).
 
-    special = SENTENCEPIECE
+    The other attributes and the methods are those of `Tokenizer`.
+
+    Args:
+      model: contents of its file.
+
+    Attributes:
+      special: the ids 0 to 4 for [PAD] [UNK] [CLS] [SEP] [MASK] in a model that was trained here; otherwise see
+        `_special_tokens`.
+
+    Raises:
+      ValueError: the model is empty, or has no token that can begin or end a text.
+    """
+
     kind = "SentencePiece"
+    keeps_text = False  # it normalises
 
     def __init__(self, model: bytes):
         if len(model) == 0:
@@ -99,6 +116,7 @@ class SentencePiece:
         self._model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.vocab_size = self._processor.get_piece_size()
+        self.special = _special_tokens(self._processor)
         self.fingerprint = hashlib.sha256(model).hexdigest()
         self.starts_word = np.array([begins_word(text) for text in self.piece_bytes(range(self.vocab_size))])
         self.folds_case = self._processor.normalize("A") == self._processor.normalize("a")
@@ -133,7 +151,8 @@ class SentencePiece:
     def _bytes(self, token: int, piece: str) -> bytes:
         if self._processor.is_byte(token):  # "<0x0A>"
             return bytes.fromhex(piece[3:5])
-        return b"" if token < self.special.first_regular else piece.replace("▁", " ").encode()
+        special = self._processor.is_control(token) or self._processor.is_unknown(token)
+        return b"" if special else piece.replace("▁", " ").encode()
 
     def save(self, folder: epath.Path) -> epath.Path:
         path = epath.Path(folder) / "tokenizer.model"
@@ -144,12 +163,40 @@ class SentencePiece:
         return sentencepiece_json(self._model)
 
 
+def _special_tokens(processor: sentencepiece.SentencePieceProcessor) -> SpecialTokens:
+    """The special tokens of a model of any origin, by the usual names of its control pieces.
+
+    Of [CLS] and [SEP] (or <s> and </s>) a missing one has the id of the other, as in GPT-2's vocabulary. Padding, which
+    is never read, is that of [SEP] where there is none. Without a mask token, `mask` is the unknown token: see
+    `SpecialTokens.has_mask`.
+
+    Raises:
+      ValueError: there is neither [CLS] nor [SEP].
+    """
+
+    def find(*names: str) -> int | None:
+        found = (processor.piece_to_id(name) for name in names)
+        return next((token for token in found if processor.is_control(token)), None)
+
+    unknown = processor.unk_id()
+    cls, sep = find("[CLS]", "<s>"), find("[SEP]", "</s>")
+    sep = cls if sep is None else sep
+    if sep is None:
+        raise ValueError(
+            "it has none of the control pieces [CLS], [SEP], <s> and </s> to stand between texts"
+        )
+    pad, mask = find("[PAD]", "<pad>"), find("[MASK]", "<mask>")
+    ids = [sep if pad is None else pad, unknown, sep if cls is None else cls, sep]
+    ids.append(unknown if mask is None else mask)
+    return SpecialTokens(*ids, next(i for i in itertools.count() if i not in ids))
+
+
 class WordPiece:
     """Google's BERT vocabularies: `vocab.txt`, one piece per line, "##" before a piece that continues a word."""
 
     special = WORDPIECE
     kind = "WordPiece"
-    byte_fallback = False
+    byte_fallback = keeps_text = False
 
     def __init__(self, vocabulary: Sequence[str], lowercase: bool = True):
         self._vocabulary = list(vocabulary)
@@ -237,33 +284,30 @@ class WordPiece:
 
 
 def open_tokenizer(path: str | epath.Path, lowercase: bool = True) -> Tokenizer:
-    """Reads a SentencePiece `*.model`, a WordPiece `vocab.txt`, or a byte-level BPE.
+    """Reads a SentencePiece `*.model`, a WordPiece `vocab.txt`, a byte-level BPE, or a vocabulary of characters.
 
     Args:
-      path: the file; `.txt` is WordPiece, `.json` is a byte-level BPE (`tokenizer.json`, or `vocab.json` with
-        `merges.txt` beside it), anything else is SentencePiece.
+      path: the file; `.txt` is WordPiece; `.json` is a byte-level BPE (`tokenizer.json`, or `vocab.json` with
+        `merges.txt` beside it), but for `characters.json`; anything else is SentencePiece. Or `bytes`: it has no file.
       lowercase: whether a WordPiece vocabulary is uncased. Other files determine it themselves.
 
     Raises:
       UserError: the file does not exist or is invalid, or its special tokens do not have the expected ids.
     """
+    if str(path) == "bytes":
+        return byte_tokenizer()
     path = epath.Path(os.path.expanduser(path))
     if not _is_file(path):
         raise UserError(
-            f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model', a WordPiece 'vocab.txt' or a "
-            "byte-level BPE's 'tokenizer.json'."
+            f"tokenizer {str(path)!r}: no such file; expected a SentencePiece '*.model', a WordPiece 'vocab.txt', a "
+            "byte-level BPE's 'tokenizer.json', 'characters.json' of another run, or one of the words train, bytes and "
+            "characters."
         )
+    if path.name == characters.FILE:
+        return characters.read_characters(path)
     if path.suffix == ".json":
         return read_byte_level_bpe(path)
-    tokenizer = _read_wordpiece(path, lowercase) if path.suffix == ".txt" else _read_sentencepiece(path)
-    expected = tokenizer.special
-    if tokenizer.vocab_size <= expected.mask or tuple(tokenizer.pieces(expected[:-1])) != PIECES:
-        layout = ", ".join(f"{piece}={i}" for piece, i in zip(PIECES, expected[:-1], strict=True))
-        raise UserError(
-            f"tokenizer {str(path)!r}: special tokens are not where they are expected ({layout}). Use a tokenizer "
-            "that ssl_jax trained, or the vocab.txt of one of Google's BERT models."
-        )
-    return tokenizer
+    return _read_wordpiece(path, lowercase) if path.suffix == ".txt" else _read_sentencepiece(path)
 
 
 def _is_file(path: epath.Path) -> bool:
@@ -293,7 +337,14 @@ def _read_wordpiece(path: epath.Path, lowercase: bool) -> WordPiece:
             f"tokenizer {str(path)!r}: not a WordPiece vocabulary; expected distinct pieces, one per line, with [UNK], "
             f"at most {MAX_PIECES:,}."
         )
-    return WordPiece(vocabulary, lowercase)
+    tokenizer = WordPiece(vocabulary, lowercase)
+    if tokenizer.vocab_size <= WORDPIECE.mask or tuple(tokenizer.pieces(WORDPIECE[:-1])) != PIECES:
+        layout = ", ".join(f"{piece}={i}" for piece, i in zip(PIECES, WORDPIECE[:-1], strict=True))
+        raise UserError(
+            f"tokenizer {str(path)!r}: special tokens are not where they are expected ({layout}). Use the vocab.txt of "
+            "one of Google's BERT models."
+        )
+    return tokenizer
 
 
 def train_sentencepiece(
@@ -354,14 +405,24 @@ def train_sentencepiece(
     except RuntimeError as error:
         if unreadable:
             raise unreadable[0] from None
-        reason = str(error).rsplit("] ", 1)[-1].strip() or "there is none"
         raise UserError(
-            f"a {model_type} vocabulary of {vocab_size} pieces cannot be trained on this text: {reason} "
-            "Give more text, or another vocabulary size."
+            f"a {model_type} vocabulary of {vocab_size} pieces cannot be trained on this text: {_reason(str(error))}."
         ) from error
     if unreadable:
         raise unreadable[0]
     return SentencePiece(buffer.getvalue())
+
+
+def _reason(message: str) -> str:
+    """Why training failed and what to do, from the message of SentencePiece, whose options are not ours."""
+    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return (
+            f"its characters and the special tokens alone are {found[1]}; give a vocabulary of more pieces "
+            "(--model.vocab_size)"
+        )
+    if found := re.search(r"a value <= (\d+)", message):
+        return f"it has {found[1]} at most; give more text, or fewer pieces (--model.vocab_size {found[1]})"
+    return f"{message.rsplit('] ', 1)[-1].strip().rstrip('.') or 'there is none'}; give more text"
 
 
 def _frequent_cjk(sentences: Iterable[str]) -> list[str]:

@@ -78,15 +78,17 @@ class Tsv:
 
 
 class TsvText:
-    """One column of a `Tsv` as documents, each a list of sentences split by rules."""
+    """One column of a `Tsv` as documents: lists of sentences split by rules, or if `verbatim` the text as it is."""
 
-    def __init__(self, tsv: Tsv, column: str):
+    def __init__(self, tsv: Tsv, column: str, verbatim: bool = False):
         self.name = tsv.name
-        self.fingerprint = hashlib.sha256(f"{tsv.fingerprint} {column}".encode()).hexdigest()
-        self._texts = tsv.column(column)
+        how = f"{tsv.fingerprint} {column}" + (" verbatim" if verbatim else "")
+        self.fingerprint = hashlib.sha256(how.encode()).hexdigest()
+        self._texts, self._verbatim = tsv.column(column), verbatim
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def __getitem__(self, index: int) -> list[str]:
-        return split_sentences(self._texts[index])
+        text = self._texts[index]
+        return [text] if self._verbatim else split_sentences(text)

@@ -104,7 +104,7 @@ def beam_search(
       UserError: a prompt is empty, or too long for `max_new_tokens` more tokens.
     """
     prompts, lengths = np.asarray(prompts, np.int32), np.asarray(lengths, np.int32)
-    check_context_length(decoder, lengths, max_new_tokens)
+    check_context_length(decoder, lengths, max_new_tokens, slides=False)
     params = prepare(decoder, params)
     tokens, scores = map(np.asarray, _search(decoder, config, end, max_new_tokens, params, prompts, lengths))
     ended = np.zeros(tokens.shape, bool) if end is None else tokens == end

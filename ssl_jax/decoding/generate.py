@@ -3,6 +3,10 @@
 The output of a row depends only on its prompt and on (key, row, position), not on the other rows of the batch. Two
 programs are compiled for each shape of the prompts: one reads them, one generates. `generate` runs the second until the
 end, `stream` a few tokens at a time.
+
+A model that continues its prompt writes past its context, too: it then reads the last `positions` tokens of the text
+anew for every token, as nanoGPT does. No cache can be kept there, because every token has another position in the next
+window. So one token takes as long as reading a whole context.
 """
 
 import functools
@@ -14,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.decoding.decoder import Decoder, DecodingState, prepare
+from ssl_jax.decoding.prompts import pad_right
 from ssl_jax.decoding.sampling import GREEDY, SamplingConfig, sample
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
@@ -38,13 +43,31 @@ class _LoopState(NamedTuple):
       tokens: int `[batch]`, last token of each row.
       ended: bool `[batch]`, whether the row has ended.
       generated: number of generated tokens per row.
-      state: state of the decoder.
+      state: state of the decoder; a window of the text where that is longer than the context.
     """
 
     tokens: jax.Array
     ended: jax.Array
     generated: jax.Array
-    state: DecodingState
+    state: "DecodingState | _Window"
+
+
+class _Window(NamedTuple):
+    """The end of each text, padded on the right: tokens `[batch, positions]`, and their numbers `[batch]`."""
+
+    tokens: jax.Array
+    lengths: jax.Array
+
+    def followed_by(self, new: jax.Array) -> "_Window":
+        """The window with one token more in each row; a full row loses its first token."""
+        positions = self.tokens.shape[1]
+        full = self.lengths == positions
+        tokens = jnp.where(full[:, None], jnp.roll(self.tokens, -1, axis=1), self.tokens)
+        place = jnp.where(full, positions - 1, self.lengths)
+        at_place = jnp.arange(positions, dtype=jnp.int32)[None] == place[:, None]
+        return _Window(
+            jnp.where(at_place, new[:, None], tokens), jnp.where(full, positions, self.lengths + 1)
+        )
 
 
 def generate(
@@ -66,14 +89,14 @@ def generate(
       params: parameters of the model, or the result of `prepare(decoder, params)`, which saves time if used repeatedly.
       prompts: int `[batch, length]`, padded on the right (see `pad_right` and `move_padding_right`).
       lengths: int `[batch]`, at least 1.
-      max_new_tokens: at least 1.
+      max_new_tokens: at least 1; more than the context has room for only if the text continues its prompt.
       end: end-of-text token; None for none.
       sampling: greedy by default.
       key: key of the random choices; not used by greedy decoding.
       rows: int `[batch]`, index of each row for its random choices; None for 0, 1, ...
 
     Raises:
-      UserError: a prompt is empty, or too long for `max_new_tokens` more tokens.
+      UserError: as `check_context_length`.
     """
     chunks = list(
         stream(
@@ -118,23 +141,52 @@ def stream(
     """
     prompts, lengths = np.asarray(prompts, np.int32), np.asarray(lengths, np.int32)
     check_context_length(decoder, lengths, max_new_tokens)
+    # With a cache, the model reads each token but the last one once, as long as it has positions for them.
+    positions = decoder.positions
+    cached = (
+        max_new_tokens if decoder.reads_source else min(max_new_tokens, positions - int(max(lengths)) + 1)
+    )
     rows = np.arange(len(prompts)) if rows is None else np.asarray(rows)
     key = jax.random.key(0) if key is None else key
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
     params = prepare(decoder, params)
     how = (decoder, sampling, end)
-    loop = _prefill(*how, max_new_tokens - 1, params, prompts, lengths, keys)
-    yield np.asarray(loop.tokens)[:, None]
-    left = max_new_tokens - 1
+    loop = _prefill(*how, cached - 1, params, prompts, lengths, keys)
+    written = [np.asarray(loop.tokens)[:, None]]
+    yield written[-1]
+    for tokens, loop in _chunks(how, params, loop, keys, cached - 1, chunk):  # noqa: B007, B020
+        written.append(tokens)
+        yield tokens
+    if max_new_tokens == cached:
+        return
+    texts = zip(prompts, lengths, np.concatenate(written, axis=1), strict=True)
+    last = [[*prompt[:length], *tokens][-positions:] for prompt, length, tokens in texts]
+    loop = loop._replace(state=_Window(*map(jnp.asarray, pad_right(last, positions))))
+    for tokens, _ in _chunks(how, params, loop, keys, max_new_tokens - cached, chunk):
+        yield tokens
+
+
+def _chunks(
+    how: tuple, params: Tree, loop: _LoopState, keys: jax.Array, left: int, chunk: int
+) -> Iterator[tuple[np.ndarray, _LoopState]]:
+    """Up to `left` tokens per row, until all rows have ended: at most `chunk` at a time, and the state after them."""
     while left and not np.asarray(loop.ended).all():
         most = min(chunk, left)
         tokens, count, loop = _decode_chunk(*how, chunk, params, loop, keys, most)
-        yield np.asarray(tokens)[:, : int(count)]
+        yield np.asarray(tokens)[:, : int(count)], loop
         left -= most
 
 
-def check_context_length(decoder: Decoder, lengths: np.ndarray, max_new_tokens: int) -> None:
-    """Checks that prompts are not empty and leave enough of the context for `max_new_tokens`.
+def check_context_length(
+    decoder: Decoder, lengths: np.ndarray, max_new_tokens: int, *, slides: bool = True
+) -> None:
+    """Checks that prompts are neither empty nor longer than the context, and that what is written fits into it.
+
+    Args:
+      decoder: of the model.
+      lengths: int `[batch]`, tokens of each prompt.
+      max_new_tokens: how many tokens are written at most.
+      slides: whether a text that continues its prompt may become longer than the context, as `stream` writes it.
 
     Raises:
       UserError: otherwise.
@@ -148,6 +200,8 @@ def check_context_length(decoder: Decoder, lengths: np.ndarray, max_new_tokens: 
         raise UserError(
             f"a prompt of {longest} tokens is longer than the model's context of {positions} tokens: shorten it."
         )
+    if slides and not decoder.reads_source:
+        return
     needed = max_new_tokens if decoder.reads_source else longest + max_new_tokens
     if needed > positions:
         prompt = "" if decoder.reads_source else f"a prompt of {longest} tokens and "
@@ -199,16 +253,27 @@ def _decode_chunk(
 
     def one(carry: tuple) -> tuple:
         count, out, loop = carry
-        logits, state = decoder.step(params, loop.tokens, loop.state)
+        logits, state = _next(decoder, params, loop.tokens, loop.state)
         tokens = _choose(sampling, keys, loop.generated, decoder.without_unused(logits))
         if end is not None:
             tokens = jnp.where(loop.ended, end, tokens)
         out = jax.lax.dynamic_update_slice_in_dim(out, tokens[:, None], count, axis=1)
+        if isinstance(state, _Window):
+            state = state.followed_by(tokens)
         ended = loop.ended | _is_end(tokens, end)
         return count + 1, out, _LoopState(tokens, ended, loop.generated + 1, state)
 
     count, out, loop = jax.lax.while_loop(unfinished, one, (jnp.zeros((), jnp.int32), out, loop))
     return out, count, loop
+
+
+def _next(
+    decoder: Decoder, params: Tree, tokens: jax.Array, state: DecodingState | _Window
+) -> tuple[jax.Array, DecodingState | _Window]:
+    """Logits `[batch, vocab]` after the last tokens, which a window has already."""
+    if isinstance(state, _Window):
+        return decoder.start(params, state.tokens, state.lengths, 0)[0], state
+    return decoder.step(params, tokens, state)
 
 
 def _choose(sampling: SamplingConfig, keys: jax.Array, position: jax.Array, logits: jax.Array) -> jax.Array:

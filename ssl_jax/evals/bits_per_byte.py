@@ -2,11 +2,11 @@
 
 import bz2
 import lzma
+from collections.abc import Sequence
 
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
-from ssl_jax.data.next_token import count_token_bytes
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.evals.ngram_baselines import KneserNey, leading_documents
 
@@ -23,8 +23,7 @@ def ngram_bits(training: TokenizedCorpus, heldout: TokenizedCorpus, tokenizer: T
     """
     size = tokenizer.vocab_size
     counted = leading_documents(training, COUNTED_TOKENS)
-    token_bytes = count_token_bytes(tokenizer)
-    total = sum(int(token_bytes[heldout.document(index)].sum()) for index in range(len(heldout.hashes)))
+    total = int(heldout.text_bytes.sum())
     return {
         order: float(
             KneserNey(counted, order, size, tokenizer.special).nats(heldout).sum() / np.log(2) / total
@@ -34,14 +33,12 @@ def ngram_bits(training: TokenizedCorpus, heldout: TokenizedCorpus, tokenizer: T
     }
 
 
-def compressed_bits(heldout: TokenizedCorpus, tokenizer: Tokenizer) -> dict[str, float]:
-    """Bits per byte of general compressors, by name; the line breaks between documents are not counted as text."""
-    documents = document_bytes(heldout, tokenizer)
+def compressed_bits(documents: Sequence[bytes]) -> dict[str, float]:
+    """Bits per byte of general compressors, by name; the line breaks between documents are not counted as text.
+
+    Args:
+      documents: the held-out text, see `ssl_jax.data.corpus.original_text`.
+    """
     data, size = b"\n".join(documents), sum(map(len, documents))
     packed = {"bz2": bz2.compress(data), "lzma": lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)}
     return {name: 8 * len(content) / size for name, content in packed.items()}
-
-
-def document_bytes(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> list[bytes]:
-    """The text that the tokens stand for, by document."""
-    return [b"".join(tokenizer.piece_bytes(corpus.document(index))) for index in range(len(corpus.hashes))]

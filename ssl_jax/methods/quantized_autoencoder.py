@@ -41,6 +41,23 @@ class QuantizedAutoencoder(NamedTuple):
     represent: Represent
 
 
+def pixel_variance(images: jax.Array, weights: jax.Array) -> jax.Array:
+    """The variance of all pixels of a batch, at least 1e-6.
+
+    Args:
+      images: float32 `[batch, height, width, channels]`.
+      weights: float32 `[batch]`, 0 for padding.
+
+    Example:
+      >>> print(pixel_variance(jnp.array([[[[1.0]]], [[[3.0]]], [[[9.0]]]]), jnp.array([1.0, 1.0, 0.0])))
+      1.0
+    """
+    each = jnp.broadcast_to(weights[:, None, None, None], images.shape)
+    count = jnp.maximum(each.sum(), 1.0)
+    mean = (each * images).sum() / count
+    return jnp.maximum((each * jnp.square(images - mean)).sum() / count, 1e-6)
+
+
 def quantized_autoencoder(
     config: ConvConfig,
     quantizer: Quantizer,
@@ -48,7 +65,7 @@ def quantized_autoencoder(
     size: int,
     channels: int,
     centre: float = 1.0,
-    variance: float = 1.0,
+    variance: float | None = 1.0,
     dtype: str = "float32",
 ) -> QuantizedAutoencoder:
     """The method.
@@ -58,7 +75,7 @@ def quantized_autoencoder(
       channels: of an image.
       centre: share of the shorter side that is kept, in the middle.
       variance: of the data's pixels, which the squared error is divided by in the loss, as in the authors' code: the
-        commitment then has the same weight beside it for dim and for bright images.
+        commitment then has the same weight beside it for dim and for bright images. None: of the pixels of each batch.
     """
     network = GridAutoencoder(config, quantizer.width, channels, dtype)
 
@@ -90,7 +107,8 @@ def quantized_autoencoder(
         counts, _ = count_and_sum(grid, quantized.codes, quantizer.codes, places(grid, weights))
         images_seen = weights.sum()
         watched = {"error": error, "perplexity": Mean(perplexity(counts) * images_seen, images_seen)}
-        return {"reconstruction_loss": error.scaled(1 / variance), **losses}, watched, quantized.codes
+        scale = 1 / (pixel_variance(images, weights) if variance is None else variance)
+        return {"reconstruction_loss": error.scaled(scale), **losses}, watched, quantized.codes
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         initialize_rng, accumulate_rng = jax.random.split(rng)

@@ -12,7 +12,7 @@ from ssl_jax.data.fine_tuning_rows import batch_shapes
 from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
 from ssl_jax.data.ragged import Rows
 from ssl_jax.data.shifted_language import ShiftedTokenizer
-from ssl_jax.data.tokenizer_files import TokenizerConfig, find_tokenizer, open_run_tokenizer
+from ssl_jax.data.tokenizer_files import TRAINED, TokenizerConfig, find_tokenizer, open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import Dtype, Fraction, Length, NonNegativeInt, PositiveInt, Settings
 from ssl_jax.errors import UserError
@@ -205,7 +205,7 @@ def open_tokenizer(config: Any, folder: epath.Path) -> Tokenizer:
     """
     asked: TokenizerConfig = config.data
     vocab_size = config.bert.model.vocab_size
-    if asked.tokenizer == "train":  # as the pretraining does, whose result is the same
+    if asked.tokenizer in TRAINED:  # as the pretraining does, whose result is the same
         tokenizer = open_pretraining_tokenizer(config.bert.data, vocab_size, folder)
     else:
         tokenizer = open_run_tokenizer(asked, folder, _never)

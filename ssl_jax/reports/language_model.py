@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from ssl_jax.data.corpus import original_text
 from ssl_jax.data.pretraining_text import MakeRows, PretrainingText
 from ssl_jax.decoding.decoder import Decoder
-from ssl_jax.evals.bits_per_byte import compressed_bits, document_bytes, ngram_bits
+from ssl_jax.evals.bits_per_byte import compressed_bits, ngram_bits
 from ssl_jax.reports.files import save_text
-from ssl_jax.reports.text_samples import SamplesConfig, sample_texts
+from ssl_jax.reports.text_samples import SamplesConfig, sample_texts, with_prompts
 from ssl_jax.training.experiment import Report
 
 
@@ -39,7 +40,8 @@ class LanguageModelReport:
         """Prints the held-out bits per byte among those of n-gram baselines and compressors, and the last samples."""
         text: PretrainingText = report.data.details
         heldout = self.windows(text.heldout_corpus, self.length, text.tokenizer).corpus
-        size = sum(map(len, document_bytes(heldout, text.tokenizer)))
+        original = original_text(text.heldout_source, heldout)
+        size = sum(map(len, original))
         report.log(
             f"\nbits per byte of held-out text, {size:,} bytes in {len(heldout.hashes):,} documents (n-gram baselines "
             "are counted in the training text, compressors see nothing but this text):"
@@ -49,7 +51,7 @@ class LanguageModelReport:
             f"{order}-grams, Kneser-Ney": value
             for order, value in ngram_bits(text.training_corpus, heldout, text.tokenizer).items()
         }
-        bits |= compressed_bits(heldout, text.tokenizer)
+        bits |= compressed_bits(original)
         model = f"model, perplexity {metrics['perplexity']:.1f} per token, {self._evaluation()}"
         bits[model] = metrics["bits_per_byte"]
         for name, value in sorted(bits.items(), key=lambda row: -row[1]):
@@ -64,5 +66,6 @@ class LanguageModelReport:
         return f"windows of {self.length} tokens, stride {self.stride}"
 
     def _texts(self, report: Report) -> list[str]:
-        tokenizer = report.data.details.tokenizer
-        return sample_texts(self.samples, self.decoder, report.variables["params"], tokenizer)
+        text: PretrainingText = report.data.details
+        samples = with_prompts(self.samples, text, self.decoder.positions)
+        return sample_texts(samples, self.decoder, report.variables["params"], text.tokenizer)

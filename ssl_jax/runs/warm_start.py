@@ -14,7 +14,8 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from ssl_jax.data.tokenizer_files import describe, find_tokenizer, preprocessing
+from ssl_jax.data.characters import Characters
+from ssl_jax.data.tokenizer_files import TRAINED, describe, find_tokenizer, preprocessing
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
@@ -310,7 +311,7 @@ def _with_tokenizer_of(source: RunReference, config: Config) -> tuple[Config, st
             config,
             f"{source} has no tokenizer: the ids of its embeddings are read as those of this run's tokenizer",
         )
-    trained = asked.tokenizer == "train"
+    trained = asked.tokenizer in TRAINED
     named = theirs.path if trained else epath.Path(asked.tokenizer).expanduser()
     if named.parent == theirs.path.parent:
         theirs = theirs._replace(path=named)  # weights may have two files of one tokenizer
@@ -321,6 +322,11 @@ def _with_tokenizer_of(source: RunReference, config: Config) -> tuple[Config, st
             f"--init_from {source}: its tokenizer cannot be read, and with another one its embeddings would stand for "
             f"other text. {error} To do that on purpose, give a folder of the weights without a tokenizer."
         ) from error
+    if asked.tokenizer == Characters.kind != tokenizer.kind:
+        raise UserError(
+            f"--init_from {source}: its tokenizer is {describe(tokenizer)}, not data.tokenizer characters. Leave out "
+            "--data.tokenizer to take the source's, or --init_from to start from scratch."
+        )
     if trained:
         return with_tokenizer(config, theirs), f"tokenizer of {source}: {describe(tokenizer)}"
     ours = preprocessing(open_tokenizer(named, asked.lowercase))

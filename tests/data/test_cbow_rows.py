@@ -26,6 +26,8 @@ def make_corpus(documents):
         first_sentence=np.concatenate([[0], ends[:-1]]),
         end_sentence=ends,
         hashes=np.arange(len(documents), dtype=np.uint64),
+        text_bytes=np.array([sum(map(len, document)) for document in documents]),
+        source_index=np.arange(len(documents)),
     )
 
 

@@ -11,6 +11,7 @@ from ssl_jax.errors import UserError
 
 BOS, EOS, PAD = SENTENCEPIECE.cls, SENTENCEPIECE.sep, SENTENCEPIECE.pad
 BYTES = np.random.default_rng(0).integers(1, 9, 5000)
+BYTES[EOS] = 0
 CORPORA = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=4), min_size=1, max_size=8)
 
 
@@ -73,14 +74,17 @@ def test_windows_count_every_token_once_with_the_context_of_their_stride(
     stride = min(stride, length)
     corpus = numbered_corpus(lengths)
     windows = NextTokenWindows(corpus, length, SENTENCEPIECE, BYTES, stride=stride, max_rows=10**6)
-    targets, seen = [], {}
+    targets, seen, size = [], {}, 0
     for index in range(len(windows)):
         row = windows(index)
         targets += check_row(row, corpus, length)
-        np.testing.assert_array_equal(row["bytes"], BYTES[row["targets"]])
+        inside = row["targets"] != EOS
+        np.testing.assert_array_equal(row["bytes"][inside], BYTES[row["targets"]][inside])
+        size += int(row["bytes"] @ row["weights"])
         for place in np.flatnonzero(row["weights"]):
             seen[int(row["tokens"][place]), int(row["targets"][place])] = int(row["positions"][place])
     check_all(targets, corpus)
+    assert size == corpus.text_bytes.sum()
     wanted, done = {}, 0
     for tokens in corpus.document_lengths:
         text = [BOS, *range(5 + done, 5 + done + tokens), EOS]

@@ -42,6 +42,17 @@ def test_raw_text_is_split_by_rule(write):
     ]
 
 
+def test_verbatim_text_is_the_file(write):
+    text = "\ufeff\n\nOne.  Two\r\n\tthree\n\n \n##four"
+    path = write("a.txt", text)
+    lines = ["\ufeff\n", "\n", "One.  Two\r\n", "\tthree\n", "\n", " \n", "##four"]
+    assert documents(path, format="verbatim") == [lines]
+    assert documents(path, format="verbatim", separator="##") == [[*lines[:-1], "##"], ["four"]]
+    whole, divided = (open_source(path, "verbatim", separator=mark) for mark in ("", "##"))
+    assert len({whole.fingerprint, divided.fingerprint, open_source(path).fingerprint}) == 3
+    assert documents(write("a.tsv", "text\n two. Three \n"), format="verbatim") == [[" two. Three "]]
+
+
 def test_folders_and_patterns_in_the_order_of_names(write, tmp_path):
     for name in ("b.txt", "a.txt", "sub/c.txt", "d.md"):
         write(name, f"{name} one\n\n{name} two")

@@ -58,6 +58,9 @@ def test_reads_documents_at_random(folder):
         [["First one.", "Second one.", "Third one.", "Fourth, by Dr. Who."], *expected]
     )
     assert source[7] == documents[7]
+    verbatim = open_source("tfds:tiny_wiki/en", "verbatim")
+    assert ARTICLE in ["".join(verbatim[i]) for i in range(20)]
+    assert verbatim.fingerprint != source.fingerprint
 
 
 def test_splits_slices_and_versions(folder):

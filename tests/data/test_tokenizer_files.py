@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 from etils import epath
 
+from ssl_jax.data.characters import train_characters
 from ssl_jax.data.tokenizer_files import (
     TokenizerConfig,
     find_tokenizer,
@@ -75,7 +76,7 @@ def test_the_files_of_other_libraries(vocab: Path, tmp_path: Path) -> None:
     vocab.rename(vocab.parent / "spiece.model")
     found = find_tokenizer(epath.Path(vocab.parent))
     assert found.path.name == "spiece.model"
-    with pytest.raises(UserError, match="not a SentencePiece model"):
+    with pytest.raises(UserError, match="its ids are not always those of the weights beside it"):
         found.open()
     assert find_tokenizer(epath.Path(tmp_path)) is None
 
@@ -95,17 +96,22 @@ def test_settings_that_are_not_settings(vocab: Path, text: str, message: str) ->
         find_tokenizer(epath.Path(vocab.parent))
 
 
-@pytest.mark.parametrize("kind", ["train", "vocab.txt", "cased vocab.txt", "tokenizer.json", "vocab.json"])
+KINDS = ["train", "characters", "bytes", "vocab.txt", "cased vocab.txt", "tokenizer.json", "vocab.json"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_folder_is_complete(vocab: Path, tmp_path: Path, kind: str) -> None:
     """It may be moved, and the files that its tokenizer came from may be gone."""
     bpe = tokenizers.ByteLevelBPETokenizer()
     bpe.train_from_iterator(SENTENCES, 280, special_tokens=["<|endoftext|>"], show_progress=False)
     bpe.save(str(vocab.parent / "tokenizer.json"))
     bpe.save_model(str(vocab.parent))
-    named = "train" if kind == "train" else str(vocab.parent / kind.removeprefix("cased "))
+    built_in = kind in ("train", "characters", "bytes")
+    named = kind if built_in else str(vocab.parent / kind.removeprefix("cased "))
     config = TokenizerConfig(tokenizer=named, lowercase=not kind.startswith("cased"))
     folder = run_folder(tmp_path)
-    tokenizer = open_run_tokenizer(config, folder, lambda: train_sentencepiece(SENTENCES, 40))
+    train = train_characters if kind == "characters" else train_sentencepiece
+    tokenizer = open_run_tokenizer(config, folder, lambda: train(SENTENCES, 40))
     special = config.special
     shutil.rmtree(vocab.parent)
     folder = epath.Path(folder).rename(tmp_path / "moved")

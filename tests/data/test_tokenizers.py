@@ -1,6 +1,7 @@
 import itertools
 import json
 import random
+import re
 import unicodedata
 
 import numpy as np
@@ -9,7 +10,9 @@ import tokenizers
 from etils import epath
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceTrainer
 
+from ssl_jax.data.characters import train_characters
 from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.tokenizers import PIECES, SENTENCEPIECE, WORDPIECE, open_tokenizer, train_sentencepiece
 from ssl_jax.data.vocabularies import begins_word
@@ -124,8 +127,17 @@ def test_a_small_corpus_gives_a_smaller_unigram_vocabulary():
     ],
 )
 def test_too_little_text_is_the_users_error(sentences, size, kind):
-    with pytest.raises(UserError, match=f"a {kind} vocabulary of {size} pieces .* Give more text"):
+    """What is advised is an option that exists, and does help."""
+    with pytest.raises(UserError, match=f"a {kind} vocabulary of {size} pieces .* give ") as raised:
         train_sentencepiece(sentences, size, kind)
+    assert not re.search("coverage|hard_vocab", str(raised.value))
+    if found := re.search(
+        r"alone are (\d+); .*--model\.vocab_size|--model\.vocab_size (\d+)", str(raised.value)
+    ):
+        enough = int(found[1]) + 1 if found[1] else int(found[2])
+        assert train_sentencepiece(sentences, enough, kind).vocab_size <= enough
+    else:
+        assert not "".join(sentences)
 
 
 def test_long_lines_and_a_budget_of_characters():
@@ -385,6 +397,72 @@ def test_damaged_tokenizers_are_refused_or_usable(tmp_path, fallback, byte_level
         assert refused > 20
 
 
+def foreign(folder, **options):
+    """A SentencePiece model as other programs train it."""
+    path = folder / "foreign.model"
+    with path.open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(SENTENCES),
+            model_writer=file,
+            vocab_size=100,
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **options,
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "special", "has_mask"),
+    [
+        ({}, (2, 0, 1, 2, 0, 3), False),  # <unk> <s> </s>, no padding: as Llama's
+        ({"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}, (0, 2, 1, 1, 2, 3), False),  # as T5's
+        ({"pad_id": 3, "control_symbols": ["<mask>"]}, (3, 0, 1, 2, 4, 5), True),
+        (
+            {
+                "pad_id": 0,
+                "unk_id": 1,
+                "bos_id": -1,
+                "eos_id": -1,
+                "control_symbols": ["[CLS]", "[SEP]", "[MASK]"],
+            },
+            (0, 1, 2, 3, 4, 5),
+            True,
+        ),  # as ALBERT's
+    ],
+)
+def test_sentencepiece_models_of_others(tmp_path, options, special, has_mask):
+    path = foreign(tmp_path, **options)
+    tokenizer, config = open_tokenizer(path), TextConfig(tokenizer=str(path))
+    assert tuple(tokenizer.special) == tuple(config.special) == special
+    ids = tokenizer.encode("The fox hops")
+    assert tokenizer.decode(ids) == "The fox hops"
+    assert not set(ids) & set(special[:-1])
+    assert [*tokenizer.piece_bytes([special[2], special[3], *ids[:1]])][:2] == [b"", b""]
+    if has_mask:
+        assert config.special_with_mask.mask == special[4]
+    else:
+        with pytest.raises(UserError, match="has no mask token"):
+            _ = config.special_with_mask
+
+
+def test_a_sentencepiece_without_ends_of_texts_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"none of the control pieces \[CLS\], \[SEP\], <s> and </s>"):
+        open_tokenizer(foreign(tmp_path, bos_id=-1, eos_id=-1))
+
+
+def test_bytes_and_characters_as_other_programs_read_them():
+    text = "A b\r\n\u00e9[MASK]"
+    for tokenizer, unknown in ((open_tokenizer("bytes"), False), (train_characters([text], 50), True)):
+        other = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+        given = text + "Z" * unknown
+        assert other.encode(given).ids == tokenizer.encode(given) == tokenizer.encode_batch([given])[0]
+        assert other.decode(tokenizer.encode(text)) == tokenizer.decode(tokenizer.encode(text)) == text
+        assert tuple(tokenizer.special) == (0, 1, 2, 3, 4, 5)
+        [found] = tokenizer.encode_with_offsets(["a \u00e9"])
+        assert found.offsets[[0, 1, -1]].tolist() == [[0, 1], [2, 2], [2, 3]]
+
+
 def test_bad_tokenizer_files(tmp_path, vocab):
     def refused(name: str, data: bytes | None, message: str):
         if data is not None:
@@ -396,6 +474,11 @@ def test_bad_tokenizer_files(tmp_path, vocab):
     refused("broken.model", b"not a model", "not a SentencePiece model")
     refused("latin.txt", b"[UNK]\n\xe9\n", "byte 6 is not UTF-8")
     refused("words.txt", b"one\ntwo\n", "not a WordPiece vocabulary")
+    refused("characters.json", b"{}", "not a vocabulary of characters .*expected the object")
+    refused("characters.json", b'{"characters": ["a", "a"]}', "a character occurs twice")
+    refused("characters.json", b'{"characters": ["ab"]}', "'ab' is not one character")
+    refused("characters.json", b'{"characters": ["\\ud800"]}', "is not one character")
+    refused("characters.json", b'{"characters": []}', "expected a list of 1 to")
     refused("moved.txt", b"x\n" + vocab.read_bytes(), "special tokens are not where they are expected")
     refused("empty.json", b"{}", "no merges.txt beside")
     refused("list.json", b"[]", "not a byte-level BPE")

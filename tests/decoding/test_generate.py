@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.decoding import generate as module
+from ssl_jax.decoding.beam import BeamConfig, beam_search
 from ssl_jax.decoding.decoder import prepare
 from ssl_jax.decoding.generate import generate, stream
 from ssl_jax.decoding.prompts import bucket_length, move_padding_right
@@ -113,13 +114,30 @@ def test_what_does_not_fit_is_explained(gpt2, writer):
     ):
         write(gpt2, np.ones((1, 17), int), np.array([17]))
     with pytest.raises(UserError, match=r"prompt of 6 tokens and 11 new tokens .* 16 tokens: use at most 10"):
-        write(gpt2, max_new_tokens=11)
+        beam_search(
+            gpt2.decoder, gpt2.params, TOKENS, LENGTHS, max_new_tokens=11, end=None, config=BeamConfig()
+        )
     with pytest.raises(UserError, match="max_new_tokens 0 must be at least 1"):
         write(gpt2, max_new_tokens=0)
 
 
 def test_the_last_position_of_the_context_is_used(gpt2):
     np.testing.assert_array_equal(write(gpt2, max_new_tokens=10).tokens[:, :NEW], write(gpt2).tokens)
+
+
+def test_past_the_context_the_window_slides(gpt2):
+    """Each token is that of a pass over the last 16 tokens alone; rows reach their end of the context one by one."""
+    expected = []
+    for prompt in PROMPTS:
+        text = list(prompt)
+        for _ in range(30):
+            text.append(int(gpt2.logits([text[-16:]], [[]])[0].argmax()))
+        expected.append(text[len(prompt) :])
+    assert len({tuple(row[-8:]) for row in expected}) == 3, "rows that are all alike would show nothing"
+    np.testing.assert_array_equal(write(gpt2, max_new_tokens=30).tokens, expected)
+    options = {"max_new_tokens": 30, "end": None, "chunk": 4}
+    pieces = list(stream(gpt2.decoder, gpt2.params, TOKENS, LENGTHS, **options))
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), expected)
 
 
 def test_prompts_are_filled_up_and_pushed_to_the_left():

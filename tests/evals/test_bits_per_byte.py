@@ -26,13 +26,21 @@ def corpus_of(texts: list[str], tokenizer) -> TokenizedCorpus:
     places = np.arange(len(texts))
     offsets = np.cumsum([0, *map(len, encoded)])
     return TokenizedCorpus(
-        "text", "0", np.concatenate(encoded), offsets, places, places + 1, places.astype(np.uint64)
+        name="text",
+        fingerprint="0",
+        tokens=np.concatenate(encoded),
+        sentence_offsets=offsets,
+        first_sentence=places,
+        end_sentence=places + 1,
+        hashes=places.astype(np.uint64),
+        text_bytes=np.array([len(text.encode()) for text in texts]),
+        source_index=places,
     )
 
 
-def test_compressors_are_given_the_text_and_divided_by_its_bytes(tokenizer):
-    found = bits_per_byte.compressed_bits(corpus_of(DOCUMENTS[-20:], tokenizer), tokenizer)
-    data = "\n".join(f" {document}" for document in DOCUMENTS[-20:]).encode()
+def test_compressors_are_given_the_text_and_divided_by_its_bytes():
+    found = bits_per_byte.compressed_bits([document.encode() for document in DOCUMENTS[-20:]])
+    data = "\n".join(DOCUMENTS[-20:]).encode()
     size = len(data) - 19
     assert found["bz2"] == 8 * len(bz2.compress(data)) / size
     assert found["lzma"] == pytest.approx(8 * len(lzma.compress(data, preset=9)) / size, rel=0.02)
@@ -40,7 +48,7 @@ def test_compressors_are_given_the_text_and_divided_by_its_bytes(tokenizer):
 
 def test_n_grams_pay_for_the_ends_of_documents_too(tokenizer):
     training, heldout = corpus_of(DOCUMENTS[:-20], tokenizer), corpus_of(DOCUMENTS[-20:], tokenizer)
-    size = sum(len(f" {document}".encode()) for document in DOCUMENTS[-20:])
+    size = sum(len(document.encode()) for document in DOCUMENTS[-20:])
     found = bits_per_byte.ngram_bits(training, heldout, tokenizer)
     assert tuple(found) == bits_per_byte.ORDERS
     nats = KneserNey(training, 2, tokenizer.vocab_size, tokenizer.special).nats(heldout)

@@ -176,10 +176,11 @@ def denoised(folder, out, hidden="[MASK]"):
     """Rows before and after, and what is right in them."""
     assert "12 held-out rows denoised by greedy decoding" in out
     metrics = read(folder, "denoising.json")
-    assert len(metrics) == 3
+    assert len(metrics) == 4
     for shares in metrics.values():
         assert all(0 <= share <= 1 for share in shares.values())
     assert metrics["corrupted text without its blanks"]["hidden"] == 0
+    assert metrics["the 20 most frequent tokens, repeated, whatever the text"]["hidden"] > 0
     assert {file.name for file in (folder / "samples").iterdir()} == {"denoised.txt", "step-0000002.txt"}
     shown = (folder / "samples" / "denoised.txt").read_text()
     assert shown.count("--- row") == 12

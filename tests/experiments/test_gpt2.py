@@ -130,7 +130,10 @@ def test_presets_by_their_shapes_and_through_their_files(name):
         (["--length=0"], "--length 0: expected"),
         (["--stride=0"], "--stride 0: expected"),
         (["--stride=25"], "stride of 25 must be at least 1 and at most the length of a window, 24"),
-        (["--samples.new_tokens=24"], "more than the model's context of 24 tokens"),
+        (
+            ["--samples.prompts", "word " * 30],
+            "a prompt of 151 tokens is longer than the model's context of 24 tokens",
+        ),
         (["--samples.sampling.top_p=0"], "--samples.sampling.top_p 0.0: expected"),
         (["--init_from={folder}/weights", "--model.width=32"], "embeddings/token/embedding"),
     ],

@@ -44,6 +44,8 @@ def batch(length):
         first_sentence=np.concatenate([[0], ends]),
         end_sentence=np.concatenate([ends, [40]]),
         hashes=np.arange(12, dtype=np.uint64),
+        text_bytes=np.ones(12, np.int64),
+        source_index=np.arange(12),
     )
     passages = Passages(corpus, length, SENTENCEPIECE, rng.random(VOCAB) < 0.6)
     rows = [passages(row) for row in range(ROWS)]

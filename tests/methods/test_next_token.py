@@ -31,14 +31,18 @@ BYTES = np.random.default_rng(1).integers(0, 9, CONFIG.vocab_size)
 def corpus() -> TokenizedCorpus:
     """Six documents of 1 to 31 tokens."""
     lengths = np.array([31, 4, 12, 1, 11, 20])
+    tokens = np.random.default_rng(0).integers(5, CONFIG.vocab_size, lengths.sum())
+    text_bytes = [BYTES[document].sum() for document in np.split(tokens, np.cumsum(lengths)[:-1])]
     return TokenizedCorpus(
         name="random",
         fingerprint="0",
-        tokens=np.random.default_rng(0).integers(5, CONFIG.vocab_size, lengths.sum()),
+        tokens=tokens,
         sentence_offsets=np.concatenate([[0], np.cumsum(lengths)]),
         first_sentence=np.arange(6),
         end_sentence=np.arange(6) + 1,
         hashes=np.arange(6, dtype=np.uint64),
+        text_bytes=np.array(text_bytes),
+        source_index=np.arange(6),
     )
 
 

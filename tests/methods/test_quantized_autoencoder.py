@@ -74,6 +74,20 @@ def test_it_learns_to_reconstruct(name):
     assert errors[-10:].mean() < 0.6 * errors[:5].mean()
 
 
+def test_the_variance_is_that_of_the_pixels_of_the_batch():
+    """Of those that count, in double precision; a batch of padding alone gives a number."""
+    _, state, _ = trained("fsq")
+    made = quantized_autoencoder(NETWORK, QUANTIZERS["fsq"], size=SIZE, channels=1, variance=None)
+    loss = jax.jit(lambda batch: made.method.loss(*pieces(state), batch, jax.random.key(0)))
+    batch = {**images(3), "example_weight": (jnp.arange(BATCH) < 9).astype(jnp.float32)}
+    losses, aux = loss(batch)
+    variance = np.var(np.asarray(batch["image"][:9], np.float64) / 255)
+    error = aux.metrics["error"]
+    np.testing.assert_allclose(losses["reconstruction_loss"].sum, error.sum / variance, rtol=1e-5)
+    losses, _ = loss({**batch, "example_weight": jnp.zeros(BATCH)})
+    assert float(losses["reconstruction_loss"].sum) == 0
+
+
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_metrics_are_those_of_the_codes(name):
     """The error of an evaluation is of what `decode` makes of the codes of `encode`, within the range of pixels."""

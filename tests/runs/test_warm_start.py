@@ -108,6 +108,7 @@ def byte_level(folder: Path, *, whole: bool) -> Path:
 
 KINDS = {
     "trained": lambda folder: "train",
+    "characters": lambda folder: "characters",
     "SentencePiece": lambda folder: train_sentencepiece([*ANIMALS, *COLOURS], 40).save(folder),
     "cased WordPiece": wordpiece,
     "tokenizer.json": lambda folder: byte_level(folder, whole=True),
@@ -135,7 +136,7 @@ def test_the_tokenizer_of_the_source_is_used_although_the_corpus_would_train_ano
     assert ids(new) == ids(old)
     assert built[0].data.special == old.data.details.tokenizer.special
     assert new.data.preprocessing == old.data.preprocessing
-    files = {file.name for file in source.iterdir() if file.name.startswith(("tokenizer", "vocab"))}
+    files = {file.name for file in source.iterdir() if file.name.startswith(("tokenizer", "vocab", "char"))}
     for name in files:
         assert (tmp_path / "new" / name).read_bytes() == (source / name).read_bytes()
 
@@ -149,6 +150,11 @@ def test_the_tokenizer_of_the_source_is_used_although_the_corpus_would_train_ano
     jax.tree.map(np.testing.assert_array_equal, opened.restore()["params"], new.state.params)
     third = begin(tmp_path / "third", config(tmp_path), tmp_path / "new", save=False)
     assert ids(third) == ids(old)
+    if kind == "cased WordPiece":
+        with pytest.raises(
+            UserError, match=r"WordPiece of \d+ pieces, case kept, not data\.tokenizer characters"
+        ):
+            begin(tmp_path / "fourth", config(tmp_path, tokenizer="characters"), tmp_path / "new", save=False)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_takes_the_tokenizer_again(
