@@ -9,6 +9,14 @@ A word is predicted from the mean of the vectors of up to 5 words on each side. 
 word2vec.c; updates are of whole batches, by Adam, where word2vec.c makes one for each word. The report has the share of
 held-out middle words that are predicted, beside counts of the neighbours, the nearest neighbours of `--words`, and
 the agreement with people on the files that are given. vectors.txt has the vectors in word2vec's text format.
+
+The default (seed 0, 2 AMD cores, 27 November 2026, 64 s of processor time) fills in 7.9 % of 5,002 held-out words; the
+most frequent word between the same two neighbours is right for 28.5 %: a mean of vectors does not know where a word
+stands. Neighbours of "will" are should, may, can, must, of "array" ndarray, arrays, isometry. On the Brown corpus and
+the State of the Union speeches, 8 epochs, beside gensim 4.4 with the same settings (benchmarks/word_vectors.py, 26
+November 2026): Spearman 0.35 and 0.34 on WordSim-353, 0.14 and 0.13 on SimLex-999, 0.41 and 0.46 on MEN, analogies 12.1
+and 17.0 %. It runs at 0.43 times gensim's speed on 2 cores: each step of 2,048 words reads and writes both tables of
+10,000 vectors whole, where word2vec.c writes the rows of its words alone.
 """
 
 from dataclasses import dataclass, field, replace

@@ -21,7 +21,10 @@ pretrained 79.8 (53.2 to 90.0), random 71.1 (47.3 to 80.5), shuffled 72.6 (63.9 
 86.7). Pretrained is better than random in 13 of 15 pairs and with 5 of 5 maps (p 0.012), than shuffled in 13 pairs and
 with 3 maps (p 0.055), than new_embeddings in 11 pairs and with 5 maps (p 0.035): what the layers have learnt helps in
 so few steps. Nearest neighbours reach 84.0, a logistic regression on positions 94.3: none of the arms is a good
-classifier yet. No result of the default preset has been measured.
+classifier yet. Folk songs by region (853 of 8,514 held out, 7 classes, first 64 symbols), the same settings: pretrained
+22.7 (20.8 to 23.1), random 21.8 (10.3 to 22.5), shuffled 21.8 (18.5 to 23.2), new_embeddings 22.3 (20.3 to 23.1), most
+frequent class 10.3, n-grams 33.2, nearest neighbours 34.5. Pretrained is better than random with 5 of 5 maps, by 1.1
+points (p 0.004): too little to matter. No result of the default preset, or with a larger encoder, has been measured.
 """
 
 import functools
