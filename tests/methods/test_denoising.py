@@ -20,6 +20,23 @@ PAD, BOS, EOS, MASK = SENTENCEPIECE.pad, SENTENCEPIECE.cls, SENTENCEPIECE.sep, S
 MODULES = {"bart": bart, "mass": mass, "t5": t5}
 
 
+def test_the_last_share_of_the_steps_has_no_dropout():
+    config = small(bart)
+    config = replace(config, share_without_dropout=0.25, model=replace(config.model, dropout=0.5), steps=8)
+    experiment = bart.build(config)
+    first, last = experiment.phases
+    assert (first.steps, first.method, last.steps) == (6, None, 2)
+    assert first.batch == last.batch
+    rows = {**batch(LENGTH), "example_weight": np.ones(ROWS, np.float32)}
+    params = jax.jit(experiment.method.init)(jax.random.key(0), rows)["params"]
+    without = bart.build(replace(config, model=replace(config.model, dropout=0.0)))
+    losses = [
+        method.loss(params, {}, rows, jax.random.key(1))[0]["token_loss"].sum
+        for method in (experiment.method, last.method, without.method)
+    ]
+    assert losses[1] == losses[2] != losses[0]
+
+
 def small(module):
     """The offline preset with a model of two narrow layers, drawn so wide that predictions differ."""
     config = module.PRESETS["tiny"]
