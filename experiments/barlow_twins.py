@@ -11,6 +11,7 @@ as an example of a new loss.
 `cifar10` has the settings and the result of vturrisi/solo-learn (scripts/pretrain/cifar/barlow.yaml; the paper has none
 for CIFAR-10), `imagenet` those of the released code (facebookresearch/barlowtwins, main.py and README.md). The paper
 (arXiv:2103.03230, section 2.2) has a weight decay of 1.5e-6 and a redundancy weight of 0.005, and reports 73.2 %.
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5e:8x8 (docs/planning.md).
 """

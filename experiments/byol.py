@@ -13,6 +13,7 @@ representation from collapsing. A collapse shows in `embedding_std` and `effecti
 `cifar10` has the settings and the result of vturrisi/solo-learn (scripts/pretrain/cifar/byol.yaml; the paper has none
 for CIFAR-10), `imagenet` those of the released code (deepmind-research/byol, configs/byol.py) and of the paper's table
 1. `stl10` has no published counterpart.
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5p:4x4x4 (docs/planning.md).
 """

@@ -14,6 +14,7 @@ decay of 0.99 and a temperature that rises to 0.07 as well 90.8 %. In a collapse
 released weights; README.md), `cifar10` those of vturrisi/solo-learn (scripts/pretrain/cifar/dino.yaml; the paper has
 none for CIFAR-10). Differences: in both codes the head has GELU, and the prototypes do not move in the first epoch; in
 the authors' code batch statistics are over crops of both sizes, and the teacher is probed.
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5p:4x4x4 (docs/planning.md).
 """

@@ -9,8 +9,9 @@ On so few digits the two hardly differ, and a linear probe of the frozen encoder
 crops and mirror images only, all layers are trained. That the rate decays along a cosine is from the authors' code
 (google-research/simclr, run.py). The authors' result with ResNet-50, pretrained for 1,000 epochs, is 48.3 % top-1 with
 1 % of the labels, 65.6 % with 10 % (30 epochs); from scratch 25.4 and 56.4 % (SimCLRv2, arXiv:2006.10029, table 3).
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
-On TPUs: imagenet on v5e:4x4 (docs/planning.md).
+On TPUs: imagenet on v5e:8x8 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

@@ -17,6 +17,7 @@ for a network three times as wide the authors have results with selective kernel
 no published counterpart.
 
 The paper's brightness is a sum, that of the released code and of this one a product.
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5e:8x8; imagenet_v2 on v5p:4x4x4 (docs/planning.md).
 """

@@ -10,6 +10,7 @@ the predictor the representation collapses: `embedding_std` falls to 0.
 
 `imagenet` has the settings and the result of facebookresearch/simsiam (main_simsiam.py with --fix-pred-lr, README.md),
 `cifar10` those of the paper's appendix D. In both the rate falls at every step, in the released code once an epoch.
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5e:4x4 (docs/planning.md).
 """

@@ -10,6 +10,7 @@ The report at the end shows a linear probe with 10 labels per class beside one o
 `cifar10` has the settings and the result of vturrisi/solo-learn (scripts/pretrain/cifar/vicreg.yaml; the paper has none
 for CIFAR-10). It adds the hinges of the two views, which are averaged here: its weight of 25 is 50 here. `imagenet` has
 those of the released code (facebookresearch/vicreg, main_vicreg.py and README.md: batch 2,048, base rate 0.2).
+The published results are of whole pictures; here, ImageNet's are shrunk to 320 pixels first (recipes/datasets.py).
 
 On TPUs: imagenet on v5e:8x8 (docs/planning.md).
 """

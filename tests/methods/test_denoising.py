@@ -28,13 +28,20 @@ def test_the_last_share_of_the_steps_has_no_dropout():
     assert (first.steps, first.method, last.steps) == (6, None, 2)
     assert first.batch == last.batch
     rows = {**batch(LENGTH), "example_weight": np.ones(ROWS, np.float32)}
-    params = jax.jit(experiment.method.init)(jax.random.key(0), rows)["params"]
-    without = bart.build(replace(config, model=replace(config.model, dropout=0.0)))
-    losses = [
-        method.loss(params, {}, rows, jax.random.key(1))[0]["token_loss"].sum
-        for method in (experiment.method, last.method, without.method)
-    ]
-    assert losses[1] == losses[2] != losses[0]
+
+    @jax.jit
+    def token_losses(key):
+        """Of the last steps, of the evaluation with the same noise, and of the first steps."""
+        params = experiment.method.init(key, rows)["params"]
+        trained, before = (
+            method.loss(params, {}, rows, key)[0] for method in (last.method, experiment.method)
+        )
+        evaluated = experiment.method.evaluate(params, {}, rows, jax.random.split(key)[0])
+        return [losses["token_loss"].sum for losses in (trained, evaluated, before)]
+
+    trained, evaluated, before = token_losses(jax.random.key(0))
+    np.testing.assert_allclose(trained, evaluated, rtol=1e-6)
+    assert abs(before - trained) > 1e-3 * abs(trained)
 
 
 def small(module):
