@@ -16,7 +16,7 @@ The codes of the papers differ from this one, and from each other, in four place
   and in deepmind-research/byol it is a number that is added.
 - A crop is resized with the filter `interpolation`, which is widened where the crop is shrunk, as Pillow does.
   TensorFlow's bicubic filter, of SimCLR and BYOL, is not widened.
-- The kernel of the blur is a tenth of the view wide, as in SimCLR and BYOL. Pillow's blur, of the others, is not cut off.
+- The kernel of the blur is a tenth of the view wide, as in SimCLR and BYOL. Pillow's, of the others, is not cut off.
 """
 
 import dataclasses
