@@ -32,23 +32,19 @@ IWAE = "arXiv:1509.00519, section 5"
 
 
 def view(number, crop, jitter, *, blur, solarise=0.0, interpolation="bicubic"):
-    """Fields of a view: (smallest area of the crop, strengths of the jitter, chances, filter)."""
-    return {
-        f"views.{number}.crop_area": (crop, 1.0),
-        f"views.{number}.interpolation": interpolation,
-        f"views.{number}.flip": 0.5,
-        f"views.{number}.jitter": 0.8,
-        **dict(
-            zip(
-                (f"views.{number}.{name}" for name in ("brightness", "contrast", "saturation", "hue")),
-                jitter,
-                strict=True,
-            )
-        ),
-        f"views.{number}.grayscale": 0.2,
-        f"views.{number}.blur": blur,
-        f"views.{number}.solarise": solarise,
-    }
+    """Fields of a view.
+
+    Args:
+      number: of the view.
+      crop: smallest area of the crop.
+      jitter: strengths of brightness, contrast, saturation and hue.
+      blur, solarise: probabilities.
+      interpolation: filter that resizes the crop.
+    """
+    fields = {"crop_area": (crop, 1.0), "interpolation": interpolation, "flip": 0.5, "jitter": 0.8}
+    fields |= zip(("brightness", "contrast", "saturation", "hue"), jitter, strict=True)
+    fields |= {"grayscale": 0.2, "blur": blur, "solarise": solarise}
+    return {f"views.{number}.{name}": value for name, value in fields.items()}
 
 
 BYOL_JITTER, SIMCLR_JITTER = (0.4, 0.4, 0.2, 0.1), (0.8, 0.8, 0.8, 0.2)
@@ -262,9 +258,7 @@ STATED = {
     ("dino", "imagenet"): [
         (
             DINO,
-            LARS
-            | {"optimizer.weight_decay": 1e-6, "train.batch_size": 4096, **RESNET50}
-            | {"optimizer.no_decay": NO_DECAY},
+            LARS | {"optimizer.weight_decay": 1e-6, "train.batch_size": 4096, **RESNET50},
         ),
         (DINO, {"optimizer.rate_in_momentum": False, "schedule.learning_rate": 0.3 * 4096 / 256}),
         (DINO, {"schedule.decay": "cosine", "schedule.final_fraction": 0.0048 / (0.3 * 4096 / 256)}),
