@@ -16,10 +16,10 @@ On TPUs: imagenet on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from ssl_jax.cli import main
-from ssl_jax.domains import Dtype, NonNegativeFloat, PositiveFloat, PositiveInt
+from ssl_jax.domains import Dtype, NonNegativeFloat, PositiveFloat, integers
 from ssl_jax.methods.quantization import (
     LookupFreeConfig,
     Quantizer,
@@ -54,7 +54,7 @@ class Config(WholeImageConfig):
     """Weight of the distance of the encoder's vectors to their codes, the paper's beta; of ema and gradient."""
     fsq: FsqConfig = field(default_factory=lambda: FsqConfig((4, 4, 4)))
     lookup_free: LookupFreeConfig = field(default_factory=lambda: LookupFreeConfig(bits=6))
-    latents: PositiveInt = 1
+    latents: Annotated[int, integers(1, 1_000)] = 1
     """Codes at each place of the grid, all of one codebook."""
     network: ConvConfig = field(
         default_factory=lambda: ConvConfig(width=32, strides=(2,), residual_blocks=1, residual_width=16)

@@ -51,7 +51,7 @@ IMAGENET = ImageDataset(
 )
 """1,281,167 images of 1,000 classes.
 
-Their mean size is 500x375 pixels; those longer than the canvas of 320 are shrunk to it. The smallest crop, 8 % of the
+Most are of some 500x375 pixels; those longer than the canvas of 320 are shrunk to it. The smallest crop, 8 % of the
 area, then has some 78 pixels a side instead of 122, and is blurred more when it is enlarged to 224. What that costs in
 accuracy has not been measured; the papers crop the whole picture. `--data.canvas 512` does nearly the same, and sends
 786 instead of 307 kB per image to the devices.
