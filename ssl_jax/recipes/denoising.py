@@ -97,10 +97,11 @@ def denoising_experiment(
             seed=config.train.seed,
             reserved=reserved,
         )
-        rows, begins = text.train[0], (0, phases[0].steps * config.train.batch_size)
+        rows = text.train[0]
+        # The second phase goes on with the rows where the first one stops.
+        further = [rows[phases[0].steps * config.train.batch_size :]] if len(phases) == 2 else []
         return Data(
-            # The rows of a phase follow those of the one before it, so that no phase reads the same ones again.
-            train=tuple(rows[begin:] if begin else rows for begin in begins[: len(phases)]),
+            train=(rows, *further),
             heldout=({"heldout": text.heldout[0]},) * len(phases),
             identity=text.identity,
             details=text,
