@@ -80,7 +80,8 @@ def quantized_autoencoder(
 
     def places(grid: jax.Array, weights: jax.Array) -> jax.Array:
         """The weight of every code of every grid is that of its image: [batch, *grid_shape]."""
-        return jnp.broadcast_to(weights.reshape(-1, *[1] * len(grid_shape)), grid.shape[:-1])
+        axes = tuple(range(1, 1 + len(grid_shape)))
+        return jnp.broadcast_to(jnp.expand_dims(weights, axes), grid.shape[:-1])
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, quantizer_rng = jax.random.split(rng)
