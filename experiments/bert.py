@@ -8,7 +8,7 @@ The small presets train on the documentation inside the installed Python package
 two neighbours is right for 35 % of the words they mask. The others want
 `tfds:wikipedia/20230601.en` prepared as ArrayRecord (README.md, "Your own data"); the paper adds BooksCorpus. Expected
 of base after its million steps: NSP accuracy 97 to 98 % on held-out text, GLUE average 79.6 (large: 82.1; the paper's
-section 5.1 and table 1).
+section 3.1 and table 1).
 
 On TPUs: mini, small, base, large on v5e:4x4 (docs/planning.md).
 """

@@ -19,8 +19,8 @@ text of the same kind, tiny Shakespeare, in about 3 minutes.
 The presets for pods want `tfds:c4/webtextlike` prepared as ArrayRecord, or OpenWebText as files (`--data.source
 'DIR/*.txt' --data.format raw --data.heldout_source ''`), and the paper's vocabulary (`--data.tokenizer
 DIR/tokenizer.json`). Batches of 512 x 1,024 tokens are the paper's, the schedule nanoGPT's (which has batches of
-480). Expected after 600,000 steps of small on OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights
-have 3.12 there. None of them has been trained.
+480), the rates of medium, large and xl GPT-3's (arXiv:2005.14165, table 2.1). Expected after 600,000 steps of small on
+OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights have 3.12 there. None of them has been trained.
 
 On TPUs: small, medium, large, xl on v5e:4x4 (docs/planning.md).
 """

@@ -95,7 +95,6 @@ def code_prior(
     config: PriorConfig,
     autoencoder: QuantizedAutoencoder,
     *,
-    grid: tuple[int, int],
     size: int,
     channels: int,
 ) -> CodePrior:
@@ -108,11 +107,10 @@ def code_prior(
     Args:
       config: of the transformer.
       autoencoder: the VQ-VAE.
-      grid: rows and columns of an image's codes.
       size: height and width of an image.
       channels: of an image.
     """
-    codes, places, dims = autoencoder.codes, math.prod(grid), size * size * channels
+    codes, places, dims = autoencoder.codes, math.prod(autoencoder.grid), size * size * channels
     # `begin` is no code, and has an embedding of its own. One position is for the last code, which nothing follows.
     begin = codes
     model = Gpt2(
@@ -149,7 +147,7 @@ def code_prior(
         return autoencoder.encode(*frozen(extras), autoencoder.preprocess(batch)).reshape(-1, places)
 
     def decode(extras: Extras, found: jax.Array) -> jax.Array:
-        return autoencoder.decode(*frozen(extras), found.reshape(-1, *grid))
+        return autoencoder.decode(*frozen(extras), found.reshape(-1, *autoencoder.grid))
 
     def predict(params: Tree, found: jax.Array, rng: jax.Array | None) -> jax.Array:
         """Logits [batch, places, codes] of every code given those before it."""

@@ -26,14 +26,16 @@ class QuantizedAutoencoder(NamedTuple):
 
     Attributes:
       codes: how many different ones there are.
+      grid: shape of an image's codes: rows, columns, and codes at a place if there are several.
       method: the objective.
       preprocess: `(batch) -> images`, float32 [batch, size, size, channels] in [0, 1].
-      encode: `(params, extras, images) -> codes`, int32 [batch, rows, columns].
+      encode: `(params, extras, images) -> codes`, int32 [batch, *grid].
       decode: `(params, extras, codes) -> images`.
       represent: the vectors of an image's codes, flat.
     """
 
     codes: int
+    grid: tuple[int, ...]
     method: Method
     preprocess: Callable[[Batch], jax.Array]
     encode: Callable[[Tree, Extras, jax.Array], jax.Array]
@@ -64,6 +66,7 @@ def quantized_autoencoder(
     *,
     size: int,
     channels: int,
+    latents: int = 1,
     centre: float = 1.0,
     variance: float | None = 1.0,
     dtype: str = "float32",
@@ -73,24 +76,29 @@ def quantized_autoencoder(
     Args:
       size: height and width that images are brought to.
       channels: of an image.
+      latents: codes at each place of the grid, all of one codebook; their vectors are the channels of the place.
       centre: share of the shorter side that is kept, in the middle.
       variance: of the data's pixels, which the squared error is divided by in the loss, as in the authors' code: the
         commitment then has the same weight beside it for dim and for bright images. None: of the pixels of each batch.
     """
-    network = GridAutoencoder(config, quantizer.width, channels, dtype)
+    network = GridAutoencoder(config, latents * quantizer.width, channels, dtype)
+    grid_shape = (*config.coarse((size, size)), *([latents] if latents > 1 else []))
 
     def preprocess(batch: Batch) -> jax.Array:
         return plain_view(batch["image"], batch["extent"], size, centre)
 
     def to_grid(params: Tree, images: jax.Array) -> jax.Array:
-        return network.apply({"params": params["network"]}, images - MIDDLE, method="encode")
+        grid = network.apply({"params": params["network"]}, images - MIDDLE, method="encode")
+        return grid.reshape(-1, *grid_shape, quantizer.width)
 
     def from_grid(params: Tree, grid: jax.Array) -> jax.Array:
+        grid = grid.reshape(*grid.shape[:3], latents * quantizer.width)
         return network.apply({"params": params["network"]}, grid, method="decode") + MIDDLE
 
     def places(grid: jax.Array, weights: jax.Array) -> jax.Array:
-        """The weight of every place of every grid is that of its image: [batch, rows, columns]."""
-        return jnp.broadcast_to(weights[:, None, None], grid.shape[:-1])
+        """The weight of every code of every grid is that of its image: [batch, *grid_shape]."""
+        axes = tuple(range(1, 1 + len(grid_shape)))
+        return jnp.broadcast_to(jnp.expand_dims(weights, axes), grid.shape[:-1])
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         network_rng, quantizer_rng = jax.random.split(rng)
@@ -143,5 +151,11 @@ def quantized_autoencoder(
         return vectors.reshape(vectors.shape[0], -1)
 
     return QuantizedAutoencoder(
-        quantizer.codes, Method(init, loss, evaluate, after_update), preprocess, encode, decode, represent
+        quantizer.codes,
+        grid_shape,
+        Method(init, loss, evaluate, after_update),
+        preprocess,
+        encode,
+        decode,
+        represent,
     )

@@ -27,7 +27,9 @@ class ConvConfig(Settings):
     released code."""
 
     width: Annotated[int, integers(2, 2**20)] = 128
-    """Channels at the coarsest resolution; half as many at the finer ones."""
+    """Channels at the coarsest resolution."""
+    fine_width: Width | None = None
+    """Channels at the finer resolutions; None for half of the width."""
     strides: tuple[Annotated[int, integers(2, 64)], ...] = (2, 2)
     """Stride of each convolution of the encoder, which shrinks every axis; the decoder enlarges in reverse order."""
     residual_blocks: Annotated[int, integers(0, 1_000)] = 2
@@ -38,6 +40,12 @@ class ConvConfig(Settings):
     def check_relations(self) -> None:
         if not self.strides:
             raise UserError("strides of a convolutional encoder: give at least one, such as 2.")
+
+    def width_of(self, layer: int) -> int:
+        """Channels of the output of a strided convolution of the encoder; `layer` counts from 1."""
+        if layer == len(self.strides):
+            return self.width
+        return self.width // 2 if self.fine_width is None else self.fine_width
 
     def coarse(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Sizes of the encoder's output for an input of these sizes (height and width, or length).
@@ -162,8 +170,7 @@ class ConvEncoder(nn.Module):
         c.coarse(x.shape[1:-1])
         x = x.astype(self.dtype)
         for layer, stride in enumerate(c.strides, 1):
-            width = c.width if layer == len(c.strides) else c.width // 2
-            x = nn.relu(Convolution(width, 2 * stride, stride, name=f"down{layer}")(x))
+            x = nn.relu(Convolution(c.width_of(layer), 2 * stride, stride, name=f"down{layer}")(x))
         x = Convolution(c.width, 3, name="convolution")(x)
         return ResidualStack(c, name="residual")(x)
 
@@ -193,7 +200,7 @@ class ConvDecoder(nn.Module):
         x = ResidualStack(c, name="residual")(x)
         for layer, stride in reversed(list(enumerate(c.strides, 1))):
             last = layer == 1
-            width = self.channels if last else c.width // 2
+            width = self.channels if last else c.width_of(layer - 1)
             x = Convolution(width, 2 * stride, stride, transposed=True, zero_init=last, name=f"up{layer}")(x)
             x = x if last else nn.relu(x)
         return x.astype(jnp.float32)

@@ -1,13 +1,13 @@
 """Experiments that denoise text: their configuration, the offline preset's sizes, and the experiment."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etils import epath
 
 from ssl_jax.data.passages import batch_shapes
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text, passage_rows
-from ssl_jax.domains import Length, PositiveInt
+from ssl_jax.domains import Fraction, Length, PositiveInt
 from ssl_jax.method import Tree
 from ssl_jax.methods.denoising import Noise, denoising
 from ssl_jax.methods.partition import TRANSFORMER
@@ -45,6 +45,8 @@ class DenoisingConfig(RunConfig):
 
     steps: PositiveInt = 1200
     """Optimiser steps of the whole run."""
+    share_without_dropout: Fraction = 0.0
+    """Share of the steps, at the end of the run, that are trained without dropout."""
     length: Length = 48
     """Tokens of a row of text, [BOS] and [EOS] included."""
     data: TextConfig = field(default_factory=TextConfig)
@@ -75,6 +77,14 @@ def denoising_experiment(
       import_weights: `(path) -> params` from another library's files.
     """
     length = config.length if length is None else length
+    (whole,) = one_phase(config, batch_shapes(config.train.batch_size, length), "tokens", length)
+    phases = [whole]
+    if last := int(config.share_without_dropout * config.steps):
+        without = replace(config.model, dropout=0.0, attention_dropout=0.0)
+        phases = [
+            whole._replace(steps=config.steps - last),
+            whole._replace(steps=last, method=denoising(without, noise)),
+        ]
 
     def open_data(folder: epath.Path) -> Data:
         text = open_pretraining_text(
@@ -87,10 +97,12 @@ def denoising_experiment(
             seed=config.train.seed,
             reserved=reserved,
         )
-        heldout = tuple({"heldout": rows} for rows in text.heldout)
+        rows = text.train[0]
+        # The second phase goes on with the rows where the first one stops.
+        further = [rows[phases[0].steps * config.train.batch_size :]] if len(phases) == 2 else []
         return Data(
-            train=text.train,
-            heldout=heldout,
+            train=(rows, *further),
+            heldout=({"heldout": text.heldout[0]},) * len(phases),
             identity=text.identity,
             details=text,
             preprocessing=text.preprocessing,
@@ -99,7 +111,7 @@ def denoising_experiment(
     return make_experiment(
         config,
         denoising(config.model, noise),
-        phases=one_phase(config, batch_shapes(config.train.batch_size, length), "tokens", length),
+        phases=phases,
         open_data=open_data,
         rules=TRANSFORMER,
         headline=("token_loss", "token_accuracy", "exact_accuracy"),

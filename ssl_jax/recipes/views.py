@@ -99,7 +99,22 @@ CIFAR10: Settings = {
         batch_size=512, log_every=100, eval_every=2_000, save_every=2_000, keep_every=10_000
     ),
 }
-"""1,000 epochs of 50,000 images, by SimCLR's settings (arXiv:2002.05709, B.9): no blur, half the jitter."""
+"""1,000 epochs of 50,000 images; the views are those of google-research/simclr: no blur, half the jitter."""
+
+SOLO_VIEW = replace(CIFAR10["views"][0], saturation=0.2)
+SOLO_LEARN: Settings = CIFAR10 | {
+    "steps": 195_000,
+    "views": (SOLO_VIEW, replace(SOLO_VIEW, solarise=0.2)),
+    "encoder": replace(CIFAR10["encoder"], zero_init_residual=False),
+    "optimizer": replace(
+        LARS, weight_decay=1e-4, trust_coefficient=0.02, clip_rate=True, rate_in_momentum=False
+    ),
+    "schedule": ScheduleConfig(learning_rate=0.3, warmup_steps=1_950, decay="cosine"),
+    "train": replace(CIFAR10["train"], batch_size=256),
+}
+"""1,000 epochs of CIFAR-10 as vturrisi/solo-learn trains most methods: scripts/pretrain/cifar/*.yaml, with the views of
+augmentations/asymmetric.yaml. Differences: a warm-up from 0 instead of 3e-5, pixels that are not normalised, and a rate
+of the online probe that is the network's."""
 
 STL10: Settings = CIFAR10 | {
     "steps": 200_000,
@@ -112,6 +127,19 @@ STL10: Settings = CIFAR10 | {
 """1,000 epochs of the 100,000 unlabelled images."""
 
 IMAGENET_VIEW = ViewConfig(size=datasets.IMAGENET.size, centre=datasets.IMAGENET.centre)
+_BLURRED = replace(IMAGENET_VIEW, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)
+BYOL_VIEWS = (_BLURRED, replace(_BLURRED, blur=0.1, solarise=0.2))
+"""The two different views of BYOL (arXiv:2006.07733, table 6), which Barlow Twins and VICReg use as well."""
+MOCO_VIEW = replace(
+    IMAGENET_VIEW,
+    crop_area=(0.2, 1.0),
+    interpolation="bilinear",
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+)
+"""Of MoCo v2 and SimSiam, whose codes leave the filter of torchvision's RandomResizedCrop at bilinear."""
 IMAGENET_SCHEDULE = ScheduleConfig(learning_rate=4.8, warmup_steps=3_120, decay="cosine")
 IMAGENET_TRAIN = TrainConfig(
     batch_size=4096, log_every=100, eval_every=3_120, save_every=1_560, keep_every=31_200
@@ -129,6 +157,16 @@ IMAGENET: Settings = {
     "train": IMAGENET_TRAIN,
 }
 """1,000 epochs of ImageNet's 1,281,167 images in batches of 4,096: 312 steps an epoch."""
+
+LONG_IMAGENET: Settings = IMAGENET | {
+    "steps": 625_500,
+    "views": BYOL_VIEWS,
+    "optimizer": replace(LARS, rate_in_momentum=False),
+    "schedule": replace(IMAGENET_SCHEDULE, learning_rate=1.6, warmup_steps=6_255, final_fraction=1e-3),
+    "train": replace(IMAGENET_TRAIN, batch_size=2048),
+}
+"""What Barlow Twins and VICReg share: 1,000 epochs in batches of 2,048 (facebookresearch/barlowtwins, main.py;
+facebookresearch/vicreg, main_vicreg.py)."""
 
 
 def mild(settings: Settings) -> Settings:

@@ -66,7 +66,7 @@ class Program:
         """
         batch = phase.batch if shape is None else phase.batch_of(shape.rows)
         step = make_train_step(
-            self.experiment.method,
+            phase.method or self.experiment.method,
             self.experiment.optimizer,
             seed=self.experiment.train.seed,
             micro_batches=self.experiment.train.micro_batches,

@@ -97,6 +97,8 @@ class Phase(NamedTuple):
       heldout_rows: as `rows`, of a batch of held-out data; None if it has the same arrays.
       smaller: other shapes that a batch of training may have, such as those of shorter rows. All have the same number
         of examples. The step is compiled for each of them when its first batch arrives.
+      method: what is trained in this stretch, such as the same without dropout; its parameters, extras and metrics have
+        the names and shapes of those of the experiment's method. None for that one. Evaluations are always its.
     """
 
     steps: int
@@ -104,6 +106,7 @@ class Phase(NamedTuple):
     work: tuple[str, int]
     heldout_rows: Mapping[str, jax.ShapeDtypeStruct] | None = None
     smaller: tuple[Shape, ...] = ()
+    method: Method | None = None
 
     @property
     def batch_size(self) -> int:

@@ -32,6 +32,7 @@ from ssl_jax.training.schedules import Decay, Schedule
 from ssl_jax.training.update_rules import (
     Stacks,
     scale_by_bert_adam,
+    scale_by_clipped_trust_ratio,
     scale_by_depth,
     scale_by_layer_trust_ratio,
     stacked_layers,
@@ -98,9 +99,14 @@ class OptimizerConfig(Settings):
     """Largest norm of all gradients together; 0 turns clipping off."""
     trust_coefficient: PositiveFloat = 0.001
     """Of lars: a layer's update has this share of the norm of its parameters, before momentum and learning rate."""
+    nesterov: bool = False
+    """Of sgd and lars: Nesterov's momentum. The update is the gradient plus beta1 times the new sum of gradients."""
     rate_in_momentum: bool = True
     """Of lars: the momentum sums updates that are already times the learning rate of their step, as in SimCLR's code;
     otherwise the rate multiplies the sum, as in BYOL's, Barlow Twins' and VICReg's."""
+    clip_rate: bool = False
+    """Of lars: the rate of a layer is trust_coefficient times the ratio of norms, but at most the learning rate, which
+    does not multiply it otherwise (LARC; clip_lr of solo-learn)."""
     layer_decay: PositiveShare = 1.0
     """Factor on the learning rate from one layer to the one below it, for fine-tuning; ELECTRA uses 0.8."""
     groups: tuple[ParameterGroup, ...] = ()
@@ -229,7 +235,7 @@ def _update_rule(
     weight_decay = optax.add_decayed_weights(config.weight_decay, mask=decays)
     moments = (config.beta1, config.beta2, config.epsilon)
     # Without momentum, no array of it is kept and written in each step.
-    momentum = optax.trace(config.beta1) if config.beta1 else optax.identity()
+    momentum = optax.trace(config.beta1, nesterov=config.nesterov) if config.beta1 else optax.identity()
     rate = [optax.scale_by_learning_rate(schedule)]
     match config.name:
         case "adamw":
@@ -241,7 +247,11 @@ def _update_rule(
         case "sgd":
             rule = [weight_decay, momentum]
         case "lars":
-            rule = [weight_decay, scale_by_layer_trust_ratio(decays, stacks, config.trust_coefficient)]
+            ratio = (decays, stacks, config.trust_coefficient)
+            if config.clip_rate:
+                rule = [weight_decay, scale_by_clipped_trust_ratio(*ratio, schedule)]
+            else:
+                rule = [weight_decay, scale_by_layer_trust_ratio(*ratio)]
             rate = [*rate, momentum] if config.rate_in_momentum else [momentum, *rate]
     if config.layer_decay < 1:
         rule.append(scale_by_depth(config.layer_decay, stacks))

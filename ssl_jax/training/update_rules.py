@@ -51,7 +51,9 @@ def scale_by_layer_trust_ratio(
     """The ratio of norms |parameter| / |update| of LARS and LAMB (arXiv:1708.03888, 1904.00962), layer by layer.
 
     `optax.lars` and `optax.lamb` take a stack for one layer, and adapt biases and norms too unless they are masked;
-    the released codes do not. A parameter or update that is all zeros is not scaled at all.
+    the released codes do not. Queries, keys and values, which are one kernel here, have a ratio each, since they are
+    three in the released codes (google-research/albert, modeling.py). A parameter or update that is all zeros is not
+    scaled at all.
 
     Args:
       adapts: from the parameters to a tree of which of them are adapted.
@@ -65,13 +67,46 @@ def scale_by_layer_trust_ratio(
 
     def update(updates: Any, params: Any) -> Any:
         def leaf(path: tuple[Any, ...], update: jax.Array, param: jax.Array, adapted: bool) -> jax.Array:
-            if not adapted:
-                return update
-            return (jax.vmap(adapt) if _stack(path) in stacks else adapt)(update, param)
+            return _each_kernel(adapt, path, stacks)(update, param) if adapted else update
 
         return jax.tree_util.tree_map_with_path(leaf, updates, params, adapts(params))
 
     return optax.stateless(update)
+
+
+def scale_by_clipped_trust_ratio(
+    adapts: Callable[[Any], Any], stacks: Stacks, coefficient: float, schedule: optax.Schedule
+) -> optax.GradientTransformation:
+    """The ratio of LARS, divided by the learning rate and at most 1 (LARC; `clip_lr` of vturrisi/solo-learn).
+
+    Times the learning rate, a layer's rate is then that of LARS with a learning rate of 1, but never above the learning
+    rate. solo-learn divides by the sum of the norms of gradient and decay, in place of the norm of their sum.
+
+    Args:
+      adapts, stacks, coefficient: as of `scale_by_layer_trust_ratio`.
+      schedule: the learning rate.
+    """
+
+    def update(updates: Any, state: optax.ScaleByScheduleState, params: Any) -> tuple[Any, Any]:
+        rate = schedule(state.count)
+
+        def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
+            length, step = jnp.linalg.norm(param), jnp.linalg.norm(update)
+            # Not a quotient of the rate: that is 0 at the first step of a warm-up.
+            clipped = coefficient * length >= rate * step
+            ratio = coefficient * length / jnp.where(clipped, 1, rate * step)
+            return update * jnp.where(clipped | (length == 0), 1, ratio)
+
+        def leaf(path: tuple[Any, ...], update: jax.Array, param: jax.Array, adapted: bool) -> jax.Array:
+            return _each_kernel(adapt, path, stacks)(update, param) if adapted else update
+
+        updates = jax.tree_util.tree_map_with_path(leaf, updates, params, adapts(params))
+        return updates, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32))
+
+    return optax.GradientTransformation(init, update)
 
 
 def scale_by_depth(layer_decay: float, stacks: Stacks) -> optax.GradientTransformation:
@@ -117,6 +152,19 @@ def stacked_layers(params: Any) -> Stacks:
         if (stack := _stack(path)) is not None:
             shapes.setdefault(stack, []).append(leaf.shape)
     return {stack: group[0][0] for stack, group in shapes.items() if min(map(len, group)) > 1}
+
+
+FUSED = re.compile(r"(^|/)attention/(qkv|key_value)/kernel$")
+"""Kernels `[..., inputs, 2 or 3, heads, head_dim]` of queries, keys and values together (`models/attention.py`)."""
+
+
+def _each_kernel(
+    adapt: Callable[[jax.Array, jax.Array], jax.Array], path: tuple[Any, ...], stacks: Stacks
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """`adapt(update, parameter)` for every layer of a stack, and in it for each of the kernels that are fused."""
+    if FUSED.search(path_name(path)):
+        adapt = jax.vmap(adapt, in_axes=-3, out_axes=-3)
+    return jax.vmap(adapt) if _stack(path) in stacks else adapt
 
 
 def _stack(path: tuple[Any, ...]) -> str | None:

@@ -7,6 +7,16 @@ number of devices.
 
 Images are uint8 `[canvas, canvas, channels]` with 1 or 3 channels. The picture is the upper left part, of size `extent`
 (height, width). Views are float32 `[size, size, channels]` in [0, 1].
+
+The codes of the papers differ from this one, and from each other, in four places:
+
+- Pixels are in [0, 1], as in google-research/simclr. The others subtract the mean and divide by the deviation of each
+  channel. Before a normalised convolution, that is another scale of the kernel at the start, and another border.
+- Brightness is a factor, as in torchvision and in the current code of google-research/simclr. In SimCLR's first version
+  and in deepmind-research/byol it is a number that is added.
+- A crop is resized with the filter `interpolation`, which is widened where the crop is shrunk, as Pillow does.
+  TensorFlow's bicubic filter, of SimCLR and BYOL, is not widened.
+- The kernel of the blur is a tenth of the view wide, as in SimCLR and BYOL. Pillow's, of the others, is not cut off.
 """
 
 import dataclasses

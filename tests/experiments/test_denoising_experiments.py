@@ -6,7 +6,9 @@ import runpy
 import sys
 
 import jax
+import numpy as np
 import pytest
+from etils import epath
 
 from experiments import bart, mass, t5
 from ssl_jax.data.tokenizers import train_sentencepiece
@@ -62,6 +64,25 @@ def test_presets_have_sound_shapes_and_survive_json(name, preset):
     assert state.params["token"]["embedding"].shape == (config.model.vocab_size, config.model.width)
     stored = json.loads(json.dumps(dataclasses.asdict(config)))
     assert restore_config(config, stored) == config
+
+
+def test_the_steps_without_dropout_read_the_rows_that_follow(tmp_path):
+    tiny = bart.PRESETS["tiny"]
+    config = dataclasses.replace(
+        tiny,
+        steps=4,
+        share_without_dropout=0.5,
+        data=dataclasses.replace(tiny.data, source=str(corpus(tmp_path)), heldout_share=0.2),
+        model=dataclasses.replace(tiny.model, vocab_size=120),
+        schedule=dataclasses.replace(tiny.schedule, warmup_steps=1),
+        train=dataclasses.replace(tiny.train, batch_size=3),
+    )
+    data = bart.build(config).open_data(epath.Path(tmp_path))
+    first, last = data.train
+    assert len(data.heldout) == 2
+    for row in range(3):
+        jax.tree.map(np.testing.assert_array_equal, last[row], first[2 * 3 + row])
+    assert any(np.any(last[0][name] != first[0][name]) for name in first[0])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ AUTOENCODER = quantized_autoencoder(
 PRIOR = code_prior(
     PriorConfig(layers=1, width=8, heads=2, dropout=0.0, initializer_stddev=0.5),
     AUTOENCODER,
-    grid=(2, 2),
     size=SIZE,
     channels=1,
 )

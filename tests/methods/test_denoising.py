@@ -20,6 +20,30 @@ PAD, BOS, EOS, MASK = SENTENCEPIECE.pad, SENTENCEPIECE.cls, SENTENCEPIECE.sep, S
 MODULES = {"bart": bart, "mass": mass, "t5": t5}
 
 
+def test_the_last_share_of_the_steps_has_no_dropout():
+    config = small(bart)
+    config = replace(config, share_without_dropout=0.25, model=replace(config.model, dropout=0.5), steps=8)
+    experiment = bart.build(config)
+    first, last = experiment.phases
+    assert (first.steps, first.method, last.steps) == (6, None, 2)
+    assert first.batch == last.batch
+    rows = {**batch(LENGTH), "example_weight": np.ones(ROWS, np.float32)}
+
+    @jax.jit
+    def token_losses(key):
+        """Of the last steps, of the evaluation with the same noise, and of the first steps."""
+        params = experiment.method.init(key, rows)["params"]
+        trained, before = (
+            method.loss(params, {}, rows, key)[0] for method in (last.method, experiment.method)
+        )
+        evaluated = experiment.method.evaluate(params, {}, rows, jax.random.split(key)[0])
+        return [losses["token_loss"].sum for losses in (trained, evaluated, before)]
+
+    trained, evaluated, before = token_losses(jax.random.key(0))
+    np.testing.assert_allclose(trained, evaluated, rtol=1e-6)
+    assert abs(before - trained) > 1e-3 * abs(trained)
+
+
 def small(module):
     """The offline preset with a model of two narrow layers, drawn so wide that predictions differ."""
     config = module.PRESETS["tiny"]

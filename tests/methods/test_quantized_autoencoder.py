@@ -191,6 +191,30 @@ def test_settings_that_cannot_be():
         LookupFreeConfig(bits=0)
     with pytest.raises(UserError, match=r"LookupFreeConfig\.temperature 0"):
         LookupFreeConfig(temperature=0)
-    made = quantized_autoencoder(NETWORK, QUANTIZERS["ema"], size=9, channels=1)
     with pytest.raises(UserError, match="size 9 is not divisible"):
-        jax.eval_shape(made.method.init, jax.random.key(0), images())
+        quantized_autoencoder(NETWORK, QUANTIZERS["ema"], size=9, channels=1)
+
+
+def test_several_codes_at_a_place_are_parts_of_its_channels():
+    """VQ-VAE's 8x8x10 codes of CIFAR-10 (arXiv:1711.00937, section 3.2): a mean over all of them in the commitment."""
+    latents, bits, grid = 2, 3, SIZE // 2
+    quantizer = QUANTIZERS["lookup_free"]
+    made = quantized_autoencoder(NETWORK, quantizer, size=SIZE, channels=1, latents=latents)
+    params = jax.jit(made.method.init)(jax.random.key(0), images())["params"]
+    network = GridAutoencoder(NETWORK, latents * bits, 1)
+    batch = images() | {"example_weight": jnp.ones(BATCH).at[0].set(0)}
+    pixels = made.preprocess(batch)
+    vectors = network.apply({"params": params["network"]}, pixels - 0.5, method="encode")
+    signs = jnp.where(vectors > 0, 1.0, -1.0)
+
+    codes = made.encode(params, {}, pixels)
+    assert made.grid == (grid, grid, latents)
+    assert codes.shape == (BATCH, *made.grid)
+    looked_up = quantizer.look_up(params, {}, codes).reshape(BATCH, grid, grid, latents * bits)
+    np.testing.assert_array_equal(looked_up, signs)
+    decoded = network.apply({"params": params["network"]}, signs, method="decode") + 0.5
+    np.testing.assert_allclose(made.decode(params, {}, codes), jnp.clip(decoded, 0, 1), rtol=1e-5)
+    total, weight = made.method.evaluate(params, {}, batch, jax.random.key(0))["commitment_loss"]
+    expected = 0.25 * np.square(np.float64(vectors - signs))[1:].mean()
+    np.testing.assert_allclose(total / weight, expected, rtol=1e-5)
+    assert weight == (BATCH - 1) * grid * grid * latents

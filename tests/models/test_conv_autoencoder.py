@@ -26,6 +26,14 @@ def test_parameters_are_those_of_vqvae():
     assert parameters(ConvDecoder(ConvConfig(), 3), (1, 8, 8, 64)) == up + residual
 
 
+def test_the_fine_resolutions_have_a_width_of_their_own():
+    wide = ConvConfig(width=8, fine_width=6, strides=(2, 2), residual_blocks=0)
+    down = (16 * 3 * 6 + 6) + (16 * 6 * 8 + 8) + (9 * 8 * 8 + 8)
+    up = (9 * 5 * 8 + 8) + (16 * 8 * 6 + 6) + (16 * 6 * 3 + 3)
+    assert parameters(ConvEncoder(wide), (1, 8, 8, 3)) == down
+    assert parameters(ConvDecoder(wide, 3), (1, 2, 2, 5)) == up
+
+
 @pytest.mark.parametrize("image", [(12, 18), (12,)], ids=["image", "sequence"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_shapes_of_images_and_of_sequences(image, dtype):

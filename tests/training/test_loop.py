@@ -141,6 +141,21 @@ def test_phases_of_different_batches_follow_each_other_exactly(tmp_path: Path) -
         np.testing.assert_allclose(size[step], mean(second), rtol=1e-4, atol=1e-6)
 
 
+def test_a_phase_trains_the_method_that_it_names(tmp_path: Path) -> None:
+    """Three steps with noise and three without: which of the two methods is the experiment's does not matter."""
+    logs = []
+    noisy, plain = toys.noisy_regression(), toys.noisy_regression(rate=0.0)
+    for number, (whole, named) in enumerate([(noisy, (None, plain)), (plain, (noisy, None))]):
+        phases = tuple(Phase(3, toys.shapes(16), ("examples", 16), method=method) for method in named)
+        heldout = ({"heldout": grain.MapDataset.range(8).map(toys.example)},) * 2
+        data = Data((toys.endless(100),) * 2, heldout, {})
+        experiment = toys.experiment(method=whole)._replace(phases=phases, open_data=lambda folder, d=data: d)
+        toys.train(experiment, tmp_path / str(number))
+        logs.append([line for line in toys.log(tmp_path / str(number)) if "split" not in line])
+    assert logs[0] == logs[1]
+    assert [line["step"] for line in logs[0]] == [1, 2, 3, 4, 5, 6]
+
+
 @pytest.mark.parametrize("step", [8, 12])
 def test_resumes_in_either_phase(step: int, tmp_path: Path) -> None:
     toys.train(two_phases(), tmp_path)

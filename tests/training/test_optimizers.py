@@ -29,7 +29,7 @@ def parameters(seed=0):
         return rng.normal(size=shape).astype(np.float32)
 
     layer = {
-        "attention": {"qkv": {"kernel": draw(LAYERS, WIDTH, 6), "bias": draw(LAYERS, 6)}},
+        "attention": {"qkv": {"kernel": draw(LAYERS, WIDTH, 3, 1, 2), "bias": draw(LAYERS, 3, 1, 2)}},
         "mlp_norm": {"scale": draw(LAYERS, WIDTH), "bias": draw(LAYERS, WIDTH)},
     }
     return {
@@ -107,7 +107,15 @@ def test_adamw_equals_optax():
         np.testing.assert_allclose(ours[name], leaf, rtol=1e-6, atol=1e-7)
 
 
-def test_lamb_adapts_each_layer_of_a_stack_by_itself():
+def norm_of_each(name, x):
+    """The norm of each kernel: of every layer of a stack, and there of the queries, of the keys and of the values."""
+    axes = None
+    if "/layers/" in name:
+        axes = (1, 3, 4) if "/qkv/" in name else tuple(range(1, x.ndim))
+    return np.sqrt(np.square(x).sum(axes, keepdims=True))
+
+
+def test_lamb_adapts_each_kernel_by_itself():
     """One step of arXiv:1904.00962, algorithm 2; the first step of Adam with bias correction is g / (|g| + eps)."""
     config = OptimizerConfig(name="lamb", weight_decay=0.1, clip_norm=0)
     lr = 0.5
@@ -119,9 +127,7 @@ def test_lamb_adapts_each_layer_of_a_stack_by_itself():
         step = grads[name] / (np.abs(grads[name]) + config.epsilon)
         if not name.endswith(("bias", "scale")):
             step = step + 0.1 * params[name]
-            axes = tuple(range(1, step.ndim)) if "/layers/" in name else None
-            norms = [np.sqrt(np.square(x).sum(axes, keepdims=True)) for x in (params[name], step)]
-            step = step * norms[0] / norms[1]
+            step = step * norm_of_each(name, params[name]) / norm_of_each(name, step)
         np.testing.assert_allclose(ours, -lr * step, rtol=1e-5, err_msg=name)
 
 
@@ -143,8 +149,7 @@ def trust_ratios(name, param, update):
     """LARS's factor on an update (arXiv:1708.03888, equation 6, without the rate); of each layer in a stack."""
     if name.endswith(("bias", "scale")):
         return 1.0
-    axes = tuple(range(1, param.ndim)) if "/layers/" in name else None
-    return 0.02 * np.divide(*(np.sqrt(np.square(x).sum(axes, keepdims=True)) for x in (param, update)))
+    return 0.02 * norm_of_each(name, param) / norm_of_each(name, update)
 
 
 @pytest.mark.parametrize("rate_in_momentum", [True, False])
@@ -176,9 +181,55 @@ def test_lars_equals_numpy(rate_in_momentum, clip_norm):
             np.testing.assert_allclose(ours, params[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_the_clipped_rate_of_lars_equals_numpy():
+    """The rate of a layer is the smaller one of LARS's without the learning rate, and of the learning rate."""
+    config = OptimizerConfig(
+        name="lars",
+        weight_decay=0.1,
+        clip_norm=0,
+        trust_coefficient=0.013,
+        rate_in_momentum=False,
+        clip_rate=True,
+    )
+    params = {name: np.float64(leaf) for name, leaf in named_leaves(parameters()).items()}
+    momentum, sides = dict.fromkeys(params, 0.0), set()
+    history = run(config)
+    for step, rate in enumerate(RATES):
+        for name, grad in named_leaves(parameters(step + 1)).items():
+            factor = 1.0
+            if not name.endswith(("bias", "scale")):
+                grad = grad + 0.1 * params[name]
+                own = 0.013 * norm_of_each(name, params[name]) / norm_of_each(name, grad)
+                factor = np.minimum(own / rate, 1) if rate else 1.0
+                sides |= set(np.ravel(own < rate))
+            momentum[name] = 0.9 * momentum[name] + factor * grad
+            params[name] = params[name] - rate * momentum[name]
+        for name, ours in history[step + 1].items():
+            np.testing.assert_allclose(ours, params[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert sides == {True, False}  # some rates are clipped, others are not
+
+
+def test_nesterovs_momentum_looks_one_step_ahead():
+    """The update is g + m v with v = m v + g (Sutskever et al. 2013, in the form of torch.optim.SGD)."""
+    config = OptimizerConfig(name="sgd", weight_decay=0, clip_norm=0, nesterov=True)
+    params = {name: np.float64(leaf) for name, leaf in named_leaves(parameters()).items()}
+    momentum = dict.fromkeys(params, 0.0)
+    for step, lr in enumerate(RATES):
+        for name, grad in named_leaves(parameters(step + 1)).items():
+            momentum[name] = 0.9 * momentum[name] + grad
+            params[name] = params[name] - lr * (grad + 0.9 * momentum[name])
+    ours = run(config)[-1]
+    for name in params:
+        np.testing.assert_allclose(ours[name], params[name], rtol=1e-5, atol=1e-6)
+
+
 def test_lars_equals_optax_where_nothing_is_stacked():
-    """optax.lars has the rate in the momentum, and a stack for one layer."""
-    params = {"trunk": parameters()["encoder"]["layers"], "head": parameters()["head"]}
+    """optax.lars has the rate in the momentum, and takes a stack or a fused kernel for one layer."""
+
+    def unstacked(tree):
+        return named_leaves({"trunk": tree["encoder"]["layers"]["attention"]["qkv"], "head": tree["head"]})
+
+    params = unstacked(parameters())
     cosine = make_schedule(ScheduleConfig(learning_rate=0.3, warmup_steps=2, decay="cosine"), steps=6)
 
     def adapts(tree):
@@ -188,15 +239,14 @@ def test_lars_equals_optax_where_nothing_is_stacked():
     ours = make_optimizer(OptimizerConfig(name="lars", weight_decay=1e-2, clip_norm=0), cosine)
     ends = []
     for optimizer in (theirs, ours):
-        leaves = jax.tree.map(jnp.asarray, named_leaves(params))
+        leaves = jax.tree.map(jnp.asarray, params)
         state, update = optimizer.init(leaves), jax.jit(optimizer.update)
         for step in range(6):
-            grads = {"trunk": parameters(step + 1)["encoder"]["layers"], "head": parameters(step + 1)["head"]}
-            updates, state = update(named_leaves(grads), state, leaves)
+            updates, state = update(unstacked(parameters(step + 1)), state, leaves)
             leaves = optax.apply_updates(leaves, updates)
         ends.append(leaves)
     for name, leaf in ends[0].items():
-        assert np.any(leaf != named_leaves(params)[name])
+        assert np.any(leaf != params[name])
         np.testing.assert_allclose(ends[1][name], leaf, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
@@ -211,9 +261,9 @@ def test_lars_does_not_scale_a_layer_whose_norm_is_zero(zero):
     name = "encoder/layers/attention/qkv/kernel"
     found, param, grad = (named_leaves(tree)[name] for tree in (updates, params, grads))
     np.testing.assert_allclose(found[1], -0.5 * grad[1], rtol=1e-6)
-    for layer in (0, 2):
-        ratio = 0.02 * np.linalg.norm(param[layer]) / np.linalg.norm(grad[layer])
-        np.testing.assert_allclose(found[layer], -0.5 * ratio * grad[layer], rtol=1e-5)
+    kept = np.array([0, 2])
+    ratios = trust_ratios(name, param[kept], grad[kept])
+    np.testing.assert_allclose(found[kept], -0.5 * ratios * grad[kept], rtol=1e-5)
 
 
 def test_lars_excludes_every_norm_and_bias_of_a_resnet_and_its_heads():
@@ -325,7 +375,7 @@ def test_layer_decay_is_electras():
     np.testing.assert_allclose(found["encoder/embeddings/norm/scale"], np.full(WIDTH, 0.8**4), rtol=1e-6)
     for layer, scale in enumerate([0.8**3, 0.8**2, 0.8]):
         np.testing.assert_allclose(
-            found["encoder/layers/attention/qkv/kernel"][layer], np.full((WIDTH, 6), scale), rtol=1e-6
+            found["encoder/layers/attention/qkv/kernel"][layer], np.full((WIDTH, 3, 1, 2), scale), rtol=1e-6
         )
         np.testing.assert_allclose(
             found["encoder/layers/mlp_norm/bias"][layer], np.full(WIDTH, scale), rtol=1e-6
