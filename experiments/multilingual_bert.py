@@ -14,10 +14,10 @@ with the first, and its dictionary is known. The report has, for each language, 
 neighbours, the tokens per word and the share of unknown characters.
 
 The default (seed 0, 27 November 2026) predicts 31 % of the masked tokens of each language; what it aligns stands in
-experiments/crosslingual_alignment.py. No result of the large preset has been measured. It has the settings of
-BERT and the vocabulary's size and case of the reference's cased model, which knows 104 languages, and rows of 128
-tokens to the end. Published for the uncased model of 102 languages, fine-tuned on English alone: XNLI 81.4 % in English, 70.5 in German, 74.3 in Spanish, 63.8 in Chinese
-(multilingual.md).
+experiments/crosslingual_alignment.py. No result of the large preset has been measured. It has the settings of BERT and
+the vocabulary's size and case of the reference's cased model, which knows 104 languages, and rows of 128 tokens to the
+end. Published for the uncased model of 102 languages, fine-tuned on English alone: XNLI 81.4 % in English, 70.5 in
+German, 74.3 in Spanish, 63.8 in Chinese (multilingual.md).
 
 On TPUs: base on v5e:4x4 (docs/planning.md).
 """
