@@ -18,7 +18,7 @@ SIMCLR_CIFAR = "google-research/simclr, README.md, run.py, data_util.py"
 SIMCLR_V2 = "arXiv:2006.10029, section 3"
 FINE_TUNING = "arXiv:2002.05709, appendix B.5"
 MOCO = "facebookresearch/moco, main_moco.py --mlp --moco-t 0.2 --aug-plus --cos"
-MOCO_CIFAR = "facebookresearch/moco, colab/moco_cifar10_demo.ipynb"
+MOCO_CIFAR = "facebookresearch/moco, branch colab-notebook, colab/moco_cifar10_demo.ipynb"
 DINO = "facebookresearch/dino, main_dino.py with args.txt of the released ResNet-50"
 ROTNET = "gidariss/FeatureLearningRotNet, config/CIFAR10_RotNet_NIN4blocks.py"
 SOLO = "vturrisi/solo-learn, scripts/pretrain/cifar/{}.yaml"
@@ -174,7 +174,9 @@ STATED = {
         (BYOL, LARS | {"optimizer.weight_decay": 1.5e-6, "train.batch_size": 4096, **RESNET50}),
         (BYOL_OPTIMIZER, {"optimizer.rate_in_momentum": False}),
         (BYOL, {"schedule.learning_rate": 0.2 * 4096 / 256, "schedule.decay": "cosine"}),
-        (BYOL, {"target.decay": 0.996, "target.final_decay": 1.0, "target.start": "own"}),
+        (BYOL, {"target.decay": 0.996}),
+        ("deepmind-research/byol, utils/schedules.py", {"target.final_decay": 1.0}),
+        ("deepmind-research/byol, byol_experiment.py", {"target.start": "own"}),
         (BYOL, {"projector.hidden": (4096,), "projector.features": 256, "projector.last_bias": False}),
         (BYOL, {"predictor.hidden": (4096,), "predictor.features": 256, "predictor.last_bias": False}),
         (BYOL_VIEWS, TWO_KINDS),

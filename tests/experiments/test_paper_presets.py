@@ -62,7 +62,7 @@ def same(value, expected):
     return value == (pytest.approx(expected, rel=1e-9) if isinstance(expected, float) else expected)
 
 
-@pytest.mark.parametrize(("experiment", "preset"), STATED, ids=" ".join)
+@pytest.mark.parametrize(("experiment", "preset"), STATED, ids=[" ".join(key) for key in STATED])
 def test_fields_are_those_of_the_source(experiment, preset):
     wrong = [
         f"{field} is {value_of(experiment, preset, field)}, {source} has {value}"
