@@ -11,6 +11,7 @@ ALBERT = "google-research/albert, run_pretraining.py, optimization.py"
 ALBERT_SIZES = "arXiv:1909.11942, table 1"
 ALBERT_PAPER = "arXiv:1909.11942, sections 3.1 and 4.1"
 NANOGPT = "karpathy/nanoGPT, train.py, config/train_gpt2.py"
+SHAKESPEARE = "karpathy/nanoGPT, README.md (a CPU), config/train_shakespeare_char.py, train.py"
 GPT2 = "Radford et al. 2019, table 2"
 GPT3 = "arXiv:2005.14165, table 2.1"
 BART = "arXiv:1910.13461, section 5.1"
@@ -123,6 +124,17 @@ STATED = {
     ("albert", "base"): albert(12, 768, 12, 3072),
     ("albert", "large"): albert(24, 1024, 16, 4096),
     ("albert", "xlarge"): albert(24, 2048, 16, 8192),
+    ("gpt2", "characters"): [
+        (SHAKESPEARE, {"steps": 2000, "length": 64, "train.batch_size": 12, "model.positions": 64}),
+        (SHAKESPEARE, {"model.layers": 4, "model.heads": 4, "model.width": 128, "model.mlp_width": 512}),
+        (SHAKESPEARE, {"model.dropout": 0.0, "model.attention_dropout": 0.0, "optimizer.name": "adamw"}),
+        (SHAKESPEARE, {"optimizer.beta1": 0.9, "optimizer.beta2": 0.99, "optimizer.weight_decay": 0.1}),
+        (
+            SHAKESPEARE,
+            {"optimizer.clip_norm": 1.0, "schedule.learning_rate": 1e-3, "schedule.decay": "cosine"},
+        ),
+        (SHAKESPEARE, {"schedule.warmup_steps": 100, "schedule.final_fraction": 0.1}),
+    ],
     ("gpt2", "small"): gpt2(6e-4, NANOGPT, 12, 768, 12),
     ("gpt2", "medium"): gpt2(3e-4, GPT3, 24, 1024, 16),
     ("gpt2", "large"): gpt2(2.5e-4, GPT3, 36, 1280, 20),
