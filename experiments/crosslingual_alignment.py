@@ -19,7 +19,14 @@ The default, 3 seeds (2 AMD cores, 27 November 2026; about 4 minutes a seed): MR
 (0.31 to 0.39) and 0.73 centred (0.73 to 0.74), before training 0.02 and 0.03, by tokens in common 0.003, in a random
 order 0.007; it rises from 0.17 centred at step 500. Words, encoded alone: 0.24 raw, 0.26 centred, before training 0.02.
 Most of it is in the input of the first layer. CBOW with the map has 0.97 and 0.86: of 348 words with known translations
-it learns more than the model does without any. The other presets have not been run.
+it learns more than the model does without any.
+
+Languages of a technical handbook, paragraph by paragraph, a model of 2 layers of 128 on some 100,000 words of English
+and of German (rows of one sentence, 48 tokens, 4,000 pieces, 2,000 steps of 96 rows, dropout 0.1, seed 0, the same
+day): MRR of 110 held-out paragraphs 0.62 centred, by tokens in common 0.62, before training 0.51; of 500 sentences of
+the PUD treebanks 0.21, 0.39 and 0.32. English and Chinese (85,000 words, 184,000 characters): 0.39, 0.33 and 0.40; PUD
+0.05, 0.05 and 0.05; words by a dictionary 0.01, the map of CBOW 0.02. So little text aligns nothing beyond the pieces
+that both languages share; the fake language has 0.8 million words each. The other presets have not been run.
 """
 
 from collections.abc import Mapping
