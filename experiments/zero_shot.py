@@ -17,6 +17,12 @@ shifted form. Medians of 3 seeds and their range (27 November 2026, 2 AMD cores;
 fine-tuned in English, accuracy in English 46.2 % (45.2 to 46.8) and in the fake language 40.6 (26.1 to 41.4), with
 means moved 41.2 (34.6 to 42.0); from a random start 37.3 and 33.7. Fine-tuned in the fake language: 45.4 there and 36.7
 (35.0 to 40.6) in English, with means moved 39.3 (38.3 to 41.2); from a random start 36.0 and 34.8.
+
+Parts of speech, learnt from English (400 steps on the Brown corpus, whose tags were mapped to the universal ones) from
+the models of a handbook in two languages that experiments/crosslingual_alignment.py describes, on the PUD treebanks,
+3 seeds: English 75.8 %, German 48.8 (48.8 to 51.3), with means moved 53.6 (52.2 to 53.8); from a random start 65.2 and
+28.6. With the model of English and Chinese 75.4 and 18.7 (16.6 to 19.6), with means moved 22.5 (20.2 to 23.6); from a
+random start 60.9 and 13.8, where naming every Chinese word a noun gives 25.3.
 """
 
 from collections.abc import Callable, Mapping
