@@ -85,12 +85,15 @@ def test_questions_that_cannot_be_trained_on(tmp_path):
 
 
 def test_the_presets_of_the_paper():
-    """arXiv:1810.04805, section 4.2 and appendix A.3; run_squad of google-research/bert."""
+    """arXiv:1810.04805, sections 4.2 and 4.3, appendix A.3; run_squad of google-research/bert."""
     for name in ("squad", "squad2"):
         paper = question_answering.PRESETS[name]
         data = paper.data
         assert (paper.length, data.step, data.longest_question, data.longest_answer) == (384, 128, 64, 30)
-        assert (paper.train.batch_size, paper.schedule.learning_rate) == (32, 5e-5)
+        assert (paper.train.batch_size, paper.schedule.learning_rate) == (
+            48 if name == "squad2" else 32,
+            5e-5,
+        )
         assert paper.schedule.warmup_steps == paper.steps // 10
         assert data.unanswerable == (name == "squad2")
     paper = token_classification.PRESETS["conll2003"]

@@ -33,7 +33,7 @@ def test_shapes(preset, kind):
     for kept in (aux.extras, after):
         same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), extras, dict(kept))
         assert all(jax.tree.leaves(same))
-    places = (config.size // math.prod(config.network.strides)) ** 2
+    places = config.latents * (config.size // math.prod(config.network.strides)) ** 2
     width = {
         "ema": config.codebook.width,
         "gradient": config.codebook.width,

@@ -69,7 +69,15 @@ def corpus_of(*sentences):
     ends = np.cumsum([0, *map(len, sentences)])
     documents = np.arange(len(sentences))
     return TokenizedCorpus(
-        "made up", "0", np.concatenate(sentences), ends, documents, documents + 1, documents.astype(np.uint64)
+        name="made up",
+        fingerprint="0",
+        tokens=np.concatenate(sentences),
+        sentence_offsets=ends,
+        first_sentence=documents,
+        end_sentence=documents + 1,
+        hashes=documents.astype(np.uint64),
+        text_bytes=np.diff(ends),
+        source_index=documents,
     )
 
 

@@ -36,9 +36,17 @@ def opened():
     words = np.random.default_rng(0).integers(0, 8, (200, 12)) + 8 * topic
 
     def language(ids: np.ndarray) -> SimpleNamespace:
-        ends, hashes = 12 * np.arange(201), documents.astype(np.uint64)
-        tokens = FIRST + ids[words].ravel()
-        corpus = TokenizedCorpus("made up", "0", tokens, ends, documents, documents + 1, hashes)
+        corpus = TokenizedCorpus(
+            name="made up",
+            fingerprint="0",
+            tokens=FIRST + ids[words].ravel(),
+            sentence_offsets=12 * np.arange(201),
+            first_sentence=documents,
+            end_sentence=documents + 1,
+            hashes=documents.astype(np.uint64),
+            text_bytes=np.full(200, 12),
+            source_index=documents,
+        )
         return SimpleNamespace(training=corpus)
 
     class Opened(dict):
