@@ -26,7 +26,8 @@ and of German (rows of one sentence, 48 tokens, 4,000 pieces, 2,000 steps of 96 
 day): MRR of 110 held-out paragraphs 0.62 centred, by tokens in common 0.62, before training 0.51; of 500 sentences of
 the PUD treebanks 0.21, 0.39 and 0.32. English and Chinese (85,000 words, 184,000 characters): 0.39, 0.33 and 0.40; PUD
 0.05, 0.05 and 0.05; words by a dictionary 0.01, the map of CBOW 0.02. So little text aligns nothing beyond the pieces
-that both languages share; the fake language has 0.8 million words each. The other presets have not been run.
+that both languages share; the fake language has 0.8 million words each. With 5, 25 and 100 % of these the MRR is 0.37,
+0.73 and 0.73 centred, of words 0.10, 0.24 and 0.28 (seed 0 of `amounts`). The ablations have not been run.
 """
 
 from collections.abc import Mapping
@@ -68,8 +69,8 @@ VARIANTS: Mapping[str, Any] = {
     ),
     "short": lambda each: replace(
         each,
-        length=each.length // 4,
-        train=replace(each.train, batch_size=4 * each.train.batch_size),
+        length=each.length // 2,
+        train=replace(each.train, batch_size=2 * each.train.batch_size),
     ),
     "text_5": lambda each: replace(each, data=replace(each.data, training_share=0.05)),
     "text_25": lambda each: replace(each, data=replace(each.data, training_share=0.25)),
@@ -91,7 +92,7 @@ class Config(Settings):
     """What is trained."""
     compare: tuple[NonEmptyText, ...] = (BASE,)
     """Changes of the model, each trained by itself: base (none), own_positions (of each language), deep (four times the
-    layers), no_random_words (in place of masked words), short (a quarter of the length, as many tokens), text_5
+    layers), no_random_words (in place of masked words), short (half of the length, as many tokens), text_5
     and text_25 (per cent of the text), text_5_short, text_25_short."""
     repeats: PositiveInt = 1
     """Seeds of each."""
@@ -156,19 +157,21 @@ def study(config: Config) -> Study:
 
 def tabulate(config: Config, runs: Runs) -> Table:
     """Every run at every kept checkpoint, on all translations."""
-    found = {name: alignment_of(run, pairs_of(config, run), announce) for name, run in runs.items()}
+    # Sentences that fit into the rows of every run, so that all have the same tests.
+    length = min(run.config.length for run in runs.values())
+    found = {name: alignment_of(run, pairs_of(config, run, length), announce) for name, run in runs.items()}
     if config.cbow_steps:
         name, first = next(iter(runs.items()))
         announce("vectors of CBOW and the map between them")
-        mapped = mapped_scores(first.data.details, pairs_of(config, first), config.cbow_steps)
+        mapped = mapped_scores(first.data.details, pairs_of(config, first, length), config.cbow_steps)
         for test, scores in mapped.items():
             found[name][test]["mapped"] = scores
     return Table(found, alignment_table(found))
 
 
-def pairs_of(config: Config, run: OpenedRun) -> list[Translations]:
-    """All translations that a run is tested on."""
-    opened, length = run.data.details, run.config.length
+def pairs_of(config: Config, run: OpenedRun, length: int) -> list[Translations]:
+    """All translations that a run is tested on, in rows of a length."""
+    opened = run.data.details
     tests = [
         translations(
             read_pairs(source := PairSource.parse(entry)), source.languages, kind, opened, length, config.most

@@ -52,7 +52,7 @@ def aligned(model, tmp_path_factory):
     """The folder of a finished study of two models."""
     folder = tmp_path_factory.mktemp("alignment") / "study"
     config = crosslingual_alignment.Config(
-        model=model, compare=("base", "own_positions"), most=40, cbow_steps=2
+        model=model, compare=("base", "own_positions", "short"), most=40, cbow_steps=2
     )
     run(crosslingual_alignment, "tiny", config, folder)
     return folder
@@ -60,7 +60,10 @@ def aligned(model, tmp_path_factory):
 
 def test_translations_are_looked_for_at_every_checkpoint(aligned):
     found = json.loads((aligned / "alignment.json").read_text())
-    assert [*found] == ["base-0", "own_positions-0"]
+    assert [*found] == ["base-0", "own_positions-0", "short-0"]
+    assert (
+        len({test["pairs"] for of in found.values() for name, test in of.items() if "sentences" in name}) == 1
+    )
     for of in found.values():
         assert [name.split(",")[0] for name in of] == ["sentences", "words"]
         for test in of.values():
