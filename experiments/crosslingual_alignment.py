@@ -159,11 +159,12 @@ def tabulate(config: Config, runs: Runs) -> Table:
     """Every run at every kept checkpoint, on all translations."""
     # Sentences that fit into the rows of every run, so that all have the same tests.
     length = min(run.config.length for run in runs.values())
-    found = {name: alignment_of(run, pairs_of(config, run, length), announce) for name, run in runs.items()}
+    tests = {name: pairs_of(config, run, length) for name, run in runs.items()}
+    found = {name: alignment_of(run, tests[name], announce) for name, run in runs.items()}
     if config.cbow_steps:
         name, first = next(iter(runs.items()))
         announce("vectors of CBOW and the map between them")
-        mapped = mapped_scores(first.data.details, pairs_of(config, first, length), config.cbow_steps)
+        mapped = mapped_scores(first.data.details, tests[name], config.cbow_steps)
         for test, scores in mapped.items():
             found[name][test]["mapped"] = scores
     return Table(found, alignment_table(found))

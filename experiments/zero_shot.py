@@ -201,11 +201,13 @@ def tabulate(config: Config, runs: Runs) -> Table:
             own = [run for name, run in runs.items() if name.startswith(f"{language}-{start}-")]
             for other, changes in tested.items():
                 announce(f"trained in {language} from a {start} start, tested in {other}")
-                moves: dict[str, Change] = {"": unchanged}
+                plain = [measure(config, run, changes, unchanged) for run in own]
+                measured = {"": plain}
                 if start == PRETRAINED and (move := moved_mean(runs, other, language)):
-                    moves[f", {MOVED}"] = move
-                for ending, move in moves.items():
-                    metrics = [measure(config, run, changes, move) for run in own]
+                    same = other == language  # its mean stays where it is
+                    moved = plain if same else [measure(config, run, changes, move) for run in own]
+                    measured[f", {MOVED}"] = moved
+                for ending, metrics in measured.items():
                     names = own[0].experiment.headline[1:]
                     found.setdefault(f"{start}, in {language}{ending}", {})[other] = {
                         name: [of.get(name) for of in metrics] for name in names
