@@ -10,6 +10,7 @@ from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.tokenizers import train_sentencepiece
 from ssl_jax.evals import bits_per_byte
 from ssl_jax.evals.ngram_baselines import KneserNey
+from tests.corpora import corpus_of
 
 DOCUMENTS = [
     f"The {word} number {i} is ≥ the {word} number {i * i}." for word in ("first", "next") for i in range(80)
@@ -21,21 +22,9 @@ def tokenizer():
     return train_sentencepiece(DOCUMENTS, 330, byte_fallback=True)
 
 
-def corpus_of(texts: list[str], tokenizer) -> TokenizedCorpus:
-    encoded = tokenizer.encode_batch(texts)
-    places = np.arange(len(texts))
-    offsets = np.cumsum([0, *map(len, encoded)])
-    return TokenizedCorpus(
-        name="text",
-        fingerprint="0",
-        tokens=np.concatenate(encoded),
-        sentence_offsets=offsets,
-        first_sentence=places,
-        end_sentence=places + 1,
-        hashes=places.astype(np.uint64),
-        text_bytes=np.array([len(text.encode()) for text in texts]),
-        source_index=places,
-    )
+def tokenized(texts: list[str], tokenizer) -> TokenizedCorpus:
+    of_text = np.array([len(text.encode()) for text in texts])
+    return corpus_of(*tokenizer.encode_batch(texts))._replace(text_bytes=of_text)
 
 
 def test_compressors_are_given_the_text_and_divided_by_its_bytes():
@@ -47,7 +36,7 @@ def test_compressors_are_given_the_text_and_divided_by_its_bytes():
 
 
 def test_n_grams_pay_for_the_ends_of_documents_too(tokenizer):
-    training, heldout = corpus_of(DOCUMENTS[:-20], tokenizer), corpus_of(DOCUMENTS[-20:], tokenizer)
+    training, heldout = tokenized(DOCUMENTS[:-20], tokenizer), tokenized(DOCUMENTS[-20:], tokenizer)
     size = sum(len(document.encode()) for document in DOCUMENTS[-20:])
     found = bits_per_byte.ngram_bits(training, heldout, tokenizer)
     assert tuple(found) == bits_per_byte.ORDERS
@@ -57,7 +46,7 @@ def test_n_grams_pay_for_the_ends_of_documents_too(tokenizer):
 
 
 def test_orders_without_numbers_are_left_out(tokenizer, monkeypatch):
-    corpus = corpus_of(DOCUMENTS[:4], tokenizer)
+    corpus = tokenized(DOCUMENTS[:4], tokenizer)
     monkeypatch.setattr(bits_per_byte, "ORDERS", (1, 7, 8))
     assert 330**7 < 2**63 < 330**8
     assert tuple(bits_per_byte.ngram_bits(corpus, corpus, tokenizer)) == (1, 7)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.languages import Language, Languages
 from ssl_jax.data.parallel_text import Pairs
 from ssl_jax.data.special_tokens import SENTENCEPIECE
@@ -22,6 +21,7 @@ from ssl_jax.recipes.alignment import (
     translations,
 )
 from ssl_jax.recipes.language_vector import Blanks, converted, languages_of_tokens, with_vector
+from tests.corpora import corpus_of
 
 CONFIG = BertConfig(vocab_size=11, positions=8, layers=3, width=8, heads=2, mlp_width=16)
 
@@ -62,23 +62,6 @@ def test_halves_divide_the_pairs():
     validation, test = whole.halves()
     assert [ids.item() for ids in validation.first] == [0, 2, 3]
     assert test.second_groups.tolist() == [1, 3]
-
-
-def corpus_of(*sentences):
-    """A corpus with a document for each sentence."""
-    ends = np.cumsum([0, *map(len, sentences)])
-    documents = np.arange(len(sentences))
-    return TokenizedCorpus(
-        name="made up",
-        fingerprint="0",
-        tokens=np.concatenate(sentences),
-        sentence_offsets=ends,
-        first_sentence=documents,
-        end_sentence=documents + 1,
-        hashes=documents.astype(np.uint64),
-        text_bytes=np.diff(ends),
-        source_index=documents,
-    )
 
 
 def test_embeddings_are_centred_by_the_training_text():

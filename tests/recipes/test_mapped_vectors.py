@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.special_tokens import SENTENCEPIECE
 from ssl_jax.recipes.alignment import Translations
 from ssl_jax.recipes.mapped_vectors import mapped_scores, orthogonal_map, piece_vectors
+from tests.corpora import corpus_of
 
 FIRST = SENTENCEPIECE.first_regular
 OTHER_IDS = 7 * np.arange(40) % 40
@@ -32,22 +32,11 @@ def test_a_rotation_is_found():
 @pytest.fixture(scope="module")
 def opened():
     """200 documents of 12 words, each of one of five topics with 8 words; in "de" and "fr" with other ids."""
-    topic, documents = np.arange(200)[:, None] % 5, np.arange(200)
+    topic = np.arange(200)[:, None] % 5
     words = np.random.default_rng(0).integers(0, 8, (200, 12)) + 8 * topic
 
     def language(ids: np.ndarray) -> SimpleNamespace:
-        corpus = TokenizedCorpus(
-            name="made up",
-            fingerprint="0",
-            tokens=FIRST + ids[words].ravel(),
-            sentence_offsets=12 * np.arange(201),
-            first_sentence=documents,
-            end_sentence=documents + 1,
-            hashes=documents.astype(np.uint64),
-            text_bytes=np.full(200, 12),
-            source_index=documents,
-        )
-        return SimpleNamespace(training=corpus)
+        return SimpleNamespace(training=corpus_of(*(FIRST + ids[words])))
 
     class Opened(dict):
         tokenizer = SimpleNamespace(vocab_size=FIRST + 40, special=SENTENCEPIECE)
