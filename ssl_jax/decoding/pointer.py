@@ -163,7 +163,7 @@ def pointer_decoder(model: PointerGenerator, writing: Writing, blank: int) -> De
             {"params": params}, tokens, context, state.source_present, state.cache, method="decode"
         )
         places = place + jnp.arange(tokens.shape[1], dtype=jnp.int32)
-        only_end = (jnp.arange(vocab) == writing.end)[None, None]
+        only_end = (jnp.arange(vocab, dtype=jnp.int32) == writing.end)[None, None]
         allowed = writing.allowed(vocab, vocab, places)
         allowed = jnp.where((places >= writing.length - 1)[None, :, None], only_end, allowed)
         scores = model.apply(

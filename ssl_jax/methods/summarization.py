@@ -112,8 +112,8 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         losses = {
             "reconstruction_loss": Mean.of(nats, examples),
             "denoising_loss": Mean.of(denoised, examples),
-            "generator_loss": NOTHING,
-            "critic_loss": NOTHING,
+            "generator_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),  # no code is written
+            "critic_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),
         }
         return losses, _code_metrics(
             Written(*code), article, batch, jnp.zeros_like(code.present, jnp.float32)
@@ -190,10 +190,6 @@ def reconstruction(
     return logits, mean_over_text(losses, article.present[:, 1:])
 
 
-NOTHING = Mean(jnp.float32(0), jnp.float32(0))
-"""A loss that a step does not have."""
-
-
 def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:
     """(articles, sentences) of a batch."""
     return (
@@ -204,10 +200,10 @@ def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:
 
 def _code_metrics(code: Written, article: Rows, batch: Batch, scores: jax.Array) -> dict[str, Mean]:
     examples = batch["example_weight"]
-    present = code.present * examples[:, None]
+    present = jnp.float32(code.present) * examples[:, None]
     return {
         "critic_score": Mean.of(mean_over_text(scores, code.present), examples),
-        "code_tokens": Mean.of(code.present.sum(-1), examples),
+        "code_tokens": Mean.of(jnp.float32(code.present).sum(-1), examples),
         "repeated": Mean.of(repeated_ngrams(code.tokens, code.present, 2), present),
         "copied": Mean.of(copied_ngrams(*code, *article, 4), present),
     }

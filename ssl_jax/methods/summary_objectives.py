@@ -144,7 +144,7 @@ def code_advantages(
     penalty += config.length_penalty
     rewards = config.adversarial_weight * prefix_rewards(logits, code.present, weights) - penalty
     returns = discounted_returns(rewards, code.present, config.discount)
-    return constant(returns + config.reconstruction_weight * better[:, None]) * code.present
+    return constant(returns + config.reconstruction_weight * better[:, None]) * jnp.float32(code.present)
 
 
 def _wgan(
@@ -153,7 +153,11 @@ def _wgan(
     """Soft words: the distributions along the drawn code are what critic and reconstructor read."""
     params, drawn, weights = turn.params, turn.drawn, turn.weights
     vocab = turn.log_probs.shape[-1]
-    soft = jnp.where(drawn.present[..., None], jnp.exp(turn.log_probs), jax.nn.one_hot(drawn.tokens, vocab))
+    soft = jnp.where(
+        drawn.present[..., None],
+        jnp.exp(turn.log_probs),
+        jax.nn.one_hot(drawn.tokens, vocab, dtype=jnp.float32),
+    )
     everywhere = jnp.ones(
         drawn.present.shape, bool
     )  # padding is a word of both sides, so that lengths are equal
@@ -161,7 +165,7 @@ def _wgan(
     def score(own: Tree, words: jax.Array) -> jax.Array:
         return judge(own, words, everywhere).mean(-1)
 
-    critic, real = params["critic"], jax.nn.one_hot(turn.sentence.tokens, vocab)
+    critic, real = params["critic"], jax.nn.one_hot(turn.sentence.tokens, vocab, dtype=jnp.float32)
     generated = score(critic, constant(soft))
     mix = jax.random.uniform(turn.keys[2], weights.shape)
     penalty = gradient_penalty(lambda x: score(critic, x), real, soft, mix, weights)
@@ -190,7 +194,7 @@ def _gumbel(
     batch, length, vocab = turn.log_probs.shape
     noise = jnp.stack([gumbel_noise(turn.keys[0], place, batch, vocab) for place in range(length)], axis=1)
     soft = jax.nn.softmax((turn.log_probs + noise) / config.temperature, axis=-1)
-    one_hot = jax.nn.one_hot(drawn.tokens, vocab)
+    one_hot = jax.nn.one_hot(drawn.tokens, vocab, dtype=jnp.float32)
     words = jnp.where(drawn.present[..., None], straight_through(one_hot, soft), one_hot)
     nats = reconstruct(
         params["reconstructor"],

@@ -81,7 +81,8 @@ class PointerGenerator(nn.Module):
         scores = jnp.einsum("btd,bsd->bts", queries, keys, preferred_element_type=jnp.float32)
         # As a product, because a scattered sum has no order, and so no bits of its own, on some devices.
         one_hot = jax.nn.one_hot(source, self.config.vocab_size, dtype=jnp.float32)
-        copyable = jnp.einsum("bsv,btv->bts", one_hot, jnp.float32(allowed)) > 0
+        everywhere = jnp.broadcast_to(allowed, (*scores.shape[:2], allowed.shape[-1]))
+        copyable = jnp.take_along_axis(everywhere, jnp.broadcast_to(source[:, None], scores.shape), axis=-1)
         weights = masked_softmax(scores, copyable & (present != 0)[:, None])
         copied = jnp.einsum("bts,bsv->btv", weights, one_hot)
         generated = masked_softmax(self.model.logits(hidden), allowed)

@@ -38,7 +38,7 @@ def three_optimizers(critic_rate: float = 0.3) -> OptimizerConfig:
 class SummarizationConfig(RunConfig):
     """A run that learns to summarise; the defaults are small enough for a laptop."""
 
-    steps: PositiveInt = 1000
+    steps: PositiveInt = 900
     """Optimiser steps of the whole run."""
     length: Length = 64
     """Tokens of an article's row, [BOS] and [EOS] included; the rest of a longer article is not read."""
@@ -46,7 +46,7 @@ class SummarizationConfig(RunConfig):
     """Tokens of a code at most, [EOS] included."""
     data: SummaryTextConfig = field(default_factory=SummaryTextConfig)
     model: EncoderDecoderConfig = field(
-        default_factory=lambda: dataclasses.replace(SMALL, vocab_size=4000, positions=64)
+        default_factory=lambda: dataclasses.replace(SMALL, vocab_size=3000, positions=64)
     )
     """Of generator and reconstructor; the critic is as the encoder, but causal."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

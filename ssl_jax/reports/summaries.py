@@ -1,6 +1,8 @@
 """What runs that learn to summarise show: codes, how well they serve each purpose, and baselines."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import grain
@@ -9,7 +11,7 @@ import numpy as np
 
 from ssl_jax.data.summary_rows import SummaryText
 from ssl_jax.decoding.pointer import Writing, Written, write_texts
-from ssl_jax.evals.ngram_baselines import KneserNey
+from ssl_jax.evals.ngram_baselines import KneserNey, leading_documents
 from ssl_jax.evals.rouge import mean_rouge
 from ssl_jax.evals.summaries import (
     ALIKE,
@@ -24,6 +26,7 @@ from ssl_jax.losses.adversarial import mean_over_text
 from ssl_jax.losses.policy_gradient import copied_ngrams, repeated_ngrams
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.summarization import Networks, reconstruction, unpaired_rows
+from ssl_jax.ops.reductions import argmin
 from ssl_jax.reports.files import save_json, save_text
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Data, Report, Score
@@ -32,6 +35,8 @@ SHOWN = 5
 """Articles shown after each evaluation; twice as many at the end."""
 ORDER = 3
 """Length of the n-grams of real sentences."""
+COUNTED_TOKENS = 1_000_000
+"""They are counted in this much of the sentences of training at most."""
 
 
 class Measured(NamedTuple):
@@ -72,7 +77,7 @@ def code_score(networks: Networks) -> Score:
             found |= mean_rouge(texts, [pair.summary for pair in text.validation])._asdict()
         return found
 
-    return Score(lambda params, extras, batch: _write(networks, params, batch), metrics)
+    return Score(_writer(networks), metrics)
 
 
 def sample_summaries(report: Report, networks: Networks) -> None:
@@ -139,19 +144,41 @@ def count_words(texts: Sequence[str]) -> int:
 
 def sentence_ngrams(text: SummaryText) -> KneserNey:
     """The 3-grams of the sentences of training."""
-    return KneserNey(text.sentences, ORDER, text.tokenizer.vocab_size, text.tokenizer.special)
+    counted = leading_documents(text.sentences, COUNTED_TOKENS)
+    return KneserNey(counted, ORDER, text.tokenizer.vocab_size, text.tokenizer.special)
 
 
-def _write(networks: Networks, params: Tree, batch: Batch) -> Written:
-    article, _ = unpaired_rows(batch)
-    return write_texts(
-        networks.generator, params["generator"], *article, batch["vocab_size"], networks.writing
-    )[0]
+# Each of the next functions returns the same object for the same networks, so that it is compiled once.
+
+
+@functools.cache
+def _writer(networks: Networks) -> Callable[[Tree, Extras, Batch], Written]:
+    """`(params, extras, batch) -> Written`, the greedy codes of a batch."""
+
+    def write(params: Tree, extras: Extras, batch: Batch) -> Written:
+        article, _ = unpaired_rows(batch)
+        return write_texts(
+            networks.generator, params["generator"], *article, batch["vocab_size"], networks.writing
+        )[0]
+
+    return write
+
+
+@functools.cache
+def _rebuilder(networks: Networks) -> Callable[[Tree, Extras, Batch], tuple[Written, jax.Array]]:
+    """`(params, extras, batch) -> (codes, tokens [batch, length - 1])`, each the likeliest after the true ones."""
+
+    def rebuild(params: Tree, extras: Extras, batch: Batch) -> tuple[Written, jax.Array]:
+        article, _ = unpaired_rows(batch)
+        code = _writer(networks)(params, extras, batch)
+        logits, _ = reconstruction(networks, params["reconstructor"], *code, article)
+        return code, argmin(-logits)
+
+    return rebuild
 
 
 def _codes(report: Report, networks: Networks, rows: grain.MapDataset) -> list[list[int]]:
-    written = report.map(lambda params, extras, batch: _write(networks, params, batch), rows)
-    return plain(written, networks.writing)
+    return plain(report.map(_writer(networks), rows), networks.writing)
 
 
 def _baselines(articles: list[str], references: list[str], length: int) -> dict[str, list[str]]:
@@ -177,18 +204,19 @@ def _measure(
     examples: Sequence[Mapping[str, np.ndarray]],
     texts: Sequence[str],
     references: Sequence[str],
-) -> dict[str, float]:
-    """A line of the table."""
+) -> dict[str, float | None]:
+    """A line of the table; without words there are no bits of a word."""
     text: SummaryText = report.data.details
     writing = networks.writing
     ids = [row[: writing.length - 1] for row in text.tokenizer.encode_batch(texts)]
     rows = [{**example, **_as_sentence(row, writing)} for example, row in zip(examples, ids, strict=True)]
     measured = report.map(_judge(networks), grain.MapDataset.source(rows))
     words = count_words(texts)
+    bits = bits_per_word(sentence_ngrams(text), ids, words)
     found = mean_rouge(texts, references)._asdict() if references else {}
     return found | {
         "words": words / len(texts),
-        "bits_per_word": bits_per_word(sentence_ngrams(text), ids, words),
+        "bits_per_word": bits if math.isfinite(bits) else None,
         "nats": float(measured.nats.mean()),
         "critic": float(measured.score.mean()),
         "copied": float(measured.copied.mean()),
@@ -197,7 +225,8 @@ def _measure(
     }
 
 
-def _judge(networks: Networks):
+@functools.cache
+def _judge(networks: Networks) -> Callable[[Tree, Extras, Batch], Measured]:
     """`(params, extras, batch) -> Measured` of the sentences of a batch in the place of codes."""
 
     def judge(params: Tree, extras: Extras, batch: Batch) -> Measured:
@@ -220,7 +249,7 @@ def _as_sentence(ids: Sequence[int], writing: Writing) -> dict[str, np.ndarray]:
     return {"sentence": tokens, "sentence_present": np.arange(writing.length) <= len(ids)}
 
 
-def _table(table: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _table(table: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     formats = {
         "rouge_1": ("R-1", "{:.1%}"),
         "rouge_2": ("R-2", "{:.1%}"),
@@ -236,7 +265,8 @@ def _table(table: Mapping[str, Mapping[str, float]]) -> list[str]:
     shown = {name: form for name, form in formats.items() if name in next(iter(table.values()))}
     rows = [["", *(title for title, _ in shown.values())]]
     rows += [
-        [name, *(form.format(line[key]) for key, (_, form) in shown.items())] for name, line in table.items()
+        [name, *("-" if line[key] is None else form.format(line[key]) for key, (_, form) in shown.items())]
+        for name, line in table.items()
     ]
     return aligned(rows)
 
@@ -256,14 +286,7 @@ def _examples(
     text: SummaryText = report.data.details
     decode = text.tokenizer.decode
     examples = [rows[number] for number in range(len(rows))]
-
-    def rebuild(params: Tree, extras: Extras, batch: Batch) -> tuple[Written, jax.Array]:
-        article, _ = unpaired_rows(batch)
-        code = _write(networks, params, batch)
-        logits, _ = reconstruction(networks, params["reconstructor"], *code, article)
-        return code, logits.argmax(-1)
-
-    codes, rebuilt = report.map(rebuild, rows)
+    codes, rebuilt = report.map(_rebuilder(networks), rows)
     articles = _read_articles(examples, text, networks.writing)
     lines = []
     for number, ids in enumerate(plain(codes, networks.writing)):

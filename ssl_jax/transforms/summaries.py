@@ -69,7 +69,7 @@ def noisy_sentence(
     other_words = _words(others, begin_id, end_id)
     count = words.sum(-1, keepdims=True)
     moved = _MOVED * jax.random.uniform(moved_rng, words.shape)
-    spread = jax.random.uniform(place_rng, other_words.shape) * (count + _MOVED)
+    spread = jax.random.uniform(place_rng, other_words.shape) * (jnp.float32(count) + _MOVED)
     keys = jnp.concatenate([jnp.arange(places, dtype=jnp.float32)[None] + moved, spread], axis=1)
     both = jnp.concatenate([sentence.tokens, others.tokens], axis=1)
     present = jnp.concatenate([words, other_words], axis=1)
