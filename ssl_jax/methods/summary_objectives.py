@@ -54,7 +54,7 @@ class ObjectiveConfig(Settings):
     copy_penalty: NonNegativeFloat = 0.0
     """Taken off the reward of a token that ends four tokens in a row which the article has."""
     length_penalty: NonNegativeFloat = 0.0
-    """Taken off the reward of every token but [EOS]."""
+    """Taken off the reward of a code for each token that it has more than the mean of its batch."""
     discount: Probability = 0.9
     """Of later rewards, per token."""
     word_dropout: Probability = 0.3
@@ -141,10 +141,13 @@ def code_advantages(
     penalty = config.repeat_penalty * repeated_ngrams(code.tokens, code.present, 2)
     if config.copy_penalty:
         penalty += config.copy_penalty * copied_ngrams(*code, *article, 4)
-    penalty += config.length_penalty
     rewards = config.adversarial_weight * prefix_rewards(logits, code.present, weights) - penalty
     returns = discounted_returns(rewards, code.present, config.discount)
-    return constant(returns + config.reconstruction_weight * better[:, None]) * jnp.float32(code.present)
+    present = jnp.float32(code.present)
+    lengths = present.sum(-1)
+    longer = lengths - (lengths * weights).sum() / jnp.maximum(weights.sum(), 1)
+    of_code = config.reconstruction_weight * better - config.length_penalty * longer
+    return constant(returns + of_code[:, None]) * present
 
 
 def _wgan(
@@ -167,7 +170,7 @@ def _wgan(
 
     critic, real = params["critic"], jax.nn.one_hot(turn.sentence.tokens, vocab, dtype=jnp.float32)
     generated = score(critic, constant(soft))
-    mix = jax.random.uniform(turn.keys[2], weights.shape)
+    mix = jax.random.uniform(turn.keys[2], weights.shape, jnp.float32)
     penalty = gradient_penalty(lambda x: score(critic, x), real, soft, mix, weights)
     nats = reconstruct(
         params["reconstructor"],

@@ -40,7 +40,7 @@ def random_extract(
       begin_id, end_id, pad_id: of [BOS], [EOS] and padding.
     """
     inside = _words(article, begin_id, end_id)
-    chance = jnp.where(inside, jax.random.uniform(rng, inside.shape), 2.0)
+    chance = jnp.where(inside, jax.random.uniform(rng, inside.shape, jnp.float32), 2.0)
     rank = jnp.argsort(jnp.argsort(chance, axis=1), axis=1)
     chosen = inside & (rank < length - 1)
     return _ended(_packed(article.tokens, chosen, length, pad_id), end_id)
@@ -67,9 +67,9 @@ def noisy_sentence(
     words = _words(sentence, begin_id, end_id)
     others = random_extract(chosen_rng, article, room + 1, begin_id=begin_id, end_id=end_id, pad_id=pad_id)
     other_words = _words(others, begin_id, end_id)
-    count = words.sum(-1, keepdims=True)
-    moved = _MOVED * jax.random.uniform(moved_rng, words.shape)
-    spread = jax.random.uniform(place_rng, other_words.shape) * (jnp.float32(count) + _MOVED)
+    count = words.sum(-1, keepdims=True, dtype=jnp.int32)
+    moved = _MOVED * jax.random.uniform(moved_rng, words.shape, jnp.float32)
+    spread = jax.random.uniform(place_rng, other_words.shape, jnp.float32) * (jnp.float32(count) + _MOVED)
     keys = jnp.concatenate([jnp.arange(places, dtype=jnp.float32)[None] + moved, spread], axis=1)
     both = jnp.concatenate([sentence.tokens, others.tokens], axis=1)
     present = jnp.concatenate([words, other_words], axis=1)
@@ -106,6 +106,6 @@ def _packed(tokens: jax.Array, chosen: jax.Array, length: int, pad_id: int) -> R
 
 def _ended(rows: Rows, end_id: int) -> Rows:
     """The rows with [EOS] after their last token."""
-    count = rows.present.sum(-1, keepdims=True)
+    count = rows.present.sum(-1, keepdims=True, dtype=jnp.int32)
     places = jnp.arange(rows.tokens.shape[1], dtype=jnp.int32)[None]
     return Rows(jnp.where(places == count, end_id, rows.tokens), places <= count)

@@ -63,6 +63,7 @@ def test_summaries_of_docstrings(tmp_path, monkeypatch):
         ([], "Return the second of all."),
     ]
     monkeypatch.setattr(pydocs, "PACKAGES", ("absent_package",))
+    monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "another"))
     with pytest.raises(UserError, match="no Python source files"):
         DocstringSummaries()
 

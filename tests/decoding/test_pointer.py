@@ -1,4 +1,4 @@
-"""Texts of a pointer-generator: the loop with a cache, the same predictions in one call, and the decoder of commands."""
+"""Texts of a pointer-generator: the loop with a cache, the same predictions in one call, and a `Decoder`."""
 
 import jax
 import jax.numpy as jnp

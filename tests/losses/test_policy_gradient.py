@@ -29,8 +29,18 @@ def texts():
 
 
 TOKENS, PRESENT = texts()
-REWARDS = np.random.default_rng(0).normal(size=TOKENS.shape).astype(np.float32)
-"""Of each token of each text; also where there is none, which must not count."""
+
+
+def rewards_of_prefixes():
+    """A number for every prefix, as of a causal critic; also where there is no token, which must not count."""
+    chance, known = np.random.default_rng(0), {}
+    prefixes = [[tuple(text[: place + 1]) for place in range(LENGTH)] for text in TOKENS.tolist()]
+    return np.array([[known.setdefault(one, chance.normal()) for one in row] for row in prefixes], np.float32)
+
+
+REWARDS = rewards_of_prefixes()
+OF_TEXT = np.random.default_rng(1).normal(size=len(TOKENS)).astype(np.float32)
+"""A reward of each whole text, such as its reconstruction's, which all of its tokens get."""
 
 
 def log_probs(params):
@@ -62,9 +72,9 @@ def test_its_gradient_is_that_of_the_expected_reward():
     np.testing.assert_allclose(probabilities(PARAMS).sum(), 1, rtol=1e-5)
 
     def expectation(params):
-        return (probabilities(params) * (REWARDS * PRESENT).sum(-1)).sum()
+        return (probabilities(params) * ((REWARDS * PRESENT).sum(-1) + OF_TEXT)).sum()
 
-    ours = jax.grad(expected_reinforce)(PARAMS, returns_of(REWARDS))
+    ours = jax.grad(expected_reinforce)(PARAMS, returns_of(REWARDS) + OF_TEXT[:, None])
     np.testing.assert_allclose(ours, -jax.grad(expectation)(PARAMS), atol=1e-6)
 
 

@@ -119,12 +119,25 @@ def test_what_follows_the_end_changes_no_advantage():
     assert not plain[3:].any()
 
 
-def test_repeating_copying_and_length_have_a_price():
+def test_repeating_and_copying_have_a_price():
     assert advantages([11, 12, 11, 12, 3])[3] < advantages([11, 12, 13, 14, 3])[3]
     start, scattered = [5, 6, 7, 8, 3], [5, 7, 9, 6, 3]
     np.testing.assert_array_equal(advantages(start), advantages(scattered))
     assert advantages(start, copy_penalty=1.0)[0] < advantages(scattered, copy_penalty=1.0)[0]
-    assert advantages([5, 3, 0], length_penalty=0.1)[0] < 0
+
+
+def test_a_length_penalty_is_for_codes_that_are_longer_than_others():
+    tokens = np.array([[11, 3, 0, 0], [11, 12, 13, 3]])
+    article = Rows(*(np.repeat(x, 2, axis=0) for x in ARTICLE))
+    values = code_advantages(
+        ObjectiveConfig(length_penalty=0.5),
+        article,
+        Written(tokens, tokens != 0),
+        jnp.zeros((2, 4)),
+        jnp.zeros(2),
+        jnp.ones(2),
+    )
+    np.testing.assert_allclose(values, [[0.5, 0.5, 0, 0], [-0.5] * 4])
 
 
 def test_a_code_that_helps_the_reconstruction_more_than_the_greedy_one_is_reinforced():
