@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from ssl_jax.data import pydocs
+from ssl_jax.data import pydocs, summaries
 from ssl_jax.data.docstring_summaries import DocstringSummaries
 from ssl_jax.data.summaries import PartOf, open_test, open_unpaired, part_of
 from ssl_jax.data.summary_rows import SummaryTextConfig, batch_shapes, open_summary_text
@@ -57,8 +57,8 @@ def test_summaries_of_docstrings(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(folder.parent))
     monkeypatch.setattr(pydocs, "PACKAGES", ("madeup",))
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
-    summaries = DocstringSummaries()
-    assert [tuple(summaries[i]) for i in range(len(summaries))] == [
+    found = DocstringSummaries()
+    assert [tuple(found[i]) for i in range(len(found))] == [
         (["This text is everywhere here.", "It goes on a bit."], "Return the first of all."),
         ([], "Return the second of all."),
     ]
@@ -66,6 +66,40 @@ def test_summaries_of_docstrings(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "another"))
     with pytest.raises(UserError, match="no Python source files"):
         DocstringSummaries()
+
+
+@pytest.mark.parametrize(
+    ("spec", "record"),
+    [
+        ("tfds:gigaword", {"document": b"One day . It rained .", "summary": "Rain  falls"}),
+        ("tfds:xsum:validation", {"document": "One day. It rained.", "summary": b"Rain falls"}),
+        ("tfds:cnn_dailymail/3.4.0", {"article": "One day.\n\nIt rained.", "highlights": "Rain\nfalls"}),
+    ],
+)
+def test_data_sets_with_summaries(spec, record, monkeypatch):
+    class Prepared:
+        def __init__(self, name):
+            assert f"tfds:{name}" == spec
+            self.name, self.split = spec, "validation" if "validation" in name else ""
+
+        def records(self, split):
+            assert split == ("validation" if "validation" in spec else "train")
+            return [record]
+
+        def require(self, field):
+            assert field in record
+
+        def fingerprint(self, split, records):
+            return f"{split} {len(records)}"
+
+    monkeypatch.setattr(summaries, "TfdsSource", Prepared)
+    opened = summaries.open_summarised(spec)
+    article, summary = opened[0]
+    assert summary == "Rain falls"
+    assert "".join(article).replace(" ", "") == "Oneday.Itrained."
+    assert len(opened) == 1
+    assert summaries.open_summarised("tfds:wikipedia/20230601.en") is None
+    assert summaries.open_summarised("gigaword") is None
 
 
 def words(seed, count):

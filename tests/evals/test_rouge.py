@@ -29,4 +29,6 @@ def test_the_mean_is_over_pairs():
 
 
 def test_the_longest_common_subsequence():
-    assert longest_common_subsequence(["a", "b", "c", "b", "d", "a", "b"], ["b", "d", "c", "a", "b", "a"]) == 4
+    assert (
+        longest_common_subsequence(["a", "b", "c", "b", "d", "a", "b"], ["b", "d", "c", "a", "b", "a"]) == 4
+    )
