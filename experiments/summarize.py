@@ -4,6 +4,7 @@
     python -m experiments.summarize longer --objective.name gumbel   # the same, 6,000 steps, with another objective
     python -m experiments.summarize --objective.adversarial_weight 0 # codes that need not be readable
     python -m experiments.summarize --data.articles FILE --data.sentences FILE   # your own text, never paired
+    python -m experiments.summarize --init_from BART_RUN             # generator and reconstructor start from a bart run
     python -m experiments.summarize gigaword --workdir gs://...      # for a TPU pod
     python -m ssl_jax.generate runs/summarize-tiny --temperature 0 --prompt "ARTICLE"
 

@@ -100,7 +100,9 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         """Nats per token [batch] of each sentence, found among words of an unrelated article."""
         source = noisy_sentence(rng, sentence, article, article.tokens.shape[1], **ids)
         log_probs = policy(params, source, sentence.tokens, batch["vocab_size"])
-        return mean_over_text(-of_tokens(log_probs, sentence.tokens), sentence.present)
+        tokens = sentence.tokens
+        known = (tokens >= writing.first_regular) | (tokens == writing.end)  # [UNK] is never written
+        return mean_over_text(-of_tokens(log_probs, tokens), sentence.present & known)
 
     def warm_up(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
         article, sentence = unpaired_rows(batch)
@@ -143,7 +145,7 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         examples = batch["example_weight"]
         code, _ = write_texts(networks.generator, params["generator"], *article, batch["vocab_size"], writing)
         logits, nats = reconstruction(networks, params["reconstructor"], *code, article)
-        counted = article.present[:, 1:] * examples[:, None]
+        counted = jnp.float32(article.present[:, 1:]) * examples[:, None]
         scores = judge(params["critic"], *code)
         real = judge(params["critic"], *sentence)
         own = score_of if config.name != "wgan" else (lambda x: x)

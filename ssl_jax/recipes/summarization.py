@@ -3,12 +3,15 @@
 import dataclasses
 from dataclasses import dataclass, field
 
+import jax
 from etils import epath
 
 from ssl_jax.data.summary_rows import SummaryTextConfig, batch_shapes, open_summary_text
 from ssl_jax.decoding.pointer import Writing, pointer_decoder
 from ssl_jax.domains import Length, PositiveInt
 from ssl_jax.errors import UserError
+from ssl_jax.hub.bart import load_bart
+from ssl_jax.method import Tree
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.methods.summarization import make_networks, summarization
 from ssl_jax.methods.summary_objectives import ObjectiveConfig
@@ -113,4 +116,20 @@ def summarization_experiment(config: SummarizationConfig) -> Experiment:
         sample=lambda report: sample_summaries(report, networks),
         report=lambda report: report_summaries(report, networks),
         decoder=pointer_decoder(networks.generator, writing, special.mask),
+        adopt=from_denoiser,
+        import_weights=lambda path: from_denoiser(load_bart(path)[1]),
     )
+
+
+def from_denoiser(params: Tree) -> Tree:
+    """The parameters of generator and reconstructor from those of an encoder-decoder, such as BART's.
+
+    Args:
+      params: of a run of `bart`, or of any other experiment, whose parameters stay as they are; of arrays or shapes.
+    """
+    if not {"encoder", "decoder", "token"} <= params.keys():
+        return params
+    again = jax.tree.map(
+        lambda x: x.copy() if isinstance(x, jax.Array) else x, params
+    )  # no buffer of two networks
+    return {"generator": {"model": params}, "reconstructor": again}

@@ -11,7 +11,9 @@ from ssl_jax.decoding.pointer import Writing, Written
 from ssl_jax.method import Mean, split_variables
 from ssl_jax.methods.summarization import make_networks, summarization
 from ssl_jax.methods.summary_objectives import ObjectiveConfig, code_advantages
-from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
+from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from ssl_jax.recipes.summarization import from_denoiser
+from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.step import objective
 from ssl_jax.transforms.summaries import Rows
 
@@ -55,15 +57,16 @@ def started():
     return split_variables(jax.jit(method.init)(jax.random.key(0), batch()))
 
 
-def learning(finished_steps=10, **objectives):
+def learning(finished_steps=10, rows=None, **objectives):
     """(losses, norm of the gradient of each network) of one step."""
     config = ObjectiveConfig(warmup_steps=5, **{"denoising_weight": 0.0, "repeat_penalty": 0.0, **objectives})
     method = summarization(NETWORKS, config)
     params, _ = started()
+    rows = rows or batch()
     extras = {"finished_steps": jnp.int32(finished_steps)}
 
     def total(params):
-        losses, _ = method.loss(params, extras, batch(), jax.random.key(1))
+        losses, _ = method.loss(params, extras, rows, jax.random.key(1))
         return objective(losses), losses
 
     (_, losses), grads = jax.jit(jax.value_and_grad(total, has_aux=True))(params)
@@ -95,6 +98,27 @@ def test_the_warm_up_writes_no_code():
     assert norms["critic"] == 0
     assert norms["generator"] > 0
     assert norms["reconstructor"] > 0
+
+
+def test_an_unknown_word_of_a_sentence_is_not_learnt():
+    """It may not be written, so that its log-probability is no loss of use."""
+    rows = batch()
+    rows["sentence"][:, 0] = 1
+    losses, _ = learning(finished_steps=4, rows=rows)
+    assert 0 < losses["denoising_loss"].sum / BATCH < 20
+
+
+def test_generator_and_reconstructor_can_start_from_a_denoiser_of_their_size():
+    params, _ = started()
+    tokens = jnp.zeros((1, CODE), jnp.int32)
+    bart = jax.eval_shape(EncoderDecoder(MODEL).init, jax.random.key(0), tokens, tokens, tokens)["params"]
+    ours = {name: leaf.shape for name, leaf in named_leaves(params).items()}
+    found = {name: leaf.shape for name, leaf in named_leaves(from_denoiser(bart)).items()}
+    assert found.items() <= ours.items()
+    assert len(found) == 2 * len(named_leaves(bart))
+    new = {name.split("/")[1] for name in ours.keys() - found.keys() if name.startswith("generator/")}
+    assert new == {"copy_query", "copy_key", "gate"}
+    assert from_denoiser(params) is params
 
 
 ARTICLE = Rows(np.array([[2, 5, 6, 7, 8, 9, 10, 3]]), np.ones((1, 8), bool))
