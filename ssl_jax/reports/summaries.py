@@ -28,6 +28,7 @@ from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.summarization import Networks, reconstruction, unpaired_rows
 from ssl_jax.ops.reductions import argmin
 from ssl_jax.reports.files import save_json, save_text
+from ssl_jax.reports.side_by_side import readable
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Data, Report, Score
 
@@ -291,12 +292,12 @@ def _examples(
     lines = []
     for number, ids in enumerate(plain(codes, networks.writing)):
         there = examples[number]["present"][1:]
-        again = [int(token) for token in rebuilt[number][there] if token != networks.writing.end]
+        again = readable(rebuilt[number][there], text.tokenizer, {})
         lines += [
             f"--- article {number + 1} ---",
             f"article         {articles[number]}",
             f"code            {decode(ids)}",
-            f"reconstruction  {decode(again)}",
+            f"reconstruction  {again}",
         ]
         if references:
             lines.append(f"reference       {references[number]}")
