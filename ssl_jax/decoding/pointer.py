@@ -147,6 +147,9 @@ class PointerState(NamedTuple):
 def pointer_decoder(model: PointerGenerator, writing: Writing, blank: int) -> Decoder:
     """The decoder of a summariser, whose parameters are at `generator`; a text ends after `writing.length` tokens.
 
+    It does not know the tokenizer. Where the model has more ids than that, the unused ones, which are never written,
+    take a little of the share of generated words, but not of copied ones.
+
     Args:
       model: the pointer-generator.
       writing: the form of the texts.

@@ -123,11 +123,8 @@ def _same_ngram(
     where: jax.Array,
 ) -> jax.Array:
     """1 at each token whose n-gram ends at some place of `others` for which `where [1, tokens, others]` holds."""
-    same = (
-        (tokens[:, :, None] == others[:, None, :])
-        & (present[:, :, None] > 0)
-        & (others_present[:, None, :] > 0)
-    )
+    there = (jnp.float32(present) > 0)[:, :, None] & (jnp.float32(others_present) > 0)[:, None, :]
+    same = (tokens[:, :, None] == others[:, None, :]) & there
     run = same
     for back in range(1, length):
         run = run & jnp.pad(same, ((0, 0), (back, 0), (back, 0)))[:, : same.shape[1], : same.shape[2]]

@@ -83,7 +83,7 @@ class PointerGenerator(nn.Module):
         one_hot = jax.nn.one_hot(source, self.config.vocab_size, dtype=jnp.float32)
         everywhere = jnp.broadcast_to(allowed, (*scores.shape[:2], allowed.shape[-1]))
         copyable = jnp.take_along_axis(everywhere, jnp.broadcast_to(source[:, None], scores.shape), axis=-1)
-        weights = masked_softmax(scores, copyable & (present != 0)[:, None])
+        weights = masked_softmax(scores, copyable & (present.astype(jnp.int32) != 0)[:, None])
         copied = jnp.einsum("bts,bsv->btv", weights, one_hot)
         generated = masked_softmax(self.model.logits(hidden), allowed)
         share = jax.nn.sigmoid(self.gate(hidden).astype(jnp.float32))

@@ -126,7 +126,7 @@ def report_summaries(report: Report, networks: Networks) -> None:
     save_json(report, "summaries", table)
     lines = _examples(report, networks, rows[: min(len(rows), 2 * SHOWN)], references)
     report.log(
-        "\narticles, their codes, references, and reconstructions (the likeliest token after the true ones before it):\n"
+        "\narticles, their codes, references, and reconstructions (each token is the likeliest after the true ones):\n"
     )
     report.log("\n".join(lines))
     save_text(report, "samples/summaries.txt", "\n".join(lines))

@@ -98,12 +98,15 @@ def test_first_tokens_are_drawn_by_their_probabilities(params, predict):
     assert expected.max() < 0.9
 
 
-def test_commands_write_the_same_texts_and_end_them_at_the_length(params, written):
-    decoder = pointer_decoder(MODEL, WRITING, blank=4)._replace(vocab_size=USED)
+def test_commands_write_the_same_texts_and_end_them_at_the_length(params):
+    every_id = np.full(BATCH, VOCAB, np.int32)
+    write = jax.jit(lambda: write_texts(MODEL, params, TOKENS, PRESENT, every_id, WRITING))
+    expected, _ = jax.device_get(write())
+    decoder = pointer_decoder(MODEL, WRITING, blank=4)
     lengths = np.full(BATCH, SOURCE, np.int32)
     found = generate(decoder, {"generator": params}, TOKENS, lengths, max_new_tokens=8, end=3)
     for ours, length, tokens, present in zip(
-        found.tokens, found.lengths, written[0].tokens, written[0].present, strict=True
+        found.tokens, found.lengths, expected.tokens, expected.present, strict=True
     ):
         text = tokens[present & (tokens != 3)]
         assert length <= LENGTH - 1
