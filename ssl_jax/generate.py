@@ -8,8 +8,8 @@
 
 RUN is a run folder (RUN@STEP for another checkpoint than the newest), or a folder of GPT-2 or BART weights:
 config.json, model.safetensors and the files of the tokenizer. A GPT continues its prompt; an encoder-decoder (bart,
-mass, t5) reads the prompt as a source text, in which [MASK] stands for what is missing, and denoises it. The same
-command writes the same text.
+mass, t5) reads the prompt as a source text, in which [MASK] stands for what is missing, and denoises it; a run of
+summarize reads an article and writes its summary. The same command writes the same text.
 """
 
 import sys

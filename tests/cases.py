@@ -101,6 +101,19 @@ def encoder_decoder(folder: Path) -> Arguments:
     return [*layers, *sizes, *text(folder, 12), *given(length=32)]
 
 
+def summarize(folder: Path) -> Arguments:
+    """One layer of 16 a side; codes of eight tokens for the documents of the corpus, and no warm-up after one step."""
+    layers = given("model", layers=1, decoder_layers=1)
+    sizes = given("model", vocab_size=120, positions=32, width=16, heads=2, mlp_width=32)
+    articles = corpus(folder)
+    sentences = folder / "headlines.txt"
+    words = articles.read_text().replace(".", "").lower().split()
+    sentences.write_text("\n".join(" ".join(words[i : i + 2]) for i in range(0, 240, 2)) + "\n")
+    text = given("data", articles=articles, sentences=sentences, heldout_share=0.2, heldout_rows=12)
+    form = given(length=32, code_length=8)
+    return [*layers, *sizes, *text, *form, *given("objective", warmup_steps=1), *given("train", batch_size=8)]
+
+
 def gpt3_in_context(folder: Path) -> Arguments:
     """One layer of 8, on functions of a few letters and words."""
     functions = given(letters=4, classes=3, words=1, dialects=3, pairs=5)
@@ -288,6 +301,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "sequence_classification": sequence_classification,
     "simclr": pairs(projector={"hidden": 16, "features": 8}),
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
+    "summarize": summarize,
     "t5": encoder_decoder,
     "token_classification": token_classification,
     "token_remap": token_remap,

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from etils import epath
@@ -123,8 +124,9 @@ class PyDocs:
 
 def _read(file: str) -> bytes:
     """A file of the cache. Its checksum is right, so it is what `_write` has written."""
+    key = cache_key(inspect.getmodule(paragraphs), numpydoc, sentences)
     return cached(
-        default_cache() / "pydocs" / _key(), make=_write, read=lambda folder: (folder / file).read_bytes()
+        default_cache() / "pydocs" / key, make=_write, read=lambda folder: (folder / file).read_bytes()
     )
 
 
@@ -167,11 +169,22 @@ def read_packages() -> list[Document]:
     return documents
 
 
-def _key() -> str:
-    """The cache key, which changes with the versions of the packages and with the code that reads them."""
+def read_docstrings() -> Iterator[str]:
+    """Yields every docstring of the packages, in the order in which `read_packages` reads them."""
+    for root in _roots():
+        for path in [root] if root.is_file() else _files(root):
+            for docstrings in _definitions(path):
+                yield from docstrings
+
+
+def cache_key(*readers: ModuleType) -> str:
+    """The key of cached text, which changes with the versions of the packages and with the code that reads them.
+
+    Args:
+      *readers: modules whose code decides what is read, beside this one.
+    """
     installed = sorted({d.name for root in _roots() for d in root.parent.glob("*.dist-info")})
-    modules = (inspect.getmodule(paragraphs), numpydoc, sentences, inspect.getmodule(_key))
-    code = [inspect.getsource(module) for module in modules]
+    code = [inspect.getsource(module) for module in (*readers, inspect.getmodule(cache_key))]
     return hashlib.sha256(repr((installed, code)).encode()).hexdigest()[:32]
 
 

@@ -251,7 +251,8 @@ class EncoderDecoder(nn.Module):
         """The encoder.
 
         Args:
-          tokens: int `[batch, source]`.
+          tokens: int `[batch, source]`, or float `[batch, source, vocab_size]`, a share of every token at each place,
+            whose embeddings are averaged.
           present: `[batch, source]`, zero for padding.
           positions: int `[batch, source]`, or None for 0, 1, ...; for learned positions only.
           deterministic: turns dropout off.
@@ -306,4 +307,6 @@ class EncoderDecoder(nn.Module):
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         scale = math.sqrt(self.config.width) if self.config.scale_embeddings else 1.0
-        return along_batch(self.token(tokens)) * scale
+        shares = jnp.issubdtype(tokens.dtype, jnp.floating)
+        embedded = self.token.average(tokens) if shares else self.token(tokens)
+        return along_batch(embedded) * scale

@@ -143,3 +143,7 @@ class Table(nn.Module):
     def __call__(self, index: jax.Array) -> jax.Array:
         """The embeddings `[..., width]` at `index [...]`; NaN for an index outside of the table."""
         return jnp.take(whole(self.embedding), index, axis=0)
+
+    def average(self, shares: jax.Array) -> jax.Array:
+        """The embeddings averaged with `shares [..., entries]`: `[..., width]`."""
+        return shares @ whole(self.embedding).astype(shares.dtype)

@@ -82,7 +82,8 @@ def _of_run(reference: RunReference) -> LanguageModel:
     decoder = run.experiment.decoder
     if decoder is None:
         raise UserError(
-            f"{run.folder}: the model of this experiment does not write text; that of gpt2, bart, mass and t5 does."
+            f"{run.folder}: the model of this experiment does not write text; those of gpt2, bart, mass, t5 and "
+            "summarize do."
         )
     tokenizer = _tokenizer(run.folder)
     params = prepare(decoder, run.restore()["params"])

@@ -130,14 +130,17 @@ def start_from(
     def imported() -> Tree:
         return {"params": experiment.import_weights(source.folder)}
 
+    def adopted(found: Tree) -> Tree:
+        return {**found, "params": experiment.adopt(found["params"])}
+
     def check(variables: Tree) -> None:
         _check_source(source, experiment)
-        found = _shapes(source) if _is_run(source.folder) else imported()
+        found = adopted(_shapes(source)) if _is_run(source.folder) else imported()
         _check_shapes(source, of_modules(modules, found, variables), variables)
 
     def load(variables: Tree, folder: epath.Path, mesh: Mesh, log: Callable[[str], None]) -> Tree:
         _check_source(source, experiment)
-        found = _load(source, experiment, mesh) if _is_run(source.folder) else imported()
+        found = adopted(_load(source, experiment, mesh)) if _is_run(source.folder) else imported()
         imported.cache_clear()
         if source.step == BEST:
             log(f"{source} is step {choose_step(Checkpoints(source.folder / 'checkpoints'), source)}")

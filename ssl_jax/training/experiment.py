@@ -284,6 +284,7 @@ class Experiment(NamedTuple):
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
+      adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
       export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
         `ssl_jax.export`; the parameters are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
@@ -306,6 +307,7 @@ class Experiment(NamedTuple):
     predictor: Predictor | None = None
     decoder: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
+    adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None
     starts: tuple[Start, ...] = ()
 

@@ -1,0 +1,211 @@
+"""Text as the code of an autoencoder (Wang & Lee 2018, arXiv:1810.02851): summaries that are learnt without pairs.
+
+A generator writes a short text, the code, from an article; a reconstructor predicts the article from the code; a critic
+that reads real sentences keeps the code readable. The loss is one sum: each network's terms are without gradient for
+the others. The three networks are at `generator`, `reconstructor` and `critic` of the parameters, for an optimiser with
+groups.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssl_jax.decoding.pointer import Writing, Written, write_texts
+from ssl_jax.losses.adversarial import mean_over_text
+from ssl_jax.losses.metrics import accuracy
+from ssl_jax.losses.policy_gradient import copied_ngrams, repeated_ngrams
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
+from ssl_jax.methods.summary_objectives import (
+    OBJECTIVES,
+    ObjectiveConfig,
+    Turn,
+    constant,
+    of_tokens,
+    score_of,
+)
+from ssl_jax.models.critic import Critic
+from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from ssl_jax.models.pointer import PointerGenerator
+from ssl_jax.transforms.summaries import Rows, noisy_sentence, random_extract
+
+
+class Networks(NamedTuple):
+    """The modules, and the form of codes."""
+
+    generator: PointerGenerator
+    reconstructor: EncoderDecoder
+    critic: Critic
+    writing: Writing
+    mask_id: int
+
+
+def make_networks(model: EncoderDecoderConfig, writing: Writing, mask_id: int) -> Networks:
+    """The three networks, all of one size.
+
+    Args:
+      model: their size.
+      writing: the form of codes.
+      mask_id: stands for words that the reconstructor's decoder does not see.
+    """
+    layers = dataclasses.replace(model.encoder, causal=True)
+    critic = Critic(layers, model.vocab_size, writing.length)
+    return Networks(PointerGenerator(model), EncoderDecoder(model), critic, writing, mask_id)
+
+
+def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
+    """The method. A batch is of `ssl_jax.data.summary_rows`.
+
+    Metrics: `reconstruction_loss` (nats per token of the article), `critic_score`, the mean probability that a prefix
+    of a code is real (with wgan: its score), `code_tokens`, `repeated`, the share of tokens that end a repeated pair,
+    `copied`, the share of tokens that end four tokens of the article.
+    """
+    writing = networks.writing
+    ids = {"begin_id": writing.begin, "end_id": writing.end, "pad_id": writing.pad}
+    vocab = networks.generator.config.vocab_size
+
+    def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
+        keys = jax.random.split(rng, 3)
+        article, sentence = unpaired_rows(batch)
+        allowed = jnp.ones((1, 1, vocab), bool)
+        return {
+            "params": {
+                "generator": networks.generator.init(keys[0], *article, sentence.tokens, allowed)["params"],
+                "reconstructor": networks.reconstructor.init(keys[1], *sentence, article.tokens)["params"],
+                "critic": networks.critic.init(keys[2], *sentence)["params"],
+            },
+            "finished_steps": jnp.zeros((), jnp.int32),
+        }
+
+    def policy(params: Tree, source: Rows, tokens: jax.Array, used: jax.Array) -> jax.Array:
+        """Log-probabilities [batch, length, vocab] of every token of a code, given those before it."""
+        allowed = writing.allowed(vocab, used, jnp.arange(writing.length, dtype=jnp.int32))
+        return networks.generator.apply({"params": params}, *source, writing.inputs(tokens), allowed)
+
+    def reconstruct(
+        params: Tree, code: jax.Array, present: jax.Array, article: Rows, rng: jax.Array
+    ) -> jax.Array:
+        """Nats per token [batch] of the article, of whose words the decoder does not see some."""
+        inputs = article.tokens[:, :-1]
+        hidden = jax.random.bernoulli(rng, config.word_dropout, inputs.shape) & (inputs != writing.begin)
+        inputs = jnp.where(hidden, networks.mask_id, inputs)
+        return reconstruction(networks, params, code, present, article, inputs)[1]
+
+    def judge(params: Tree, tokens: jax.Array, present: jax.Array) -> jax.Array:
+        return networks.critic.apply({"params": params}, tokens, present)
+
+    def denoising(params: Tree, article: Rows, sentence: Rows, batch: Batch, rng: jax.Array) -> jax.Array:
+        """Nats per token [batch] of each sentence, found among words of an unrelated article."""
+        source = noisy_sentence(rng, sentence, article, article.tokens.shape[1], **ids)
+        log_probs = policy(params, source, sentence.tokens, batch["vocab_size"])
+        tokens = sentence.tokens
+        known = (tokens >= writing.first_regular) | (tokens == writing.end)  # [UNK] is never written
+        return mean_over_text(-of_tokens(log_probs, tokens), sentence.present & known)
+
+    def warm_up(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        article, sentence = unpaired_rows(batch)
+        examples = batch["example_weight"]
+        keys = jax.random.split(rng, 3)
+        code = random_extract(keys[0], article, writing.length, **ids)
+        nats = reconstruct(params["reconstructor"], *code, article, keys[1])
+        denoised = denoising(params["generator"], article, sentence, batch, keys[2])
+        losses = {
+            "reconstruction_loss": Mean.of(nats, examples),
+            "denoising_loss": Mean.of(denoised, examples),
+            "generator_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),  # no code is written
+            "critic_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),
+        }
+        return losses, _code_metrics(
+            Written(*code), article, batch, jnp.zeros_like(code.present, jnp.float32)
+        )
+
+    def adversarial(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+        article, sentence = unpaired_rows(batch)
+        keys = jax.random.split(rng, 5)
+        greedy, drawn = write_texts(
+            networks.generator, params["generator"], *article, batch["vocab_size"], writing, keys[0]
+        )
+        log_probs = policy(params["generator"], article, drawn.tokens, batch["vocab_size"])
+        turn = Turn(params, article, sentence, greedy, drawn, log_probs, batch["example_weight"], keys)
+        losses, scores = OBJECTIVES[config.name](config, turn, reconstruct, judge)
+        denoised = denoising(params["generator"], article, sentence, batch, keys[4])
+        losses["denoising_loss"] = Mean.of(denoised, turn.weights).scaled(config.denoising_weight)
+        return losses, _code_metrics(drawn, article, batch, constant(scores))
+
+    def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        losses, metrics = jax.lax.cond(
+            extras["finished_steps"] < config.warmup_steps, warm_up, adversarial, params, batch, rng
+        )
+        return losses, Aux(metrics, extras)
+
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        article, sentence = unpaired_rows(batch)
+        examples = batch["example_weight"]
+        code, _ = write_texts(networks.generator, params["generator"], *article, batch["vocab_size"], writing)
+        logits, nats = reconstruction(networks, params["reconstructor"], *code, article)
+        counted = jnp.float32(article.present[:, 1:]) * examples[:, None]
+        scores = judge(params["critic"], *code)
+        real = judge(params["critic"], *sentence)
+        own = score_of if config.name != "wgan" else (lambda x: x)
+        return {
+            "reconstruction_loss": Mean.of(nats, examples),
+            "reconstruction_accuracy": accuracy(logits, article.tokens[:, 1:], counted),
+            "denoising_loss": Mean.of(
+                denoising(params["generator"], article, sentence, batch, rng), examples
+            ),
+            "real_score": Mean.of(mean_over_text(own(real), sentence.present), examples),
+            **_code_metrics(code, article, batch, own(scores)),
+        }
+
+    def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
+        return {"finished_steps": jnp.asarray(step, jnp.int32)}
+
+    return Method(init, loss, evaluate, after_update)
+
+
+def reconstruction(
+    networks: Networks,
+    params: Tree,
+    code: jax.Array,
+    present: jax.Array,
+    article: Rows,
+    inputs: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """What the reconstructor makes of codes.
+
+    Args:
+      networks: the modules.
+      params: of the reconstructor.
+      code: int [batch, code_length], or float [batch, code_length, vocab] of soft words.
+      present: [batch, code_length].
+      article: rows of articles.
+      inputs: int [batch, length - 1], what the decoder reads before each token; None for the article itself.
+
+    Returns:
+      logits [batch, length - 1, vocab] of all tokens of the article but the first, and their mean nats [batch].
+    """
+    inputs = article.tokens[:, :-1] if inputs is None else inputs
+    logits = networks.reconstructor.apply({"params": params}, code, present, inputs)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, article.tokens[:, 1:])
+    return logits, mean_over_text(losses, article.present[:, 1:])
+
+
+def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:
+    """(articles, sentences) of a batch."""
+    return (
+        Rows(batch["tokens"], batch["present"]),
+        Rows(batch["sentence"], batch["sentence_present"]),
+    )
+
+
+def _code_metrics(code: Written, article: Rows, batch: Batch, scores: jax.Array) -> dict[str, Mean]:
+    examples = batch["example_weight"]
+    present = jnp.float32(code.present) * examples[:, None]
+    return {
+        "critic_score": Mean.of(mean_over_text(scores, code.present), examples),
+        "code_tokens": Mean.of(jnp.float32(code.present).sum(-1), examples),
+        "repeated": Mean.of(repeated_ngrams(code.tokens, code.present, 2), present),
+        "copied": Mean.of(copied_ngrams(*code, *article, 4), present),
+    }

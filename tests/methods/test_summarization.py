@@ -1,0 +1,169 @@
+"""The objectives of a summariser: which network learns from what, and rewards that cannot be raised by tricks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssl_jax.decoding.pointer import Writing, Written
+from ssl_jax.method import Mean, split_variables
+from ssl_jax.methods.summarization import make_networks, summarization
+from ssl_jax.methods.summary_objectives import ObjectiveConfig, code_advantages
+from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from ssl_jax.recipes.summarization import from_denoiser
+from ssl_jax.training.paths import named_leaves
+from ssl_jax.training.step import objective
+from ssl_jax.transforms.summaries import Rows
+
+VOCAB, LENGTH, CODE, BATCH = 20, 12, 5, 4
+WRITING = Writing(length=CODE, begin=2, end=3, pad=0, first_regular=5)
+MODEL = EncoderDecoderConfig(
+    vocab_size=VOCAB,
+    positions=12,
+    layers=1,
+    decoder_layers=1,
+    width=8,
+    heads=2,
+    mlp_width=8,
+    dropout=0.0,
+    attention_dropout=0.0,
+    norm="pre",
+    initializer_stddev=0.3,
+)
+NETWORKS = make_networks(MODEL, WRITING, mask_id=4)
+
+
+def batch():
+    chance = np.random.default_rng(0)
+    tokens = chance.integers(5, VOCAB, (BATCH, LENGTH)).astype(np.int32)
+    tokens[:, 0], tokens[:, -1] = 2, 3
+    sentence = chance.integers(5, VOCAB, (BATCH, CODE)).astype(np.int32)
+    sentence[:, 3:] = 3, 0
+    return {
+        "tokens": tokens,
+        "present": np.ones(tokens.shape, bool),
+        "sentence": sentence,
+        "sentence_present": sentence != 0,
+        "vocab_size": np.full(BATCH, VOCAB, np.int32),
+        "example_weight": np.ones(BATCH, np.float32),
+    }
+
+
+@functools.cache
+def started():
+    method = summarization(NETWORKS, ObjectiveConfig())
+    return split_variables(jax.jit(method.init)(jax.random.key(0), batch()))
+
+
+def learning(finished_steps=10, rows=None, **objectives):
+    """(losses, norm of the gradient of each network) of one step."""
+    config = ObjectiveConfig(warmup_steps=5, **{"denoising_weight": 0.0, "repeat_penalty": 0.0, **objectives})
+    method = summarization(NETWORKS, config)
+    params, _ = started()
+    rows = rows or batch()
+    extras = {"finished_steps": jnp.int32(finished_steps)}
+
+    def total(params):
+        losses, _ = method.loss(params, extras, rows, jax.random.key(1))
+        return objective(losses), losses
+
+    (_, losses), grads = jax.jit(jax.value_and_grad(total, has_aux=True))(params)
+    norms = {
+        name: float(sum(jnp.square(x).sum() for x in jax.tree.leaves(tree))) for name, tree in grads.items()
+    }
+    return {name: Mean(*mean) for name, mean in losses.items()}, norms
+
+
+def test_no_gradient_passes_through_the_words_of_the_paper():
+    """With all rewards off, reconstructor and critic learn and the generator does not; the words are discrete."""
+    _, norms = learning(name="paper", adversarial_weight=0.0, reconstruction_weight=0.0)
+    assert norms["generator"] == 0
+    assert norms["reconstructor"] > 0
+    assert norms["critic"] > 0
+
+
+@pytest.mark.parametrize("name", ["gumbel", "wgan"])
+def test_through_soft_words_the_reconstruction_reaches_the_generator(name):
+    losses, norms = learning(name=name, adversarial_weight=0.0)
+    assert all(norm > 0 for norm in norms.values())
+    assert all(np.isfinite(mean.sum) for mean in losses.values())
+    assert losses["generator_loss"].sum == 0
+
+
+def test_the_warm_up_writes_no_code():
+    losses, norms = learning(finished_steps=4)
+    assert losses["generator_loss"].weight == losses["critic_loss"].weight == 0
+    assert norms["critic"] == 0
+    assert norms["generator"] > 0
+    assert norms["reconstructor"] > 0
+
+
+def test_an_unknown_word_of_a_sentence_is_not_learnt():
+    """It may not be written, so that its log-probability is no loss of use."""
+    rows = batch()
+    rows["sentence"][:, 0] = 1
+    losses, _ = learning(finished_steps=4, rows=rows)
+    assert 0 < losses["denoising_loss"].sum / BATCH < 20
+
+
+def test_generator_and_reconstructor_can_start_from_a_denoiser_of_their_size():
+    params, _ = started()
+    tokens = jnp.zeros((1, CODE), jnp.int32)
+    bart = jax.eval_shape(EncoderDecoder(MODEL).init, jax.random.key(0), tokens, tokens, tokens)["params"]
+    ours = {name: leaf.shape for name, leaf in named_leaves(params).items()}
+    found = {name: leaf.shape for name, leaf in named_leaves(from_denoiser(bart)).items()}
+    assert found.items() <= ours.items()
+    assert len(found) == 2 * len(named_leaves(bart))
+    new = {name.split("/")[1] for name in ours.keys() - found.keys() if name.startswith("generator/")}
+    assert new == {"copy_query", "copy_key", "gate"}
+    assert from_denoiser(params) is params
+
+
+ARTICLE = Rows(np.array([[2, 5, 6, 7, 8, 9, 10, 3]]), np.ones((1, 8), bool))
+
+
+def advantages(tokens, logits=0.0, better=0.0, **objectives):
+    """Of one code that ends with its first [EOS]."""
+    tokens = np.array([tokens])
+    present = np.arange(tokens.shape[1])[None] <= (tokens == 3).argmax(-1)[:, None]
+    config = ObjectiveConfig(**objectives)
+    values = jnp.full(tokens.shape, logits)
+    weights = np.ones(1, np.float32)
+    return np.asarray(
+        code_advantages(config, ARTICLE, Written(tokens, present), values, jnp.full(1, better), weights)
+    )[0]
+
+
+def test_what_follows_the_end_changes_no_advantage():
+    plain = advantages([5, 9, 3, 0, 0], better=0.5)
+    np.testing.assert_array_equal(advantages([5, 9, 3, 11, 12], better=0.5), plain)
+    assert plain[:3].all()
+    assert not plain[3:].any()
+
+
+def test_repeating_and_copying_have_a_price():
+    assert advantages([11, 12, 11, 12, 3])[3] < advantages([11, 12, 13, 14, 3])[3]
+    start, scattered = [5, 6, 7, 8, 3], [5, 7, 9, 6, 3]
+    np.testing.assert_array_equal(advantages(start), advantages(scattered))
+    assert advantages(start, copy_penalty=1.0)[0] < advantages(scattered, copy_penalty=1.0)[0]
+
+
+def test_a_length_penalty_is_for_codes_that_are_longer_than_others():
+    tokens = np.array([[11, 3, 0, 0], [11, 12, 13, 3]])
+    article = Rows(*(np.repeat(x, 2, axis=0) for x in ARTICLE))
+    values = code_advantages(
+        ObjectiveConfig(length_penalty=0.5),
+        article,
+        Written(tokens, tokens != 0),
+        jnp.zeros((2, 4)),
+        jnp.zeros(2),
+        jnp.ones(2),
+    )
+    np.testing.assert_allclose(values, [[0.5, 0.5, 0, 0], [-0.5] * 4])
+
+
+def test_a_code_that_helps_the_reconstruction_more_than_the_greedy_one_is_reinforced():
+    assert (advantages([5, 9, 3], better=0.2, repeat_penalty=0.0) > 0).all()
+    assert (advantages([5, 9, 3], better=-0.2, repeat_penalty=0.0) < 0).all()
