@@ -1,9 +1,9 @@
 """Text as the code of an autoencoder (Wang & Lee 2018, arXiv:1810.02851): summaries that are learnt without pairs.
 
 A generator writes a short text, the code, from an article; a reconstructor predicts the article from the code; a critic
-that reads real sentences keeps the code readable. The loss is one sum: each network's terms are without gradient for
-the others. The three networks are at `generator`, `reconstructor` and `critic` of the parameters, for an optimiser with
-groups.
+that reads real sentences keeps the code readable. Generator and reconstructor can copy what they read. The loss is one
+sum: each network's terms are without gradient for the others. The three networks are at `generator`, `reconstructor`
+and `critic` of the parameters, for an optimiser with groups.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ssl_jax.decoding.pointer import Writing, Written, write_texts
 from ssl_jax.losses.adversarial import mean_over_text
@@ -27,7 +26,7 @@ from ssl_jax.methods.summary_objectives import (
     score_of,
 )
 from ssl_jax.models.critic import Critic
-from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
 from ssl_jax.models.pointer import PointerGenerator
 from ssl_jax.transforms.summaries import Rows, noisy_sentence, random_extract
 
@@ -36,7 +35,7 @@ class Networks(NamedTuple):
     """The modules, and the form of codes."""
 
     generator: PointerGenerator
-    reconstructor: EncoderDecoder
+    reconstructor: PointerGenerator
     critic: Critic
     writing: Writing
     mask_id: int
@@ -52,7 +51,7 @@ def make_networks(model: EncoderDecoderConfig, writing: Writing, mask_id: int) -
     """
     layers = dataclasses.replace(model.encoder, causal=True)
     critic = Critic(layers, model.vocab_size, writing.length)
-    return Networks(PointerGenerator(model), EncoderDecoder(model), critic, writing, mask_id)
+    return Networks(PointerGenerator(model), PointerGenerator(model), critic, writing, mask_id)
 
 
 def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
@@ -144,14 +143,14 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         article, sentence = unpaired_rows(batch)
         examples = batch["example_weight"]
         code, _ = write_texts(networks.generator, params["generator"], *article, batch["vocab_size"], writing)
-        logits, nats = reconstruction(networks, params["reconstructor"], *code, article)
+        log_probs, nats = reconstruction(networks, params["reconstructor"], *code, article)
         counted = jnp.float32(article.present[:, 1:]) * examples[:, None]
         scores = judge(params["critic"], *code)
         real = judge(params["critic"], *sentence)
         own = score_of if config.name != "wgan" else (lambda x: x)
         return {
             "reconstruction_loss": Mean.of(nats, examples),
-            "reconstruction_accuracy": accuracy(logits, article.tokens[:, 1:], counted),
+            "reconstruction_accuracy": accuracy(log_probs, article.tokens[:, 1:], counted),
             "denoising_loss": Mean.of(
                 denoising(params["generator"], article, sentence, batch, rng), examples
             ),
@@ -184,12 +183,13 @@ def reconstruction(
       inputs: int [batch, length - 1], what the decoder reads before each token; None for the article itself.
 
     Returns:
-      logits [batch, length - 1, vocab] of all tokens of the article but the first, and their mean nats [batch].
+      log-probabilities [batch, length - 1, vocab] of all tokens of the article but the first, and their mean nats
+      [batch].
     """
     inputs = article.tokens[:, :-1] if inputs is None else inputs
-    logits = networks.reconstructor.apply({"params": params}, code, present, inputs)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, article.tokens[:, 1:])
-    return logits, mean_over_text(losses, article.present[:, 1:])
+    log_probs = networks.reconstructor.apply({"params": params}, code, present, inputs)
+    losses = -of_tokens(log_probs, article.tokens[:, 1:])
+    return log_probs, mean_over_text(losses, article.present[:, 1:])
 
 
 def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:

@@ -30,12 +30,12 @@ class PointerGenerator(nn.Module):
         self.gate = Dense((1,), c.initializer_stddev, c.dtype)
 
     def __call__(
-        self, source: jax.Array, present: jax.Array, inputs: jax.Array, allowed: jax.Array
+        self, source: jax.Array, present: jax.Array, inputs: jax.Array, allowed: jax.Array | None = None
     ) -> jax.Array:
         """Log-probabilities of each token of a target, given the source and the tokens before it.
 
         Args:
-          source: int `[batch, source]`.
+          source: int `[batch, source]`, or float `[batch, source, vocab_size]`, a share of every token at each place.
           present: `[batch, source]`, zero for padding.
           inputs: int `[batch, target]`, at each position the token before the one to predict.
           allowed: see `log_probabilities`.
@@ -63,29 +63,34 @@ class PointerGenerator(nn.Module):
         context: jax.Array,
         source: jax.Array,
         present: jax.Array,
-        allowed: jax.Array,
+        allowed: jax.Array | None,
     ) -> jax.Array:
         """The mixture.
 
         Args:
           hidden: `[batch, target, width]` of `decode`.
           context: `[batch, source, width]` of `encode`.
-          source: int `[batch, source]`.
+          source: int `[batch, source]`, or float `[batch, source, vocab_size]`.
           present: `[batch, source]`, zero for padding.
-          allowed: bool, broadcastable to `[batch, target, vocab_size]`, the tokens that may be written.
+          allowed: bool, broadcastable to `[batch, target, vocab_size]`, the tokens that may be written; None for all.
+              Needs a source of whole tokens.
 
         Returns:
           float32 `[batch, target, vocab_size]`, `IMPOSSIBLE` for tokens that are not allowed.
         """
         keys, queries = self.copy_key(context), self.copy_query(hidden) * self.config.width**-0.5
         scores = jnp.einsum("btd,bsd->bts", queries, keys, preferred_element_type=jnp.float32)
+        copyable = (present.astype(jnp.int32) != 0)[:, None]
+        if allowed is not None:
+            everywhere = jnp.broadcast_to(allowed, (*scores.shape[:2], allowed.shape[-1]))
+            places = jnp.broadcast_to(source[:, None], scores.shape)
+            copyable = copyable & jnp.take_along_axis(everywhere, places, axis=-1)
+        weights = masked_softmax(scores, copyable)
+        soft = jnp.issubdtype(source.dtype, jnp.floating)
         # As a product, because a scattered sum has no order, and so no bits of its own, on some devices.
-        one_hot = jax.nn.one_hot(source, self.config.vocab_size, dtype=jnp.float32)
-        everywhere = jnp.broadcast_to(allowed, (*scores.shape[:2], allowed.shape[-1]))
-        copyable = jnp.take_along_axis(everywhere, jnp.broadcast_to(source[:, None], scores.shape), axis=-1)
-        weights = masked_softmax(scores, copyable & (present.astype(jnp.int32) != 0)[:, None])
-        copied = jnp.einsum("bts,bsv->btv", weights, one_hot)
+        words = source if soft else jax.nn.one_hot(source, self.config.vocab_size, dtype=jnp.float32)
+        copied = jnp.einsum("bts,bsv->btv", weights, words)
         generated = masked_softmax(self.model.logits(hidden), allowed)
         share = jax.nn.sigmoid(self.gate(hidden).astype(jnp.float32))
-        mixture = share * generated + (1 - share) * copied
-        return jnp.where(allowed, jnp.log(mixture + _TINY), IMPOSSIBLE)
+        mixture = jnp.log(share * generated + (1 - share) * copied + _TINY)
+        return mixture if allowed is None else jnp.where(allowed, mixture, IMPOSSIBLE)

@@ -132,4 +132,4 @@ def from_denoiser(params: Tree) -> Tree:
     again = jax.tree.map(
         lambda x: x.copy() if isinstance(x, jax.Array) else x, params
     )  # no buffer of two networks
-    return {"generator": {"model": params}, "reconstructor": again}
+    return {"generator": {"model": params}, "reconstructor": {"model": again}}

@@ -174,8 +174,8 @@ def _rebuilder(networks: Networks) -> Callable[[Tree, Extras, Batch], tuple[Writ
     def rebuild(params: Tree, extras: Extras, batch: Batch) -> tuple[Written, jax.Array]:
         article, _ = unpaired_rows(batch)
         code = _writer(networks)(params, extras, batch)
-        logits, _ = reconstruction(networks, params["reconstructor"], *code, article)
-        return code, argmin(-logits)
+        log_probs, _ = reconstruction(networks, params["reconstructor"], *code, article)
+        return code, argmin(-log_probs)
 
     return rebuild
 
