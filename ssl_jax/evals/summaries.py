@@ -74,9 +74,16 @@ def bits_per_word(ngrams: KneserNey, texts: Sequence[Sequence[int]], words: int)
 
 
 def _corpus(rows: Sequence[np.ndarray]) -> TokenizedCorpus:
-    """Texts of one sentence each, as a corpus."""
+    """Texts of one sentence each, as a corpus; without their bytes, which nobody asks for here."""
     places = np.arange(len(rows), dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     return TokenizedCorpus(
-        "texts", "", np.concatenate(rows), offsets, places, places + 1, np.zeros(len(rows), np.uint64)
+        name="texts",
+        fingerprint="",
+        tokens=np.concatenate(rows),
+        sentence_offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]),
+        first_sentence=places,
+        end_sentence=places + 1,
+        hashes=np.zeros(len(rows), np.uint64),
+        text_bytes=np.zeros(len(rows), np.int64),
+        source_index=places,
     )

@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ssl_jax.data.corpus import TokenizedCorpus
 from ssl_jax.data.special_tokens import SENTENCEPIECE
 from ssl_jax.evals.ngram_baselines import KneserNey
 from ssl_jax.evals.summaries import (
@@ -17,6 +16,7 @@ from ssl_jax.evals.summaries import (
     first_words,
     tf_idf_extract,
 )
+from tests.corpora import corpus_of
 
 ARTICLE = "The sum of the array. An axis of the sum may be given as an axis number."
 
@@ -43,10 +43,7 @@ def test_summaries_that_are_alike_are_not_distinct():
 def test_bits_per_word_are_those_of_the_n_grams():
     """Real sentences are "5 6" and "5 7": the n-grams expect them more than "7 5 6 6"."""
     rows = [np.array([5, 6]), np.array([5, 7])] * 20
-    places = np.arange(len(rows))
-    corpus = TokenizedCorpus(
-        "toy", "", np.concatenate(rows), np.arange(0, 2 * len(rows) + 1, 2), places, places + 1, places
-    )
+    corpus = corpus_of(*rows)
     ngrams = KneserNey(corpus, 3, 8, SENTENCEPIECE)
     real, strange = bits_per_word(ngrams, [[5, 6], []], 2), bits_per_word(ngrams, [[7, 5, 6, 6]], 4)
     assert real < 1 < 2 < strange
