@@ -73,7 +73,17 @@ def prefix_rewards(logits: jax.Array, present: jax.Array, weights: jax.Array) ->
     Returns:
       [batch, length], without gradient, 0 where no token is present.
     """
-    rewards = jnp.tanh(jax.lax.stop_gradient(logits) / 2)  # 2 sigmoid(x) - 1
+    return centred(jnp.tanh(jax.lax.stop_gradient(logits) / 2), present, weights)  # 2 sigmoid(x) - 1
+
+
+def centred(rewards: jax.Array, present: jax.Array, weights: jax.Array) -> jax.Array:
+    """Rewards [batch, length] minus their mean over all tokens that count, 0 where no token is present.
+
+    Args:
+      rewards: [batch, length].
+      present: [batch, length].
+      weights: [batch] float32, 0 for examples that do not count in the mean.
+    """
     counts = jnp.float32(present) * weights[:, None]
     mean = (rewards * counts).sum() / jnp.maximum(counts.sum(), 1)
     return (rewards - mean) * jnp.float32(present)

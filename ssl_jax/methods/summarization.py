@@ -27,31 +27,48 @@ from ssl_jax.methods.summary_objectives import (
 )
 from ssl_jax.models.critic import Critic
 from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
+from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 from ssl_jax.models.pointer import PointerGenerator
 from ssl_jax.transforms.summaries import Rows, noisy_sentence, random_extract
 
 
 class Networks(NamedTuple):
-    """The modules, and the form of codes."""
+    """The modules, and the form of codes; `language` is a language model of sentences, if it judges codes too."""
 
     generator: PointerGenerator
     reconstructor: PointerGenerator
     critic: Critic
     writing: Writing
     mask_id: int
+    language: Gpt2 | None = None
 
 
-def make_networks(model: EncoderDecoderConfig, writing: Writing, mask_id: int) -> Networks:
-    """The three networks, all of one size.
+def make_networks(
+    model: EncoderDecoderConfig, writing: Writing, mask_id: int, language: bool = False
+) -> Networks:
+    """The networks, all of one size.
 
     Args:
       model: their size.
       writing: the form of codes.
       mask_id: stands for words that the reconstructor's decoder does not see.
+      language: whether there is a language model of sentences.
     """
     layers = dataclasses.replace(model.encoder, causal=True)
     critic = Critic(layers, model.vocab_size, writing.length)
-    return Networks(PointerGenerator(model), PointerGenerator(model), critic, writing, mask_id)
+    size = {
+        name: getattr(model, name)
+        for name in ("vocab_size", "layers", "width", "heads", "mlp_width", "dtype")
+    }
+    reader = Gpt2(Gpt2Config(positions=writing.length, dropout=0.0, attention_dropout=0.0, **size))
+    return Networks(
+        PointerGenerator(model),
+        PointerGenerator(model),
+        critic,
+        writing,
+        mask_id,
+        reader if language else None,
+    )
 
 
 def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
@@ -66,15 +83,17 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
     vocab = networks.generator.config.vocab_size
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
-        keys = jax.random.split(rng, 3)
+        keys = jax.random.split(rng, 4)
         article, sentence = unpaired_rows(batch)
-        allowed = jnp.ones((1, 1, vocab), bool)
+        params = {
+            "generator": networks.generator.init(keys[0], *article, sentence.tokens)["params"],
+            "reconstructor": networks.reconstructor.init(keys[1], *sentence, article.tokens)["params"],
+            "critic": networks.critic.init(keys[2], *sentence)["params"],
+        }
+        if networks.language:
+            params["language"] = networks.language.init(keys[3], sentence.tokens)["params"]
         return {
-            "params": {
-                "generator": networks.generator.init(keys[0], *article, sentence.tokens, allowed)["params"],
-                "reconstructor": networks.reconstructor.init(keys[1], *sentence, article.tokens)["params"],
-                "critic": networks.critic.init(keys[2], *sentence)["params"],
-            },
+            "params": params,
             "finished_steps": jnp.zeros((), jnp.int32),
         }
 
@@ -94,6 +113,18 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
 
     def judge(params: Tree, tokens: jax.Array, present: jax.Array) -> jax.Array:
         return networks.critic.apply({"params": params}, tokens, present)
+
+    def log_likelihood(params: Tree, tokens: jax.Array) -> jax.Array:
+        """Of each token [batch, length], given those before it, by the language model."""
+        hidden, _ = networks.language.apply({"params": params}, writing.inputs(tokens))
+        logits = networks.language.apply({"params": params}, hidden, method="logits")
+        return of_tokens(jax.nn.log_softmax(logits.astype(jnp.float32)), tokens)
+
+    def language_loss(params: Tree, sentence: Rows, weights: jax.Array) -> dict[str, Mean]:
+        if not networks.language:
+            return {}
+        nats = -log_likelihood(params["language"], sentence.tokens)
+        return {"language_loss": Mean.of(mean_over_text(nats, sentence.present), weights)}
 
     def denoising(params: Tree, article: Rows, sentence: Rows, batch: Batch, rng: jax.Array) -> jax.Array:
         """Nats per token [batch] of each sentence, found among words of an unrelated article."""
@@ -115,6 +146,7 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
             "denoising_loss": Mean.of(denoised, examples),
             "generator_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),  # no code is written
             "critic_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),
+            **language_loss(params, sentence, examples),
         }
         return losses, _code_metrics(
             Written(*code), article, batch, jnp.zeros_like(code.present, jnp.float32)
@@ -127,10 +159,14 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
             networks.generator, params["generator"], *article, batch["vocab_size"], writing, keys[0]
         )
         log_probs = policy(params["generator"], article, drawn.tokens, batch["vocab_size"])
-        turn = Turn(params, article, sentence, greedy, drawn, log_probs, batch["example_weight"], keys)
+        weights = batch["example_weight"]
+        turn = Turn(params, article, sentence, greedy, drawn, log_probs, weights, keys)
+        if networks.language:
+            turn = turn._replace(fluency=constant(log_likelihood(params["language"], drawn.tokens)))
         losses, scores = OBJECTIVES[config.name](config, turn, reconstruct, judge)
+        losses |= language_loss(params, sentence, weights)
         denoised = denoising(params["generator"], article, sentence, batch, keys[4])
-        losses["denoising_loss"] = Mean.of(denoised, turn.weights).scaled(config.denoising_weight)
+        losses["denoising_loss"] = Mean.of(denoised, weights).scaled(config.denoising_weight)
         return losses, _code_metrics(drawn, article, batch, constant(scores))
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 
 from ssl_jax.decoding.pointer import Written, gumbel_noise
 from ssl_jax.domains import NonNegativeFloat, NonNegativeInt, Probability, Settings, Temperature
+from ssl_jax.errors import UserError
 from ssl_jax.losses.adversarial import gradient_penalty, prefix_critic
 from ssl_jax.losses.policy_gradient import (
+    centred,
     copied_ngrams,
     discounted_returns,
     prefix_rewards,
@@ -47,6 +49,9 @@ class ObjectiveConfig(Settings):
     """Weight of the critic's judgement in the generator's loss; 0 for codes that need not be readable."""
     reconstruction_weight: NonNegativeFloat = 5.0
     """Weight of the article's reconstruction, in nats per token, in the generator's loss."""
+    language_weight: NonNegativeFloat = 0.0
+    """Weight of the log-probability of each token, by a language model that learns the sentences, in the rewards of
+    paper; the model is trained if the weight is not 0."""
     denoising_weight: NonNegativeFloat = 0.1
     """Weight of the warm-up's sentence task after the warm-up."""
     repeat_penalty: NonNegativeFloat = 1.0
@@ -64,6 +69,13 @@ class ObjectiveConfig(Settings):
     gradient_penalty: NonNegativeFloat = 10.0
     """Weight of the gradient penalty of wgan."""
 
+    def check_relations(self) -> None:
+        if self.language_weight and self.name != "paper":
+            raise UserError(
+                f"language_weight {self.language_weight:g}: is a reward, and {self.name} has none; expected 0, or name "
+                "paper."
+            )
+
 
 class Turn(NamedTuple):
     """What the objectives of one step share.
@@ -75,6 +87,7 @@ class Turn(NamedTuple):
       log_probs: [batch, length, vocab] along the drawn codes, with the generator's gradient.
       weights: [batch], of the examples.
       keys: of random choices.
+      fluency: [batch, length], log-probabilities of the drawn codes by a language model of sentences; None without.
     """
 
     params: Tree
@@ -85,6 +98,7 @@ class Turn(NamedTuple):
     log_probs: jax.Array
     weights: jax.Array
     keys: jax.Array
+    fluency: jax.Array | None = None
 
 
 def score_of(logits: jax.Array) -> jax.Array:
@@ -106,7 +120,7 @@ def _paper(
     baseline = reconstruct(constant(params["reconstructor"]), *turn.greedy, turn.article, turn.keys[1])
     logits = judge(params["critic"], *drawn)
     real = judge(params["critic"], *turn.sentence)
-    advantages = code_advantages(config, turn.article, drawn, logits, baseline - nats, weights)
+    advantages = code_advantages(config, turn.article, drawn, logits, baseline - nats, weights, turn.fluency)
     chosen = of_tokens(turn.log_probs, drawn.tokens)
     losses = {
         "reconstruction_loss": Mean.of(nats, weights),
@@ -126,6 +140,7 @@ def code_advantages(
     logits: jax.Array,
     better: jax.Array,
     weights: jax.Array,
+    fluency: jax.Array | None = None,
 ) -> jax.Array:
     """Rewards minus baselines of every token of drawn codes, [batch, length], without gradient.
 
@@ -137,11 +152,14 @@ def code_advantages(
       better: [batch], nats per token by which the article is predicted better than from the greedy code (self-critical,
         arXiv:1612.00563).
       weights: [batch], of the examples.
+      fluency: [batch, length], log-probabilities by a language model, if they are a reward too.
     """
     penalty = config.repeat_penalty * repeated_ngrams(code.tokens, code.present, 2)
     if config.copy_penalty:
         penalty += config.copy_penalty * copied_ngrams(*code, *article, 4)
     rewards = config.adversarial_weight * prefix_rewards(logits, code.present, weights) - penalty
+    if fluency is not None:
+        rewards += config.language_weight * centred(fluency, code.present, weights)
     returns = discounted_returns(rewards, code.present, config.discount)
     present = jnp.float32(code.present)
     lengths = present.sum(-1)

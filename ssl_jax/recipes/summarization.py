@@ -28,11 +28,12 @@ def three_optimizers(critic_rate: float = 0.3) -> OptimizerConfig:
     """Adam for each network, whose gradients are clipped by themselves; the base is the generator's.
 
     Args:
-      critic_rate: factor on the critic's learning rate.
+      critic_rate: factor on the learning rate of what reads sentences: the critic, and the language model if there is
+        one.
     """
     groups = (
         ParameterGroup("reconstructor", "^reconstructor/", clip_norm=1.0),
-        ParameterGroup("critic", "^critic/", rate=critic_rate, beta1=0.5, clip_norm=1.0),
+        ParameterGroup("critic", "^(critic|language)/", rate=critic_rate, beta1=0.5, clip_norm=1.0),
     )
     return OptimizerConfig(beta2=0.98, groups=groups)
 
@@ -80,7 +81,7 @@ def summarization_experiment(config: SummarizationConfig) -> Experiment:
     """The experiment: three networks, unpaired rows, and a report of codes."""
     special = config.data.special
     writing = Writing(config.code_length, special.cls, special.sep, special.pad, special.first_regular)
-    networks = make_networks(config.model, writing, special.mask)
+    networks = make_networks(config.model, writing, special.mask, config.objective.language_weight > 0)
 
     def open_data(folder: epath.Path) -> Data:
         text = open_summary_text(
