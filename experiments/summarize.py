@@ -43,7 +43,7 @@ class Config(SummarizationConfig):
     """Summaries without pairs."""
 
 
-TINY = Config(train=TrainConfig(batch_size=16))
+TINY = Config(train=TrainConfig(batch_size=16, eval_every=300, save_every=300, keep_every=300))
 
 
 def _pod(data_set: str, length: int, code_length: int) -> Config:
@@ -74,7 +74,12 @@ def _pod(data_set: str, length: int, code_length: int) -> Config:
 
 PRESETS = {
     "tiny": TINY,
-    "longer": replace(TINY, steps=6000, objective=ObjectiveConfig(warmup_steps=2000)),
+    "longer": replace(
+        TINY,
+        steps=6000,
+        objective=ObjectiveConfig(warmup_steps=2000),
+        train=replace(TINY.train, eval_every=1000, save_every=1000, keep_every=1000),
+    ),
     "gigaword": _pod("gigaword", 64, 20),
     "xsum": _pod("xsum", 512, 48),
     "cnn_dailymail": _pod("cnn_dailymail", 512, 96),

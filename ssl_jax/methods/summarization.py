@@ -76,7 +76,8 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
 
     Metrics: `reconstruction_loss` (nats per token of the article), `critic_score`, the mean probability that a prefix
     of a code is real (with wgan: its score), `code_tokens`, `repeated`, the share of tokens that end a repeated pair,
-    `copied`, the share of tokens that end four tokens of the article.
+    `copied`, the share of tokens that end four tokens of the article; with a language model `code_log_likelihood`, the
+    mean of the codes' tokens. Rewards are known when the warm-up is over.
     """
     writing = networks.writing
     ids = {"begin_id": writing.begin, "end_id": writing.end, "pad_id": writing.pad}
@@ -148,9 +149,9 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
             "critic_loss": Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats)),
             **language_loss(params, sentence, examples),
         }
-        return losses, _code_metrics(
-            Written(*code), article, batch, jnp.zeros_like(code.present, jnp.float32)
-        )
+        unknown = Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats))
+        metrics = {"critic_score": unknown} | ({"code_log_likelihood": unknown} if networks.language else {})
+        return losses, _code_metrics(Written(*code), article, examples) | metrics
 
     def adversarial(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
         article, sentence = unpaired_rows(batch)
@@ -161,13 +162,17 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         log_probs = policy(params["generator"], article, drawn.tokens, batch["vocab_size"])
         weights = batch["example_weight"]
         turn = Turn(params, article, sentence, greedy, drawn, log_probs, weights, keys)
+        metrics = _code_metrics(drawn, article, weights)
         if networks.language:
-            turn = turn._replace(fluency=constant(log_likelihood(params["language"], drawn.tokens)))
+            fluency = constant(log_likelihood(params["language"], drawn.tokens))
+            turn = turn._replace(fluency=fluency)
+            metrics["code_log_likelihood"] = Mean.of(mean_over_text(fluency, drawn.present), weights)
         losses, scores = OBJECTIVES[config.name](config, turn, reconstruct, judge)
         losses |= language_loss(params, sentence, weights)
         denoised = denoising(params["generator"], article, sentence, batch, keys[4])
         losses["denoising_loss"] = Mean.of(denoised, weights).scaled(config.denoising_weight)
-        return losses, _code_metrics(drawn, article, batch, constant(scores))
+        metrics["critic_score"] = Mean.of(mean_over_text(constant(scores), drawn.present), weights)
+        return losses, metrics
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         losses, metrics = jax.lax.cond(
@@ -191,7 +196,8 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
                 denoising(params["generator"], article, sentence, batch, rng), examples
             ),
             "real_score": Mean.of(mean_over_text(own(real), sentence.present), examples),
-            **_code_metrics(code, article, batch, own(scores)),
+            "critic_score": Mean.of(mean_over_text(own(scores), code.present), examples),
+            **_code_metrics(code, article, examples),
         }
 
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
@@ -236,11 +242,9 @@ def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:
     )
 
 
-def _code_metrics(code: Written, article: Rows, batch: Batch, scores: jax.Array) -> dict[str, Mean]:
-    examples = batch["example_weight"]
+def _code_metrics(code: Written, article: Rows, examples: jax.Array) -> dict[str, Mean]:
     present = jnp.float32(code.present) * examples[:, None]
     return {
-        "critic_score": Mean.of(mean_over_text(scores, code.present), examples),
         "code_tokens": Mean.of(jnp.float32(code.present).sum(-1), examples),
         "repeated": Mean.of(repeated_ngrams(code.tokens, code.present, 2), present),
         "copied": Mean.of(copied_ngrams(*code, *article, 4), present),

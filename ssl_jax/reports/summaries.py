@@ -60,8 +60,8 @@ def code_score(networks: Networks) -> Score:
     """Metrics of the greedy codes of a whole held-out set.
 
     `distinct_codes`, the share of different codes; `code_words`, their mean number of words; `bits_per_word`, how
-    unexpected they are to 3-grams of real sentences; and, of the validation pairs if there are any, `rouge_1`,
-    `rouge_2` and `rouge_l`.
+    unexpected they are to 3-grams of real sentences; and, of the validation pairs if there are any, ROUGE-1, 2 and L as
+    `unigram_rouge`, `bigram_rouge` and `subsequence_rouge`.
     """
 
     def metrics(data: Data, split: str, codes: Written) -> Mapping[str, float]:
@@ -75,7 +75,9 @@ def code_score(networks: Networks) -> Score:
             "bits_per_word": bits_per_word(sentence_ngrams(text), ids, words),
         }
         if text.validation:
-            found |= mean_rouge(texts, [pair.summary for pair in text.validation])._asdict()
+            rouge = mean_rouge(texts, [pair.summary for pair in text.validation])
+            names = ("unigram_rouge", "bigram_rouge", "subsequence_rouge")
+            found |= dict(zip(names, rouge, strict=True))
         return found
 
     return Score(_writer(networks), metrics)
