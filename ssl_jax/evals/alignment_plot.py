@@ -55,9 +55,10 @@ def _draw(found, models, across, curve) -> Figure:  # noqa: ANN001
         axes.axhline(
             found[next(iter(found))][test]["chance"], color="grey", linewidth=0.8, label="random order"
         )
-        axes.set_xlabel(across)
+        axes.set_xlabel("layer (0: input of the first one)" if across == "layer" else across)
         axes.set_ylabel("mean reciprocal rank")
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=7, handlelength=3.5)
+    # One legend for all panels, beside them: with several models it would cover their curves.
+    axes.legend(frameon=False, fontsize=7, handlelength=3.5, loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.tight_layout()
     return figure
