@@ -178,9 +178,11 @@ def denoised(folder, out, hidden="[MASK]"):
     metrics = read(folder, "denoising.json")
     assert len(metrics) == 4
     for shares in metrics.values():
-        assert all(0 <= share <= 1 for share in shares.values())
+        assert all(0 <= share <= 1 for name, share in shares.items() if name != "undone")
     assert metrics["corrupted text without its blanks"]["hidden"] == 0
     assert metrics["the 20 most frequent tokens, repeated, whatever the text"]["hidden"] > 0
+    assert metrics["the 20 most frequent tokens, repeated, whatever the text"]["undone"] < 0
+    assert metrics["corrupted text without its blanks"]["undone"] == 0
     assert {file.name for file in (folder / "samples").iterdir()} == {"denoised.txt", "step-0000002.txt"}
     shown = (folder / "samples" / "denoised.txt").read_text()
     assert shown.count("--- row") == 12
