@@ -31,7 +31,7 @@ def report_code_sizes(
       report: of the run.
       family: the autoencoders.
       sizes: the code size by name of the autoencoder, smallest first.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of all choices.
     """
     pca = fit_training_pca(report, pixels_of(family.preprocess), family.shape, max(sizes.values()), seed)

@@ -60,7 +60,7 @@ def report_discrete_autoencoders(
       report: of the run.
       autoencoders: by kind of code.
       sizes: numbers, bits or classes of the code, by kind.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of all choices.
     """
     family = autoencoders.family

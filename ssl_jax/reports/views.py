@@ -29,7 +29,7 @@ def report_views(
       report: of the run.
       represent: the frozen representation.
       views: of the method.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of the choices and of the views.
     """
     if report.writes:
