@@ -54,9 +54,9 @@ class Config(RunConfig):
 
     letters: Annotated[int, integers(2, 1_000)] = 8
     """Of either alphabet of a substitution."""
-    classes: Annotated[int, integers(1, 1_000)] = 4
-    """Of words, in dialects."""
-    words: Annotated[int, integers(1, 1_000)] = 4
+    classes: Annotated[int, integers(1, 1_000)] = 8
+    """Of words, in dialects. There are dialects ** classes functions, far more than a run can learn by heart."""
+    words: Annotated[int, integers(1, 1_000)] = 2
     """Of a class."""
     dialects: Annotated[int, integers(2, 1_000)] = 4
     """How many there are."""
@@ -116,7 +116,7 @@ def build(config: Config) -> Experiment:
 
     def heldout(split: Split, count: int) -> grain.MapDataset:
         rows = grain.MapDataset.range(count).seed(HELDOUT_SEED)
-        return rows.random_map(sequences[split]).map(sequences[split].with_ideal)
+        return rows.random_map(sequences[split].with_ideal)
 
     def open_data(folder: epath.Path) -> Data:
         rows = grain.MapDataset.range(config.train.batch_size * config.steps)

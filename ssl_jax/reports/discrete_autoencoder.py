@@ -129,9 +129,11 @@ def _report_errors(
             pca = fit_training_pca(report, pixels, family.shape, size, seed)
             error = error_of(lambda pca, images, size=size: pca_reconstruction(pca, images, size), pca)
             rows.append((f"PCA of {size}", error, code_bits(kind, size)))
+            report.baselines[f"{kind}_error"] = {f"PCA of {size}": error}
         if kind == "one_hot":
             error = error_of(lambda centres, images: centres[nearest_centre(images, centres)], centres)
             rows.append((f"k-means of {len(centres)}", error, code_bits(kind, len(centres))))
+            report.baselines[f"{kind}_error"] = {f"k-means of {len(centres)}": error}
     table = [[name, f"{error:.5f}", f"{bits:.1f}"] for name, error, bits in rows]
     for line in aligned([["held-out images", "squared error of a pixel", "bits at most"], *table]):
         report.log(line)

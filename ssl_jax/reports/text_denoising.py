@@ -185,6 +185,7 @@ def _report_next_tokens(report: Report, denoiser: Denoiser, baseline: InfillingB
 
     inputs, wanted, counted = report.map(targets, report.heldout["heldout"], {"params": {}})
     bigram = (baseline.next_tokens(inputs) == wanted)[counted].mean()
+    report.baselines["token_accuracy"] = {"the most frequent token after the one before": float(bigram)}
     metrics = report.metrics["heldout"]
     report.log(
         f"\nnext token, given the true ones before it: {metrics['token_accuracy']:.1%} right "

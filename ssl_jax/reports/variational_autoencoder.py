@@ -107,6 +107,7 @@ def _report_likelihoods(
     metrics = {
         name: mean_log_likelihood(found, dims=dims, levels=LEVELS[likelihood]) for name, found in nats.items()
     }
+    report.baselines["negative_elbo"] = {baseline: -metrics[baseline].nats}
     kind = "black and white images, drawn from the greys" if bernoulli else "8-bit images"
     report.log(f"log-likelihood of {len(images)} held-out {kind} (standard error over them):")
     table = [

@@ -31,7 +31,10 @@ def test_tokens_that_are_written_without_the_text_raise_hidden_alone():
     originals = [rng.geometric(0.3, 40).tolist() for _ in range(20)]  # the token 1 is the most frequent one
     shown = [[token for place, token in enumerate(row) if place % 5] for row in originals]
     repeated = [[1, 2, 3] * 14 for _ in originals]
-    padded = [row + [1, 2, 3] * 5 for row in shown]
+    padded = [
+        [t for place, token in enumerate(row) for t in ([token] if place % 5 else [1, 2, 3, 1, 2, 3])]
+        for row in originals
+    ]
     guessed = [[1 if place % 5 == 0 else token for place, token in enumerate(row)] for row in originals]
     for written in (repeated, padded):
         found = recovery(shown, written, originals)
