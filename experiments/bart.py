@@ -10,6 +10,9 @@ from the two neighbours 6.9 %; the 20 most frequent tokens repeated, whatever th
 
 Text is folded to lower case, unlike that of experiments.gpt2; --data.lowercase False keeps it.
 
+`--model.relative_buckets 32 --model.relative_distance 64` gives the model relative positions (T5, arXiv:1910.10683) in
+place of learned ones. Hugging Face's BART has none.
+
 The noises can be combined in any strength: `--noise.permutation 0 --noise.masking 0.15`. The small preset trains on
 the documentation inside the installed Python packages. The others need `tfds:wikipedia/20230601.en` prepared as
 ArrayRecord (README.md, "Your own data"); the paper's large model was trained on 160 GB of news, books, stories and web

@@ -9,6 +9,9 @@ its cross-attention skips the masks. Results of the default preset on held-out d
 hidden tokens are recovered (baseline from the two neighbours 10.8 %; the 20 most frequent tokens repeated, whatever
 the text, 10.3 %). Text is folded to lower case; --data.lowercase False keeps it.
 
+`--model.relative_buckets 32 --model.relative_distance 64` gives the model relative positions (T5, arXiv:1910.10683) in
+place of learned ones. The decoder then knows the place of the fragment from the token before it alone.
+
 `--noise.share` is the paper's k: with a single token the objective is nearly BERT's, with the whole row nearly GPT's.
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`
 (README.md, "Your own data"). Optimiser, rate, dropout and fragment of base are those of github.com/microsoft/MASS

@@ -3,37 +3,48 @@
     python -m ssl_jax.linear_eval runs/simclr-digits          # the newest checkpoint
     python -m ssl_jax.linear_eval runs/simclr-digits@1000     # another one
     python -m ssl_jax.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
+    python -m ssl_jax.linear_eval RUN --protocol paper        # the linear evaluation of the papers on views of images
 
-The same network at random initialisation (step 0 of the curve) and the raw pixels are measured too. The protocol is
-that of the papers: logistic regression on standardised features of images without augmentation, fitted by full-batch
-L-BFGS, or by SGD if there is too much data for it; the weight decay coefficient is chosen on a part of the training
-images. It works on every experiment on images that defines a representation. The results are in linear_eval/ of the
-run folder.
+The same network at random initialisation (step 0 of the curve) and the raw pixels are measured too. Probes are logistic
+regression on standardised features of images without augmentation, fitted by full-batch L-BFGS, or by SGD if there is
+too much data for it; the weight decay coefficient is chosen on a part of the training images. They are fitted to
+--examples training images at most, and scored on all held-out ones; the table names the number of labels of each
+column. 1 % and 10 % are of the whole training set, with as many images of each class, as in the literature: 13 a class
+of ImageNet, 50 of CIFAR-10. This works on every experiment on images that defines a representation.
+
+`--protocol paper` trains a linear classifier on the frozen encoder with all training images: random crops and mirror
+images, batches of the run, 90 epochs of SGD with Nesterov's momentum without weight decay, and a rate of 0.1 for a
+batch of 256 that falls along a cosine (SimCLR, arXiv:2002.05709, B.6). For MoCo's (arXiv:1911.05722, 4.1) give
+--learning_rate 30 --epochs 100, for SimSiam's (arXiv:2011.10566) --optimizer lars. It is a run of its own, which the
+same command continues. The results are in linear_eval/ of the run folder.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from matplotlib.figure import Figure
 
 from ssl_jax.cli import read_arguments
-from ssl_jax.domains import NonEmptyText, PositiveInt, Seed, Settings
+from ssl_jax.domains import NonEmptyText, PositiveFloat, PositiveInt, Seed, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
-from ssl_jax.evals.probe_comparison import Metrics, compare_representations
+from ssl_jax.evals.probe_comparison import Metrics, compare_representations, metric_labels
+from ssl_jax.files import read_json
 from ssl_jax.guard import guarded
-from ssl_jax.reports.images import raw_pixels
+from ssl_jax.recipes.linear_evaluation import RESULT, linear_evaluation
+from ssl_jax.reports.images import at_most, raw_pixels
 from ssl_jax.reports.probes import log_comparison, write_probes
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
+from ssl_jax.training import loop
 from ssl_jax.training.mapping import map_examples, with_labels
 
 CURVES = {
     "linear_probe": "linear probe",
-    "probe_10_per_class": "linear probe, 10 labels a class",
+    "probe_10_per_class": "linear probe, 10 a class",
     "knn": "k-NN",
 }
 
@@ -46,12 +57,28 @@ class Arguments(Settings):
     """A run folder: RUN for its newest checkpoint, RUN@STEP for another, RUN@best for the best one."""
     curve: bool = False
     """Measure all kept checkpoints, and draw the accuracy against steps."""
+    protocol: Literal["probes", "paper"] = "probes"
+    """probes: on features of plain images. paper: a classifier, trained on random crops of all training images."""
     examples: PositiveInt = 50_000
-    """Most labelled examples that probes are fitted to, and most that they are tested on."""
+    """Most labelled training images that probes are fitted to: a seeded choice. All labelled held-out images are
+    scored. 1 and 10 % are shares of the whole training set."""
     neighbours: PositiveInt | None = None
     """k of the nearest-neighbour vote; None for 20, or all examples where there are fewer."""
     seed: Seed = 0
     """Decides which labelled examples are the few ones, and which part chooses the weight decay coefficient."""
+    epochs: PositiveInt = 90
+    """Of the protocol paper: passes over the training images."""
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """Of the protocol paper."""
+    learning_rate: PositiveFloat = 0.1
+    """Of the protocol paper: the first rate of a batch of 256 images. It grows with the batch of the run."""
+
+    def check_relations(self) -> None:
+        if self.protocol == "paper" and self.curve:
+            raise UserError(
+                "--curve: with --protocol paper a single checkpoint is measured; leave out one of the two, or name "
+                "checkpoints one after the other as RUN@STEP."
+            )
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
@@ -68,6 +95,8 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
             f"{run.folder}: its images have no labels, which a probe needs. Start the run with a data.probe_source "
             "that has labels."
         )
+    if arguments.protocol == "paper":
+        return train_classifier(run, arguments)
     chosen = run.checkpoints.steps() if arguments.curve else [run.step]
     metrics = _metrics(run, [0, *chosen], arguments, log)
     output = run.folder / "linear_eval"
@@ -81,20 +110,19 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
 def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     encoder, pixels = with_labels(run.experiment.represent), with_labels(raw_pixels)
     representations = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
+    labelled, heldout = run.data.labelled["train"], run.data.labelled["heldout"]
+    chosen = at_most(labelled, arguments.examples, arguments.seed)
     features = {}
     for name, (function, step) in representations.items():
         variables = {"params": {}}
         if step is not None:
             variables = run.restore(step) if step else run.program.initial_state().variables
+        log(f"{name}: features of {len(chosen):,} training and {len(heldout):,} held-out images")
         (train, train_labels), (test, test_labels) = (
             map_examples(
-                function,
-                variables,
-                dataset.shuffle(seed=arguments.seed)[: arguments.examples],
-                mesh=run.mesh,
-                batch_size=run.experiment.train.batch_size,
+                function, variables, dataset, mesh=run.mesh, batch_size=run.experiment.train.batch_size
             )
-            for dataset in (run.data.labelled["train"], run.data.labelled["heldout"])
+            for dataset in (chosen, heldout)
         )
         features[name] = train, test
     comparison = compare_representations(
@@ -103,10 +131,31 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
         test_labels,
         k=arguments.neighbours,
         rows=arguments.examples,
+        images=len(labelled),
         seed=arguments.seed,
+        log=log,
     )
     log_comparison(comparison, log)
     return comparison.metrics
+
+
+def train_classifier(run: OpenedRun, arguments: Arguments) -> Metrics:
+    """The result of `--protocol paper`, by checkpoint.
+
+    Raises:
+      UserError: the run is not of views of images.
+      SystemExit: a signal ended the training early; it is saved, and the same call continues it.
+    """
+    settings = {
+        "epochs": arguments.epochs,
+        "optimizer": arguments.optimizer,
+        "learning_rate": arguments.learning_rate,
+    }
+    experiment = linear_evaluation(run, **settings)
+    folder = run.folder / "linear_eval" / f"paper_{run.step}"
+    if code := loop.train(experiment, folder, {"run": str(run.folder), "step": run.step, "config": settings}):
+        raise SystemExit(code)
+    return {f"step {run.step}": read_json(folder / f"{RESULT}.json", dict)}
 
 
 def draw_curve(metrics: Metrics) -> Figure:
@@ -116,7 +165,8 @@ def draw_curve(metrics: Metrics) -> Figure:
     for (metric, title), colour in zip(CURVES.items(), COLOURS, strict=False):
         points = [(step, row[metric]) for step, row in sorted(rows.items()) if metric in row]
         if points:
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=title)
+            label = f"{title} ({metric_labels(metrics, metric)})"
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=label)
             axes.axhline(metrics["raw pixels"][metric], color=colour, linewidth=0.9, linestyle="--")
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
     axes.set_xlabel("step")

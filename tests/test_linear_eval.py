@@ -80,8 +80,12 @@ def test_over_all_checkpoints_and_again_over_each(run, command, capsys):
     assert f"metrics and plots are in {output}" in capsys.readouterr().out
     curve = metrics_in(output)
     assert list(curve) == ["step 0", "step 2", "step 4", "raw pixels"]
+    assert all(set(row) >= METRICS and row["knn_labels"] == EXAMPLES for row in curve.values())
     assert all(
-        set(row) >= METRICS and all(0 <= value <= 1 for value in row.values()) for row in curve.values()
+        0 <= value <= 1
+        for row in curve.values()
+        for name, value in row.items()
+        if not name.endswith("_labels")
     )
     assert curve["step 0"] != curve["step 4"] != curve["raw pixels"]
     pixels = matplotlib.image.imread(output / "plots" / "curve.png")
@@ -99,11 +103,36 @@ def test_over_all_checkpoints_and_again_over_each(run, command, capsys):
     assert min(matplotlib.image.imread(output / "plots" / "probes.png").shape[:2]) > 300
 
 
+def test_the_papers_protocol_trains_a_classifier_on_the_frozen_encoder(run, opened, command, capsys):
+    options = ("--protocol=paper", "--epochs=1", "--learning_rate=3")
+    assert command(f"{run}@4", *options) == 0
+    folder = run / "linear_eval" / "paper_4"
+    found = json.loads((folder / "accuracy.json").read_text())
+    heldout = len(opened.data.labelled["heldout"])
+    assert (found["fitted"], found["scored"]) == (len(opened.data.labelled["train"]), heldout)
+    printed = capsys.readouterr().out
+    assert f"linear evaluation: {found['accuracy']:.1%} of {heldout} held-out images are right" in printed
+    assert metrics.read(folder)[-1]["class_accuracy"] == pytest.approx(found["accuracy"])
+    settings = {"epochs": 1, "optimizer": "sgd", "learning_rate": 3.0}
+    experiment = linear_eval.linear_evaluation(opened, **settings)
+    again = loop.Run(experiment, epath.Path(folder), {"run": str(run), "step": 4, "config": settings})
+    assert again.step == experiment.steps == round(found["fitted"] / 32)
+    assert np.abs(again.state.params["head"]["kernel"]).max() > 0.1  # it starts at some 0.01
+    for own, theirs in zip(
+        jax.tree.leaves(again.state.extras["frozen"]["params"]),
+        jax.tree.leaves(opened.restore(4)["params"]["encoder"]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(own, theirs)
+    again.checkpoints.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["@7"], r"has no checkpoint of step 7; there are 2, 4\."),
         (["", "--neighbours=61"], "k is 61, but the bank has 60 examples"),
+        (["", "--protocol=paper", "--curve"], "a single checkpoint is measured"),
         (["", "--neighbours=0"], "--neighbours 0: expected an integer from 1"),
     ],
 )

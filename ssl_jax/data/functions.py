@@ -1,10 +1,14 @@
 """Sequences of `x => f(x)` pairs with a new function in each sequence, for measuring in-context learning.
 
-A family of functions draws functions and knows the accuracy of an ideal learner. A hash of the function decides whether
-it is used for training, validation (choice of settings) or the test, so that no function is in two splits.
+A hash of a function decides whether it is used for training, validation (choice of settings) or the test, so that no
+function is in two splits. An ideal learner knows which functions are in the split and infers from the pairs before a
+query which of them are left.
 """
 
+import functools
 import hashlib
+import itertools
+import math
 from typing import Literal, Protocol
 
 import jax
@@ -24,6 +28,10 @@ SPLIT_CHECK_DRAWS = 1000
 """If none of this many drawn functions is in a split, the split is considered empty."""
 
 
+MOST_FUNCTIONS = 200_000
+"""The ideal learner knows the functions of a split if the family has so many at most, else those of the family."""
+
+
 class Family(Protocol):
     """A set of functions from one alphabet to another.
 
@@ -31,19 +39,24 @@ class Family(Protocol):
       name: name in metrics.
       inputs: size of the input alphabet, 0 to inputs - 1.
       outputs: size of the output alphabet, 0 to outputs - 1.
+      count: number of functions.
     """
 
     name: str
     inputs: int
     outputs: int
+    count: int
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws a function uniformly: int `[inputs]`, the output of each input."""
 
-    def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """The accuracy of an ideal learner.
+    def functions(self) -> np.ndarray:
+        """All of them: int `[count, inputs]`."""
 
-        The ideal learner assumes that all functions are equally likely and gives the most probable answer (Bayes).
+    def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The accuracy of a learner who knows the family, and not which of its functions are in a split.
+
+        It assumes that all functions are equally likely and gives the most probable answer (Bayes).
 
         Args:
           queries: int `[pairs]`.
@@ -64,9 +77,13 @@ class Substitutions:
 
     def __init__(self, symbols: int):
         self.inputs = self.outputs = symbols
+        self.count = math.factorial(symbols)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         return rng.permutation(self.inputs)
+
+    def functions(self) -> np.ndarray:
+        return np.array([*itertools.permutations(range(self.inputs))])
 
     def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
         again = shown_before(queries)
@@ -86,11 +103,18 @@ class Dialects:
 
     def __init__(self, classes: int, words: int, dialects: int):
         self.inputs, self.outputs = classes * words, classes * words * dialects
+        self.count = dialects**classes
         self._classes, self._words, self._dialects = classes, words, dialects
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        of_class = rng.integers(self._dialects, size=self._classes)
-        return np.arange(self.inputs) * self._dialects + np.repeat(of_class, self._words)
+        return self._translations(rng.integers(self._dialects, size=self._classes))
+
+    def functions(self) -> np.ndarray:
+        return self._translations(np.array([*itertools.product(range(self._dialects), repeat=self._classes)]))
+
+    def _translations(self, of_class: np.ndarray) -> np.ndarray:
+        """`[..., inputs]` of the dialect of each class `[..., classes]`."""
+        return np.arange(self.inputs) * self._dialects + np.repeat(of_class, self._words, axis=-1)
 
     def ideal(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
         return np.where(shown_before(queries // self._words), 1.0, 1 / self._dialects)
@@ -134,6 +158,46 @@ def split_of(family: Family, function: np.ndarray) -> Split:
     return "validation" if share < 2 * HELDOUT_SHARE else "train"
 
 
+class SplitLearner:
+    """An ideal learner who knows the functions of a split: they are equally likely, and it gives the best answer.
+
+    Args:
+      functions: int `[functions, inputs]`, those of the split.
+    """
+
+    def __init__(self, functions: np.ndarray):
+        self._functions = functions.astype(np.int16 if functions.max() < 2**15 else np.int32)
+        self._first = functools.cache(self._after_one)
+
+    def __call__(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """float `[pairs]`, the probability of a correct answer to query k, given the pairs before it.
+
+        Args:
+          queries, answers: int `[pairs]`, of a function of the split.
+        """
+        chance, left = self._first(int(queries[0]))
+        left, ideal = left[int(answers[0])], [chance]
+        for query, answer in zip(queries[1:], answers[1:], strict=True):
+            values = left[:, query]
+            ideal.append(np.bincount(values).max() / len(values))
+            if ideal[-1] < 1:
+                left = left[values == answer]
+        return np.array(ideal)
+
+    def _after_one(self, query: int) -> tuple[float, dict[int, np.ndarray]]:
+        """The chance to answer a first query, and the functions that are left by its answer."""
+        values = self._functions[:, query]
+        left = {int(answer): self._functions[values == answer] for answer in np.unique(values)}
+        return max(map(len, left.values())) / len(values), left
+
+
+@functools.cache
+def _learners(family: Family) -> dict[Split, SplitLearner]:
+    functions = family.functions()
+    splits = np.array([split_of(family, function) for function in functions])
+    return {split: SplitLearner(functions[splits == split]) for split in np.unique(splits).tolist()}
+
+
 def batch_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of each array of a training batch of `FunctionSequences`."""
     return {
@@ -149,6 +213,7 @@ def heldout_shapes(batch_size: int, length: int) -> dict[str, jax.ShapeDtypeStru
         **batch_shapes(batch_size, length),
         "ideal": jax.ShapeDtypeStruct(pairs, np.float32),
         "shown": jax.ShapeDtypeStruct(pairs, np.int32),
+        "function": jax.ShapeDtypeStruct((batch_size,), np.int32),
     }
 
 
@@ -197,6 +262,10 @@ class FunctionSequences:
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """An example: int32 `tokens [length]`, and `label`, the index of the family."""
+        return self._draw(rng)[0]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """An example, and its function."""
         number = int(rng.integers(len(self.families)))
         family, first = self.families[number], self._first[number]
         function = family.draw(rng)
@@ -206,17 +275,25 @@ class FunctionSequences:
         queries = draw_queries(family.inputs, self.pairs, rng, distinct)
         pairs = np.stack([first + queries, first + family.inputs + function[queries]], axis=1)
         tokens = np.concatenate([[1 + number], pairs.ravel()])
-        return {"tokens": tokens.astype(np.int32), "label": np.int32(number)}
+        return {"tokens": tokens.astype(np.int32), "label": np.int32(number)}, function
 
-    def with_ideal(self, example: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Adds the performance of an ideal learner to an example, for evaluation.
+    def with_ideal(self, index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The same example, with what an evaluation needs.
 
-        The added arrays are `[pairs]`: float32 `ideal`, the probability of a correct answer to query k; int32 `shown`,
-        whether the same query was shown before.
+        The added arrays are float32 `ideal [pairs]`, the probability that an ideal learner answers query k correctly;
+        int32 `shown [pairs]`, whether the same query was shown before; and int32 `function`, a number of the function.
         """
+        example, function = self._draw(rng)
         family, queries, answers = self.read(example)
-        ideal = family.ideal(queries, answers)
-        return {**example, "ideal": ideal.astype(np.float32), "shown": shown_before(queries).astype(np.int32)}
+        known = family.count <= MOST_FUNCTIONS
+        learner = _learners(family)[self._split] if known else family.ideal
+        digest = hashlib.blake2b(function.astype(np.int64).tobytes(), digest_size=4).digest()
+        return {
+            **example,
+            "ideal": learner(queries, answers).astype(np.float32),
+            "shown": shown_before(queries).astype(np.int32),
+            "function": np.int32(int.from_bytes(digest) >> 1),
+        }
 
     def read(self, example: dict[str, np.ndarray]) -> tuple[Family, np.ndarray, np.ndarray]:
         """Returns the family, the queries `[pairs]` and the answers `[pairs]` of an example."""

@@ -31,8 +31,8 @@ def separation(normal: np.ndarray, anomalous: np.ndarray) -> dict[str, float]:
       normal, anomalous: scores `[examples]` of either, at least one of each.
 
     Returns:
-      `auroc`: the probability that an anomaly scores above a normal example, ties counting half. `average_precision`:
-      by chance it is the share of anomalies among all examples.
+      `auroc`: the probability that an anomaly scores above a normal example, ties counting half. `average_precision`,
+      and what it is by chance: the share of anomalies among all examples.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -41,6 +41,7 @@ def separation(normal: np.ndarray, anomalous: np.ndarray) -> dict[str, float]:
     return {
         "auroc": float(roc_auc_score(truth, scores)),
         "average_precision": float(average_precision_score(truth, scores)),
+        "average_precision_by_chance": len(anomalous) / len(truth),
     }
 
 
@@ -188,7 +189,7 @@ def detection_metrics(
       false_alarm_rate: of `alarm_threshold`.
 
     Returns:
-      `auroc` and `average_precision`, see `separation`; `threshold`; `false_alarms` and `detected`, the shares of the
+      what `separation` gives; `threshold`; `false_alarms` and `detected`, the shares of the
       normal and of the anomalous held-out examples above it; `by_class`, the separation of each class of anomalies.
     """
     usual, anomalous = heldout[normal[labels]], heldout[~normal[labels]]

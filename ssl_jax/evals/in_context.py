@@ -22,8 +22,8 @@ class Point:
       shots: number of examples before the query.
       queries: number of queries that the accuracy is a mean of.
       accuracy: of the model.
-      error: standard error over the sequences, whose functions are drawn independently.
-      ideal: the accuracy that a learner who knows the family expects.
+      error: standard error over the functions, which are drawn independently; sequences of one function are not.
+      ideal: the accuracy that a learner who knows the functions of the split expects.
       chance: the accuracy that the same learner expects without examples.
     """
 
@@ -43,7 +43,12 @@ class Point:
 
 
 def accuracy_by_shots(
-    families: Iterable[str], right: np.ndarray, label: np.ndarray, shown: np.ndarray, ideal: np.ndarray
+    families: Iterable[str],
+    right: np.ndarray,
+    label: np.ndarray,
+    shown: np.ndarray,
+    ideal: np.ndarray,
+    function: np.ndarray,
 ) -> list[Point]:
     """Points by family, by whether the query was shown, and by shots; those without a query are left out.
 
@@ -52,6 +57,7 @@ def accuracy_by_shots(
       right: float `[sequences, pairs]`, 1 where the model's answer was right, else 0.
       label: int `[sequences]`, of the family.
       shown, ideal: `[sequences, pairs]`; see `FunctionSequences.with_ideal`.
+      function: int `[sequences]`, which function each has.
     """
     points = []
     for number, family in enumerate(families):
@@ -61,11 +67,30 @@ def accuracy_by_shots(
                 if not (queries := int(rows.sum())):
                     continue
                 accuracy = float(right[rows, shots].mean())
-                error = (accuracy * (1 - accuracy) / queries) ** 0.5
+                error = clustered_error(right[rows, shots], function[rows])
                 chance = float(ideal[label == number, 0].mean())
                 share = float(ideal[rows, shots].mean())
                 points.append(Point(family, bool(known), shots, queries, accuracy, error, share, chance))
     return points
+
+
+def clustered_error(values: np.ndarray, clusters: np.ndarray) -> float:
+    """Standard error of the mean of values that are independent of each other in different clusters only.
+
+    It is the root of the sum over clusters of their squared sums of deviations from the mean, divided by the number of
+    values (Liang and Zeger 1986, for a mean).
+
+    Args:
+      values, clusters: `[values]`.
+
+    Example:
+      >>> one, two = np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0])
+      >>> clustered_error(one, np.arange(2)) == clustered_error(two, np.array([0, 0, 1, 1]))
+      True
+    """
+    _, places = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(places, weights=values - values.mean(dtype=np.float64))
+    return float(np.sqrt(np.square(sums).sum()) / len(values))
 
 
 def draw_points(points: Sequence[Point], *, title: str) -> Figure:

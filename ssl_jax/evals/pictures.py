@@ -20,6 +20,9 @@ QUIET = "#555555"
 CELL, GAP = 0.9, 0.12
 """Inches of a cell, and the space beside it as a share of the cell."""
 
+CAPTION = 0.25
+"""Height of a line below a cell, as a share of the cell."""
+
 LONG_NAME = 12
 """Letters over a cell; longer names are written smaller, or they run into each other."""
 
@@ -35,6 +38,8 @@ def draw_grid(
     rows: Grid,
     *,
     columns: Sequence[str] = (),
+    names: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
     frames: Sequence[Sequence[str | None]] = (),
     title: str = "",
     note: str = "",
@@ -45,25 +50,34 @@ def draw_grid(
       rows: images `[height, width]`, `[height, width, 1]` or `[height, width, 3]`, uint8, or float in [0, 1]; each is
         scaled to its cell, whatever its size, and keeps its shape.
       columns: names of the columns.
+      names: of the rows, left of them.
+      captions: for each cell, a short text below it.
       frames: for each cell, the colour of a frame around it or None.
       title: at the top.
       note: below the grid.
     """
     height, width = len(rows), max(map(len, rows))
-    figure = Figure(figsize=(width * CELL, height * CELL))
+    pitch = 1 + CAPTION if captions else 1.0
+    figure = Figure(figsize=(width * CELL, height * CELL * pitch))
     axes = figure.add_axes((0, 0, 1, 1))
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
-            _draw_cell(axes, np.asarray(image), x, y, frames[y][x] if frames else None)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+            _draw_cell(axes, np.asarray(image), x, pitch * y, frames[y][x] if frames else None)
+            if captions:
+                axes.text(x, pitch * y + 0.47, captions[y][x], ha="center", va="top", fontsize=6, color=QUIET)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(pitch * height - 0.5, -0.5), aspect="equal")
     axes.axis("off")
-    size = 9 if max(map(len, columns), default=0) <= LONG_NAME else 7
+    for y, name in enumerate(names):
+        axes.text(-0.6, pitch * y, name, ha="right", va="center", fontsize=8, color=QUIET)
+    lines = [line for name in columns for line in name.split("\n")]
+    size = 9 if max(map(len, lines), default=0) <= LONG_NAME else 7
     for x, name in enumerate(columns):
         axes.text(x, -0.53, name, ha="center", va="bottom", fontsize=size, color=QUIET)
     if title:
-        axes.text(-0.46, -0.58 - 0.25 * bool(columns), title, ha="left", va="bottom", fontsize=11)
+        above = 0.25 * max((1 + name.count("\n") for name in columns), default=0)
+        axes.text(-0.46, -0.58 - above, title, ha="left", va="bottom", fontsize=11)
     if note:
-        axes.text(-0.46, height - 0.42, note, ha="left", va="top", fontsize=8, color=QUIET)
+        axes.text(-0.46, pitch * height - 0.42, note, ha="left", va="top", fontsize=8, color=QUIET)
     return figure
 
 
@@ -202,7 +216,7 @@ def draw_bars(
     return figure
 
 
-def _draw_cell(axes: Axes, image: np.ndarray, x: int, y: int, frame: str | None) -> None:
+def _draw_cell(axes: Axes, image: np.ndarray, x: float, y: float, frame: str | None) -> None:
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if image.dtype != np.uint8:

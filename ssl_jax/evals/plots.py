@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from etils import epath
@@ -85,28 +86,33 @@ def kind(name: str) -> str:
     return name if "_per_" in name else name.rsplit("_", 1)[-1]
 
 
-def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable[str]) -> dict[str, Figure]:
+def draw_curves(
+    runs: Mapping[str, Iterable[Mapping[str, Any]]],
+    names: Iterable[str],
+    baselines: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> dict[str, Figure]:
     """Metrics of one or several runs against the step.
 
-    Training is a thin line, evaluation a line with dots, dashed for a second held-out set. Runs differ by colour where
-    there are several; otherwise metrics do.
+    Training is a thin line, evaluation a line with dots, dashed for a second held-out set. Every metric of every run
+    has a colour of its own.
 
     Args:
       runs: by label, lines of metrics.jsonl.
       names: of the metrics.
+      baselines: by metric, values without a training by name, drawn as dashed lines.
 
     Returns:
-      A figure for each kind of metric that the runs have, by kind.
+      A figure for each kind of metric that the runs have, by kind. Where not all runs have the same metrics of a kind,
+      as runs with different objectives, there is one for those of the same runs, by the name of the first of them.
     """
-    names = list(names)
     runs = {label: list(lines) for label, lines in runs.items()}
     figures = {}
-    for group in dict.fromkeys(kind(name) for name in names):
-        figure, axes = new_axes(title=group.replace("_", " "))
+    for title, group in _groups(runs, list(names)).items():
+        figure, axes = new_axes(title=title.replace("_", " "))
         curves = 0
         for number, (label, lines) in enumerate(runs.items()):
-            for order, name in enumerate(n for n in names if kind(n) == group):
-                colour = COLOURS[(order if len(runs) == 1 else number) % len(COLOURS)]
+            for order, name in enumerate(group):
+                colour = COLOURS[(number * len(group) + order) % len(COLOURS)]
                 dashes = itertools.cycle(("-", "--", ":", "-."))
                 for split in dict.fromkeys(line.get("split") for line in lines):
                     points = [
@@ -126,11 +132,31 @@ def draw_curves(runs: Mapping[str, Iterable[Mapping[str, Any]]], names: Iterable
                     curves += 1
         if not curves:
             continue
+        percent = kind(title) == "accuracy"
+        levels = [level for name in group for level in baselines.get(name, {}).items()]
+        for number, (name, value) in enumerate(sorted(levels, key=lambda level: -level[1])):
+            label = f"{name} {value:{'.1%' if percent else '.4g'}}"
+            colour = COLOURS[-1 - number % len(COLOURS)]
+            axes.axhline(value, color=colour, linewidth=1, linestyle="--", label=label)
         axes.set_xlabel("step")
-        if group == "accuracy":
+        if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_ylim(bottom=0)
-        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(axes.lines) > 8 else {}
+        outside = levels or len(axes.lines) > 8
+        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if outside else {}
         axes.legend(frameon=False, fontsize=8, **place)
-        figures[group] = figure
+        figures[title] = figure
     return figures
+
+
+def _groups(runs: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence[str]) -> dict[str, list[str]]:
+    """The metrics of each figure, by its name: those of one kind that the same runs have."""
+    groups = {}
+    for group in dict.fromkeys(map(kind, names)):
+        parts: dict[tuple[str, ...], list[str]] = {}
+        for name in (name for name in names if kind(name) == group):
+            having = tuple(label for label, lines in runs.items() if any(name in line for line in lines))
+            if having:
+                parts.setdefault(having, []).append(name)
+        groups |= {group if len(parts) == 1 else part[0]: part for part in parts.values()}
+    return groups

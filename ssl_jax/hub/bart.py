@@ -136,8 +136,13 @@ def save_bart(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Ma
     Raises:
       UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
     """
-    if config.relative_buckets or not (config.biases and config.tied_head) or config.gated:
+    if not (config.biases and config.tied_head) or config.gated:
         raise UserError(f"{path}: a model with settings of T5 cannot be written as a BART")
+    if config.relative_buckets:
+        raise UserError(
+            f"{path}: Hugging Face's BART and mBART have no relative positions; export a model that was trained with "
+            "--model.relative_buckets 0."
+        )
     if config.norm_epsilon != _NORM_EPSILON:
         raise UserError(
             f"{path}: norm_epsilon is {config.norm_epsilon}; transformers' BART supports only {_NORM_EPSILON}"

@@ -37,7 +37,8 @@ class WholeImageConfig(RunConfig):
     centre: PositiveShare = 1.0
     """Share of the shorter side that is kept, in the middle."""
     probe_examples: PositiveInt = 10_000
-    """Most labelled images that the probes at the end of the run are fitted to."""
+    """Most labelled training images that the probes at the end of the run are fitted to. All held-out images are
+    scored; 1 % is of the whole training set."""
     data: ImageConfig = field(default_factory=ImageConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: ADAM)
     schedule: ScheduleConfig = field(

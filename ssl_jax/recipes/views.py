@@ -37,7 +37,8 @@ class ViewsConfig(RunConfig):
     """Labels of the online probe, a linear classifier that is trained beside the encoder without sending it a gradient;
     0 for none."""
     probe_examples: PositiveInt = 10_000
-    """Most labelled images that the probes at the end of the run are fitted to."""
+    """Most labelled training images that the probes at the end of the run are fitted to. All held-out images are
+    scored; 1 % is of the whole training set."""
     data: ImageConfig = field(default_factory=ImageConfig)
     views: tuple[ViewConfig, ...] = ()
     """How each view of an image is made."""

@@ -1,10 +1,11 @@
 """What an experiment that detects anomalies shows at its end: metrics beside other methods, score plots, examples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import grain
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from ssl_jax.data.image_source import ImageSource, Rows
 from ssl_jax.data.one_class import OneClassSplits
@@ -17,7 +18,7 @@ from ssl_jax.evals.anomaly import (
     telling_examples,
 )
 from ssl_jax.evals.anomaly_plots import draw_roc, draw_scores
-from ssl_jax.evals.pictures import draw_grid
+from ssl_jax.evals.pictures import OTHER, SAME, draw_grid
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.one_class import Detectors
 from ssl_jax.reports.files import save_json, save_plot
@@ -83,7 +84,7 @@ def report_anomaly_detection(
             rows = telling_examples(scores[name][main][1], normal[place][labels])
             chosen = grain.MapDataset.source(Rows(splits.heldout, rows))
             pairs = zip(*report.map(reconstruct, chosen, own), strict=True)
-            examples_of[name] = [picture for pair in pairs for picture in pair]
+            examples_of[name] = rows, [picture for pair in pairs for picture in pair]
         fitted, usual = (report.map(pixels, rows, {"params": {}}) for rows in (train, validation))
         if report.writes:
             scores[name] |= classical_scores(fitted, usual, heldout, components=code_size, seed=seed)
@@ -115,13 +116,46 @@ def report_anomaly_detection(
         title=f"scores ({main.replace('_', ' ')}) of held-out images, by normal class",
     )
     save_plot(report, "scores", figure)
-    kinds = ["least", *["false alarm?"] * WORST, *["missed?"] * WORST, "greatest"]
-    figure = draw_grid(
-        list(examples_of.values()),
-        columns=[name for kind in kinds for name in (kind, "reconstruction")],
-        title="a row for each detector: normal images of least and greatest score, and anomalies of least and greatest",
+    thresholds = {name: metrics[main][name]["threshold"] for name in examples_of}
+    found = {
+        name: [(splits.classes[labels[row]], float(scores[name][main][1][row])) for row in rows]
+        for name, (rows, _) in examples_of.items()
+    }
+    pictures = {name: pair for name, (_, pair) in examples_of.items()}
+    save_plot(report, "examples", _draw_examples(pictures, found, thresholds, main.replace("_", " ")))
+
+
+def _draw_examples(
+    pictures: Mapping[str, Sequence[np.ndarray]],
+    found: Mapping[str, Sequence[tuple[str, float]]],
+    thresholds: Mapping[str, float],
+    score: str,
+) -> Figure:
+    """The telling examples of each detector and their reconstructions, with class and score, in a frame if alarming.
+
+    Args:
+      pictures: by detector, an image and its reconstruction for each example.
+      found: by detector, (class, score) of each example.
+      thresholds: by detector.
+      score: its name.
+    """
+    kinds = ["normal, least", *["normal, greatest"] * WORST, *["anomaly, least"] * WORST, "anomaly, greatest"]
+    columns = [name for kind in kinds for name in (kind, "")]
+    return draw_grid(
+        list(pictures.values()),
+        columns=[name.replace(", ", "\n") for name in columns],
+        names=[f"normal: {name}\nthreshold {thresholds[name]:.3g}" for name in pictures],
+        captions=[
+            [text for label, value in row for text in (f"{label}: {value:.3g}", "reconstruction")]
+            for row in found.values()
+        ],
+        frames=[
+            [frame for _, value in row for frame in (OTHER if value > thresholds[name] else SAME, None)]
+            for name, row in found.items()
+        ],
+        title=f"examples of least and greatest score ({score}) of each detector: class and score below",
+        note="red frame: above the threshold, an alarm; green: not",
     )
-    save_plot(report, "examples", figure)
 
 
 def _choice(source: ImageSource, count: int, seed: int) -> ImageSource:
@@ -133,7 +167,7 @@ def _choice(source: ImageSource, count: int, seed: int) -> ImageSource:
 
 def _log_metrics(log: Callable[[str], None], metrics: Metrics, main: str, rate: float) -> None:
     """Means over detectors, and the area under the curve of each detector, or, of a single one, of each anomaly."""
-    columns = ("auroc", "average_precision", "false_alarms", "detected")
+    columns = ("auroc", "average_precision", "average_precision_by_chance", "false_alarms", "detected")
     detectors = list(metrics[main])
     many = f"means of {len(detectors)} detectors, " if len(detectors) > 1 else ""
     log(f"held-out images, {many}thresholds set for {rate:.1%} false alarms:")
@@ -145,7 +179,8 @@ def _log_metrics(log: Callable[[str], None], metrics: Metrics, main: str, rate: 
         [method.replace("_", " "), *(f"{mean(rows, name):.4f}" for name in columns)]
         for method, rows in metrics.items()
     ]
-    for line in aligned([["", *(name.replace("_", " ") for name in columns)], *body]):
+    titles = [name.replace("average_precision_by", "by").replace("_", " ") for name in columns]
+    for line in aligned([["", *titles], *body]):
         log(line)
     if len(detectors) > 1:
         log("area under the ROC curve, by normal class:")

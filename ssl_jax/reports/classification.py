@@ -72,6 +72,9 @@ def report_classification(
     model = chances.argmax(-1)
     predictions = {**baselines(train, heldout), MODEL: model}
     metrics = {name: class_metrics(heldout.labels, found, len(names)) for name, found in predictions.items()}
+    others = {name: row for name, row in metrics.items() if name != MODEL}
+    report.baselines["class_accuracy"] = {name: row["accuracy"] for name, row in others.items()}
+    report.baselines["macro_f1"] = {name: row["macro_f1"] for name, row in others.items()}
     counts = confusions(heldout.labels, model, len(names))
     by_class = dict(zip(names, results_by_class(counts), strict=True))
 

@@ -48,6 +48,7 @@ def report_code_prior(report: Report, prior: CodePrior, *, seed: int) -> None:
         "frequencies at each place": place_nats(frequencies, heldout),
         "learned prior": report.metrics["heldout"]["code_loss"],
     }
+    report.baselines["code_loss"] = {name: nats for name, nats in costs.items() if name != "learned prior"}
     bits = {name: nats * prior.places / math.log(2) for name, nats in costs.items()}
     _log_costs(report, prior, costs, bits)
     samples = prior.sample(report.variables["params"], USED, seed)

@@ -31,7 +31,7 @@ def report_code_sizes(
       report: of the run.
       family: the autoencoders.
       sizes: the code size by name of the autoencoder, smallest first.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of all choices.
     """
     pca = fit_training_pca(report, pixels_of(family.preprocess), family.shape, max(sizes.values()), seed)
@@ -50,6 +50,10 @@ def _report_errors(report: Report, family: Family, pca: Pca, sizes: Mapping[str,
 
     found = report.map(errors, report.heldout["heldout"], {"params": pca}).mean(0, dtype=np.float64).tolist()
     mean_image, *of_pca = found
+    report.baselines |= {
+        f"{name}_error": {f"PCA of {size}": error}
+        for (name, size), error in zip(sizes.items(), of_pca, strict=True)
+    }
     metrics = report.metrics["heldout"]
     by_method = {
         "autoencoder": {size: metrics[f"{name}_error"] for name, size in sizes.items()},

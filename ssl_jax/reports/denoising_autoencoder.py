@@ -24,7 +24,7 @@ def report_denoising_autoencoders(
       report: of a run with the metrics of `methods.autoencoder.denoising_evaluation`.
       family: the autoencoders, of which each noise has one of its name.
       noises: by name.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of the choices and of the noise in pictures.
     """
     metrics = report.metrics["heldout"]

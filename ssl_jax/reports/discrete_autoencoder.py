@@ -60,7 +60,7 @@ def report_discrete_autoencoders(
       report: of the run.
       autoencoders: by kind of code.
       sizes: numbers, bits or classes of the code, by kind.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of all choices.
     """
     family = autoencoders.family
@@ -129,9 +129,11 @@ def _report_errors(
             pca = fit_training_pca(report, pixels, family.shape, size, seed)
             error = error_of(lambda pca, images, size=size: pca_reconstruction(pca, images, size), pca)
             rows.append((f"PCA of {size}", error, code_bits(kind, size)))
+            report.baselines[f"{kind}_error"] = {f"PCA of {size}": error}
         if kind == "one_hot":
             error = error_of(lambda centres, images: centres[nearest_centre(images, centres)], centres)
             rows.append((f"k-means of {len(centres)}", error, code_bits(kind, len(centres))))
+            report.baselines[f"{kind}_error"] = {f"k-means of {len(centres)}": error}
     table = [[name, f"{error:.5f}", f"{bits:.1f}"] for name, error, bits in rows]
     for line in aligned([["held-out images", "squared error of a pixel", "bits at most"], *table]):
         report.log(line)

@@ -28,13 +28,14 @@ def report_in_context(
       report: of the run.
       correct: `[batch, pairs]`, whether the model is right of each answer; see `InContext`.
       families: names, in the order of the labels.
-      test: sequences, with `ideal` and `shown`, of functions that neither training nor the choice of settings has seen.
+      test: sequences, as `FunctionSequences.with_ideal` makes them, of functions that neither training nor the choice
+        of settings has seen.
       train: likewise, new sequences of functions of the training.
     """
 
     def examine(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
         right = correct(params, extras, batch).astype(jnp.float32)
-        return {"right": right, **{name: batch[name] for name in ("label", "shown", "ideal")}}
+        return {"right": right, **{name: batch[name] for name in ("label", "shown", "ideal", "function")}}
 
     points = {
         split: accuracy_by_shots(families, **report.map(examine, dataset))
@@ -70,6 +71,7 @@ def log_points(
             "standard error": [f"{point.error:.1%}" for point in own],
             "ideal learner": [f"{point.ideal:.1%}" for point in own],
             "model, training f": [f"{point.accuracy:.1%}" if point else "-" for point in others],
+            "ideal, training f": [f"{point.ideal:.1%}" if point else "-" for point in others],
         }
         log(f"\n{curve} (chance {own[0].chance:.1%})")
         for name, cells in rows.items():

@@ -52,6 +52,7 @@ class LanguageModelReport:
             for order, value in ngram_bits(text.training_corpus, heldout, text.tokenizer).items()
         }
         bits |= compressed_bits(original)
+        report.baselines["bits_per_byte"] = dict(bits)
         model = f"model, perplexity {metrics['perplexity']:.1f} per token, {self._evaluation()}"
         bits[model] = metrics["bits_per_byte"]
         for name, value in sorted(bits.items(), key=lambda row: -row[1]):

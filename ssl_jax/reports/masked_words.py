@@ -39,6 +39,8 @@ def report_masked_words(report: Report, predict: Predict) -> None:
         maskable_tokens(tokens, segment_ids, text.tokenizer.special),
     )
     accuracies = {BASELINES[name]: accuracy for name, accuracy in baselines.items()}
+    short = {name: label.removeprefix("n-gram baseline: ") for name, label in BASELINES.items()}
+    report.baselines["mlm_accuracy"] = {short[name]: accuracy for name, accuracy in baselines.items()}
     accuracies["model"] = report.metrics["heldout"]["mlm_accuracy"]
     report.log("\nheld-out accuracy on masked words, beside n-gram baselines of the training text:")
     for name, accuracy in sorted(accuracies.items(), key=lambda row: row[1]):

@@ -14,6 +14,7 @@ from ssl_jax.evals.probe_comparison import (
     Metrics,
     compare_representations,
     draw_metrics,
+    metric_labels,
     metric_names,
     metric_title,
 )
@@ -36,7 +37,7 @@ class Probed(NamedTuple):
     """Labelled images and their frozen features.
 
     Attributes:
-      train, test: the images that probes are fitted to, and those they score.
+      train, test: the images that probes are fitted to, and all held-out ones, which they score.
       features: of both, by representation.
       train_labels, test_labels: int `[images]`.
     """
@@ -84,13 +85,13 @@ def probed_features(
       trained: representations of the trained model, by name.
       random_init: a representation of the model as the run began, called "random init"; None for none.
       pixels: of the images themselves, called "raw pixels".
-      examples: labelled images to fit probes to, at most, and to score: seeded choices.
-      seed: of the choices.
+      examples: labelled images to fit probes to, at most: a seeded choice. All held-out images are scored.
+      seed: of the choice.
     """
     if not report.data.labelled:
         report.log("no probes: these images have no labels; --data.probe_source names others that have")
         return None
-    train, test = (at_most(report.data.labelled[side], examples, seed) for side in ("train", "heldout"))
+    train, test = at_most(report.data.labelled["train"], examples, seed), report.data.labelled["heldout"]
     learned = {**trained, RAW_PIXELS: pixels}
 
     def represent(params: Tree, extras: Extras, batch: Batch) -> dict[str, Tree]:
@@ -116,7 +117,14 @@ def report_comparison(
     The processes share the representations: probes of ImageNet take long. Every process gets the metrics.
     """
     comparison = compare_representations(
-        features, probed.train_labels, probed.test_labels, rows=examples, seed=seed, spread=spread
+        features,
+        probed.train_labels,
+        probed.test_labels,
+        rows=examples,
+        images=len(report.data.labelled["train"]),
+        seed=seed,
+        spread=spread,
+        log=report.log,
     )
     if report.writes:
         log_comparison(comparison, report.log)
@@ -132,8 +140,8 @@ def log_comparison(comparison: Comparison, log: Callable[[str], None]) -> None:
     for name, reason in comparison.skipped.items():
         log(f"no {metric_title(name)}: {reason}")
     log(
-        f"frozen features, {comparison.fitted} labelled examples to fit, {comparison.scored} to score; always the most "
-        f"frequent class: {comparison.majority:.1%}"
+        f"accuracy on frozen features, of all {comparison.scored:,} labelled held-out images; always the most frequent "
+        f"class: {comparison.majority:.1%}"
     )
     for line in probe_table(comparison.metrics):
         log(line)
@@ -143,7 +151,8 @@ def probe_table(metrics: Metrics) -> list[str]:
     """Lines of an aligned table of percentages: a row for each representation, a column for each metric."""
     columns = metric_names(metrics)
     body = [[name, *(_cell(row, column) for column in columns)] for name, row in metrics.items()]
-    return aligned([["", *(metric_title(column) for column in columns)], *body])
+    titles = ["", *(metric_title(column) for column in columns)]
+    return aligned([titles, ["fitted to", *(metric_labels(metrics, column) for column in columns)], *body])
 
 
 def write_probes(metrics: Metrics, folder: epath.Path, *, bars: bool = True) -> None:

@@ -22,7 +22,7 @@ def report_quantized_autoencoder(
     Args:
       report: of the run.
       autoencoder: the method.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of the choices.
     """
     heldout = report.heldout["heldout"]

@@ -38,6 +38,10 @@ def report_scores(report: Report, predict: MapFunction, train: Labelled, heldout
         error = float(np.sqrt(np.square(found - heldout.labels).mean()))
         known = {k: v for k, v in correlations(heldout.labels, found).items() if np.isfinite(v)}
         metrics[name] = {"root_mean_square_error": error, **known}
+    for metric in metrics[MODEL]:
+        report.baselines[metric] = {
+            name: row[metric] for name, row in metrics.items() if name != MODEL and metric in row
+        }
     titles = [*metrics[MODEL]]
     cells = [[name, *(f"{row[t]:.3f}" if t in row else "-" for t in titles)] for name, row in metrics.items()]
     report.log(f"\n{len(model):,} held-out examples, beside baselines fitted to the training examples:")

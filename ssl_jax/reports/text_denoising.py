@@ -104,13 +104,14 @@ def report_text_denoising(report: Report, denoiser: Denoiser) -> None:
     }
     metrics = {name: recovery(shown, found, rows.originals) for name, found in texts.items()}
     report.log(f"\n{len(denoised)} held-out rows denoised by greedy decoding:")
-    report.log("    rows  tokens  hidden")
+    report.log("    rows  tokens  hidden   undone")
     for name, shares in metrics.items():
-        report.log("  " + "".join(f"{share:6.1%}  " for share in shares) + name)
+        *parts, undone = shares
+        report.log("  " + "".join(f"{share:6.1%}  " for share in parts) + f"{undone:7.1%}  {name}")
     report.log(
         "  (rows: equal to the original; tokens: in their place; hidden: of the tokens that the corrupted text does "
-        "not\n   show in their order, those that came back. Repetition finds hidden tokens as well, but keeps none of "
-        "the\n   others in their place.)"
+        "not\n   show in their order, those that came back, which repetition finds as well; undone: 1 less the edits "
+        "to the\n   original, divided by those from the corrupted text: 0 for text left as it is, less for a worse one)"
     )
     if text.tokenizer.folds_case:
         report.log("  (all text is in lower case; --data.lowercase False keeps it, for a new tokenizer)")
@@ -184,6 +185,7 @@ def _report_next_tokens(report: Report, denoiser: Denoiser, baseline: InfillingB
 
     inputs, wanted, counted = report.map(targets, report.heldout["heldout"], {"params": {}})
     bigram = (baseline.next_tokens(inputs) == wanted)[counted].mean()
+    report.baselines["token_accuracy"] = {"the most frequent token after the one before": float(bigram)}
     metrics = report.metrics["heldout"]
     report.log(
         f"\nnext token, given the true ones before it: {metrics['token_accuracy']:.1%} right "

@@ -59,7 +59,7 @@ def report_variational_autoencoder(
       code_size: numbers of a code.
       likelihood: of the method.
       samples: importance weights of an image.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of all choices and draws.
     """
     _report_likelihoods(report, autoencoder, code_size, likelihood, samples, seed)
@@ -107,6 +107,7 @@ def _report_likelihoods(
     metrics = {
         name: mean_log_likelihood(found, dims=dims, levels=LEVELS[likelihood]) for name, found in nats.items()
     }
+    report.baselines["negative_elbo"] = {baseline: -metrics[baseline].nats}
     kind = "black and white images, drawn from the greys" if bernoulli else "8-bit images"
     report.log(f"log-likelihood of {len(images)} held-out {kind} (standard error over them):")
     table = [

@@ -12,7 +12,7 @@ from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
 from ssl_jax.method import Represent
 from ssl_jax.reports.files import save_plot
 from ssl_jax.reports.images import SHOWN
-from ssl_jax.reports.probes import Probed, probed_features, report_comparison
+from ssl_jax.reports.probes import RANDOM_INIT, RAW_PIXELS, Probed, probed_features, report_comparison
 from ssl_jax.training.experiment import Report
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
 
@@ -29,7 +29,7 @@ def report_views(
       report: of the run.
       represent: the frozen representation.
       views: of the method.
-      probe_examples: labelled images to fit probes to, at most, and to score: seeded choices.
+      probe_examples: labelled training images to fit probes to, at most: a seeded choice. All held-out ones are scored.
       seed: of the choices and of the views.
     """
     if report.writes:
@@ -39,7 +39,12 @@ def report_views(
     )
     if probed is None:
         return
-    report_comparison(report, probed, probed.features, examples=probe_examples, seed=seed)
+    metrics = report_comparison(report, probed, probed.features, examples=probe_examples, seed=seed)
+    report.baselines["probe_accuracy"] = {
+        f"linear probe of {name}": metrics[name]["linear_probe"]
+        for name in (RANDOM_INIT, RAW_PIXELS)
+        if name in metrics
+    }
     if not report.writes:
         return
     figure = draw_map(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import grain
@@ -222,6 +222,7 @@ class Report:
       mesh: of the devices.
       batch_size: examples that `map` computes at once.
       initial_variables: `() -> variables` that the run would begin with from scratch, for a random-init baseline.
+      baselines: by metric, values of baselines by name. The report fills it in, and the curves of the run show them.
     """
 
     folder: epath.Path
@@ -235,6 +236,7 @@ class Report:
     mesh: Mesh
     batch_size: int
     initial_variables: Callable[[], Mapping[str, Tree]]
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def map(
         self,

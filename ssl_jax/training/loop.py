@@ -293,11 +293,14 @@ class Run:
             )
         self.display.log(f"finished {self.step} steps in {duration(self.clock.seconds)} of training")
         shown = self._shown(*self._best())
-        if is_main():
-            figures = draw_curves({self.folder.name: self.log.lines}, self.experiment.headline)
-            save_figures(figures, self.folder / "plots")
-        if self.experiment.report:
-            self.experiment.report(shown)
+        try:
+            if self.experiment.report:
+                self.experiment.report(shown)
+        finally:  # curves are there even if the report fails
+            if is_main():
+                curves = {self.folder.name: self.log.lines}
+                figures = draw_curves(curves, self.experiment.headline, shown.baselines)
+                save_figures(figures, self.folder / "plots")
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
     def _best(self) -> tuple[int, Mapping[str, Any]]:

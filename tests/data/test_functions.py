@@ -8,6 +8,7 @@ import grain
 import numpy as np
 import pytest
 
+from ssl_jax.data import functions as functions_module
 from ssl_jax.data.functions import (
     Dialects,
     FunctionSequences,
@@ -43,7 +44,8 @@ def test_families_draw_all_functions_alike(family):
     rng = np.random.default_rng(0)
     drawn = Counter(tuple(family.draw(rng).tolist()) for _ in range(20_000))
     wanted = {tuple(f.tolist()) for f in all_functions(family)}
-    assert drawn.keys() == wanted
+    assert drawn.keys() == wanted == {tuple(f) for f in family.functions().tolist()}
+    assert family.count == len(wanted)
     expected = 20_000 / len(wanted)
     assert all(abs(count - expected) < 5 * expected**0.5 for count in drawn.values())
     assert all(min(f) >= 0 and max(f) < family.outputs for f in wanted)
@@ -85,8 +87,9 @@ def test_a_sequence_to_the_letter():
     family, again, answers = make.read(row)
     assert (family.name, again.tolist()) == ("substitution", queries.tolist())
     assert answers.tolist() == [[2, 0, 1][q] for q in queries]
-    ideal = make.with_ideal(row)
-    assert ideal["ideal"][0] == np.float32(1 / 3)
+    index = next(i for i in range(99) if make(0, np.random.default_rng(i))["label"] == 1)
+    ideal = make.with_ideal(0, np.random.default_rng(index))
+    assert ideal["tokens"].tolist() == row["tokens"].tolist()
     assert ideal["shown"].tolist() == [int(q in queries[:i]) for i, q in enumerate(queries)]
 
 
@@ -140,6 +143,35 @@ def test_the_ideal_learner_by_enumeration(family):
             counts = Counter(f[query] for f in consistent)
             wanted.append(Fraction(max(counts.values()), len(consistent)))
         np.testing.assert_allclose(family.ideal(queries, answers), [float(chance) for chance in wanted])
+
+
+@pytest.mark.parametrize("family", [LETTERS, WORDS], ids=["substitution", "dialect"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_ideal_learner_of_a_split_by_enumeration(family, split):
+    """As above, when the functions of the split are equally likely and no others are possible."""
+    own = [f for f in all_functions(family) if split_of(family, f) == split]
+    make = FunctionSequences((family,), 9, split)
+    numbers = {}
+    for seed in range(10):
+        row = make.with_ideal(0, np.random.default_rng(seed))
+        _, queries, answers = make.read(row)
+        wanted = []
+        for pair, query in enumerate(queries):
+            left = [f for f in own if (f[queries[:pair]] == answers[:pair]).all()]
+            wanted.append(max(Counter(f[query] for f in left).values()) / len(left))
+        np.testing.assert_allclose(row["ideal"], wanted, rtol=1e-6)
+        if len(set(queries)) == family.inputs:
+            numbers.setdefault(tuple(dict(sorted(zip(queries, answers, strict=True))).values()), set()).add(
+                int(row["function"])
+            )
+    assert all(len(same) == 1 for same in numbers.values())
+
+
+def test_the_ideal_learner_of_a_family_too_large_to_list(monkeypatch):
+    monkeypatch.setattr(functions_module, "MOST_FUNCTIONS", 26)
+    make = FunctionSequences((WORDS,), 9, "train")
+    row = make.with_ideal(0, np.random.default_rng(0))
+    np.testing.assert_allclose(row["ideal"], WORDS.ideal(*make.read(row)[1:]), rtol=1e-6)
 
 
 def test_a_sequence_of_one_pair():

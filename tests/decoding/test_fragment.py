@@ -18,10 +18,14 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=[0, 6], ids=["learned", "relative"])
+def model(request):
+    """With learned positions, and with relative ones, for which a fragment begins at distance 0."""
     sizes = {"layers": 1, "decoder_layers": 2, "width": 16, "heads": 2, "mlp_width": 24}
-    return EncoderDecoder(EncoderDecoderConfig(vocab_size=23, positions=LENGTH, norm="pre", **sizes))
+    relative = {"relative_buckets": request.param, "relative_distance": 5}
+    return EncoderDecoder(
+        EncoderDecoderConfig(vocab_size=23, positions=LENGTH, norm="pre", **sizes, **relative)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_separation_counts_pairs_and_averages_precisions():
         precisions.append(caught / (caught + false))
     assert found["average_precision"] == pytest.approx(np.mean(precisions))
     same = separation(np.ones(3), np.ones(1))
-    assert same == {"auroc": 0.5, "average_precision": 0.25}
+    assert same == {"auroc": 0.5, "average_precision": 0.25, "average_precision_by_chance": 0.25}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ RIGHT = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 1], [0, 0, 1]], np.float32)
 
 @pytest.fixture
 def points():
-    return accuracy_by_shots(["letters", "words"], RIGHT, LABEL, SHOWN, IDEAL)
+    return accuracy_by_shots(["letters", "words"], RIGHT, LABEL, SHOWN, IDEAL, np.arange(4))
 
 
 def test_points_by_hand(points):
@@ -34,6 +34,16 @@ def test_points_by_hand(points):
     assert found.keys() == wanted.keys()
     for key, values in wanted.items():
         assert found[key] == pytest.approx(values), key
+
+
+def test_sequences_of_one_function_count_once():
+    rng = np.random.default_rng(0)
+    function = np.repeat(np.arange(30), 20)
+    right = (rng.random(30) < 0.5)[function].astype(np.float32)  # the answers to one function are all alike
+    label, shown = np.zeros(600, int), np.zeros((600, 1), int)
+    (point,) = accuracy_by_shots(["words"], right[:, None], label, shown, shown, function)
+    share = right.mean()
+    assert point.error == pytest.approx((share * (1 - share) / 30) ** 0.5, rel=1e-5)
 
 
 def test_the_plot(points):

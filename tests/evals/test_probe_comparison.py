@@ -32,7 +32,7 @@ def test_metrics_are_those_of_the_probes(compared):
     train, test = features["trained"]
     data = train, labels, test, test_labels
     few = few_label_probe(*data, per_class=10, seed=3)
-    share = few_label_probe(*data, share=0.1, seed=3)
+    share = few_label_probe(*data, per_class=5, seed=3)
     votes = []
     for seed in range(3, 8):
         chosen = label_subset(labels, per_class=10, seed=seed)
@@ -41,8 +41,13 @@ def test_metrics_are_those_of_the_probes(compared):
         {
             "probe_10_per_class": few.mean,
             "probe_10_per_class_sd": few.deviation,
+            "probe_10_per_class_labels": 40,
             "probe_10_percent": share.mean,
             "probe_10_percent_sd": share.deviation,
+            "probe_10_percent_labels": 20,
+            "linear_probe_labels": 200,
+            "knn_labels": 200,
+            "knn_10_per_class_labels": 40,
             "linear_probe": linear_probe(*data, seed=3).accuracy,
             "knn": knn_accuracy(*data, k=20),
             "knn_10_per_class": np.mean(votes),
@@ -58,14 +63,39 @@ def test_counts_and_what_is_skipped(compared):
     assert (compared.fitted, compared.scored, compared.majority) == (200, 100, 0.25)
     assert list(compared.skipped) == ["probe_1_percent"]
     reason = compared.skipped["probe_1_percent"]
-    assert reason.startswith("labels are missing for a probe: class 0 has 50 labelled examples")
+    assert reason == "it would be less than one of the 200 training images for each of 4 classes"
+
+
+def test_shares_are_of_the_whole_training_set_and_balanced():
+    features, labels, test_labels = problem()
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(200) < 0.3, 0, labels)  # one class has more images than the others
+    lines = []
+    found = compare_representations(features, labels, test_labels, images=1300, seed=0, log=lines.append)
+    row = found.metrics["trained"]
+    assert row["probe_1_percent_labels"] == 4 * 3  # 13 images, 3.25 a class
+    expected = few_label_probe(
+        features["trained"][0], labels, features["trained"][1], test_labels, per_class=3
+    )
+    assert row["probe_1_percent"] == expected.mean
+    fewest = np.bincount(labels).min()
+    assert fewest < 130 / 4 + 1
+    few = compare_representations(features, labels, test_labels, images=2000, rows=190, seed=0)
+    assert few.skipped["probe_10_percent"].startswith("50 images of each class are needed, and of class ")
+    assert few.skipped["probe_10_percent"].endswith(" among the 190 that probes are fitted to")
+    assert lines == [
+        "fitting probes to trained (1 of 2): 8 numbers an image",
+        "fitting probes to random init (2 of 2): 8 numbers an image",
+    ]
 
 
 def test_bars_are_the_metrics(compared):
     (axes,) = draw_metrics(compared.metrics).axes
     heights = sorted(patch.get_height() for patch in axes.patches)
     rows = compared.metrics.values()
-    wanted = sorted(value for row in rows for name, value in row.items() if not name.endswith("_sd"))
+    wanted = sorted(
+        value for row in rows for name, value in row.items() if not name.endswith(("_sd", "_labels"))
+    )
     assert heights == wanted
     assert [label.get_text() for label in axes.get_legend().get_texts()] == ["trained", "random init"]
 

@@ -103,19 +103,15 @@ def test_predictions_are_in_the_given_labels():
     assert renamed.accuracy > 0.9
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [({"per_class": 4}, [4, 4, 4]), ({"share": 0.1}, [10, 4, 2]), ({"share": 1.0}, [100, 40, 20])],
-)
-def test_label_subset_is_balanced(options, expected):
+@pytest.mark.parametrize("per_class", [4, 20])
+def test_label_subset_is_balanced(per_class):
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 5], [100, 40, 20]))
-    chosen = label_subset(labels, **options, seed=0)
-    assert np.unique(labels[chosen], return_counts=True)[1].tolist() == expected
+    chosen = label_subset(labels, per_class=per_class, seed=0)
+    assert np.unique(labels[chosen], return_counts=True)[1].tolist() == [per_class] * 3
     assert len(set(chosen)) == len(chosen)
     assert (np.sort(chosen) == chosen).all()
-    np.testing.assert_array_equal(chosen, label_subset(labels, **options, seed=0))
-    if options != {"share": 1.0}:
-        assert set(chosen) != set(label_subset(labels, **options, seed=1))
+    np.testing.assert_array_equal(chosen, label_subset(labels, per_class=per_class, seed=0))
+    assert set(chosen) != set(label_subset(labels, per_class=per_class, seed=1))
 
 
 def test_label_subset_draws_every_example_equally_often():
@@ -141,9 +137,21 @@ def test_few_labels_fit_on_the_subset_alone():
     assert found.deviation == pytest.approx(np.std(expected, ddof=1))
 
 
+def test_few_labels_of_wide_features_are_fitted_in_the_space_of_their_rows(monkeypatch):
+    train, train_labels, test, test_labels = problem(width=40, distance=0.7)
+    fits = []
+    original = probes._fitted
+    monkeypatch.setattr(probes, "_fitted", lambda *args: fits.append(args[0].shape) or original(*args))
+    found = few_label_probe(train, train_labels, test, test_labels, per_class=4, repeats=2)
+    assert fits == [(12, 12)] * 2
+    monkeypatch.setattr(probes, "_in_row_space", lambda *both: both)
+    assert few_label_probe(train, train_labels, test, test_labels, per_class=4, repeats=2) == found
+    assert fits[2:] == [(12, 40)] * 2
+
+
 def test_more_labels_are_better(digits):
     few = few_label_probe(*digits, per_class=10)
-    share = few_label_probe(*digits, share=0.1)
+    share = few_label_probe(*digits, per_class=15)
     full = linear_probe(*digits)
     assert 0.86 < few.mean < 0.93
     assert 0 < few.deviation < 0.06
@@ -196,8 +204,6 @@ def test_classes_with_too_few_examples_are_named():
     train, train_labels, test, test_labels = problem()
     with pytest.raises(UserError, match="class 0 has 50 labelled examples, too few for 51 per class"):
         few_label_probe(train, train_labels, test, test_labels, per_class=51)
-    with pytest.raises(UserError, match=r"too few for 0\.001 of every class"):
-        few_label_probe(train, train_labels, test, test_labels, share=0.001)
 
 
 def test_single_examples_of_classes_can_be_probed():

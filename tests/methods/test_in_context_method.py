@@ -27,7 +27,7 @@ ROWS = 8
 @pytest.fixture(scope="module")
 def setting():
     """(method and metrics, parameters, a batch for evaluation, whose last row does not count)"""
-    rows = [SEQUENCES.with_ideal(SEQUENCES(i, np.random.default_rng(i))) for i in range(ROWS)]
+    rows = [SEQUENCES.with_ideal(i, np.random.default_rng(i)) for i in range(ROWS)]
     batch = {name: jnp.asarray(np.stack([row[name] for row in rows])) for name in rows[0]}
     batch["example_weight"] = jnp.array([1.0] * (ROWS - 1) + [0.0])
     learner = in_context(CONFIG, ["substitution", "dialect"])

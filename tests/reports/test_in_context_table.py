@@ -20,6 +20,7 @@ def test_a_table_for_each_curve_with_the_shots_that_are_asked_for():
         ["12.5%", "12.5%"],
         ["50.0%", "50.0%"],
         ["25.0%", "-"],
+        ["50.0%", "-"],
     ]
     assert shown.splitlines()[0] == "letters, queries shown before (chance 25.0%)"
     assert shown.splitlines()[2].split() == ["model", "100.0%"]

@@ -48,7 +48,7 @@ def test_features_of_the_trained_and_of_the_initial_model_and_of_the_pixels(tmp_
             np.testing.assert_array_equal(side, scale * np.stack([np.arange(count), np.ones(count)], 1))
     np.testing.assert_array_equal(probed.train_labels, np.arange(20) % 2)
     few = probed_features(report, {"code": encode}, pixels=pixels, examples=5, seed=0)
-    assert (few.train_labels.shape, few.test_labels.shape) == ((5,), (5,))
+    assert (few.train_labels.shape, few.test_labels.shape) == ((5,), (6,))  # all held-out images are scored
 
     metrics = report_comparison(report, probed, probed.features, examples=100, seed=0)
     assert json.loads((tmp_path / "probes.json").read_text()) == metrics
@@ -65,17 +65,25 @@ def test_images_without_labels(tmp_path):
 
 def test_the_table_and_what_is_left_out():
     metrics = {
-        "trained": {"probe_10_per_class": 0.75, "probe_10_per_class_sd": 0.0125, "knn": 0.5},
+        "trained": {
+            "probe_10_per_class": 0.75,
+            "probe_10_per_class_sd": 0.0125,
+            "probe_10_per_class_labels": 100,
+            "knn": 0.5,
+            "knn_labels": 5000,
+        },
         "raw pixels": {"knn": 0.25},
     }
     lines = []
     log_comparison(Comparison(metrics, 200, 100, 0.25, {"probe_1_percent": "too few"}), lines.append)
     assert lines[0] == "no probe 1 %: too few"
-    assert lines[1].startswith("frozen features, 200 labelled examples to fit, 100 to score")
+    assert lines[1].startswith("accuracy on frozen features, of all 100 labelled held-out images")
     assert lines[1].endswith("25.0%")
-    assert [line.split("  ")[1] for line in lines[3:]] == ["trained", "raw pixels"]
-    assert lines[3].endswith("75.0 ± 1.2              50.0")
-    assert lines[4].endswith("-              25.0")
+    assert lines[2].split() == ["probe", "10/class", "k-NN"]
+    assert lines[3].split() == ["fitted", "to", "100", "labels", "5,000", "labels"]
+    assert [line.split("  ")[1] for line in lines[4:]] == ["trained", "raw pixels"]
+    assert lines[4].endswith("75.0 ± 1.2           50.0")
+    assert lines[5].endswith("-           25.0")
     assert len({len(line) for line in lines[2:]}) == 1
 
 
