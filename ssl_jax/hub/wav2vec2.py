@@ -1,8 +1,8 @@
 """Imports and exports wav2vec 2.0 and HuBERT in Hugging Face's layout: config.json and model.safetensors.
 
-A file of the encoder alone (Wav2Vec2Model, HubertModel) gives `{"encoder": ...}`, one of Wav2Vec2ForPreTraining also the
-quantiser and the projections of `ssl_jax.models.wav2vec.Wav2Vec2`. transformers has no class for HuBERT's pretraining,
-so its projection and its units are not exported.
+A file of the encoder alone (Wav2Vec2Model, HubertModel) gives `{"encoder": ...}`, one of Wav2Vec2ForPreTraining also
+the quantiser and the projections of `ssl_jax.models.wav2vec.Wav2Vec2`. transformers has no class for HuBERT's
+pretraining, so its projection and its units are not exported.
 """
 
 import pathlib
@@ -31,7 +31,7 @@ from ssl_jax.hub.settings import (
     read_activation,
     read_fields,
 )
-from ssl_jax.models.wav2vec import GumbelConfig, WavConfig, Wav2Vec2, WavEncoder
+from ssl_jax.models.wav2vec import GumbelConfig, Wav2Vec2, WavConfig, WavEncoder
 
 _FIELDS = {
     "layers": "num_hidden_layers",
@@ -92,13 +92,13 @@ class _Kernel(Rule):
 
 
 class _Reshaped(Rule):
-    """A parameter whose tensor has axes of length 1 as well, or two axes in one; `inputs` says which of the two."""
+    """A parameter whose tensor has axes of length 1 as well: lengths of weight normalisation, or codebooks."""
 
     def import_parameter(self, tensors: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
         return np.ascontiguousarray(tensors[self.name].reshape(shape), dtype=np.float32)
 
     def export_parameter(self, parameter: np.ndarray) -> dict[str, np.ndarray]:
-        if parameter.ndim == 1:  # lengths of weight normalisation
+        if parameter.ndim == 1:
             return {self.name: parameter[None, None]}
         groups, codes, width = parameter.shape
         return {self.name: parameter.reshape(1, groups * codes, width)}
@@ -159,9 +159,8 @@ def load_wav2vec2(path: str | pathlib.Path) -> WavModel:
             f"encoder/{name}": shape for name, shape in parameter_shapes(WavEncoder(config), *samples).items()
         }
     prefix = f"{family}." if any(name.startswith(f"{family}.") for name in tensors) else ""
-    if prefix + "masked_spec_embed" not in tensors:  # models saved for recognition alone may have none
-        width = np.zeros(config.width, np.float32)
-        tensors[prefix + "masked_spec_embed"] = width
+    # transformers leaves it out of models whose config.json has no masks; they are read as encoders.
+    tensors.setdefault(f"{prefix}masked_spec_embed", np.zeros(config.width, np.float32))
     params = unflatten_dict(import_parameters(_rules(prefix, config), tensors, shapes, source), sep="/")
     return WavModel(family, config, quantizer, params)
 

@@ -65,7 +65,7 @@ class FeatureEncoderConfig(Settings):
     def check_relations(self) -> None:
         if len(self.kernels) != len(self.strides) or not self.kernels:
             raise UserError(
-                f"{len(self.kernels)} kernels and {len(self.strides)} strides: expected as many of both, and at least one."
+                f"{len(self.kernels)} kernels and {len(self.strides)} strides: expected as many of both, one or more."
             )
 
     def frames(self, samples: int | jax.Array) -> int | jax.Array:
