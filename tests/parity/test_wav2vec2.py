@@ -42,7 +42,7 @@ SAMPLES = 330
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
     family, settings = CASES[request.param]
-    config = getattr(transformers, f"{family}Config")(**SHAPE, **settings)
+    config = getattr(transformers, f"{family}Config")(**(SHAPE | settings))
     torch.manual_seed(0)
     kind = "Wav2Vec2ForPreTraining" if family == "Wav2Vec2" else "HubertModel"
     model = getattr(transformers, kind)(config).eval()
