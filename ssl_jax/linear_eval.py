@@ -4,11 +4,12 @@
     python -m ssl_jax.linear_eval runs/simclr-digits@1000     # another one
     python -m ssl_jax.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
 
-The same network at random initialisation (step 0 of the curve) and the raw pixels are measured too. The protocol is
-that of the papers: logistic regression on standardised features of images without augmentation, fitted by full-batch
+The same network at random initialisation (step 0 of the curve) and the raw pixels, or the log-mel spectrum of speech,
+are measured too. The protocol is
+that of the papers: logistic regression on standardised features without augmentation, fitted by full-batch
 L-BFGS, or by SGD if there is too much data for it; the weight decay coefficient is chosen on a part of the training
-images. It works on every experiment on images that defines a representation. The results are in linear_eval/ of the
-run folder.
+examples. It works on every experiment on images or speech that defines a representation. The results are in
+linear_eval/ of the run folder.
 """
 
 import sys
@@ -26,7 +27,7 @@ from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
 from ssl_jax.evals.probe_comparison import Metrics, compare_representations
 from ssl_jax.guard import guarded
 from ssl_jax.reports.images import raw_pixels
-from ssl_jax.reports.probes import log_comparison, write_probes
+from ssl_jax.reports.probes import RAW_PIXELS, log_comparison, write_probes
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.mapping import map_examples, with_labels
@@ -55,7 +56,7 @@ class Arguments(Settings):
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    """Metrics by checkpoint ("step 1000"), and of "raw pixels".
+    """Metrics by checkpoint ("step 1000"), and of the input itself ("raw pixels", "log-mel").
 
     Raises:
       UserError: there is no such run or checkpoint, its experiment defines no representation, or its data no labels.
@@ -65,7 +66,7 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
         raise UserError(f"{run.folder}: its experiment defines no representation, which a probe needs.")
     if not run.data.labelled:
         raise UserError(
-            f"{run.folder}: its images have no labels, which a probe needs. Start the run with a data.probe_source "
+            f"{run.folder}: its data have no labels, which a probe needs. Start the run with a data.probe_source "
             "that has labels."
         )
     chosen = run.checkpoints.steps() if arguments.curve else [run.step]
@@ -79,8 +80,9 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
 
 
 def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    encoder, pixels = with_labels(run.experiment.represent), with_labels(raw_pixels)
-    representations = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
+    raw_name, raw = run.experiment.raw or (RAW_PIXELS, raw_pixels)
+    encoder, raw = with_labels(run.experiment.represent), with_labels(raw)
+    representations = {f"step {step}": (encoder, step) for step in steps} | {raw_name: (raw, None)}
     features = {}
     for name, (function, step) in representations.items():
         variables = {"params": {}}
@@ -110,15 +112,16 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
 
 
 def draw_curve(metrics: Metrics) -> Figure:
-    """Accuracy against steps; dashed lines are that of raw pixels."""
+    """Accuracy against steps; dashed lines are that of the input itself."""
+    raw = next(name for name in metrics if not name.startswith("step "))
     rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
     figure, axes = new_axes(title="accuracy on frozen features")
     for (metric, title), colour in zip(CURVES.items(), COLOURS, strict=False):
         points = [(step, row[metric]) for step, row in sorted(rows.items()) if metric in row]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=title)
-            axes.axhline(metrics["raw pixels"][metric], color=colour, linewidth=0.9, linestyle="--")
-    axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
+            axes.axhline(metrics[raw][metric], color=colour, linewidth=0.9, linestyle="--")
+    axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label=raw)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8)
     return figure
