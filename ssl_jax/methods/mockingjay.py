@@ -4,6 +4,7 @@ TERA (arXiv:2007.06028) also hides a block of neighbouring filters in all frames
 the error of all frames. Each of these is an option.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -47,6 +48,19 @@ class Corrupted(NamedTuple):
     counted: jax.Array
 
 
+class Mockingjay(NamedTuple):
+    """Masked reconstruction.
+
+    Attributes:
+      speech: the method and its representations.
+      show: `(params, extras, batch) -> {"features", "masked", "reconstruction", "true"}`, `[batch, frames, width]` each
+        and the bool `[batch, frames]` of true frames, with the masks of a fixed key.
+    """
+
+    speech: SpeechMethod
+    show: Callable[[Tree, Extras, Batch], dict[str, jax.Array]]
+
+
 def corrupt_frames(rng: jax.Array, features: jax.Array, mask: jax.Array, config: MaskConfig) -> Corrupted:
     """Corrupts the true frames of a batch; each utterance has its own key."""
 
@@ -76,7 +90,7 @@ def masked_reconstruction(
     *,
     rate: int,
     vector_metrics: VectorMetrics,
-) -> SpeechMethod:
+) -> Mockingjay:
     """The absolute error of the reconstructed features, over the masked frames.
 
     Metrics: `reconstruction_loss`; `zero_error`, that of the mean of all speech as the reconstruction; and those
@@ -136,4 +150,15 @@ def masked_reconstruction(
         found = network.apply({"params": params}, seen.features, seen.mask)
         return {f"layer {number}": states for number, states in enumerate(found.layers, 1)}
 
-    return SpeechMethod(Method(init, loss, evaluate), layers)
+    def show(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+        seen = features_of(features, rate, batch["waveform"], batch["samples"], extras)
+        corrupted = corrupt_frames(jax.random.key(0), seen.features, seen.mask, masks)
+        found = network.apply({"params": params}, corrupted.features, seen.mask)
+        return {
+            "features": seen.features,
+            "masked": corrupted.features,
+            "reconstruction": found.features,
+            "true": seen.mask,
+        }
+
+    return Mockingjay(SpeechMethod(Method(init, loss, evaluate), layers), show)

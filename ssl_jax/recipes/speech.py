@@ -65,7 +65,7 @@ SYNTHESISED: Settings = {
 
 LIBRISPEECH: Settings = {
     "data": SpeechConfig(
-        source="tfds:librispeech", rate=16_000, longest=15.0, shortest=0.5, heldout_share=0.01
+        source="tfds:librispeech:train_clean360", rate=16_000, longest=15.0, shortest=0.5, heldout_share=0.01
     ),
     "features": FeatureConfig(mels=80),
 }
