@@ -277,6 +277,28 @@ def speech(folder: Path) -> Arguments:
     return [*names, *given("features", mels=8), *given("train", batch_size=8)]
 
 
+CONVOLUTIONS = {"conv_width": 8, "kernels": [10, 4], "strides": [5, 4]}
+
+
+def waveforms(folder: Path) -> Arguments:
+    """Recordings through two convolutions and a transformer of two layers of 8; spans of two frames."""
+    sizes = {
+        "layers": 2,
+        "width": 8,
+        "heads": 2,
+        "mlp_width": 8,
+        "positional_kernel": 4,
+        "positional_groups": 2,
+    }
+    return [*speech(folder), *given("model", **CONVOLUTIONS, **sizes), *given("masking", span=2)]
+
+
+def hubert(folder: Path) -> Arguments:
+    """Four units of the first layer of a model that is trained first."""
+    first = given(second=True, first_steps=3, first_units=4, projection_width=8)
+    return [*waveforms(folder), *first, *given("units", units=4, layer=1)]
+
+
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
     """Crops of digits through one block of eight channels, and small heads."""
     return lambda folder: [*PAIRS, *(word for head, sizes in heads.items() for word in given(head, **sizes))]
@@ -295,12 +317,18 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "bert": bert,
     "byol": pairs(projector={"hidden": 16}, predictor={"hidden": 16}),
     "cbow": cbow,
+    "cpc": lambda folder: [
+        *speech(folder),
+        *given("network", **CONVOLUTIONS),
+        *given("future", steps=3, negatives=5),
+    ],
     "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
     "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],
     "glue": glue,
     "gpt2": gpt2,
     "gpt3_in_context": gpt3_in_context,
+    "hubert": hubert,
     "image_classifier": lambda folder: VIEWS,
     "mass": encoder_decoder,
     "minimal": lambda folder: [],
@@ -323,6 +351,11 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,
     "vqvae_prior": vqvae_prior,
+    "wav2vec2": lambda folder: [
+        *waveforms(folder),
+        *given("quantizer", codes=4, code_width=8, projection_width=8),
+        *given("contrast", negatives=3),
+    ],
 }
 """By name: what makes the network, the data and the report of its default preset small, given a folder for files."""
 
