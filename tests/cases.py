@@ -277,7 +277,7 @@ def speech(folder: Path) -> Arguments:
     return [*names, *given("features", mels=8), *given("train", batch_size=8)]
 
 
-CONVOLUTIONS = {"conv_width": 8, "kernels": [10, 4], "strides": [5, 4]}
+CONVOLUTIONS = {"conv_width": 8, "kernels": [60, 15], "strides": [10, 8]}
 
 
 def waveforms(folder: Path) -> Arguments:

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.domains import NonNegativeFloat, PositiveInt, PositiveShare, Settings, Temperature
+from ssl_jax.errors import UserError
 from ssl_jax.losses.speech import code_diversity, feature_penalty, masked_contrast
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.methods.speech import SpeechMethod, VectorMetrics, pooled
-from ssl_jax.models.wav2vec import Wav2Vec2, WavConfig, present_frames, wav_hidden_states
+from ssl_jax.models.wav2vec import FeatureEncoderConfig, Wav2Vec2, present_frames, wav_hidden_states
 from ssl_jax.transforms.span_masks import SpanMaskConfig, draw_negatives, masked_places, span_masks
+from ssl_jax.transforms.speech_features import hop_samples, window_samples
 from ssl_jax.transforms.waveforms import WaveformAugmentation, augment
 
 EPSILON = 1e-7
@@ -52,9 +54,20 @@ def normalise_waveform(waveform: jax.Array, samples: jax.Array) -> jax.Array:
     return centred * jax.lax.rsqrt(jnp.square(centred).sum(1, keepdims=True) / count + EPSILON)
 
 
-def frame_stride(config: WavConfig, rate: int) -> int:
-    """How many frames of 10 ms a frame of the model stands for, at least one."""
-    return max(1, round(100 * math.prod(config.strides) / rate))
+def frame_stride(config: FeatureEncoderConfig, rate: int) -> int:
+    """How many frames of 10 ms, as labels and features of speech have them, a frame of the model stands for.
+
+    Raises:
+      UserError: it is no whole number, or a frame reads less than 25 ms, so that there would be more frames than labels.
+    """
+    stride, window = math.prod(config.strides), window_samples(rate)
+    if stride % hop_samples(rate) or config.receptive_field < window:
+        raise UserError(
+            f"strides {config.strides} and kernels {config.kernels}: a frame every {stride} samples, of "
+            f"{config.receptive_field}; at {rate} Hz, expected a multiple of {hop_samples(rate)} samples (10 ms) and "
+            f"frames of at least {window} (25 ms)."
+        )
+    return stride // hop_samples(rate)
 
 
 def masked_contrastive(

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.methods.wav2vec2 import ContrastConfig, normalise_waveform
+from ssl_jax.errors import UserError
+from ssl_jax.methods.wav2vec2 import ContrastConfig, frame_stride, normalise_waveform
 from ssl_jax.models.wav2vec import GumbelConfig, GumbelQuantizer, WavConfig, WavEncoder
 
 SHAPE = {
@@ -106,3 +107,9 @@ def test_a_waveform_is_normalised_over_its_true_samples():
         ours[0, :40], (wave[0, :40] - wave[0, :40].mean()) / wave[0, :40].std(), atol=1e-5
     )
     assert not ours[0, 40:].any()
+
+
+def test_frames_are_whole_multiples_of_ten_milliseconds():
+    assert frame_stride(WavConfig(), 16_000) == 2
+    with pytest.raises(UserError, match=r"at 8000 Hz, expected a multiple of 80 samples .* at least 200"):
+        frame_stride(WavConfig(**SHAPE), 8_000)
