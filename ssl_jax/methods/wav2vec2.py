@@ -58,7 +58,7 @@ def frame_stride(config: FeatureEncoderConfig, rate: int) -> int:
     """How many frames of 10 ms, as labels and features of speech have them, a frame of the model stands for.
 
     Raises:
-      UserError: it is no whole number, or a frame reads less than 25 ms, so that there would be more frames than labels.
+      UserError: it is no whole number, or a frame reads less than 25 ms: there would be more frames than labels.
     """
     stride, window = math.prod(config.strides), window_samples(rate)
     if stride % hop_samples(rate) or config.receptive_field < window:
