@@ -5,12 +5,13 @@
     python -m ssl_jax.linear_eval runs/simclr-digits --curve  # all of them: accuracy against steps, as a plot
     python -m ssl_jax.linear_eval RUN --protocol paper        # the linear evaluation of the papers on views of images
 
-The same network at random initialisation (step 0 of the curve) and the raw pixels are measured too. Probes are logistic
-regression on standardised features of images without augmentation, fitted by full-batch L-BFGS, or by SGD if there is
-too much data for it; the weight decay coefficient is chosen on a part of the training images. They are fitted to
---examples training images at most, and scored on all held-out ones; the table names the number of labels of each
-column. 1 % and 10 % are of the whole training set, with as many images of each class, as in the literature: 13 a class
-of ImageNet, 50 of CIFAR-10. This works on every experiment on images that defines a representation.
+The same network at random initialisation (step 0 of the curve) and the raw pixels, or the log-mel spectrum of speech,
+are measured too. Probes are logistic regression on standardised features without augmentation, fitted by full-batch
+L-BFGS, or by SGD if there is too much data for it; the weight decay coefficient is chosen on a part of the training
+examples. They are fitted to --examples training examples at most, and scored on all held-out ones; the table names the
+number of labels of each column. 1 % and 10 % are of the whole training set, with as many examples of each class, as in
+the literature: 13 a class of ImageNet, 50 of CIFAR-10. This works on every experiment on images or speech that defines
+a representation.
 
 `--protocol paper` trains a linear classifier on the frozen encoder with all training images: random crops and mirror
 images, batches of the run, 90 epochs of SGD with Nesterov's momentum without weight decay, and a rate of 0.1 for a
@@ -36,7 +37,7 @@ from ssl_jax.files import read_json
 from ssl_jax.guard import guarded
 from ssl_jax.recipes.linear_evaluation import RESULT, linear_evaluation
 from ssl_jax.reports.images import at_most, raw_pixels
-from ssl_jax.reports.probes import log_comparison, write_probes
+from ssl_jax.reports.probes import RAW_PIXELS, log_comparison, write_probes
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training import loop
@@ -82,7 +83,7 @@ class Arguments(Settings):
 
 
 def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    """Metrics by checkpoint ("step 1000"), and of "raw pixels".
+    """Metrics by checkpoint ("step 1000"), and of the input itself ("raw pixels", "log-mel").
 
     Raises:
       UserError: there is no such run or checkpoint, its experiment defines no representation, or its data no labels.
@@ -92,7 +93,7 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
         raise UserError(f"{run.folder}: its experiment defines no representation, which a probe needs.")
     if not run.data.labelled:
         raise UserError(
-            f"{run.folder}: its images have no labels, which a probe needs. Start the run with a data.probe_source "
+            f"{run.folder}: its data have no labels, which a probe needs. Start the run with a data.probe_source "
             "that has labels."
         )
     if arguments.protocol == "paper":
@@ -108,8 +109,9 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
 
 
 def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callable[[str], None]) -> Metrics:
-    encoder, pixels = with_labels(run.experiment.represent), with_labels(raw_pixels)
-    representations = {f"step {step}": (encoder, step) for step in steps} | {"raw pixels": (pixels, None)}
+    raw_name, raw = run.experiment.raw or (RAW_PIXELS, raw_pixels)
+    encoder, raw = with_labels(run.experiment.represent), with_labels(raw)
+    representations = {f"step {step}": (encoder, step) for step in steps} | {raw_name: (raw, None)}
     labelled, heldout = run.data.labelled["train"], run.data.labelled["heldout"]
     chosen = at_most(labelled, arguments.examples, arguments.seed)
     features = {}
@@ -159,7 +161,8 @@ def train_classifier(run: OpenedRun, arguments: Arguments) -> Metrics:
 
 
 def draw_curve(metrics: Metrics) -> Figure:
-    """Accuracy against steps; dashed lines are that of raw pixels."""
+    """Accuracy against steps; dashed lines are that of the input itself."""
+    raw = next(name for name in metrics if not name.startswith("step "))
     rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
     figure, axes = new_axes(title="accuracy on frozen features")
     for (metric, title), colour in zip(CURVES.items(), COLOURS, strict=False):
@@ -167,8 +170,8 @@ def draw_curve(metrics: Metrics) -> Figure:
         if points:
             label = f"{title} ({metric_labels(metrics, metric)})"
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=label)
-            axes.axhline(metrics["raw pixels"][metric], color=colour, linewidth=0.9, linestyle="--")
-    axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label="raw pixels")
+            axes.axhline(metrics[raw][metric], color=colour, linewidth=0.9, linestyle="--")
+    axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label=raw)
     axes.set_xlabel("step")
     axes.legend(frameon=False, fontsize=8)
     return figure

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from scipy.io import wavfile
+
 Arguments = list[object]
 
 
@@ -267,6 +270,48 @@ def glue(folder: Path) -> Arguments:
     return [*fine_tuning(folder), *given("data", source=glue_tasks(folder)), *given(task="mrpc")]
 
 
+def recordings(folder: Path) -> Path:
+    """A folder of 24 wav files: two words, which are two tones, by three speakers, at two rates."""
+    found = folder / "recordings"
+    if not found.exists():
+        found.mkdir()
+        rng = np.random.default_rng(0)
+        for number in range(24):
+            rate, word, speaker = (16_000, 8_000)[number % 2], number // 2 % 2, "abc"[number // 8]
+            time = np.arange(int(rate * rng.uniform(0.15, 0.25))) / rate
+            wave = 0.3 * np.sin(2 * np.pi * (400 + 600 * word) * time) + 0.05 * rng.standard_normal(len(time))
+            wavfile.write(found / f"{word}_{speaker}_{number}.wav", rate, (32767 * wave).astype(np.int16))
+    return found
+
+
+def speech(folder: Path) -> Arguments:
+    """Recordings of 0.2 seconds, in 8 filters."""
+    names = given("data", source=recordings(folder), labels="{word}_{speaker}_{}", longest=0.2)
+    return [*names, *given("features", mels=8), *given("train", batch_size=8)]
+
+
+CONVOLUTIONS = {"conv_width": 8, "kernels": [60, 15], "strides": [10, 8]}
+
+
+def waveforms(folder: Path) -> Arguments:
+    """Recordings through two convolutions and a transformer of two layers of 8; spans of two frames."""
+    sizes = {
+        "layers": 2,
+        "width": 8,
+        "heads": 2,
+        "mlp_width": 8,
+        "positional_kernel": 4,
+        "positional_groups": 2,
+    }
+    return [*speech(folder), *given("model", **CONVOLUTIONS, **sizes), *given("masking", span=2)]
+
+
+def hubert(folder: Path) -> Arguments:
+    """Four units of the first layer of a model that is trained first."""
+    first = given(second=True, first_steps=3, first_units=4, projection_width=8)
+    return [*waveforms(folder), *first, *given("units", units=4, layer=1)]
+
+
 def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
     """Crops of digits through one block of eight channels, and small heads."""
     return lambda folder: [*PAIRS, *(word for head, sizes in heads.items() for word in given(head, **sizes))]
@@ -278,21 +323,32 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
         *AUTOENCODER,
         *given(normal=[0, 1], code_size=3, score="likelihood"),
     ],
+    "apc": lambda folder: [*speech(folder), *given("network", layers=2, width=8)],
     "autoencoder": lambda folder: [*AUTOENCODER, *given(code_sizes=[3, 2], probe_examples=200)],
     "barlow_twins": pairs(projector={"hidden": 16, "features": 8}),
     "bart": encoder_decoder,
     "bert": bert,
     "byol": pairs(projector={"hidden": 16}, predictor={"hidden": 16}),
     "cbow": cbow,
+    "cpc": lambda folder: [
+        *speech(folder),
+        *given("network", **CONVOLUTIONS),
+        *given("future", steps=3, negatives=5),
+    ],
     "denoising_autoencoder": lambda folder: [*AUTOENCODER, *given("noise", masking=0)],
     "dino": pairs(projector={"hidden": 16, "features": 8}),
     "discrete_autoencoder": lambda folder: [*AUTOENCODER, *given(numbers=2, bits=3, classes=12)],
     "glue": glue,
     "gpt2": gpt2,
     "gpt3_in_context": gpt3_in_context,
+    "hubert": hubert,
     "image_classifier": lambda folder: VIEWS,
     "mass": encoder_decoder,
     "minimal": lambda folder: [],
+    "mockingjay": lambda folder: [
+        *speech(folder),
+        *given("network", layers=2, width=8, heads=2, mlp_width=8),
+    ],
     "moco": pairs(projector={"hidden": 16, "features": 8}),
     "multilingual_bert": multilingual_bert,
     "pair_classification": pair_classification,
@@ -309,6 +365,11 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,
     "vqvae_prior": vqvae_prior,
+    "wav2vec2": lambda folder: [
+        *waveforms(folder),
+        *given("quantizer", codes=4, code_width=8, projection_width=8),
+        *given("contrast", negatives=3),
+    ],
 }
 """By name: what makes the network, the data and the report of its default preset small, given a folder for files."""
 

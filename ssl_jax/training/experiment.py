@@ -277,6 +277,7 @@ class Experiment(NamedTuple):
       score: metrics of whole held-out sets, beside the means.
       represent: `(params, extras, batch) -> [batch, width]`, the representation of examples by a frozen model, for
         probes.
+      raw: name and function of the input itself as a representation, to compare with; None for the pixels of images.
       rules: where the parameters are on the mesh.
       schedules: functions of the step to log, such as {"learning_rate": schedule}.
       headline: names of the metrics that the progress bar and the plots show.
@@ -301,6 +302,7 @@ class Experiment(NamedTuple):
     derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda metrics: {}
     score: Score | None = None
     represent: Represent | None = None
+    raw: tuple[str, Represent] | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
     headline: tuple[str, ...] = ("loss",)

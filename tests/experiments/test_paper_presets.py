@@ -1,7 +1,7 @@
 """Every preset that claims a paper's settings has them, field by field, with the place where they were read.
 
-The tables are in paper_presets_of_images.py and paper_presets_of_text.py. Epochs are compared by the number of examples
-that a run reads: whether a code drops the rest of an epoch or not makes less than 1 %.
+The tables are in paper_presets_of_images.py, _of_text.py and _of_speech.py. Epochs are compared by the number of
+examples that a run reads: whether a code drops the rest of an epoch or not makes less than 1 %.
 """
 
 import dataclasses
@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.experiments import paper_presets_of_images as images
+from tests.experiments import paper_presets_of_speech as speech
 from tests.experiments import paper_presets_of_text as text
 
 EXPERIMENTS = {
     file.stem: importlib.import_module(f"experiments.{file.stem}")
     for file in sorted((Path(__file__).parents[2] / "experiments").glob("[a-z]*.py"))
 }
-STATED = images.STATED | text.STATED
+STATED = images.STATED | speech.STATED | text.STATED
 ROWS = [
     (experiment, preset, field, value, source)
     for (experiment, preset), groups in STATED.items()
@@ -47,6 +48,8 @@ OWN = {
     ),
     "vqvae celeb_a",
     "rotation imagenet",
+    "synthesised",
+    "hubert second",
 }
 """Presets, of all experiments or of one, whose settings are the project's own."""
 

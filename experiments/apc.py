@@ -1,0 +1,90 @@
+"""APC: recurrent layers predict a frame of speech some steps ahead (Chung et al. 2019, arXiv:1904.03240).
+
+    python -m experiments.apc                                # offline, synthesised words, minutes on 2 CPU cores
+    python -m experiments.apc --data.source DIR --data.labels '{word}_{speaker}_{}'    # a folder of wav or flac files
+    python -m experiments.apc librispeech --workdir gs://...      # 3 layers of 512 units
+
+The frame `ahead` steps later is predicted from all frames so far; the absolute error counts pairs of true frames alone.
+The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained network.
+
+librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360, as the paper does, with GRUs of the
+size of its released code. It has not been trained.
+
+On TPUs: librispeech on v5e:4x4 (docs/planning.md).
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from ssl_jax.cli import main
+from ssl_jax.domains import Dtype, Layers, Settings, Width, integers
+from ssl_jax.errors import UserError
+from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.methods.apc import predictive_coding
+from ssl_jax.models.gru import PredictiveGru
+from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class GruConfig(Settings):
+    """The recurrent layers."""
+
+    layers: Layers = 3
+    """Number of layers."""
+    width: Width = 512
+    """Units of each."""
+    dtype: Dtype = "float32"
+    """Of the computation; parameters are float32."""
+
+
+@dataclass(frozen=True)
+class Config(SpeechRunConfig):
+    """Autoregressive predictive coding."""
+
+    ahead: Annotated[int, integers(1, 1_000)] = 5
+    """How many frames of 10 ms after the current one the predicted frame is."""
+    network: GruConfig = field(default_factory=GruConfig)
+
+    def check_relations(self) -> None:
+        super().check_relations()
+        if self.ahead >= self.data.frames:
+            raise UserError(
+                f"ahead {self.ahead}: a row has {self.data.frames} frames; expected fewer steps ahead than that."
+            )
+
+
+PRESETS = {
+    "synthesised": Config(**SYNTHESISED, network=GruConfig(layers=3, width=128)),
+    "librispeech": Config(
+        **LIBRISPEECH,
+        steps=325_000,
+        optimizer=OptimizerConfig(name="adamw", weight_decay=0.0, clip_norm=1.0, epsilon=1e-8),
+        schedule=ScheduleConfig(learning_rate=1e-4, warmup_steps=0, decay="constant"),
+        train=TrainConfig(
+            batch_size=32, log_every=100, eval_every=3_250, save_every=3_250, keep_every=32_500
+        ),
+    ),
+}
+
+
+def build(config: Config) -> Experiment:
+    """The network and the error of its predictions, and everything that experiments on speech share."""
+    network = PredictiveGru(
+        config.network.layers, config.network.width, config.features.width, config.network.dtype
+    )
+    method = predictive_coding(
+        network,
+        config.features,
+        config.augmentation,
+        rate=config.data.rate,
+        ahead=config.ahead,
+        vector_metrics=collapse_metrics,
+    )
+    return speech_experiment(config, method, headline=("prediction_loss", "copy_error", "effective_rank"))
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)

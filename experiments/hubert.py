@@ -1,0 +1,143 @@
+"""HuBERT: the units of masked frames are predicted (Hsu et al. 2021, arXiv:2106.07447).
+
+    python -m experiments.hubert                             # offline, first iteration: units of MFCCs
+    python -m experiments.hubert second                      # offline: a first iteration, then units of its features
+    python -m experiments.hubert second --run runs/hubert-synthesised       # over a run of the first iteration
+    python -m experiments.hubert base --workdir gs://...     # the paper's base model; then base_second --run RUN
+
+The first iteration predicts k-means units of MFCCs, the second one units of a layer of the first iteration's model,
+which is trained first in the folder first/ of the run, or copied there with --run. The report probes every layer for
+phones, words and speakers, and compares the units themselves with phones (PNMI and purity, section 4.5).
+
+The presets for pods differ from the paper's in these things: the centres are found at the first step, from its batch
+(the paper: from 10 % or all of the data, before the run), and units are of the segment that the model sees; no layer is
+dropped; rows are random segments of a fixed length; and the group normalisation leaves padding out. No result has been
+measured yet.
+
+On TPUs: base_second on v5e:8x8 (docs/planning.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from experiments.wav2vec2 import BASE as WAV2VEC2_BASE
+from experiments.wav2vec2 import SMALL
+from ssl_jax.cli import main
+from ssl_jax.domains import PositiveInt, Text, Width
+from ssl_jax.errors import UserError
+from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.methods.hubert import UnitConfig, unit_pretraining
+from ssl_jax.models.wav2vec import Hubert, WavConfig
+from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
+from ssl_jax.reports.speech_codes import report_units, warn_of_code_collapse
+from ssl_jax.runs.prerequisites import PlannedRun, Prerequisite
+from ssl_jax.training.experiment import Experiment, Report
+from ssl_jax.transforms.span_masks import SpanMaskConfig
+
+
+@dataclass(frozen=True)
+class Config(SpeechRunConfig):
+    """HuBERT."""
+
+    second: bool = False
+    """Whether units are of the features of a first iteration, and not of MFCCs."""
+    run: Text = ""
+    """A run of experiments.hubert, RUN or RUN@STEP, as the first iteration; it is copied into first/ of the run folder.
+    Without one, the first iteration has this configuration, `first_steps` and `first_units`, and is trained there."""
+    copies: ClassVar[Mapping[str, str]] = {"run": "first"}
+    """Folder that the named run is copied to."""
+    first_steps: PositiveInt = 600
+    """Steps of a first iteration that is trained here."""
+    first_units: PositiveInt = 100
+    """Its units."""
+    model: WavConfig = field(default_factory=WavConfig)
+    units: UnitConfig = field(default_factory=UnitConfig)
+    projection_width: Width = 256
+    """Numbers of the vectors that are compared with those of the units."""
+    masking: SpanMaskConfig = field(default_factory=lambda: SpanMaskConfig(start_probability=0.08))
+    normalise: bool = False
+    """Whether each waveform gets mean 0 and variance 1 (large)."""
+
+    def check_relations(self) -> None:
+        super().check_relations()
+        if self.run and not self.second:
+            raise UserError("run: names a first iteration, so --second True is needed, too.")
+        if self.second and not self.run and self.units.layer > self.model.layers:
+            raise UserError(
+                f"units.layer {self.units.layer}: the first iteration's model has {self.model.layers} layers."
+            )
+
+
+FIRST = Config(
+    **SYNTHESISED,
+    model=SMALL,
+    units=UnitConfig(units=50, layer=2),
+    projection_width=64,
+    masking=SpanMaskConfig(start_probability=0.1, span=4),
+    normalise=True,
+    first_units=50,
+)
+BASE = Config(
+    **LIBRISPEECH,
+    steps=250_000,
+    model=WavConfig(dtype="bfloat16"),
+    augmentation=WAV2VEC2_BASE.augmentation,
+    optimizer=replace(WAV2VEC2_BASE.optimizer, clip_norm=10.0),
+    schedule=replace(WAV2VEC2_BASE.schedule, warmup_steps=20_000),
+    train=replace(WAV2VEC2_BASE.train, batch_size=180),
+    first_steps=250_000,
+)
+"""The paper's section 4.2: 32 GPUs with at most 87.5 seconds each, here 180 segments of 15 seconds; 8 % of the steps
+are a warm-up. The rest: facebookresearch/fairseq, hubert_base_librispeech.yaml."""
+
+PRESETS = {
+    "synthesised": FIRST,
+    "second": replace(FIRST, second=True),
+    "base": BASE,
+    "base_second": replace(
+        BASE,
+        second=True,
+        steps=400_000,
+        units=UnitConfig(units=500, layer=6),
+        schedule=replace(BASE.schedule, warmup_steps=32_000),
+    ),
+}
+
+
+def first_iteration(config: Config) -> Prerequisite:
+    """The run whose features the units are of."""
+    units = replace(config.units, units=config.first_units)
+    planned = replace(config, second=False, run="", steps=config.first_steps, units=units)
+    return Prerequisite("first", PlannedRun("experiments.hubert", "synthesised", planned), config.run)
+
+
+def build(config: Config) -> Experiment:
+    """The model, its units, and everything that experiments on speech share."""
+    first = first_iteration(config) if config.second else None
+    made = unit_pretraining(
+        Hubert(config.model, config.units.units, config.projection_width),
+        config.units,
+        config.masking,
+        config.augmentation,
+        rate=config.data.rate,
+        normalise=config.normalise,
+        teacher=first.config.model if first else None,
+        vector_metrics=collapse_metrics,
+    )
+
+    def show(report: Report) -> None:
+        warn_of_code_collapse(report)
+        report_units(report, made.units, stride=made.speech.stride, utterances=config.probe_utterances)
+
+    experiment = speech_experiment(
+        config, made.speech, headline=("unit_loss", "accuracy", "predicted_perplexity"), pictures=show
+    )
+    if first is None:
+        return experiment
+    start = first.start(lambda run: {"teacher": run.restore()["params"]["encoder"]})
+    return experiment._replace(starts=(start,))
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)

@@ -1,0 +1,85 @@
+"""Mockingjay: masked frames of speech are reconstructed from both sides (Liu et al. 2019, arXiv:1910.12638).
+
+    python -m experiments.mockingjay                                # offline, synthesised words, minutes on 2 CPU cores
+    python -m experiments.mockingjay --data.source DIR --data.labels '{word}_{speaker}_{}'    # wav or flac files
+    python -m experiments.mockingjay --masks.filters 8 --masks.noise 0.1 --masks.everywhere True    # as TERA does
+    python -m experiments.mockingjay librispeech --workdir gs://...      # the paper's base: 3 layers of 768
+
+Runs of 7 frames, 15 % of all, are set to zero, replaced by other frames or kept (80, 10, 10 % of the utterances); the
+absolute error counts the masked frames alone. Lengths come from the audio, so padding is neither attended to nor
+counted. The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained
+network, and draws masked utterances with their reconstructions.
+
+librispeech has the base model of the paper, its 500,000 steps and its rate, with a warm-up over 7 % of them.
+Differences: 80 log-mel filters without differences in time, and frames are not joined by threes. It has not been
+trained. TERA (arXiv:2007.06028) also hides filters, adds noise, and counts the error of all frames.
+
+On TPUs: librispeech on v5e:4x4 (docs/planning.md).
+"""
+
+from dataclasses import dataclass, field
+
+from ssl_jax.cli import main
+from ssl_jax.errors import UserError
+from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.methods.mockingjay import MaskConfig, masked_reconstruction
+from ssl_jax.models.speech_transformer import SpeechTransformer, layers_of
+from ssl_jax.models.transformer import TransformerConfig
+from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
+from ssl_jax.reports.masked_speech import draw_reconstructions
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class Config(SpeechRunConfig):
+    """Masked reconstruction."""
+
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    network: TransformerConfig = field(default_factory=lambda: layers_of(3, 768))
+
+    def check_relations(self) -> None:
+        super().check_relations()
+        if self.network.causal or self.network.cross_attention:
+            raise UserError(
+                "network: reconstructs from both sides; causal and cross_attention must be False."
+            )
+
+
+PRESETS = {
+    "synthesised": Config(**SYNTHESISED, network=layers_of(2, 128, dropout=0.1, attention_dropout=0.1)),
+    "librispeech": Config(
+        **LIBRISPEECH,
+        steps=500_000,
+        network=layers_of(3, 768, heads=12, mlp_width=3072, dtype="bfloat16"),
+        optimizer=OptimizerConfig(name="adamw", weight_decay=0.01, clip_norm=1.0),
+        schedule=ScheduleConfig(learning_rate=4e-4, warmup_steps=35_000, decay="linear"),
+        train=TrainConfig(
+            batch_size=32, log_every=100, eval_every=5_000, save_every=5_000, keep_every=50_000
+        ),
+    ),
+}
+
+
+def build(config: Config) -> Experiment:
+    """The network and the error of its reconstructions, and everything that experiments on speech share."""
+    mockingjay = masked_reconstruction(
+        SpeechTransformer(config.network, config.features.width),
+        config.features,
+        config.augmentation,
+        config.masks,
+        rate=config.data.rate,
+        vector_metrics=collapse_metrics,
+    )
+    width = config.features.width // (1 + config.features.deltas)
+    return speech_experiment(
+        config,
+        mockingjay.speech,
+        headline=("reconstruction_loss", "zero_error", "effective_rank"),
+        pictures=lambda report: draw_reconstructions(report, mockingjay.show, width),
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
