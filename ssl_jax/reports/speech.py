@@ -1,8 +1,6 @@
 """What an experiment on speech shows at its end: linear probes of phones, words and speakers, layer by layer."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
-
 import grain
 import jax
 import numpy as np
@@ -34,19 +32,6 @@ COLLAPSED_RANK = 2.0
 
 Task = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Features and labels to fit a probe to, then those to score it on."""
-
-
-class Utterance(NamedTuple):
-    """Representations of whole utterances.
-
-    Attributes:
-      features: by representation, float32 `[utterances, width]`.
-      word, speaker: int `[utterances]`.
-    """
-
-    features: Mapping[str, np.ndarray]
-    word: np.ndarray
-    speaker: np.ndarray
 
 
 def normalised_log_mel(batch: Batch, rate: int, mels: int, normalise: str) -> tuple[jax.Array, jax.Array]:
