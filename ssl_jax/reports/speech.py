@@ -1,6 +1,7 @@
 """What an experiment on speech shows at its end: linear probes of phones, words and speakers, layer by layer."""
 
 from collections.abc import Callable, Mapping
+
 import grain
 import jax
 import numpy as np
