@@ -2,15 +2,14 @@
 
     python -m experiments.apc                                # offline, synthesised words, minutes on 2 CPU cores
     python -m experiments.apc --data.source DIR --data.labels '{word}_{speaker}_{}'    # a folder of wav or flac files
-    python -m experiments.apc librispeech --workdir gs://...      # 3 layers of 512 units
+    python -m experiments.apc librispeech --workdir runs/apc      # 3 layers of 512 units
 
 The frame `ahead` steps later is predicted from all frames so far; the absolute error counts pairs of true frames alone.
 The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained network.
 
-librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360, as the paper does, with GRUs of the
-size of its released code. It has not been trained.
-
-On TPUs: librispeech on v5e:4x4 (docs/planning.md).
+librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360 with the settings of the released code
+(iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py), 5 steps ahead. It has not been trained, and has no plan
+yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
 
 from dataclasses import dataclass, field

@@ -2,7 +2,7 @@
 
     python -m experiments.cpc                                # offline, synthesised words, minutes on 2 CPU cores
     python -m experiments.cpc --data.source DIR --data.labels '{word}_{speaker}_{}'    # wav or flac files
-    python -m experiments.cpc librispeech --workdir gs://...      # the paper's sizes
+    python -m experiments.cpc librispeech --workdir runs/cpc      # the paper's sizes
 
 Convolutions make a frame of every 10 ms; from a recurrent state, each of the next 12 frames is told from 128 other
 frames of the same utterance. The report probes the convolutions and the recurrent layer for phones, words and speakers,
@@ -13,7 +13,7 @@ each frame. The convolutions have no padding, so that padding changes nothing: 2
 Negatives are of the utterance itself, and never the positive. No result has been measured yet. In the paper, linear
 probes reach 64.6 % (phones) and 97.4 % (speakers) on its splits of LibriSpeech.
 
-On TPUs: librispeech on v5e:4x4 (docs/planning.md).
+The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
 
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@
     python -m experiments.hubert                             # offline, first iteration: units of MFCCs
     python -m experiments.hubert second                      # offline: a first iteration, then units of its features
     python -m experiments.hubert second --run runs/hubert-synthesised       # over a run of the first iteration
-    python -m experiments.hubert base --workdir gs://...     # the paper's base model; then base_second --run RUN
+    python -m experiments.hubert base --workdir runs/hubert     # the paper's base model; then base_second --run RUN
 
 The first iteration predicts k-means units of MFCCs, the second one units of a layer of the first iteration's model,
 which is trained first in the folder first/ of the run, or copied there with --run. The report probes every layer for
@@ -14,7 +14,7 @@ The presets for pods differ from the paper's in these things: the centres are fo
 dropped; rows are random segments of a fixed length; and the group normalisation leaves padding out. No result has been
 measured yet.
 
-On TPUs: base_second on v5e:8x8 (docs/planning.md).
+The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
 
 from collections.abc import Mapping

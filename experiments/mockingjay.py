@@ -3,18 +3,19 @@
     python -m experiments.mockingjay                                # offline, synthesised words, minutes on 2 CPU cores
     python -m experiments.mockingjay --data.source DIR --data.labels '{word}_{speaker}_{}'    # wav or flac files
     python -m experiments.mockingjay --masks.filters 8 --masks.noise 0.1 --masks.everywhere True    # as TERA does
-    python -m experiments.mockingjay librispeech --workdir gs://...      # the paper's base: 3 layers of 768
+    python -m experiments.mockingjay librispeech --workdir runs/mockingjay      # the paper's base: 3 layers of 768
 
 Runs of 7 frames, 15 % of all, are set to zero, replaced by other frames or kept (80, 10, 10 % of the utterances); the
 absolute error counts the masked frames alone. Lengths come from the audio, so padding is neither attended to nor
 counted. The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained
 network, and draws masked utterances with their reconstructions.
 
-librispeech has the base model of the paper, its 500,000 steps and its rate, with a warm-up over 7 % of them.
-Differences: 80 log-mel filters without differences in time, and frames are not joined by threes. It has not been
-trained. TERA (arXiv:2007.06028) also hides filters, adds noise, and counts the error of all frames.
+librispeech has the size of the paper's base model, and the schedule of s3prl (pretrain/mockingjay/config_runner.yaml):
+1,000,000 steps of 32 utterances, a rate of 2e-4 with a warm-up over 7 %. Differences: 80 log-mel filters without
+differences in time, and frames are not joined by threes. It has not been trained. TERA (arXiv:2007.06028) also hides
+filters, adds noise, and counts the error of all frames.
 
-On TPUs: librispeech on v5e:4x4 (docs/planning.md).
+The preset for pods has no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
 
 from dataclasses import dataclass, field
@@ -51,10 +52,10 @@ PRESETS = {
     "synthesised": Config(**SYNTHESISED, network=layers_of(2, 128, dropout=0.1, attention_dropout=0.1)),
     "librispeech": Config(
         **LIBRISPEECH,
-        steps=500_000,
+        steps=1_000_000,
         network=layers_of(3, 768, heads=12, mlp_width=3072, dtype="bfloat16"),
-        optimizer=OptimizerConfig(name="adamw", weight_decay=0.01, clip_norm=1.0),
-        schedule=ScheduleConfig(learning_rate=4e-4, warmup_steps=35_000, decay="linear"),
+        optimizer=OptimizerConfig(name="adamw", weight_decay=0.01, clip_norm=5.0),
+        schedule=ScheduleConfig(learning_rate=2e-4, warmup_steps=70_000, decay="linear"),
         train=TrainConfig(
             batch_size=32, log_every=100, eval_every=5_000, save_every=5_000, keep_every=50_000
         ),

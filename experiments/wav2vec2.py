@@ -2,7 +2,7 @@
 
     python -m experiments.wav2vec2                           # offline, synthesised words, minutes on 2 CPU cores
     python -m experiments.wav2vec2 --data.source DIR --data.labels '{word}_{speaker}_{}'    # wav or flac files
-    python -m experiments.wav2vec2 base --workdir gs://...   # the paper's base model on LibriSpeech; large likewise
+    python -m experiments.wav2vec2 base --workdir runs/wav2vec2   # the paper's base model on LibriSpeech, or large
 
 Convolutions make a frame of every 20 ms; spans of frames are masked, and the transformer tells the quantised frame of
 each masked place from those of 100 other masked places of its utterance. The report probes every layer for phones,
@@ -13,7 +13,7 @@ The presets for pods differ from fairseq's in three things: no layer is dropped;
 length, so that a batch has a fixed number of rows; and the group normalisation leaves padding out. No result has been
 measured yet.
 
-On TPUs: base on v5e:8x8 (docs/planning.md).
+The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
 
 from dataclasses import dataclass, field, replace

@@ -25,6 +25,7 @@ from ssl_jax.losses.policy_gradient import (
 )
 from ssl_jax.method import Mean, Tree
 from ssl_jax.models.quantization.straight_through import straight_through
+from ssl_jax.ops.gradients import scale_gradient
 from ssl_jax.transforms.summaries import Rows
 
 constant = jax.lax.stop_gradient
@@ -192,7 +193,7 @@ def _wgan(
     penalty = gradient_penalty(lambda x: score(critic, x), real, soft, mix, weights)
     nats = reconstruct(
         params["reconstructor"],
-        scaled_gradient(soft, config.reconstruction_weight),
+        scale_gradient(soft, config.reconstruction_weight),
         drawn.present,
         turn.article,
         turn.keys[1],
@@ -219,7 +220,7 @@ def _gumbel(
     words = jnp.where(drawn.present[..., None], straight_through(one_hot, soft), one_hot)
     nats = reconstruct(
         params["reconstructor"],
-        scaled_gradient(words, config.reconstruction_weight),
+        scale_gradient(words, config.reconstruction_weight),
         drawn.present,
         turn.article,
         turn.keys[1],
@@ -238,11 +239,6 @@ def _gumbel(
         ),
     }
     return losses, score_of(judged)
-
-
-def scaled_gradient(x: jax.Array, factor: float) -> jax.Array:
-    """`x`, with `factor` times its gradient."""
-    return constant(x) + factor * (x - constant(x))
 
 
 def _both(first: Mean, second: Mean) -> Mean:

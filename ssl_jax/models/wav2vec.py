@@ -36,6 +36,7 @@ from ssl_jax.models.quantization.stochastic import gumbel_softmax
 from ssl_jax.models.transformer import Layer, Remat, Transformer, TransformerConfig, unstack
 from ssl_jax.ops.activations import ACTIVATIONS, Activation
 from ssl_jax.ops.dropout import dropout
+from ssl_jax.ops.gradients import scale_gradient
 from ssl_jax.placement import along_batch
 
 GROUP_EPSILON = 1e-5
@@ -149,12 +150,6 @@ class WavEncoding(NamedTuple):
     features: jax.Array
     raw_features: jax.Array
     lengths: jax.Array
-
-
-def scale_gradient(x: jax.Array, factor: float) -> jax.Array:
-    """`x` with its gradient multiplied by a factor."""
-    still = jax.lax.stop_gradient(x)
-    return still + factor * (x - still)
 
 
 def present_frames(lengths: jax.Array, frames: int) -> jax.Array:

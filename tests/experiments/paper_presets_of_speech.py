@@ -65,6 +65,48 @@ HUBERT_OBJECTIVE = {
 }
 
 STATED = {
+    ("apc", "librispeech"): [
+        (
+            "iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py",
+            {
+                "network.layers": 3,
+                "network.width": 512,
+                "features.mels": 80,
+                "optimizer.name": "adamw",
+                "optimizer.weight_decay": 0.0,
+                "optimizer.clip_norm": 1.0,
+                "schedule.learning_rate": 1e-4,
+                "schedule.warmup_steps": 0,
+                "schedule.decay": "constant",
+                "train.batch_size": 32,
+                "data.source": "tfds:librispeech:train_clean360",
+            },
+        ),
+        ("s3prl/s3prl, s3prl/pretrain/apc/config_model.yaml", {"ahead": 5}),
+    ],
+    ("mockingjay", "librispeech"): [
+        (
+            "arXiv:1910.12638, sections 2 and 3",
+            {
+                "network.layers": 3,
+                "network.width": 768,
+                "network.heads": 12,
+                "network.mlp_width": 3072,
+                "masks.share": 0.15,
+                "masks.run": 7,
+            },
+        ),
+        (
+            "s3prl/s3prl, s3prl/pretrain/mockingjay/config_runner.yaml",
+            {
+                "steps": 1_000_000,
+                "optimizer.clip_norm": 5.0,
+                "schedule.learning_rate": 2e-4,
+                "schedule.warmup_steps": 70_000,
+                "train.batch_size": 32,
+            },
+        ),
+    ],
     ("wav2vec2", "base"): [
         (WAV2VEC2, BASE_SIZE | CONVOLUTIONS | MASKED_CONTRAST),
         (WAV2VEC2, {"steps": 400_000, "schedule.learning_rate": 5e-4, "schedule.warmup_steps": 32_000}),
