@@ -7,6 +7,19 @@
 The frame `ahead` steps later is predicted from all frames so far; the absolute error counts pairs of true frames alone.
 The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained network.
 
+Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 27 November 2026, 2 AMD
+cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
+
+                              phone   word   10 labels a word   speaker
+    log-mel                    57.4   91.1               87.6      57.8
+    log-mel, per utterance     48.0   88.8               86.7      35.0
+    untrained, last layer      63.7   94.9               90.6      54.4
+    layer 1                    67.8   96.7               94.1      55.3
+    layer 2                    70.1   97.2               95.0      51.9
+    layer 3                    70.7   97.2               94.0      52.8
+
+The held-out error of a prediction is 0.510, that of the current frame in its place 0.709.
+
 librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360, as the paper does, with GRUs of the
 size of its released code. It has not been trained.
 

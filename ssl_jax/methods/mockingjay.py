@@ -75,8 +75,9 @@ def corrupt_frames(rng: jax.Array, features: jax.Array, mask: jax.Array, config:
             shown = jnp.where(hidden[None], 0.0, shown)
         if config.noise:
             coin, drawn = jax.random.split(noise)
-            added = jnp.sqrt(0.2) * jax.random.normal(drawn, frames.shape)
-            shown = shown + jnp.where(jax.random.uniform(coin) < config.noise, added, 0.0) * true[:, None]
+            added = 0.2**0.5 * jax.random.normal(drawn, frames.shape, jnp.float32)
+            noisy = (jax.random.uniform(coin, (), jnp.float32) < config.noise) & true[:, None]
+            shown = shown + jnp.where(noisy, added, 0.0)
         return shown, true if config.everywhere else masked
 
     return Corrupted(*jax.vmap(one)(jax.random.split(rng, len(features)), features, mask))

@@ -62,7 +62,7 @@ def initial_statistics(config: FeatureConfig) -> dict[str, jax.Array]:
     """The statistics of features before any speech has been seen: `count` scalar, `mean` and `variance` `[width]`."""
     mean, variance = USUAL[config.kind]
     plain = config.width // (1 + config.deltas)
-    means = jnp.where(jnp.arange(config.width) < plain, jnp.float32(mean), 0)
+    means = jnp.where(jnp.arange(config.width, dtype=jnp.int32) < plain, jnp.float32(mean), jnp.float32(0))
     return {
         "count": jnp.ones((), jnp.float32),
         "mean": means,
@@ -97,7 +97,7 @@ def features_of(
     if config.normalise == "utterance":
         return Frames(normalise_utterance(raw, mask), mask, extras)
     if config.normalise == "none":
-        return Frames(raw * mask[..., None], mask, extras)
+        return Frames(raw * jnp.float32(mask)[..., None], mask, extras)
     if learn:
         extras = {**extras, "statistics": _with_batch(extras["statistics"], raw, mask)}
     known = jax.lax.stop_gradient(extras["statistics"])
@@ -131,9 +131,9 @@ def pooled(frames: jax.Array, mask: jax.Array, segments: int = SEGMENTS) -> jax.
       mask: bool `[batch, frames]`, the true frames; a part without one is 0.
       segments: parts.
     """
-    count = jnp.maximum(mask.sum(1), 1)[:, None]
+    count = jnp.maximum(mask.sum(1, dtype=jnp.int32), 1)[:, None]
     part = jnp.arange(frames.shape[1], dtype=jnp.int32)[None] * segments // count
-    chosen = (part[..., None] == jnp.arange(segments)[None, None]) & mask[..., None]
-    weights = jnp.float32(chosen) / jnp.maximum(chosen.sum(1, keepdims=True), 1)
+    chosen = (part[..., None] == jnp.arange(segments, dtype=jnp.int32)[None, None]) & mask[..., None]
+    weights = jnp.float32(chosen) / jnp.float32(jnp.maximum(chosen.sum(1, keepdims=True, dtype=jnp.int32), 1))
     means = jnp.einsum("bfs,bfw->bsw", weights, frames.astype(jnp.float32), precision="highest")
     return means.reshape(len(frames), -1)

@@ -57,6 +57,7 @@ Settings = dict[str, Any]
 
 SYNTHESISED: Settings = {
     "steps": 600,
+    "probe_utterances": 1_000,
     "optimizer": OptimizerConfig(name="adamw", weight_decay=0.01, clip_norm=1.0, epsilon=1e-8),
     "schedule": ScheduleConfig(learning_rate=2e-3, warmup_steps=50, decay="cosine"),
     "train": TrainConfig(batch_size=32, eval_every=300, save_every=300, keep_every=300),

@@ -1,7 +1,6 @@
 """What an experiment on speech shows at its end: linear probes of phones, words and speakers, layer by layer."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import grain
 import jax
@@ -11,7 +10,7 @@ from ssl_jax.data.phones import SILENCE
 from ssl_jax.data.speech import SpeechRows, SpeechSplits
 from ssl_jax.errors import UserError
 from ssl_jax.evals.pictures import draw_bars
-from ssl_jax.evals.probes import few_label_probe, linear_probe
+from ssl_jax.evals.probes import FIXED_PENALTY, few_label_probe, linear_probe
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.speech import SpeechMethod, pooled
 from ssl_jax.reports.files import save_json, save_plot
@@ -21,10 +20,10 @@ from ssl_jax.training.experiment import Report
 from ssl_jax.transforms.speech_features import frame_mask, log_mel, normalise_utterance
 
 LOG_MEL, PER_UTTERANCE, UNTRAINED = "log-mel", "log-mel, per utterance", "untrained"
-PENALTIES = (1e-3, 1e-2, 1e-1)
-"""Of the probes, to choose from."""
 FEW = 10
 """Labels of each word, in the probe of few labels."""
+FIXED = (FIXED_PENALTY,)
+"""Of all probes: to choose one takes several times as long, and a factor of ten matters little."""
 REPEATS = 3
 """Draws of these labels."""
 FRAMES_OF_AN_UTTERANCE = 10
@@ -34,19 +33,6 @@ COLLAPSED_RANK = 2.0
 
 Task = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Features and labels to fit a probe to, then those to score it on."""
-
-
-class Utterance(NamedTuple):
-    """Representations of whole utterances.
-
-    Attributes:
-      features: by representation, float32 `[utterances, width]`.
-      word, speaker: int `[utterances]`.
-    """
-
-    features: Mapping[str, np.ndarray]
-    word: np.ndarray
-    speaker: np.ndarray
 
 
 def normalised_log_mel(batch: Batch, rate: int, mels: int, normalise: str) -> tuple[jax.Array, jax.Array]:
@@ -216,10 +202,10 @@ def _tell(report: Report, tasks: Mapping[str, Mapping[str, Task]], seed: int) ->
     def measure(name: str) -> dict[str, float]:
         found = {}
         for task, of in tasks.items():
-            found[task] = linear_probe(*of[name], penalties=PENALTIES, seed=seed).accuracy
+            found[task] = linear_probe(*of[name], penalties=FIXED, seed=seed).accuracy
             if task == "word":
                 try:
-                    few = few_label_probe(*of[name], per_class=FEW, penalties=(1e-2,), repeats=REPEATS)
+                    few = few_label_probe(*of[name], per_class=FEW, penalties=FIXED, repeats=REPEATS)
                     found[f"word, {FEW} labels"] = few.mean
                 except UserError:
                     pass  # some word has fewer recordings

@@ -29,7 +29,7 @@ def run_mask(rng: jax.Array, count: jax.Array, frames: int, *, share: float, run
       bool `[frames]`.
     """
     place = jnp.arange(frames, dtype=jnp.int32)
-    runs = jnp.maximum(jnp.round(share * count / run).astype(jnp.int32), 1)
+    runs = jnp.maximum(jnp.round(share / run * jnp.float32(count)).astype(jnp.int32), 1)
     starts = choose(jax.random.bits(rng, (frames,), jnp.uint32), place <= count - run, runs)
     starts &= place <= count - run
     padded = jnp.pad(starts, (run - 1, 0))
@@ -46,9 +46,9 @@ def corrupt_masked(rng: jax.Array, features: jax.Array, mask: jax.Array, count: 
       count: int32 scalar, the true frames, from which replacements are drawn.
     """
     coin, source = jax.random.split(rng)
-    draw = jax.random.uniform(coin)
+    draw = jax.random.uniform(coin, (), jnp.float32)
     action = jnp.where(draw < 0.8, HIDDEN, jnp.where(draw < 0.9, REPLACED, KEPT))
-    place = jax.random.randint(source, mask.shape, 0, jnp.maximum(count, 1))
+    place = jax.random.randint(source, mask.shape, 0, jnp.maximum(count, 1), jnp.int32)
     shown = jnp.where(
         action == HIDDEN, jnp.zeros_like(features), jnp.where(action == REPLACED, features[place], features)
     )
@@ -69,7 +69,9 @@ def stripes(rng: jax.Array, size: int, extent: jax.Array | int, *, count: int, w
       bool `[size]`, True where masked.
     """
     widths, places = jax.random.split(rng)
-    width = jnp.minimum(jax.random.randint(widths, (count,), 0, widest + 1), extent)
-    start = jnp.floor(jax.random.uniform(places, (count,)) * (extent - width + 1)).astype(jnp.int32)
+    width = jnp.minimum(jax.random.randint(widths, (count,), 0, widest + 1, jnp.int32), extent)
+    start = jnp.floor(
+        jax.random.uniform(places, (count,), jnp.float32) * jnp.float32(extent - width + 1)
+    ).astype(jnp.int32)
     place = jnp.arange(size, dtype=jnp.int32)[None]
     return ((place >= start[:, None]) & (place < (start + width)[:, None])).any(0)

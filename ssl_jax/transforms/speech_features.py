@@ -76,7 +76,7 @@ def frames_of(samples: int | jax.Array | np.ndarray, rate: int) -> int | jax.Arr
       (98, 0, 1)
     """
     count = (samples - window_samples(rate)) // hop_samples(rate) + 1
-    return max(count, 0) if isinstance(count, int) else count * (count > 0)
+    return max(count, 0) if isinstance(count, int) else count.clip(0)
 
 
 def frame_mask(samples: jax.Array, frames: int, rate: int) -> jax.Array:
@@ -196,8 +196,9 @@ def _frames(waveform: jax.Array, rate: int) -> jax.Array:
 def _mel_energies(waveform: jax.Array, rate: int, mels: int) -> jax.Array:
     frames = _frames(waveform, rate)
     before = jnp.concatenate([frames[..., :1], frames[..., :-1]], -1)
+    window = jnp.asarray(_povey(window_samples(rate)))[None, None]
     size = 2 ** math.ceil(math.log2(window_samples(rate)))
-    spectrum = jnp.fft.rfft((frames - PRE_EMPHASIS * before) * _povey(window_samples(rate)), n=size)
+    spectrum = jnp.fft.rfft((frames - PRE_EMPHASIS * before) * window, n=size)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     return jnp.einsum("bfk,km->bfm", power, jnp.asarray(_filters(rate, size, mels)), precision="highest")
 

@@ -57,7 +57,7 @@ def random_segment(
     rng: jax.Array, waveform: jax.Array, count: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array]:
     """A segment of `size` samples from a random start, all of it true if the utterance has as many, and its count."""
-    start = jax.random.randint(rng, (), 0, jnp.maximum(count - size, 0) + 1)
+    start = jax.random.randint(rng, (), 0, jnp.maximum(count - size, 0) + 1, jnp.int32)
     return jax.lax.dynamic_slice_in_dim(waveform, start, size), jnp.minimum(count, size)
 
 
@@ -65,7 +65,7 @@ def time_shift(
     rng: jax.Array, waveform: jax.Array, count: jax.Array, most: int
 ) -> tuple[jax.Array, jax.Array]:
     """The utterance up to `most` samples later, with zeros before it, which count as true."""
-    shift = jax.random.randint(rng, (), 0, most + 1)
+    shift = jax.random.randint(rng, (), 0, most + 1, jnp.int32)
     size = waveform.shape[0]
     padded = jnp.concatenate([jnp.zeros(most, waveform.dtype), waveform])
     return jax.lax.dynamic_slice_in_dim(padded, most - shift, size), jnp.minimum(count + shift, size)
@@ -75,12 +75,12 @@ def add_noise(rng: jax.Array, waveform: jax.Array, count: jax.Array, ratio: floa
     """The utterance with white noise `ratio` to `ratio + 20` dB below its power; not beyond its end."""
     white, level = jax.random.split(rng)
     true = jnp.arange(waveform.shape[0], dtype=jnp.int32) < count
-    power = jnp.square(waveform).sum() / jnp.maximum(count, 1)
-    decibels = ratio + 20 * jax.random.uniform(level)
+    power = jnp.square(waveform).sum() / jnp.float32(jnp.maximum(count, 1))
+    decibels = ratio + 20 * jax.random.uniform(level, (), jnp.float32)
     scale = jnp.sqrt(power + EPSILON) * 10 ** (-decibels / 20)
-    return waveform + jnp.where(true, scale * jax.random.normal(white, waveform.shape), 0.0)
+    return waveform + jnp.where(true, scale * jax.random.normal(white, waveform.shape, jnp.float32), 0.0)
 
 
 def change_gain(rng: jax.Array, waveform: jax.Array, most: float) -> jax.Array:
     """The utterance louder or quieter by up to `most` dB."""
-    return waveform * 10 ** (most * (2 * jax.random.uniform(rng) - 1) / 20)
+    return waveform * 10 ** (most * (2 * jax.random.uniform(rng, (), jnp.float32) - 1) / 20)
