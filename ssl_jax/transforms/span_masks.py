@@ -3,7 +3,7 @@
 An utterance has T frames; the rows of a batch are padded at the end. wav2vec 2.0 (arXiv:2006.11477, section 4.2) masks
 spans of M = 10 frames whose starts are a share 0.065 of the frames; HuBERT (arXiv:2106.07447) takes 0.08. Spans may
 overlap. fairseq's code (compute_mask_indices) never masks the last frame, and its number of spans follows the longest
-row of the batch; here every true frame can be masked, padding never is, and a row has the mask that it has alone.
+row of the batch; here every true frame can be masked, padding never is, and a row's law depends on its length alone.
 """
 
 import dataclasses

@@ -53,7 +53,7 @@ def test_the_least_number_of_spans_and_rows_without_room():
     assert config.most_masked(40) == 8
 
 
-def test_a_row_has_its_mask_whatever_the_padding():
+def test_a_row_has_its_mask_whatever_the_other_rows_are():
     lengths, key = jnp.array([20, 17], jnp.int32), jax.random.key(2)
     narrow = span_masks(key, lengths, 20, SpanMaskConfig(span=3, start_probability=0.2))
     again = span_masks(key, lengths.at[1].set(9), 20, SpanMaskConfig(span=3, start_probability=0.2))
