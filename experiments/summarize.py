@@ -19,7 +19,17 @@ removed before scoring, and the warm-up neither uses a pair nor teaches to copy 
 networks are transformers.
 
 summaries.json and the table at the end have ROUGE (without stemming) beside the first words, the best window of words,
-a tf-idf extract and the summary of another article. No metrics have been measured yet.
+a tf-idf extract and the summary of another article; plots/ has the reward of the critic, the reconstruction, ROUGE and
+the bits per word along the way.
+
+The default, seed 0 (2 AMD cores, which other programs used too, 27 November 2026; 8 minutes of training), 225 test
+articles: ROUGE-1/2/L 12.3/0.6/10.5 with 9.9 words; the first 10 words 20.5/4.9/17.5, tf-idf 18.5/2.7/15.1, the
+reference of another article 8.1/0.5/7.5, the best window 36.9/12.4/29.2. The codes are what the reconstructor needs:
+4.29 nats per token of the article, from the code of another article 5.48, from the first words 4.58, by tf-idf 4.24.
+They do not read like sentences: 14.6 bits per word to 3-grams of real sentences, which have 9.1. With the
+log-probability by a language model as a reward (--objective.language_weight 0.5 --objective.reconstruction_weight 2)
+they do, with 8.7 bits, and are short: 4.2 words, 13.9/1.9/12.9 beside 15.6/3.1/14.1 of the first 4 words, 4.84 nats. No
+setting has beaten the first words. The longer preset has not been run.
 
 The other presets need their data set prepared as ArrayRecord (README.md, "Your own data"). Results in the paper, on
 English Gigaword with unpaired titles, are not comparable with these thirds of the training set.
