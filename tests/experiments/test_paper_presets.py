@@ -48,7 +48,9 @@ OWN = {
     ),
     "vqvae celeb_a",
     "rotation imagenet",
-    *(f"summarize {data}" for data in ("gigaword", "xsum", "cnn_dailymail")),  # the paper's networks are recurrent
+    *(
+        f"summarize {data}" for data in ("gigaword", "xsum", "cnn_dailymail")
+    ),  # the paper's networks are recurrent
     "synthesised",
     "hubert second",
 }
