@@ -73,7 +73,7 @@ def future_contrast(
     own = jnp.take_along_axis(scores, inside[:, None, :, None], axis=3)[..., 0]
     others = jnp.take_along_axis(scores, negatives[None], axis=3)
     others = jnp.where(negatives[None] == ahead[:, None, :, None], -jnp.inf, others)
-    counted = (ahead[:, None] < lengths[None, :, None]) * weights[None, :, None]
+    counted = jnp.float32(ahead[:, None] < lengths[None, :, None]) * weights[None, :, None]
     return _contrast(own, others, counted)
 
 

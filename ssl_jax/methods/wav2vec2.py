@@ -48,7 +48,7 @@ class ContrastConfig(Settings):
 def normalise_waveform(waveform: jax.Array, samples: jax.Array) -> jax.Array:
     """Each waveform `[batch, samples]` with mean 0 and variance 1 over its true `samples [batch]`; 0 beyond them."""
     mask = present_frames(samples, waveform.shape[1])
-    count = jnp.maximum(samples, 1)[:, None]
+    count = jnp.float32(jnp.maximum(samples, 1))[:, None]
     mean = jnp.where(mask, waveform, 0).sum(1, keepdims=True) / count
     centred = jnp.where(mask, waveform - mean, 0)
     return centred * jax.lax.rsqrt(jnp.square(centred).sum(1, keepdims=True) / count + EPSILON)

@@ -105,6 +105,6 @@ def draw_negatives(rng: jax.Array, counts: jax.Array, places: int, negatives: in
         drawn = (uniform(bits) * others.astype(jnp.float32)).astype(jnp.int32)
         drawn = jnp.minimum(drawn, jnp.maximum(others - 1, 0))  # a product that was rounded up
         own = jnp.arange(places, dtype=jnp.int32)[:, None]
-        return jnp.where(others > 0, drawn + (drawn >= own), 0)
+        return jnp.where(others > 0, drawn + (drawn >= own).astype(jnp.int32), 0)
 
     return jax.vmap(row)(jax.random.split(rng, counts.shape[0]), counts)
