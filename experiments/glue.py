@@ -88,7 +88,7 @@ def for_task(config: Config, task: TaskName, epochs: float) -> Config:
 
 TINY = for_task(
     Config(
-        length=96,
+        length=64,
         data=GlueConfig(examples=2000),
         encoder=EncoderConfig(dropout=0.1, attention_dropout=0.0),
         schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=50),

@@ -50,10 +50,8 @@ def _report_errors(report: Report, family: Family, pca: Pca, sizes: Mapping[str,
 
     found = report.map(errors, report.heldout["heldout"], {"params": pca}).mean(0, dtype=np.float64).tolist()
     mean_image, *of_pca = found
-    report.baselines |= {
-        f"{name}_error": {f"PCA of {size}": error}
-        for (name, size), error in zip(sizes.items(), of_pca, strict=True)
-    }
+    for (name, size), error in zip(sizes.items(), of_pca, strict=True):
+        report.baselines[f"{name}_error"] = {f"PCA of {size}": error}
     metrics = report.metrics["heldout"]
     by_method = {
         "autoencoder": {size: metrics[f"{name}_error"] for name, size in sizes.items()},

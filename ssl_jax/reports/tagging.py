@@ -45,7 +45,7 @@ def report_tagging(
     predictions = {BASELINE: most_frequent_tags(seen, train[1], words), MODEL: model}
     metrics = {name: tag_metrics(labels, found, lengths, tags) for name, found in predictions.items()}
 
-    report.baselines |= {name: {BASELINE: value} for name, value in metrics[BASELINE].items()}
+    report.baselines.update({name: {BASELINE: value} for name, value in metrics[BASELINE].items()})
     report.log(f"\n{len(labels):,} words of {len(sentences):,} held-out sentences, beside a baseline:")
     titles = [name.replace("_", " ") for name in metrics[MODEL]]
     cells = [[name, *(f"{100 * value:.1f}" for value in row.values())] for name, row in metrics.items()]

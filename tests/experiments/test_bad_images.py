@@ -53,7 +53,7 @@ def test_unlabelled_pictures_of_all_kinds_in_gray_with_jitter_and_one_damaged(
     assert all(math.isfinite(line["rotation_loss"]) and "probe_loss" not in line for line in log)
     assert (folder / "plots" / "views.png").stat().st_size > 5000
     assert not (folder / "probes.json").exists()
-    assert "its images have no labels, which a probe needs" in refused("ssl_jax.linear_eval", folder)
+    assert "its data have no labels, which a probe needs" in refused("ssl_jax.linear_eval", folder)
 
 
 def test_a_damaged_picture_stops_the_run_and_is_named(refused, pictures, tmp_path):
