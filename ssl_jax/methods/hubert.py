@@ -15,7 +15,7 @@ from ssl_jax.domains import CodebookSize, Layers, NonNegativeFloat, PositiveInt,
 from ssl_jax.losses.speech import code_diversity, feature_penalty, unit_logits, unit_prediction
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.methods.speech import SpeechMethod, VectorMetrics, pooled
-from ssl_jax.methods.wav2vec2 import frame_stride, normalise_waveform
+from ssl_jax.methods.wav2vec2 import frame_stride, preparation, wav_layers
 from ssl_jax.models.quantization.codebook import nearest
 from ssl_jax.models.quantization.kmeans import kmeans
 from ssl_jax.models.wav2vec import Hubert, WavConfig, WavEncoder, present_frames, wav_hidden_states
@@ -83,10 +83,7 @@ def unit_pretraining(
         MFCCs.
       vector_metrics: of the utterances.
     """
-    config = network.config
-
-    def prepared(waveform: jax.Array, samples: jax.Array) -> jax.Array:
-        return normalise_waveform(waveform, samples) if normalise else waveform
+    config, prepared = network.config, preparation(normalise)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         size = config.receptive_field
@@ -180,14 +177,11 @@ def unit_pretraining(
         losses, metrics = terms(params, extras, waveform, samples, vectors, weight, rng, False)
         return losses | metrics
 
-    def layers(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
-        waveform = prepared(batch["waveform"], batch["samples"])
-        states, _ = wav_hidden_states(config, params["encoder"], waveform, batch["samples"])
-        return {f"layer {number}": states[number] for number in range(1, len(states))}
-
     def units_of(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         found = nearest(extras["centres"], described(extras, batch["waveform"], batch["samples"]))
         return jnp.where(present_frames(config.frames(batch["samples"]), found.shape[1]), found, -1)
 
-    method = SpeechMethod(Method(init, loss, evaluate), layers, frame_stride(config, rate))
+    method = SpeechMethod(
+        Method(init, loss, evaluate), wav_layers(config, prepared), frame_stride(config, rate)
+    )
     return UnitMethod(method, units_of)

