@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 
+import jax
 import matplotlib.image
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from ssl_jax.evals.sequence_baselines import KNN, MAJORITY, NGRAM_REGRESSION, PO
 from ssl_jax.predict import predictions as predictions_of
 from ssl_jax.runs.listing import experiment_names, import_experiment
 from ssl_jax.training import loop
+from ssl_jax.training.compiling import Program
 from tests import processes
 from tests.cases import SMALL, given, length
 
@@ -38,6 +40,25 @@ def data(tmp_path_factory):
         yield folder
 
 
+class CompiledSteps:
+    """The compiled steps of a run, for the run that continues it: they are the same ones."""
+
+    def __init__(self):
+        self.compile, self.compiled = Program.train_step, {}
+
+    def _key(self, program, phase, shape):
+        arrays = (program.state, phase.batch if shape is None else phase.batch_of(shape.rows))
+        return str(jax.tree.map(lambda x: (x.shape, x.dtype), arrays))
+
+    def first(self, program, phase, shape=None):
+        # Of two programs with the same arrays, the later one is the run's; the one before it is a stage, which is over.
+        step = self.compiled[self._key(program, phase, shape)] = self.compile(program, phase, shape)
+        return step
+
+    def again(self, program, phase, shape=None):
+        return self.compiled[self._key(program, phase, shape)]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_path, monkeypatch):
     folder = tmp_path / "run"
@@ -45,8 +66,10 @@ def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_pat
     # Fewer draws of the few labels, and fewer fits on each, save time.
     monkeypatch.setattr(probe_comparison, "REPEATS", 2)
     monkeypatch.setattr(probes, "FOLDS", 2)
+    steps = CompiledSteps()
     with monkeypatch.context() as killed:  # after its last step and before the report
         killed.setattr(loop.Run, "_report", lambda run: None)
+        killed.setattr(Program, "train_step", lambda *which: steps.first(*which))
         code, _, error = command(name, *arguments)
     assert (code, error) == (0, "")
     log = processes.log(folder)
@@ -56,6 +79,7 @@ def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_pat
     assert all(map(math.isfinite, numbers)), log
 
     shutil.rmtree(folder / "checkpoints" / "2")
+    monkeypatch.setattr(Program, "train_step", lambda *which: steps.again(*which))
     code, out, error = command(name, *arguments)
     assert (code, error) == (0, "")
     assert f"{folder}: continuing at step 1 of 2" in out
