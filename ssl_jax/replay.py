@@ -6,7 +6,8 @@
 
 Every kept checkpoint of every run is evaluated again, with the run's own configuration, on the devices at hand. The
 metrics are compared with those logged at training time: on the same kind of devices they are equal to the last bit.
-The curves of all runs are drawn into one plot per kind of metric.
+The curves of all runs are drawn into one plot per kind of metric, those of a single run beside the baselines of its
+report.
 
 Exits with code 0 if all metrics are equal to within 1e-3, with 1 if one differs (NaN differs from everything), and with
 2 if a run could not be evaluated or its log lacks an evaluation that it should hold. Of several runs, the others are
@@ -31,7 +32,7 @@ from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.study import load_study
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.folder import LOG
+from ssl_jax.training.folder import LOG, read_baselines
 from ssl_jax.training.metrics import LABELS, Line
 from ssl_jax.training.metrics import read as read_log
 
@@ -173,7 +174,9 @@ def main(arguments: list[str]) -> int:
         from ssl_jax.evals.plots import draw_curves, save_figures
 
         output = epath.Path(chosen.output or folders[0] / "replay")
-        files = save_figures(draw_curves(curves, headline), output)
+        only = epath.Path(next(iter(curves))) if len(curves) == 1 else None
+        baselines = read_baselines(only) if only else {}
+        files = save_figures(draw_curves(curves, headline, baselines), output)
         print("curves: " + ", ".join(str(file) for file in files))
     return max(codes)
 

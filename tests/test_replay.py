@@ -11,11 +11,14 @@ from etils import epath
 from experiments import minimal
 from ssl_jax import replay
 from ssl_jax.errors import UserError
+from ssl_jax.evals import plots
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training import loop, metrics
 from ssl_jax.training.experiment import TrainConfig
+
+BASELINES = {"reconstruction_loss": {"mean image": 0.07}}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,8 @@ def run(tmp_path_factory):
     rhythm = TrainConfig(batch_size=64, log_every=10, eval_every=20, save_every=20, keep_every=20)
     config = dataclasses.replace(minimal.PRESETS["digits"], steps=60, train=rhythm)
     settings = run_settings("experiments.minimal", "digits", config)
-    assert loop.train(minimal.build(config), folder, settings) == 0
+    experiment = minimal.build(config)._replace(report=lambda report: report.baselines.update(BASELINES))
+    assert loop.train(experiment, folder, settings) == 0
     return folder
 
 
@@ -52,6 +56,16 @@ def test_curves_of_several_runs_go_into_one_plot(run, tmp_path, capsys):
     assert replay.main([str(run), str(run), "--output", str(tmp_path)]) == 0
     assert "3 of 3 metrics equal" in capsys.readouterr().out
     assert (tmp_path / "loss.png").stat().st_size > 5000
+
+
+def test_the_curves_of_a_run_are_drawn_beside_the_baselines_of_its_report(run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "draw_curves", lambda *drawing: drawn.append(drawing) or {})
+    other = shutil.copytree(run, tmp_path / "other")
+    assert replay.main([str(run)]) == 0
+    assert replay.main([str(run), str(other)]) == 0
+    (_, _, alone), (_, _, beside) = drawn
+    assert (alone, beside) == (BASELINES, {})
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from ssl_jax.training import lock
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
 ENCODER = "encoder.json"
 """Sizes of an encoder that `--init_from` has brought."""
+BASELINES = "baselines.json"
+"""Values that the report found without training, by metric and name, beside which curves are drawn."""
 LOG, EVENTS, CHECKPOINTS, DAMAGED = "metrics.jsonl", "tensorboard", "checkpoints", "damaged"
 OF_THE_START = (
     DATA,
@@ -303,3 +305,9 @@ def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
             f"{folder}: the data is not what this run was started with (old -> new): {'; '.join(changed)}. "
             "Continuing would mix two curves. Bring the old files back, or start anew with another --workdir."
         )
+
+
+def read_baselines(folder: epath.Path) -> dict[str, dict[str, float]]:
+    """What the report of a run wrote to baselines.json, {} if it has none. Raises UserError if the file is damaged."""
+    file = folder / BASELINES
+    return read_json(file, dict[str, dict[str, float]]) if file.exists() else {}

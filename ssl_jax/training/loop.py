@@ -15,6 +15,7 @@ import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_json
 from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
@@ -298,6 +299,8 @@ class Run:
                 self.experiment.report(shown)
         finally:  # curves are there even if the report fails
             if is_main():
+                if shown.baselines:
+                    write_json(self.folder / run_folder.BASELINES, shown.baselines)
                 curves = {self.folder.name: self.log.lines}
                 figures = draw_curves(curves, self.experiment.headline, shown.baselines)
                 save_figures(figures, self.folder / "plots")
