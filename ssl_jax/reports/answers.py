@@ -43,6 +43,8 @@ def report_answers(
         FREQUENT: metrics(most_frequent_answers(train, heldout)),
         MODEL: metrics(predictions),
     }
+    for metric in rows[MODEL]:
+        report.baselines[metric] = {name: rows[name][metric] for name in (NOTHING, FREQUENT)}
     report.log(f"\n{len(heldout):,} held-out questions, beside baselines:")
     titles = [name.replace("_", " ") for name in rows[MODEL]]
     cells = [[name, *(f"{100 * value:.1f}" for value in row.values())] for name, row in rows.items()]

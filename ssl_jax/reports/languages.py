@@ -24,6 +24,9 @@ def report_languages(report: Report, rows_seen: int) -> None:
     """
     opened: Languages = report.data.details
     found = {language.name: _figures(report, opened, language, rows_seen) for language in opened.languages}
+    report.baselines["mlm_accuracy"] = {
+        f"{name}: two neighbours": figures["two_sided"] for name, figures in found.items()
+    }
     if report.writes:
         write_json(report.folder / FILE, found)
     report.log("\nlanguages; accuracy on masked tokens of held-out text, beside n-gram counts:")

@@ -301,6 +301,7 @@ def answered(folder, out):
     found = read(folder, "answers.json")
     assert [*found] == ["no answer", "most frequent answer in the text", "model"]
     assert found["no answer"]["unanswerable_accuracy"] == 1
+    assert read(folder, "baselines.json")["exact_match"]["no answer"] == found["no answer"]["exact_match"]
     assert found["no answer"]["exact_match"] == 0.5
     last = processes.log(folder)[-1]
     assert {name: last[name] for name in found["model"]} == pytest.approx(found["model"])
