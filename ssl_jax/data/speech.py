@@ -32,6 +32,9 @@ class SpeechConfig(Settings):
     .tsv file with the columns path and, where known, speaker and word (or text)."""
     labels: Text = ""
     """How the paths in a folder give labels, such as {word}_{speaker}_{} or {speaker}/{}/{}; empty: they give none."""
+    alignments: Text = ""
+    """Folder of .TextGrid, .lab or .phn files with the phones of the recordings, under their paths; empty: such files
+    are looked for beside the recordings."""
     rate: Annotated[int, integers(4_000, 96_000)] = 8_000
     """Samples per second. Recordings of another rate are resampled."""
     longest: _SECONDS = 1.1
@@ -66,6 +69,10 @@ class SpeechConfig(Settings):
     def check_relations(self) -> None:
         if self.shortest > self.longest:
             raise UserError(f"data.shortest {self.shortest}: expected at most data.longest, {self.longest}.")
+        if self.alignments and (self.source == NAME or self.source.startswith("tfds:")):
+            raise UserError(
+                f"data.alignments {self.alignments!r}: is for folders and tables of recordings; {self.source} has none."
+            )
         if self.heldout_speakers and self.heldout == "utterances":
             raise UserError("data.heldout_speakers: are given, so data.heldout must be speakers.")
 
@@ -175,7 +182,7 @@ def open_utterances(config: SpeechConfig) -> Utterances:
         return open_synthetic_speech(config.rate)
     if config.source.startswith("tfds:"):
         return open_tfds_speech(config.source.removeprefix("tfds:"), reading)
-    return open_speech_files(config.source, config.labels, reading)
+    return open_speech_files(config.source, config.labels, reading, config.alignments)
 
 
 def _is_heldout(utterances: Utterances, config: SpeechConfig) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Folders of wav and flac files, and tables that name such files, as utterances at one rate.
 
 Files are decoded once, mixed to one channel by their mean, resampled to the rate (`scipy.signal.resample_poly`) and
-kept in the folder of caches.
+kept in the folder of caches. Files of phones beside them (`ssl_jax.data.phone_labels`) are read with them.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy as np
 
 from ssl_jax.data.cache import cached, default_cache
 from ssl_jax.data.folders import list_files
+from ssl_jax.data.phone_labels import BadLabels, label_files, phones_of, read_phones
 from ssl_jax.data.tsv import Tsv, is_tsv
 from ssl_jax.data.utterances import Recording, Utterances, read_utterances, write_utterances
 from ssl_jax.errors import UserError
@@ -34,9 +35,16 @@ class Unsuitable(Exception):
 
 
 class Named(NamedTuple):
-    """A file and its labels, "" where unknown."""
+    """A file and its labels, "" where unknown.
+
+    Attributes:
+      path: of the recording.
+      stem: relative to the folder or the table, without suffix.
+      speaker, word: names.
+    """
 
     path: Path
+    stem: str
     speaker: str
     word: str
 
@@ -55,7 +63,7 @@ class Reading(NamedTuple):
     unusable: Unusable
 
 
-def open_speech_files(spec: str, labels: str, reading: Reading) -> Utterances:
+def open_speech_files(spec: str, labels: str, reading: Reading, alignments: str = "") -> Utterances:
     """Opens a folder or a table.
 
     Args:
@@ -64,12 +72,23 @@ def open_speech_files(spec: str, labels: str, reading: Reading) -> Utterances:
       labels: how paths below a folder give labels, such as "{word}_{speaker}_{}" or "{speaker}/{}/{}"; see
         `path_labels`. Empty for none. Not for tables.
       reading: how recordings are read.
+      alignments: a folder with files of phones that have the paths of the recordings; empty: they are beside these.
 
     Raises:
       UserError: there are no such files, or one cannot be used and `reading.unusable` is "stop".
     """
     files = _table(spec) if is_tsv(spec) else _folder(spec, labels)
-    described = [(str(file.path), file.speaker, file.word, file.path.stat().st_size) for file in files]
+    phones = _phone_files(spec, files, alignments)
+    described = [
+        (
+            str(file.path),
+            file.speaker,
+            file.word,
+            file.path.stat().st_size,
+            *_described(phones.get(file.stem)),
+        )
+        for file in files
+    ]
     key = hashlib.sha256(repr((described, reading, 1)).encode(errors="surrogateescape")).hexdigest()[:32]
 
     def recordings() -> Iterator[Recording]:
@@ -79,7 +98,9 @@ def open_speech_files(spec: str, labels: str, reading: Reading) -> Utterances:
                 waveform, rate = read_audio(file.path)
                 seen["stereo"] += waveform.shape[1] > 1
                 seen[f"{rate} Hz"] += rate != reading.rate
-                yield Recording(prepare(waveform, rate, reading), file.speaker, file.word)
+                mono = prepare(waveform, rate, reading)
+                known = _phones(phones.get(file.stem), rate, mono, reading.rate)
+                yield Recording(mono, file.speaker, file.word, *known)
             except Unsuitable as problem:
                 seen["skipped"] += 1
                 unusable(repr(str(file.path)), problem, reading)
@@ -204,6 +225,43 @@ def _tell(spec: str, seen: Counter[str], count: int, rate: int) -> None:
         print(f"{spec}: {skipped:,} of {count:,} recordings skipped", flush=True)
 
 
+def _phone_files(spec: str, files: list[Named], alignments: str) -> dict[str, Path]:
+    """The files of phones by the stems of the recordings."""
+    source = Path(spec).expanduser()
+    root = Path(alignments).expanduser() if alignments else source.parent if is_tsv(spec) else source
+    if alignments and not root.is_dir():
+        raise UserError(f"data.alignments {alignments!r}: no such folder.")
+    known = label_files(root)
+    found = {file.stem: known[file.stem] for file in files if file.stem in known}
+    if alignments and not found:
+        raise UserError(
+            f"data.alignments {alignments!r}: no file of phones has the path of a recording; for "
+            f"{str(files[0].path)!r} it would be {files[0].stem}.TextGrid, .lab or .phn."
+        )
+    if 0 < len(found) < len(files):
+        print(
+            f"{spec}: {len(files) - len(found):,} of {len(files):,} recordings have no file of phones",
+            flush=True,
+        )
+    return found
+
+
+def _described(file: Path | None) -> tuple[str | int, ...]:
+    return () if file is None else (str(file), file.stat().st_size)
+
+
+def _phones(
+    file: Path | None, own_rate: int, waveform: np.ndarray, rate: int
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and ends of the phones of a prepared recording. Raises Unsuitable if their file cannot be used."""
+    if file is None:
+        return (), ()
+    try:
+        return phones_of(read_phones(file, own_rate), len(waveform), rate)
+    except BadLabels as problem:
+        raise Unsuitable(f"{file.name}: {problem}") from problem
+
+
 def _folder(spec: str, labels: str) -> list[Named]:
     folder = Path(spec).expanduser()
     if not folder.is_dir():
@@ -216,8 +274,9 @@ def _folder(spec: str, labels: str) -> list[Named]:
         raise UserError(f"data source {spec!r}: no files below it that end with {' or '.join(SUFFIXES)}.")
     files = []
     for file in found:
-        known = path_labels(labels, file.path.rpartition(".")[0]) if labels else {}
-        files.append(Named(folder / file.path, known.get("speaker", ""), known.get("word", "")))
+        stem = file.path.rpartition(".")[0]
+        known = path_labels(labels, stem) if labels else {}
+        files.append(Named(folder / file.path, stem, known.get("speaker", ""), known.get("word", "")))
     without = [file for file in files if not (file.speaker or file.word)]
     if labels and len(without) == len(files):
         raise UserError(
@@ -237,7 +296,8 @@ def _table(spec: str) -> list[Named]:
         path = root / row["path"]
         if not path.is_file():
             raise UserError(f"data source {spec!r}, line {line}: no such file {str(path)!r}.")
-        files.append(Named(path, row.get("speaker", ""), row.get("word", row.get("text", ""))))
+        stem = row["path"].rpartition(".")[0]
+        files.append(Named(path, stem, row.get("speaker", ""), row.get("word", row.get("text", ""))))
     return files
 
 
