@@ -1,8 +1,10 @@
 """TFDS data sets of speech: the field `audio` or `speech`, with speaker, word or text where there are any."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -28,8 +30,15 @@ def open_tfds_speech(spec: str, reading: Reading) -> Utterances:
     Raises:
       UserError: the data set is unknown or not prepared, has no audio, or a recording cannot be used.
     """
-    source = TfdsSource(spec)
-    fields = source.builder.info.features
+    with without_tensorflow():
+        try:
+            source = TfdsSource(spec)
+        except (AttributeError, ImportError) as error:
+            raise UserError(
+                f"data source 'tfds:{spec}': cannot be opened without TensorFlow ({error}). Data sets that store "
+                "encoded files (lazy_decode) need it: take the configuration with decoded audio, or a folder of files."
+            ) from error
+        fields = source.builder.info.features
     audio, speaker, word = (
         next((name for name in names if name in fields), "") for names in (AUDIO, SPEAKER, WORD)
     )
@@ -52,7 +61,7 @@ def open_tfds_speech(spec: str, reading: Reading) -> Utterances:
                 waveform = _scaled(np.asarray(record[audio]))
                 yield Recording(
                     prepare(waveform, own_rate, reading),
-                    *(_text(record.get(name), fields.get(name)) for name in (speaker, word)),
+                    *(_text(record[name], fields[name]) if name else "" for name in (speaker, word)),
                 )
             except Unsuitable as problem:
                 skipped += 1
@@ -73,6 +82,23 @@ def open_tfds_speech(spec: str, reading: Reading) -> Utterances:
     )
 
 
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Within it, features of audio can be made where TensorFlow is not installed.
+
+    When such a feature is made, TFDS looks its dtype up in TensorFlow. Decoded audio is read by NumPy alone, which has
+    the same dtype.
+    """
+    from tensorflow_datasets.core.features import audio_feature
+
+    before = audio_feature.tf
+    audio_feature.tf = SimpleNamespace(dtypes=SimpleNamespace(as_dtype=np.dtype))
+    try:
+        yield
+    finally:
+        audio_feature.tf = before
+
+
 def _scaled(audio: np.ndarray) -> np.ndarray:
     """Float32 `[samples, channels]`; integers are of 16 bits, as TFDS stores them, whatever their dtype."""
     audio = audio.reshape(len(audio), -1)
@@ -81,8 +107,6 @@ def _scaled(audio: np.ndarray) -> np.ndarray:
 
 def _text(value: object, feature: object) -> str:
     """A label as text: the name of a class, or the text itself."""
-    if value is None:
-        return ""
     if hasattr(feature, "int2str") and getattr(feature, "num_classes", None):
         return feature.int2str(int(value)) if int(value) >= 0 else ""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
