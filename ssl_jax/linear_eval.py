@@ -119,7 +119,7 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
         variables = {"params": {}}
         if step is not None:
             variables = run.restore(step) if step else run.program.initial_state().variables
-        log(f"{name}: features of {len(chosen):,} training and {len(heldout):,} held-out images")
+        log(f"{name}: features of {len(chosen):,} training and {len(heldout):,} held-out examples")
         (train, train_labels), (test, test_labels) = (
             map_examples(
                 function, variables, dataset, mesh=run.mesh, batch_size=run.experiment.train.batch_size
@@ -133,7 +133,7 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
         test_labels,
         k=arguments.neighbours,
         rows=arguments.examples,
-        images=len(labelled),
+        total=len(labelled),
         seed=arguments.seed,
         log=log,
     )

@@ -73,7 +73,7 @@ def compare_representations(
     shares: Sequence[float] = (0.01, 0.1),
     k: int | None = None,
     rows: int = 10_000,
-    images: int | None = None,
+    total: int | None = None,
     seed: int = 0,
     spread: Spread = one_by_one,
     log: Callable[[str], None] = lambda line: None,
@@ -89,10 +89,10 @@ def compare_representations(
       train_labels: int `[examples]`; unlabelled examples (-1) are left out.
       test_labels: int `[tests]`, likewise.
       per_class: labels of each class, as one choice of few labels.
-      shares: of all images, as other choices of few labels, balanced by class.
+      shares: of all examples, as other choices of few labels, balanced by class.
       k: of the nearest-neighbour vote; None for `NEIGHBOURS`, or for all examples where there are fewer.
       rows: training examples that are used, at most: a seeded choice.
-      images: of the whole training set, which `shares` are of; None for the labelled ones of `train_labels`.
+      total: of the whole training set, which `shares` are of; None for the labelled ones of `train_labels`.
       seed: of that choice and of the few labels.
       spread: calls a function for each representation, and may do so in several processes.
       log: prints a line before each representation.
@@ -104,20 +104,20 @@ def compare_representations(
     fit, score = np.flatnonzero(train_labels >= 0), np.flatnonzero(test_labels >= 0)
     if len(np.unique(train_labels[fit])) < 2 or not len(score):
         return Comparison({}, 0, 0, 0.0, {})
-    images = len(fit) if images is None else images
+    total = len(fit) if total is None else total
     if len(fit) > rows:
         fit = np.sort(np.random.default_rng(seed).permutation(fit)[:rows])
     k = min(NEIGHBOURS, len(fit)) if k is None else k
     check_k(k, len(fit))  # here, since the probes that come before take long
     train_labels, test_labels = train_labels[fit], test_labels[score]
     width = max(train.shape[1] for train, _ in features.values())
-    subsets, skipped = _possible_subsets(train_labels, images, width, per_class, shares)
+    subsets, skipped = _possible_subsets(train_labels, total, width, per_class, shares)
     places = list(features)
 
     def measure(name: str) -> dict[str, float]:
         train, test = features[name]
         log(
-            f"fitting probes to {name} ({places.index(name) + 1} of {len(places)}): {train.shape[1]} numbers an image"
+            f"fitting probes to {name} ({places.index(name) + 1} of {len(places)}): {train.shape[1]} numbers an example"
         )
         return _measure(
             (np.asarray(train)[fit], train_labels, np.asarray(test)[score], test_labels), subsets, k, seed
@@ -179,22 +179,22 @@ def draw_metrics(metrics: Metrics) -> Figure:
 
 
 def _possible_subsets(
-    labels: np.ndarray, images: int, width: int, per_class: int, shares: Sequence[float]
+    labels: np.ndarray, total: int, width: int, per_class: int, shares: Sequence[float]
 ) -> tuple[dict[str, int], dict[str, str]]:
     """(labels of each class by name, why others are skipped by the name of their metric)."""
     values, counts = np.unique(labels, return_counts=True)
     classes = len(values)
     wanted = {f"{per_class}_per_class": per_class}
-    wanted |= {f"{100 * share:g}_percent": round(share * images / classes) for share in shares}
+    wanted |= {f"{100 * share:g}_percent": round(share * total / classes) for share in shares}
     possible, skipped = {}, {}
     for name, each in wanted.items():
         if not each:
             reason = (
-                f"it would be less than one of the {images:,} training images for each of {classes} classes"
+                f"it would be less than one of the {total:,} training examples for each of {classes} classes"
             )
         elif each > counts.min():
             reason = (
-                f"{each} images of each class are needed, and of class {values[counts.argmin()]} there are "
+                f"{each} examples of each class are needed, and of class {values[counts.argmin()]} there are "
                 f"{counts.min()} among the {len(labels):,} that probes are fitted to"
             )
         elif each * classes * width * classes > LBFGS_PRODUCTS:

@@ -121,7 +121,7 @@ def report_comparison(
         probed.train_labels,
         probed.test_labels,
         rows=examples,
-        images=len(report.data.labelled["train"]),
+        total=len(report.data.labelled["train"]),
         seed=seed,
         spread=spread,
         log=report.log,
@@ -140,8 +140,8 @@ def log_comparison(comparison: Comparison, log: Callable[[str], None]) -> None:
     for name, reason in comparison.skipped.items():
         log(f"no {metric_title(name)}: {reason}")
     log(
-        f"accuracy on frozen features, of all {comparison.scored:,} labelled held-out images; always the most frequent "
-        f"class: {comparison.majority:.1%}"
+        f"accuracy on frozen features, of all {comparison.scored:,} labelled held-out examples; always the most "
+        f"frequent class: {comparison.majority:.1%}"
     )
     for line in probe_table(comparison.metrics):
         log(line)

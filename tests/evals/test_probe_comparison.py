@@ -63,7 +63,7 @@ def test_counts_and_what_is_skipped(compared):
     assert (compared.fitted, compared.scored, compared.majority) == (200, 100, 0.25)
     assert list(compared.skipped) == ["probe_1_percent"]
     reason = compared.skipped["probe_1_percent"]
-    assert reason == "it would be less than one of the 200 training images for each of 4 classes"
+    assert reason == "it would be less than one of the 200 training examples for each of 4 classes"
 
 
 def test_shares_are_of_the_whole_training_set_and_balanced():
@@ -71,7 +71,7 @@ def test_shares_are_of_the_whole_training_set_and_balanced():
     rng = np.random.default_rng(0)
     labels = np.where(rng.random(200) < 0.3, 0, labels)  # one class has more images than the others
     lines = []
-    found = compare_representations(features, labels, test_labels, images=1300, seed=0, log=lines.append)
+    found = compare_representations(features, labels, test_labels, total=1300, seed=0, log=lines.append)
     row = found.metrics["trained"]
     assert row["probe_1_percent_labels"] == 4 * 3  # 13 images, 3.25 a class
     expected = few_label_probe(
@@ -79,12 +79,12 @@ def test_shares_are_of_the_whole_training_set_and_balanced():
     )
     assert row["probe_1_percent"] == expected.mean
     assert np.bincount(labels).min() < 200 / 4
-    few = compare_representations(features, labels, test_labels, images=2000, rows=190, seed=0)
-    assert few.skipped["probe_10_percent"].startswith("50 images of each class are needed, and of class ")
+    few = compare_representations(features, labels, test_labels, total=2000, rows=190, seed=0)
+    assert few.skipped["probe_10_percent"].startswith("50 examples of each class are needed, and of class ")
     assert few.skipped["probe_10_percent"].endswith(" among the 190 that probes are fitted to")
     assert lines == [
-        "fitting probes to trained (1 of 2): 8 numbers an image",
-        "fitting probes to random init (2 of 2): 8 numbers an image",
+        "fitting probes to trained (1 of 2): 8 numbers an example",
+        "fitting probes to random init (2 of 2): 8 numbers an example",
     ]
 
 

@@ -77,7 +77,7 @@ def test_the_table_and_what_is_left_out():
     lines = []
     log_comparison(Comparison(metrics, 200, 100, 0.25, {"probe_1_percent": "too few"}), lines.append)
     assert lines[0] == "no probe 1 %: too few"
-    assert lines[1].startswith("accuracy on frozen features, of all 100 labelled held-out images")
+    assert lines[1].startswith("accuracy on frozen features, of all 100 labelled held-out examples")
     assert lines[1].endswith("25.0%")
     assert lines[2].split() == ["probe", "10/class", "k-NN"]
     assert lines[3].split() == ["fitted", "to", "100", "labels", "5,000", "labels"]
