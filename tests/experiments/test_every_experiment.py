@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import t5
+from ssl_jax import linear_eval
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.glue import read_glue
 from ssl_jax.data.squad import read_squad
@@ -337,6 +338,16 @@ def in_context(folder, out):
     assert {"dialect_new_1_shot_accuracy", "substitution_shown_4_shot_accuracy"} <= evaluation.keys()
 
 
+def spoken(folder, out):
+    """Probes of layers beside log-mel, and again by the command that probes any run."""
+    rows = read(folder, "probes.json")
+    assert [*rows] == ["log-mel", "log-mel, per utterance", "layer 1", "layer 2", "untrained"]
+    assert "word: 2 classes, 16 to fit, 8 to score" in out
+    assert linear_eval.main([str(folder)]) == 0
+    assert [*read(folder / "linear_eval", "probes.json")] == ["step 0", "step 2", "log-mel"]
+    assert_drawn(folder, "loss", "probes")
+
+
 VIEWS = (
     "barlow_twins",
     "byol",
@@ -350,6 +361,7 @@ VIEWS = (
 )
 REPORTS = dict.fromkeys(VIEWS, views) | {
     "anomaly_detection": anomalies,
+    "apc": spoken,
     "autoencoder": code_sizes,
     "bart": denoised,
     "denoising_autoencoder": noises,
