@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -20,6 +21,14 @@ from ssl_jax.training.sharding import make_mesh
 from ssl_jax.transforms.masking import MaskingConfig
 from tests import processes
 from tests.multiprocess.topologies import EXPERIMENTS, MESHES, PAIRS, PAIRS_OF_PROCESSES, Curve, bert, train
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the recordings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ python -m tests.multiprocess.topologies HOST:PORT ID COUNT FILE
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grain
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import minimal, simclr, vae, vqvae
+from experiments import minimal, simclr, vae, vqvae, wav2vec2
 from ssl_jax.data.next_token import batch_shapes
 from ssl_jax.data.packing import segment_ids_and_positions
 from ssl_jax.data.tokenizers import SENTENCEPIECE
@@ -37,6 +39,7 @@ from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.state import TrainState
 from ssl_jax.transforms.masking import MaskingConfig
+from tests.cases import recordings
 
 STEPS = 12
 MESHES = {
@@ -56,6 +59,7 @@ PAIRS = (
     ("simclr", "data"),
     ("vae", "data"),
     ("vqvae", "data"),
+    ("wav2vec2", "data"),
 )
 PAIRS_OF_PROCESSES = (("bert", "fsdp"), ("bert", "tensor"), ("simclr", "data"), ("vqvae", "data"))
 """The others have nothing to communicate that these have not, and two processes are slow."""
@@ -177,6 +181,29 @@ def drawn_digits() -> Experiment:
     return vae.build(brief(vae.PRESETS["digits"], network=AutoencoderConfig(hidden=(32,))))
 
 
+def spoken() -> Experiment:
+    """wav2vec 2.0: spans and negatives are drawn for each utterance, and the use of codes is of the global batch."""
+    config = wav2vec2.PRESETS["synthesised"]
+    source = str(recordings(Path(tempfile.mkdtemp())))
+    model = dataclasses.replace(
+        config.model,
+        conv_width=8,
+        kernels=(60, 15),
+        strides=(10, 8),
+        layers=1,
+        width=16,
+        heads=2,
+        mlp_width=16,
+        positional_kernel=4,
+        positional_groups=2,
+    )
+    speech = dataclasses.replace(
+        config.data, source=source, labels="{word}_{}_{}", heldout="utterances", longest=0.2
+    )
+    config = brief(config, data=speech, model=model)
+    return wav2vec2.build(dataclasses.replace(config, train=TrainConfig(batch_size=16)))
+
+
 EXPERIMENTS = {
     "bert": bert,
     "gpt2": gpt2,
@@ -184,6 +211,7 @@ EXPERIMENTS = {
     "simclr": crops,
     "vae": drawn_digits,
     "vqvae": codes_of_digits,
+    "wav2vec2": spoken,
 }
 
 
