@@ -4,6 +4,7 @@ A host that waits in a collective operation for one that is gone would wait for 
 `coordinator`, and a thread that reads it: when a host fails, the others are told, and end too.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, NoReturn
 
@@ -28,6 +29,8 @@ from ssl_jax.training.stop_place import StopPlace
 
 Seconds = Annotated[float, numbers(1, 1e7)]
 
+SILENCE = 5.0
+"""Seconds after which a host says what it waits for at its start."""
 GRACE = 5.0
 """Seconds after another host's failure that a process has to end in good order, before it is ended as it is."""
 
@@ -105,13 +108,27 @@ class Hosts:
         member = self.member
         if member.number == 0:
             _start_coordinator(member, self.timeouts)
-        self._connection = self._connect()
+        with self._telling(f"host 0 to start at {member.address}"):
+            self._connection = self._connect()
         for work in (self._send_all, self._receive_all):
             threading.Thread(target=work, daemon=True, name=work.__name__).start()
         self._send(hello={"number": member.number, "count": member.count, "name": socket.gethostname()})
-        started = self._answer("started", self.timeouts.start + self.timeouts.failure)
+        with self._telling(f"all {member.count} hosts to start"):
+            started = self._answer("started", self.timeouts.start + self.timeouts.failure)
         self.names = started["names"]
         self._start_jax(started["port"])
+
+    @contextlib.contextmanager
+    def _telling(self, event: str) -> Iterator[None]:
+        """Prints that this host waits for an event, if that takes long."""
+        text = f"host {self.member.number} of {self.member.count}: waiting for {event}"
+        timer = threading.Timer(min(SILENCE, self.timeouts.start / 2), print, [text], {"flush": True})
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _connect(self) -> socket.socket:
         """The connection to the coordinator, as soon as host 0 has started it."""

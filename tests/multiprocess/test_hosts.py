@@ -132,8 +132,10 @@ def test_a_host_that_never_starts_is_named(host: int, tmp_path: Path) -> None:
     (end,) = Pair(tmp_path, "--timeouts.start", 2, numbers=[1 - host]).ends()
     assert end[0] == 2, end
     if host == 0:
+        assert "host 1 of 2: waiting for host 0 to start at localhost:" in end[1]
         assert "host 0 did not answer at localhost:" in end[2]
     else:
+        assert "host 0 of 2: waiting for all 2 hosts to start" in end[1]
         assert "host 1 of 2 did not start within 2 seconds" in end[2]
 
 
