@@ -9,9 +9,9 @@ metrics are compared with those logged at training time: on the same kind of dev
 The curves of all runs are drawn into one plot per kind of metric, those of a single run beside the baselines of its
 report.
 
-Exits with code 0 if all metrics are equal to within 1e-3, with 1 if one differs (NaN differs from everything), and with
+Exits with code 0 if all metrics are equal to within 1e-3, with 3 if one differs (NaN differs from everything), and with
 2 if a run could not be evaluated or its log lacks an evaluation that it should hold. Of several runs, the others are
-replayed all the same, and the largest code is returned.
+replayed all the same, and the largest code is returned. Code 1 is that of an error in the program.
 """
 
 import contextlib
@@ -36,6 +36,8 @@ from ssl_jax.training.folder import LOG, read_baselines
 from ssl_jax.training.metrics import LABELS, Line
 from ssl_jax.training.metrics import read as read_log
 
+DIFFERS, NOT_REPLAYED = 3, 2
+"""Exit codes."""
 TOLERANCE = 1e-3
 """Difference, relative to the larger of the metric and 1, that other devices and library versions may make."""
 
@@ -92,7 +94,7 @@ class Replayed(NamedTuple):
     def code(self) -> int:
         """The exit code for this run."""
         differs = any(comparison.difference > TOLERANCE for comparison in self.comparisons)
-        return 2 if self.missing else int(differs)
+        return DIFFERS if differs else NOT_REPLAYED if self.missing else 0
 
     def __str__(self) -> str:
         differing = sum(comparison.difference > 0 for comparison in self.comparisons)
@@ -188,7 +190,7 @@ def _going_on(codes: list[int]) -> Iterator[None]:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        codes.append(2)
+        codes.append(NOT_REPLAYED)
 
 
 if __name__ == "__main__":
