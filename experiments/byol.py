@@ -38,7 +38,7 @@ from ssl_jax.recipes.views import (
     MNIST,
     SOLO_LEARN,
     STL10,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
@@ -47,7 +47,7 @@ HEAD = MlpConfig(hidden=(4096,), features=256, last_norm="none")
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """BYOL."""
 
     projector: MlpConfig = HEAD

@@ -39,7 +39,7 @@ from ssl_jax.recipes.views import (
     LARS,
     MNIST,
     SOLO_LEARN,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
@@ -49,7 +49,7 @@ TEACHER = TargetConfig(decay=0.996, start="copy")
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """DINO. The student sees all views, the teacher the first two."""
 
     prototypes: Annotated[int, integers(2, 2**20)] = 60_000

@@ -35,7 +35,7 @@ from ssl_jax.recipes.views import (
     LARS,
     MNIST,
     MOCO_VIEW,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
@@ -45,7 +45,7 @@ KEYS = TargetConfig(decay=0.999, final_decay=None, start="copy")
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """MoCo."""
 
     temperature: Temperature = 0.2

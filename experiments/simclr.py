@@ -41,14 +41,14 @@ from ssl_jax.recipes.views import (
     MNIST,
     SOLO_LEARN,
     STL10,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """SimCLR."""
 
     temperature: Temperature = 0.1

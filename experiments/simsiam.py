@@ -32,7 +32,7 @@ from ssl_jax.recipes.views import (
     IMAGENET_TRAIN,
     MNIST,
     MOCO_VIEW,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
@@ -51,7 +51,7 @@ PREDICTOR = MlpConfig(hidden=(512,), features=2048, last_norm="none", last_bias=
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """SimSiam."""
 
     projector: MlpConfig = PROJECTOR

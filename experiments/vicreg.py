@@ -31,7 +31,7 @@ from ssl_jax.recipes.views import (
     LONG_IMAGENET,
     MNIST,
     SOLO_LEARN,
-    ViewsConfig,
+    EmbeddingConfig,
     embedding_experiment,
 )
 from ssl_jax.training.experiment import Experiment
@@ -40,7 +40,7 @@ HEAD = MlpConfig(hidden=(8192, 8192), features=8192, last_norm="none")
 
 
 @dataclass(frozen=True)
-class Config(ViewsConfig):
+class Config(EmbeddingConfig):
     """VICReg."""
 
     invariance: NonNegativeFloat = 25.0

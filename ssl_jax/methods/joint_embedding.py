@@ -120,6 +120,7 @@ def joint_embedding(
     network_views: Sequence[int] | None = None,
     target_views: Sequence[int] | None = None,
     views_share_statistics: bool = False,
+    parts: int = 1,
 ) -> ImageMethod:
     """A method whose loss compares views of each image.
 
@@ -137,6 +138,7 @@ def joint_embedding(
       target_views: numbers of the views that the target network sees; None for all.
       views_share_statistics: batch normalisation of the training step sees all views of one size as one batch (SimCLR,
         DINO) instead of one after the other.
+      parts: in which the networks see the images of a training step, one after the other; see `embed`.
     """
     represent = frozen_encoder(network.encoder, views[0])
     target_network = Network(network.encoder, network.projector)
@@ -174,7 +176,12 @@ def joint_embedding(
         seen = network_views if train else everything
         variables = {"params": params, "batch_stats": extras["batch_stats"]}
         outputs, batch_stats = embed(
-            network, variables, [images[i] for i in seen], train=train, together=views_share_statistics
+            network,
+            variables,
+            [images[i] for i in seen],
+            train=train,
+            together=views_share_statistics,
+            parts=parts,
         )
         extras = {**extras, "batch_stats": batch_stats}
         for i, output in zip(seen, outputs, strict=True):
@@ -186,6 +193,7 @@ def joint_embedding(
                 [images[i] for i in target_views],
                 train=train and target.statistics == "batch",
                 together=views_share_statistics,
+                parts=parts,
             )
             extras["target"] = {**extras["target"], "batch_stats": batch_stats}
             for i, output in zip(target_views, outputs, strict=True):
@@ -229,6 +237,7 @@ def embed(
     *,
     train: bool,
     together: bool,
+    parts: int = 1,
 ) -> tuple[list[Embedding], Tree]:
     """Views through a network, and its batch statistics after them.
 
@@ -239,21 +248,48 @@ def embed(
       train: batch normalisation takes the statistics of the batch and updates the running ones.
       together: in training, all views of one size are one batch; otherwise each view is. In an evaluation they always
         are one batch.
+      parts: in training, images are embedded in so many parts, one after the other, and each part is computed again in
+        the backward pass: the activations of one part are in memory (gradient caching, arXiv:2101.06983). Embeddings
+        and gradients are those of the whole batch, but batch statistics are those of a part.
     """
     params, batch_stats = variables["params"], variables["batch_stats"]
     embeddings = [Embedding()] * len(images)
     # Without batch statistics nothing depends on the grouping, and one pass compiles in a fraction of the time of many.
     for group in _of_one_size(images) if together or not train else [[i] for i in range(len(images))]:
         joined = _interleave([images[i] for i in group])
-        state = {"params": params, "batch_stats": batch_stats}
         if train:
-            output, changed = network.apply(state, joined, train=True, mutable=["batch_stats"])
-            batch_stats = changed.get("batch_stats", {})
+            batch_stats, output = _in_training(network, params, batch_stats, joined, len(group), parts)
         else:
-            output = network.apply(state, joined, train=False)
+            output = network.apply({"params": params, "batch_stats": batch_stats}, joined, train=False)
         for i, embedding in zip(group, _apart(output, len(group)), strict=True):
             embeddings[i] = embedding
     return embeddings, batch_stats
+
+
+def _in_training(
+    network: Network, params: Tree, batch_stats: Tree, images: jax.Array, views: int, parts: int
+) -> tuple[Tree, Embedding]:
+    """Batch statistics after images `[batch * views, ...]`, and their embeddings; see `embed`."""
+
+    def apply(batch_stats: Tree, images: jax.Array) -> tuple[Tree, Embedding]:
+        variables = {"params": params, "batch_stats": batch_stats}
+        output, changed = network.apply(variables, images, train=True, mutable=["batch_stats"])
+        return changed.get("batch_stats", {}), output
+
+    if parts == 1:
+        return apply(batch_stats, images)
+
+    # Every `parts`-th image, so that each part is spread over all devices, with all its views.
+    def split(x: jax.Array) -> jax.Array:
+        apart = x.reshape(-1, parts, views, *x.shape[1:])
+        return jnp.swapaxes(apart, 0, 1).reshape(parts, -1, *x.shape[1:])
+
+    def join(x: jax.Array) -> jax.Array:
+        apart = x.reshape(parts, -1, views, *x.shape[2:])
+        return jnp.swapaxes(apart, 0, 1).reshape(-1, *x.shape[2:])
+
+    batch_stats, output = jax.lax.scan(jax.checkpoint(apply, prevent_cse=False), batch_stats, split(images))
+    return batch_stats, jax.tree.map(join, output)
 
 
 def _of_one_size(images: Sequence[jax.Array]) -> Iterable[list[int]]:

@@ -1,7 +1,7 @@
 """Experiments on augmented views of images: their configuration, the settings of each data set, and the experiment.
 
-The configuration of an experiment extends `ViewsConfig` with the fields of its paper, and its presets start from the
-settings below: `Config(**DIGITS, temperature=0.5)`.
+The configuration of an experiment extends `ViewsConfig`, or `EmbeddingConfig` where its loss compares views, with the
+fields of its paper. Its presets start from the settings below: `Config(**DIGITS, temperature=0.5)`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import jax
 
 from ssl_jax.data.images import ImageConfig, batch_shapes
-from ssl_jax.domains import PositiveInt, integers
+from ssl_jax.domains import BatchSize, PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_metrics, uniformity
 from ssl_jax.method import Mean
@@ -43,6 +43,15 @@ class ViewsConfig(RunConfig):
     views: tuple[ViewConfig, ...] = ()
     """How each view of an image is made."""
     encoder: ResNetConfig = SIZES["resnet50"]
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig(ViewsConfig):
+    """A run whose loss compares the embeddings of views."""
+
+    parts: BatchSize = 1
+    """Parts in which the network embeds the images of a batch, to save memory. Each is computed twice. The loss still
+    compares all images of the batch, unlike with train.micro_batches; batch statistics are those of a part."""
 
 
 Settings = dict[str, Any]
@@ -186,7 +195,7 @@ def collapse(first: Embedding, second: Embedding, weights: jax.Array) -> dict[st
 
 
 def embedding_experiment(
-    config: ViewsConfig, network: Network, loss: ViewsLoss, *, headline: tuple[str, ...], **settings: Any
+    config: EmbeddingConfig, network: Network, loss: ViewsLoss, *, headline: tuple[str, ...], **settings: Any
 ) -> Experiment:
     """The experiment of a loss on the embeddings of views.
 
@@ -196,7 +205,16 @@ def embedding_experiment(
       loss: the objective; `pairwise` makes one of a function of two embeddings.
       headline: names of the metrics that the progress bar and the plots show.
       **settings: other arguments of `ssl_jax.methods.joint_embedding.joint_embedding`, such as `target`.
+
+    Raises:
+      UserError: the batch does not divide into the parts, or a part has fewer than two images.
     """
+    images, rest = divmod(config.train.batch_size, config.train.micro_batches * config.parts)
+    if config.parts > 1 and (rest or images < 2):
+        raise UserError(
+            f"parts {config.parts}: expected a divisor of the {config.train.batch_size // config.train.micro_batches} "
+            "images of a batch (or micro-batch) that leaves at least 2 in each part."
+        )
     method = joint_embedding(
         network,
         loss,
@@ -204,6 +222,7 @@ def embedding_experiment(
         classes=config.classes,
         steps=config.steps,
         pair_metrics=collapse,
+        parts=config.parts,
         **settings,
     )
     return views_experiment(config, method, headline=headline)

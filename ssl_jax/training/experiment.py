@@ -26,7 +26,8 @@ class TrainConfig(Settings):
     batch_size: BatchSize = 32
     """Examples per step, over all devices and hosts."""
     micro_batches: BatchSize = 1
-    """Parts in which a batch is computed to save memory; the result is that of the whole batch."""
+    """Parts in which a batch is computed to save memory. The result is that of the whole batch, but for losses that
+    compare examples and for batch statistics: these see one part at a time."""
     seed: Seed = 0
     """Decides initialisation, order of the data, masks and dropout."""
     log_every: PositiveInt = 20

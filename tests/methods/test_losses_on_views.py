@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from experiments import dino, moco
-from ssl_jax.losses.joint_embedding import normalise
+from ssl_jax.losses.joint_embedding import normalise, nt_xent
 from ssl_jax.method import Aux, Mean
 from ssl_jax.methods.joint_embedding import Network, ViewsLoss, joint_embedding, pairwise
 from ssl_jax.methods.target_network import TargetConfig
@@ -331,3 +331,51 @@ def test_without_centring_dino_collapses_to_one_prototype_and_the_metrics_show_i
     assert collapsed["dino_loss"] - collapsed["teacher_entropy"] < 0.4
     assert collapsed["teacher_entropy"] < 0.2
     assert collapsed["embedding_std"] < 0.8 * healthy["embedding_std"]
+
+
+class Flat(nn.Module):
+    """An encoder without batch statistics."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        hidden = nn.gelu(nn.Dense(64)(images.reshape(len(images), -1)))
+        for _ in range(6):
+            hidden = nn.gelu(nn.Dense(64)(hidden))
+        return hidden
+
+
+@functools.cache
+def contrasted(parts):
+    """NT-Xent, whose negatives are all other images of the batch; the target sees the second view."""
+    network = Network(Flat(), ProjectionMlp(MlpConfig((16,), 8, hidden_norm=False, last_norm="none")))
+    loss = pairwise(
+        lambda first, second, weights: {
+            "loss": nt_xent(first.projection, second.target, weights, temperature=0.1)
+        }
+    )
+    return joint_embedding(
+        network, loss, views=(VIEW, VIEW), classes=10, steps=9, target=TargetConfig(), parts=parts
+    ).method
+
+
+def test_in_parts_a_loss_that_compares_all_images_has_the_gradient_of_the_whole_batch():
+    wanted, gradient, _ = loss_gradient_extras(contrasted(1))
+    for mesh in (None, MeshConfig(data=8)):
+        loss, found, _ = loss_gradient_extras(contrasted(2), mesh)
+        np.testing.assert_allclose(loss, wanted, rtol=1e-6)
+        largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+        for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(gradient), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5 * largest)
+
+
+def test_in_parts_the_activations_of_one_part_are_in_memory():
+    def temporary(parts):
+        method = contrasted(parts)
+        params, extras = init(method)
+
+        def loss(params):
+            return total(method.loss(params, extras, batch(), jax.random.key(1))[0])
+
+        return jax.jit(jax.grad(loss)).lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(8) < 0.6 * temporary(1)
