@@ -7,7 +7,7 @@ the cosine, in both directions, with two threads. Ours is `retrieval_ranks`, whi
 translation; faiss' `IndexFlatIP` finds the ten nearest candidates, and the reciprocal rank of a translation that is not
 among them counts as 0. Each side is a process of its own, so that its peak of memory is its own. They take turns.
 
-`retrieval_ranks` alone on 100,000 pairs of 768 numbers: 226 s a direction, 68 GFLOP/s, and 2.4 GB for the whole process,
+`retrieval_ranks` alone on 100,000 pairs of 768 numbers: 226 s a direction, 68 GFLOP/s, 2.4 GB for the whole process,
 half of them the vectors (27 November 2026, 2 AMD cores that other programs used too).
 
 faiss-cpu is not among the requirements: `pip install faiss-cpu` in .venv-parity.
