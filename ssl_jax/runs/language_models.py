@@ -13,10 +13,11 @@ from ssl_jax.evals.few_shot import LanguageModel
 from ssl_jax.files import read_json
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.hub.safetensors import WEIGHTS
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
-from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import CONFIG
 
@@ -40,9 +41,9 @@ def open_language_model(source: str) -> LanguageModel:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected a run folder, or one of GPT-2 or BART weights.")
     if (folder / "checkpoints").exists():
-        return _of_run(reference)
-    if (folder / "model.safetensors").exists():
-        return _imported(folder)
+        return language_model_of_run(open_run(reference))
+    if (folder / WEIGHTS).exists():
+        return import_language_model(folder)
     raise UserError(
         f"{folder}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
         "model.safetensors and the files of a tokenizer)."
@@ -77,8 +78,16 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
     return [*model.begin, *first, *masked, model.end]
 
 
-def _of_run(reference: RunReference) -> LanguageModel:
-    run = open_run(reference)
+def language_model_of_run(run: OpenedRun, params: Tree | None = None) -> LanguageModel:
+    """The model of an opened run.
+
+    Args:
+      run: the run.
+      params: its parameters, if they have been restored before.
+
+    Raises:
+      UserError: the model writes no text.
+    """
     decoder = run.experiment.decoder
     if decoder is None:
         raise UserError(
@@ -86,14 +95,19 @@ def _of_run(reference: RunReference) -> LanguageModel:
             "summarize do."
         )
     tokenizer = _tokenizer(run.folder)
-    params = prepare(decoder, run.restore()["params"])
+    params = prepare(decoder, run.restore()["params"] if params is None else params)
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(
         decoder, params, tokenizer, begin=(tokenizer.special.cls,), end=tokenizer.special.sep
     )
 
 
-def _imported(folder: epath.Path) -> LanguageModel:
+def import_language_model(folder: epath.Path) -> LanguageModel:
+    """The model of a folder of weights with its tokenizer.
+
+    Raises:
+      UserError: as `open_language_model`.
+    """
     tokenizer = _tokenizer(folder)
     decoder, params, vocab_size = _import(folder, tokenizer)
     if tokenizer.vocab_size > vocab_size:
