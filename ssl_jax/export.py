@@ -1,16 +1,18 @@
-"""Writes a BERT in Hugging Face's layout, with its tokenizer, for transformers and whatever reads its files.
+"""Writes a transformer in Hugging Face's layout, with its tokenizer, for transformers and whatever reads its files.
 
     python -m ssl_jax.export runs/sequence_classification-tiny exported/sections
     python -m ssl_jax.export runs/bert-tiny@2000 exported/bert
+    python -m ssl_jax.export runs/gpt2-tiny exported/gpt2
 
-RUN is a run folder of experiments.bert, of experiments.albert or of fine-tuning (RUN@STEP for another checkpoint than
-the newest). FOLDER is a new one, local or gs://. A fine-tuned model is then read by the class of its task, with the
-names of its labels, a pretrained one by AutoModelForPreTraining or AutoModel:
+RUN is a run folder of bert, albert, gpt2, bart, t5 or fine-tuning (RUN@STEP for another checkpoint than the newest).
+FOLDER is a new one, local or gs://. A fine-tuned model is then read by the class of its task, with the names of its
+labels; a pretrained one by AutoModel, a BERT or ALBERT also by AutoModelForPreTraining, a GPT-2 by
+AutoModelForCausalLM, a BART or T5 by AutoModelForSeq2SeqLM. A BART with `--model.norm pre` has the type of mBART there:
 
     tokenizer = AutoTokenizer.from_pretrained("exported/sections")
     model = AutoModelForSequenceClassification.from_pretrained("exported/sections")
 
-`--init_from FOLDER` reads it here.
+`--init_from FOLDER` and `ssl_jax.load` read it here.
 """
 
 import sys
@@ -60,7 +62,7 @@ def export(run: str, folder: epath.Path) -> RunReference:
     if write is None or tokenizer is None:
         raise UserError(
             f"{opened.folder}: a model of {opened.settings['experiment']} cannot be exported; expected a run of "
-            "experiments.bert, of experiments.albert or of fine-tuning."
+            "experiments.bert, albert, gpt2, bart or t5, or of fine-tuning."
         )
     with whole_folder(folder) as draft:
         write(draft, jax.device_get(opened.restore()["params"]), tokenizer.open())
