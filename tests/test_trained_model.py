@@ -5,12 +5,15 @@ the report of a run in tests/experiments/test_every_experiment.py.
 """
 
 import io
+import re
+import shutil
+import textwrap
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etils import epath
 from PIL import Image
 
 import ssl_jax
@@ -24,6 +27,7 @@ from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.text_features import as_applied
 from ssl_jax.training.mapping import map_examples
 from tests import cases
+from tests.runs.test_encoders import tune, tuning
 from tests.runs.test_warm_start import begin
 from tests.test_generate import gpt2_weights  # noqa: F401
 
@@ -111,13 +115,6 @@ def test_texts_have_the_mean_of_their_states_in_their_order(text_run):
     np.testing.assert_allclose(model.embed(TEXTS, pooling="last"), last, atol=2e-5)
 
 
-def test_weights_have_the_features_of_the_run_that_they_were_exported_from(text_run, tmp_path):
-    export.export(text_run, epath.Path(tmp_path / "weights"))
-    model = ssl_jax.load(str(tmp_path / "weights"))
-    assert (model.abilities, model.config.layers) == (("embed",), 2)
-    np.testing.assert_allclose(model.embed(TEXTS), ssl_jax.load(text_run).embed(TEXTS), atol=1e-6)
-
-
 def test_a_language_model_writes_what_the_command_writes(gpt2_weights):  # noqa: F811
     model, out = ssl_jax.load(str(gpt2_weights)), io.StringIO()
     assert model.abilities == ("embed", "score", "generate")
@@ -201,3 +198,44 @@ def test_mistakes_of_the_command(words, message, text_run, tmp_path, monkeypatch
     with pytest.raises(UserError, match=message):
         embed.main([text_run if word == "RUN" else word for word in words], print)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def blocks(document):
+    """The indented blocks of a document."""
+    found = re.findall(r"\n\n((?:    .*\n|\n(?=    ))+)", document.read_text())
+    return [textwrap.dedent(block).strip() for block in found]
+
+
+def test_the_guide_runs_as_it_is_written(
+    images_run,
+    text_run,
+    gpt2_weights,  # noqa: F811
+    folder,
+    tmp_path,
+    monkeypatch,
+):
+    """docs/using_a_trained_model.md, its commands and its Python, on runs in small and on imported weights."""
+    monkeypatch.chdir(tmp_path)
+    for name, source in (("vqvae-digits", images_run), ("bert-tiny", text_run), ("gpt2-tiny", gpt2_weights)):
+        shutil.copytree(source, tmp_path / "runs" / name)
+    tune(tmp_path / "runs" / "sequence_classification-tiny", tuning(tmp_path, from_scratch=True))
+    (tmp_path / "photos").mkdir()
+    for name in "ab":
+        Image.fromarray(np.full((9, 12), 99, np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    (tmp_path / "texts.txt").write_text("The sum.\nAn empty list.\n")
+    namespace = {}
+    for block in blocks(Path(__file__).parents[1] / "docs" / "using_a_trained_model.md"):
+        if "pip install" in block:
+            continue
+        if not block.startswith("python -m"):
+            exec(block, namespace)
+            continue
+        for line in block.split("\n"):
+            module, *words = line.removeprefix("python -m ssl_jax.").split()
+            command = {"embed": embed.main, "export": export.main}[module]
+            assert command(words, print if module == "embed" else io.StringIO()) == 0
+    assert namespace["features"].shape == (2, 64)
+    assert len(namespace["texts"]) == 4
+    with np.load("again.npz") as again, np.load("texts.npz") as first:
+        np.testing.assert_allclose(again["features"], first["features"], atol=1e-5)
+        assert first["names"].tolist() == ["texts.txt:1", "texts.txt:2"]

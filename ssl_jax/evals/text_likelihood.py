@@ -1,6 +1,5 @@
 """The log-likelihood of texts under a language model, and their bits per byte."""
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -60,23 +59,16 @@ def text_log_likelihoods(
         )
     nats, tokens = np.zeros(len(texts)), np.zeros(len(texts), np.int64)
     windows.sort(key=lambda window: (len(window.given), len(window.predicted)))
-    # What is given has one of two lengths. In a batch of one length, no padding is beyond the model's positions.
-    for given, group in itertools.groupby(windows, key=lambda window: len(window.given)):
-        alike = list(group)
-        for first in range(0, len(alike), batch_size):
-            batch = alike[first : first + batch_size]
-            filled = [*batch, *[batch[0]] * (batch_size - len(batch))]  # so that few programs are compiled
-            longest = max(len(window.predicted) for window in filled)
-            arrays = (
-                *pad_right([window.given for window in filled], given),
-                *pad_right(
-                    [window.predicted for window in filled], bucket_length(longest, length - given + 1)
-                ),
-            )
-            found = np.asarray(continuation_log_likelihood(model.decoder, model.params, *arrays), np.float64)
-            for window, row in zip(batch, found, strict=False):
-                nats[window.text] += row.sum()
-                tokens[window.text] += len(window.predicted)
+    for first in range(0, len(windows), batch_size):
+        batch = windows[first : first + batch_size]
+        filled = batch + batch[:1] * (batch_size - len(batch))  # so that few programs are compiled
+        arrays = []
+        for side in ([window.given for window in filled], [window.predicted for window in filled]):
+            arrays += pad_right(side, bucket_length(max(map(len, side)), length))
+        found = np.asarray(continuation_log_likelihood(model.decoder, model.params, *arrays), np.float64)
+        for window, row in zip(batch, found, strict=False):
+            nats[window.text] += row.sum()
+            tokens[window.text] += len(window.predicted)
     size = np.array([len(text.encode()) for text in texts], np.int64)
     bits = np.full(len(texts), np.nan)
     np.divide(-nats / np.log(2), size, out=bits, where=size > 0)
