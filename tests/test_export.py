@@ -5,6 +5,7 @@ What transformers computes with them is compared in tests/parity/test_export.py.
 
 import io
 import json
+import os
 
 import jax
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 import tokenizers
 from etils import epath
 
-from experiments import minimal
+import ssl_jax
+from experiments import minimal, t5
 from ssl_jax import export
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert
 from tests.runs.test_encoders import assert_same_encoder, encoder, source_config, tune, tuning
 from tests.runs.test_warm_start import begin, cache  # noqa: F401
+from tests.test_generate import denoiser
 
 TEXTS = ["The Cat sat, grey.", "  two  spaces\tand 😀 ", "a café and the café"]
 
@@ -60,6 +63,26 @@ def test_a_fine_tuned_run(tmp_path):
     with pytest.raises(UserError, match="exported: it has other files already"):
         export.main([str(tmp_path / "run"), str(folder)], io.StringIO())
     assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_a_run_that_writes_text(tmp_path):
+    """A T5, whose sentinels the tokenizer of the run does not know, with ordinary permissions of files."""
+    _, tokenizer = denoiser(epath.Path(tmp_path / "run"), t5, sentinels=9)
+    export.export(str(tmp_path / "run"), epath.Path(tmp_path / "exported"))
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "exported" / "tokenizer.json"))
+    cls, sep, size = tokenizer.special.cls, tokenizer.special.sep, tokenizer.vocab_size
+    for text in TEXTS:
+        assert theirs.encode(text).ids == [cls, *tokenizer.encode(text), sep]
+    assert theirs.encode(f"<extra_id_0><unused_{size}>").ids[1:-1] == [size + 8, size]
+    settings = json.loads((tmp_path / "exported" / "config.json").read_text())
+    assert settings["decoder_start_token_id"] == settings["pad_token_id"] == tokenizer.special.pad
+    usual = os.stat(tmp_path / "run" / "config.json").st_mode
+    assert {os.stat(file).st_mode for file in (tmp_path / "exported").iterdir()} == {usual}
+
+    model = ssl_jax.load(str(tmp_path / "exported"))
+    run = ssl_jax.load(str(tmp_path / "run"))
+    assert (model.abilities, run.abilities) == (("embed",), ("embed", "generate"))
+    np.testing.assert_allclose(model.embed(TEXTS), run.embed(TEXTS), rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):

@@ -21,7 +21,7 @@ from ssl_jax.evals.anomaly import (
 )
 from ssl_jax.evals.anomaly_plots import draw_roc, draw_scores
 from ssl_jax.evals.pictures import OTHER, SAME, draw_grid
-from ssl_jax.files import read_json
+from ssl_jax.files import check_json, read_json
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.one_class import Detectors
 from ssl_jax.reports.files import save_json, save_plot
@@ -55,10 +55,9 @@ def stored_thresholds(folder: epath.Path, score: str) -> dict[str, np.ndarray]:
     file = folder / f"{RESULT}.json"
     if score not in ("reconstruction", "likelihood") or not file.exists():
         return {}
-    found = [
-        each["threshold"] for each in read_json(file, dict[str, dict[str, dict[str, Any]]])[score].values()
-    ]
-    return {score: np.array(found[0] if len(found) == 1 else found)}
+    metrics = read_json(file, dict[str, dict[str, dict[str, Any]]]).get(score, {})
+    found = [check_json(each.get("threshold"), float, file) for each in metrics.values()]
+    return {score: np.array(found[0] if len(found) == 1 else found)} if found else {}
 
 
 def report_anomaly_detection(
