@@ -10,6 +10,8 @@ from tokenizers import processors
 from ssl_jax.data.tokenizers import SETTINGS, Tokenizer
 from ssl_jax.files import write_json, write_whole
 
+ADD_BOS = "add_bos_token"
+"""Of `tokenizer_config.json`: whether a text that the model continues begins with [BOS], as in runs here."""
 _ROLES = ("pad", "unk", "cls", "sep", "mask")
 Form = Literal["pair", "text", "prompt"]
 """How `AutoTokenizer` makes a row. pair: [CLS] before a text and [SEP] behind each of two, whose segments are numbered
@@ -60,6 +62,8 @@ def save_tokenizer(
     else:
         settings |= {"bos_token": names["cls"], "eos_token": names["sep"]}
         settings |= {"model_input_names": ["input_ids", "attention_mask"]}
+    if form == "prompt":
+        settings[ADD_BOS] = True
     # Of a vocab.txt, this is what tells `find_tokenizer` whether case is folded.
     settings |= {"do_lower_case": tokenizer.folds_case}
     write_json(folder / SETTINGS, settings)

@@ -6,7 +6,7 @@ from typing import Any
 from etils import epath
 
 from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
-from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.data.tokenizers import SETTINGS, Tokenizer
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
@@ -14,6 +14,7 @@ from ssl_jax.files import read_json
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.hub.safetensors import WEIGHTS
+from ssl_jax.hub.tokenizer_files import ADD_BOS
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
@@ -115,9 +116,15 @@ def import_language_model(folder: epath.Path) -> LanguageModel:
             f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {vocab_size}: they do not belong "
             "together. Put the files of the model's own tokenizer there."
         )
-    begin = (tokenizer.special.cls,) if decoder.reads_source else ()
+    begin = (tokenizer.special.cls,) if decoder.reads_source or _adds_bos(folder) else ()
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(decoder, prepare(decoder, params), tokenizer, begin, tokenizer.special.sep)
+
+
+def _adds_bos(folder: epath.Path) -> bool:
+    """Whether texts begin with [BOS]: so it is in exported runs, and not with the released GPT-2."""
+    file = folder / SETTINGS
+    return file.is_file() and read_json(file, dict[str, Any]).get(ADD_BOS) is True
 
 
 def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
