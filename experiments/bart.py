@@ -113,8 +113,8 @@ def build(config: Config) -> Experiment:
         names={special.mask: "[MASK]"},
     )
 
-    def export(folder, params, tokenizer) -> None:  # noqa: ANN001
-        save_bart(folder, config.model, params, token_ids(tokenizer, decoder_start=special.sep))
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_bart(folder, config.model, variables["params"], token_ids(tokenizer, decoder_start=special.sep))
         save_tokenizer(folder, tokenizer, config.model.positions, form="text")
 
     return denoising_experiment(

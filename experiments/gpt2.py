@@ -177,8 +177,8 @@ def build(config: Config) -> Experiment:
     def derive(metrics) -> dict[str, float]:  # noqa: ANN001
         return {"perplexity": float(np.exp(metrics["next_token_loss"])), "stride": float(stride)}
 
-    def export(folder, params, tokenizer) -> None:  # noqa: ANN001
-        save_gpt2(folder, config.model, params, token_ids(tokenizer))
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_gpt2(folder, config.model, variables["params"], token_ids(tokenizer))
         save_tokenizer(folder, tokenizer, config.model.positions, form="prompt")
 
     size = config.train.batch_size, config.length

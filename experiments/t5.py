@@ -107,8 +107,8 @@ def build(config: Config) -> Experiment:
         names={token: f"<{number}>" for number, token in enumerate(sentinels)},
     )
 
-    def export(folder, params, tokenizer) -> None:  # noqa: ANN001
-        save_t5(folder, config.model, params, token_ids(tokenizer, decoder_start=special.pad))
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_t5(folder, config.model, variables["params"], token_ids(tokenizer, decoder_start=special.pad))
         numbers = {token: f"<extra_id_{number}>" for number, token in enumerate(sentinels)}
         beyond = range(tokenizer.vocab_size, config.model.vocab_size)  # a few ids may be unused
         more = [numbers.get(token, f"<unused_{token}>") for token in beyond]

@@ -3,6 +3,7 @@
 What transformers computes with them is compared in tests/parity/test_export.py.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import tokenizers
 from etils import epath
+from safetensors.numpy import load_file
 
 import ssl_jax
-from experiments import minimal, t5
+from experiments import dino, minimal, rotation, simclr, t5
 from ssl_jax import export
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert
@@ -83,6 +85,21 @@ def test_a_run_that_writes_text(tmp_path):
     run = ssl_jax.load(str(tmp_path / "run"))
     assert (model.abilities, run.abilities) == (("embed",), ("embed", "generate"))
     np.testing.assert_allclose(model.embed(TEXTS), run.embed(TEXTS), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", [simclr, dino, rotation], ids=["simclr", "dino", "rotation"])
+def test_the_encoder_of_a_run_on_views(module, tmp_path):
+    """What is exported of every such method is its encoder; tests/models/test_resnet.py compares the arrays."""
+    preset = next(iter(module.PRESETS.values()))
+    encoder = dataclasses.replace(preset.encoder, blocks=(2, 1), width=8)
+    experiment = module.build(dataclasses.replace(preset, encoder=encoder))
+    shapes = jax.eval_shape(experiment.method.init, jax.random.key(0), experiment.phases[0].batch)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), dict(shapes))
+    experiment.export(epath.Path(tmp_path), variables, None)
+    tensors = load_file(tmp_path / "model.safetensors")
+    blocks = {name.rsplit(".", 2)[0] for name in tensors if name.startswith("layer")}
+    assert blocks >= {"layer1.0", "layer1.1", "layer2.0", "layer2.0.downsample"}
+    assert tensors["bn1.running_var"].shape == (8,)
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):

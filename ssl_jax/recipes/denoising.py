@@ -77,7 +77,7 @@ def denoising_experiment(
       length: tokens of the rows to corrupt, where that is not `config.length`.
       reserved: ids at the end of the vocabulary that no text has.
       import_weights: `(path) -> params` from another library's files.
-      export: `(folder, params, tokenizer)`: writes the model as another library's files.
+      export: `(folder, variables, tokenizer)`: writes the model as another library's files.
     """
     length = config.length if length is None else length
     (whole,) = one_phase(config, batch_shapes(config.train.batch_size, length), "tokens", length)

@@ -308,8 +308,8 @@ class Experiment(NamedTuple):
       inference: what else the model computes of new examples, for `ssl_jax.load`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
       adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
-      export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
-        `ssl_jax.export`; the parameters are NumPy arrays.
+      export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
+        its tokenizer if it reads text. The variables `{"params": ..., **extras}` are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
     """
 
