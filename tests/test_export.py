@@ -83,7 +83,9 @@ def test_a_run_that_writes_text(tmp_path):
 
     model = ssl_jax.load(str(tmp_path / "exported"))
     run = ssl_jax.load(str(tmp_path / "run"))
-    assert (model.abilities, run.abilities) == (("embed",), ("embed", "generate"))
+    assert model.abilities == run.abilities == ("embed", "generate")
+    gap = ["the [MASK] sat"]
+    assert model.generate(gap, beams=2, max_new_tokens=4) == run.generate(gap, beams=2, max_new_tokens=4)
     np.testing.assert_allclose(model.embed(TEXTS), run.embed(TEXTS), rtol=1e-4, atol=1e-5)
 
 

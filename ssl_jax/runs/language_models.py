@@ -14,6 +14,7 @@ from ssl_jax.files import read_json
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.hub.safetensors import WEIGHTS
+from ssl_jax.hub.t5 import load_t5
 from ssl_jax.hub.tokenizer_files import ADD_BOS
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
@@ -30,8 +31,8 @@ def open_language_model(source: str) -> LanguageModel:
     """Opens a model that generates text.
 
     Args:
-      source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART or mBART
-        weights: config.json, model.safetensors and the files of the tokenizer.
+      source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART, mBART
+        or T5 weights: config.json, model.safetensors and the files of the tokenizer.
 
     Raises:
       UserError: there is no such folder or checkpoint, the folder has no tokenizer or that of another model, or the
@@ -134,22 +135,22 @@ def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, in
     if family == "gpt2":
         config, params = load_gpt2(folder)
         return causal_decoder(Gpt2(config)), params, config.vocab_size
-    if family in ("bart", "mbart"):
-        config, params = load_bart(folder)
+    if family in ("bart", "mbart", "t5"):
+        config, params = (load_t5 if family == "t5" else load_bart)(folder)
+        special, sentinels = tokenizer.special, range(config.vocab_size - 1, tokenizer.vocab_size - 1, -1)
+        usual, blanks = special.sep, (special.mask,)
+        if family == "t5":
+            usual, blanks = special.pad, tuple(sentinels) or blanks
         start = settings.get("decoder_start_token_id")
-        start = tokenizer.special.sep if start is None else start
+        start = usual if start is None else start
         if type(start) is not int or not 0 <= start < config.vocab_size:
             raise UserError(
                 f"{folder / CONFIG}: decoder_start_token_id is {start!r:.80}; expected the id of a token, from 0 to "
                 f"{config.vocab_size - 1}."
             )
-        return (
-            source_decoder(EncoderDecoder(config), start, (tokenizer.special.mask,)),
-            params,
-            config.vocab_size,
-        )
+        return source_decoder(EncoderDecoder(config), start, blanks), params, config.vocab_size
     raise UserError(
-        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart or mbart."
+        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart, mbart or t5."
     )
 
 

@@ -41,7 +41,7 @@ LOADERS = {
     "t5": load_t5,
 }
 """By the `model_type` of config.json, `folder -> (configuration, parameters)`."""
-CONTINUES, WRITES = ("gpt2",), ("gpt2", "bart", "mbart")
+CONTINUES, WRITES = ("gpt2",), ("gpt2", "bart", "mbart", "t5")
 """Types of imported models that continue a text, and that write one."""
 
 
