@@ -55,8 +55,8 @@ from ssl_jax.recipes.autoencoders import (
     AutoencodingConfig,
 )
 from ssl_jax.recipes.base import make_experiment, one_phase
-from ssl_jax.reports.anomaly_detection import report_anomaly_detection
-from ssl_jax.training.experiment import Data, Experiment, TrainConfig
+from ssl_jax.reports.anomaly_detection import report_anomaly_detection, stored_thresholds
+from ssl_jax.training.experiment import Data, Experiment, Inference, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,9 @@ def build(config: Config) -> Experiment:
             false_alarm_rate=config.false_alarm_rate,
             examples=config.probe_examples,
             seed=config.train.seed,
+        ),
+        inference=Inference(
+            score=made.score, thresholds=lambda folder: stored_thresholds(folder, config.score)
         ),
     )
 

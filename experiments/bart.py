@@ -35,7 +35,8 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.decoder import source_decoder
-from ssl_jax.hub.bart import load_bart
+from ssl_jax.hub.bart import load_bart, save_bart
+from ssl_jax.hub.tokenizer_files import save_tokenizer, token_ids
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
 from ssl_jax.recipes.denoising import WIKIPEDIA, DenoisingConfig, denoising_experiment
@@ -111,7 +112,14 @@ def build(config: Config) -> Experiment:
         inverse=whole_text,
         names={special.mask: "[MASK]"},
     )
-    return denoising_experiment(config, noise, denoiser, import_weights=lambda path: load_bart(path)[1])
+
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_bart(folder, config.model, variables["params"], token_ids(tokenizer, decoder_start=special.sep))
+        save_tokenizer(folder, tokenizer, config.model.positions, form="text")
+
+    return denoising_experiment(
+        config, noise, denoiser, import_weights=lambda path: load_bart(path)[1], export=export
+    )
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ def build(config: Config) -> Experiment:
             preprocessing=text.preprocessing,
         )
 
-    def export(folder, params, tokenizer) -> None:  # noqa: ANN001
-        save_bert(folder, config.model, params)
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_bert(folder, config.model, variables["params"])
         save_tokenizer(folder, tokenizer, config.model.positions)
 
     task = [] if config.pair_task == "none" else [f"{config.pair_task}_accuracy"]

@@ -95,14 +95,16 @@ def build(config: Config) -> Experiment:
         centre=config.centre,
         objective=config.objective,
     )
+    last = list(config.sizes)[-1]
     return family_experiment(
         config,
         made.family,
-        represented=list(config.sizes)[-1],
+        represented=last,
         headline=("loss", *(f"{kind}_error" for kind in config.sizes)),
         report=lambda report: report_discrete_autoencoders(
             report, made, config.sizes, probe_examples=config.probe_examples, seed=config.train.seed
         ),
+        decode=made.decode[last],
     )
 
 

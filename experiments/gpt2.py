@@ -33,7 +33,8 @@ from ssl_jax.cli import main
 from ssl_jax.data.next_token import batch_shapes, heldout_shapes, heldout_windows, training_rows
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text
 from ssl_jax.domains import Length, PositiveInt
-from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.hub.gpt2 import load_gpt2, save_gpt2
+from ssl_jax.hub.tokenizer_files import save_tokenizer, token_ids
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
@@ -176,6 +177,10 @@ def build(config: Config) -> Experiment:
     def derive(metrics) -> dict[str, float]:  # noqa: ANN001
         return {"perplexity": float(np.exp(metrics["next_token_loss"])), "stride": float(stride)}
 
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_gpt2(folder, config.model, variables["params"], token_ids(tokenizer))
+        save_tokenizer(folder, tokenizer, config.model.positions, form="prompt")
+
     size = config.train.batch_size, config.length
     rows, heldout_rows = batch_shapes(*size), heldout_shapes(*size)
     return make_experiment(
@@ -190,6 +195,7 @@ def build(config: Config) -> Experiment:
         report=shown.report,
         decoder=tasks.decoder,
         import_weights=lambda path: load_gpt2(path)[1],
+        export=export,
     )
 
 

@@ -28,7 +28,8 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.decoder import source_decoder
-from ssl_jax.hub.t5 import load_t5
+from ssl_jax.hub.t5 import load_t5, save_t5
+from ssl_jax.hub.tokenizer_files import save_tokenizer, token_ids
 from ssl_jax.method import Batch
 from ssl_jax.models.encoder_decoder import T5_SIZES, EncoderDecoder
 from ssl_jax.recipes.denoising import WIKIPEDIA, DenoisingConfig, denoising_experiment
@@ -105,6 +106,14 @@ def build(config: Config) -> Experiment:
         inverse=partial(filled_spans, sentinels=sentinels),
         names={token: f"<{number}>" for number, token in enumerate(sentinels)},
     )
+
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_t5(folder, config.model, variables["params"], token_ids(tokenizer, decoder_start=special.pad))
+        numbers = {token: f"<extra_id_{number}>" for number, token in enumerate(sentinels)}
+        beyond = range(tokenizer.vocab_size, config.model.vocab_size)  # a few ids may be unused
+        more = [numbers.get(token, f"<unused_{token}>") for token in beyond]
+        save_tokenizer(folder, tokenizer, config.model.positions, form="text", more=more)
+
     return denoising_experiment(
         config,
         noise,
@@ -112,6 +121,7 @@ def build(config: Config) -> Experiment:
         length=length,
         reserved=len(sentinels),
         import_weights=lambda path: load_t5(path)[1],
+        export=export,
     )
 
 

@@ -36,6 +36,7 @@ from ssl_jax.recipes.autoencoders import (
     MNIST,
     AutoencodingConfig,
     image_experiment,
+    inference_by_codes,
 )
 from ssl_jax.reports.variational_autoencoder import report_variational_autoencoder
 from ssl_jax.training.experiment import Experiment
@@ -100,6 +101,7 @@ def build(config: Config) -> Experiment:
             probe_examples=config.probe_examples,
             seed=config.train.seed,
         ),
+        inference=inference_by_codes(made.encode, lambda params, extras, code: made.decode(params, code)),
     )
 
 

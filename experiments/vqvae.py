@@ -36,7 +36,7 @@ from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.models.quantization.fsq import FsqConfig
 from ssl_jax.recipes import datasets
-from ssl_jax.recipes.autoencoders import WholeImageConfig, image_experiment
+from ssl_jax.recipes.autoencoders import WholeImageConfig, image_experiment, inference_by_codes
 from ssl_jax.reports.quantized_autoencoder import report_quantized_autoencoder
 from ssl_jax.training.experiment import Experiment, TrainConfig
 from ssl_jax.training.schedules import ScheduleConfig
@@ -158,6 +158,9 @@ def build(config: Config) -> Experiment:
         headline=("loss", "error", "perplexity"),
         report=lambda report: report_quantized_autoencoder(
             report, made, probe_examples=config.probe_examples, seed=config.train.seed
+        ),
+        inference=inference_by_codes(
+            lambda params, extras, batch: made.encode(params, extras, made.preprocess(batch)), made.decode
         ),
     )
 

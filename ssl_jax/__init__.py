@@ -1,0 +1,24 @@
+"""Self-supervised learning in JAX: methods as pure functions, and the machinery for TPU pods around them."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssl_jax.trained_model import TrainedModel
+
+__version__ = "0.1.0"
+
+
+def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
+    """Opens a trained model; see `ssl_jax.trained_model.load`.
+
+    Args:
+      source: RUN, RUN@STEP or RUN@best, a run folder; or a folder of weights in Hugging Face's layout with the files of
+        their tokenizer: BERT, ALBERT, GPT-2, BART, mBART or T5.
+      batch_size: examples that are computed at once; None for that of the run, 32 for weights.
+
+    Raises:
+      UserError: there is no such folder or checkpoint, or it is of a model that is not known here.
+    """
+    from ssl_jax.trained_model import load  # here, because every module of this package runs this file first
+
+    return load(source, batch_size=batch_size)

@@ -1,16 +1,21 @@
-"""Writes a BERT in Hugging Face's layout, with its tokenizer, for transformers and whatever reads its files.
+"""Writes a model for other libraries: a transformer with its tokenizer for transformers, a ResNet for torchvision.
 
     python -m ssl_jax.export runs/sequence_classification-tiny exported/sections
     python -m ssl_jax.export runs/bert-tiny@2000 exported/bert
+    python -m ssl_jax.export runs/gpt2-tiny exported/gpt2
+    python -m ssl_jax.export runs/simclr-digits exported/simclr
 
-RUN is a run folder of experiments.bert, of experiments.albert or of fine-tuning (RUN@STEP for another checkpoint than
-the newest). FOLDER is a new one, local or gs://. A fine-tuned model is then read by the class of its task, with the
-names of its labels, a pretrained one by AutoModelForPreTraining or AutoModel:
+RUN is a run folder of bert, albert, gpt2, bart, t5, fine-tuning or views of images (RUN@STEP for another checkpoint
+than the newest). FOLDER is a new one, local or gs://. Transformers are in Hugging Face's layout. A fine-tuned model is
+read there by the class of its task, with the names of its labels; a pretrained one by AutoModel, a BERT or ALBERT also
+by AutoModelForPreTraining, a GPT-2 by AutoModelForCausalLM, a BART or T5 by AutoModelForSeq2SeqLM. A BART with
+`--model.norm pre` has the type of mBART:
 
     tokenizer = AutoTokenizer.from_pretrained("exported/sections")
     model = AutoModelForSequenceClassification.from_pretrained("exported/sections")
 
-`--init_from FOLDER` reads it here.
+`--init_from FOLDER` and `ssl_jax.load` read it here. The encoder of a run on views of images has the names of
+torchvision; ssl_jax/hub/resnet.py says how it is loaded there.
 """
 
 import sys
@@ -42,7 +47,7 @@ class Arguments(Settings):
 
 
 def export(run: str, folder: epath.Path) -> RunReference:
-    """Writes the model and the tokenizer of a run in Hugging Face's layout, all files or none.
+    """Writes the model of a run, and its tokenizer if it reads text, all files or none.
 
     Args:
       run: RUN or RUN@STEP.
@@ -57,13 +62,13 @@ def export(run: str, folder: epath.Path) -> RunReference:
     """
     opened = open_run(RunReference.parse(run))
     write, tokenizer = opened.experiment.export, find_tokenizer(opened.folder)
-    if write is None or tokenizer is None:
+    if write is None:
         raise UserError(
             f"{opened.folder}: a model of {opened.settings['experiment']} cannot be exported; expected a run of "
-            "experiments.bert, of experiments.albert or of fine-tuning."
+            "experiments.bert, albert, gpt2, bart or t5, of fine-tuning, or of views of images."
         )
     with whole_folder(folder) as draft:
-        write(draft, jax.device_get(opened.restore()["params"]), tokenizer.open())
+        write(draft, jax.device_get(opened.restore()), tokenizer and tokenizer.open())
     return RunReference(opened.folder, opened.step)
 
 

@@ -1,7 +1,9 @@
 """Files written whole or not at all, and JSON read with a check of its types. Local, or on gs://."""
 
 import contextlib
+import errno
 import json
+import os
 import re
 import tempfile
 import uuid
@@ -147,6 +149,17 @@ def draft_of(file: AnyPath) -> AnyPath:
 def is_draft(path: epath.Path) -> bool:
     """Whether a path is a draft of `whole` or `draft_folder`, which a crash may leave behind."""
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
+
+
+def check_writable(file: epath.Path) -> None:
+    """Raises UserError if a file cannot be written, before anything is computed for it. Its folder is made."""
+    draft = draft_of(file)
+    with writing(file):
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(b"")
+        draft.unlink()
 
 
 def write_whole(file: epath.Path, content: bytes | str) -> None:

@@ -13,28 +13,17 @@ summarize reads an article and writes its summary. The same command writes the s
 """
 
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, TextIO
 
-import jax
-import numpy as np
 import tyro
 
 from ssl_jax.cli import read_arguments
-from ssl_jax.decoding.beam import BeamConfig, beam_search
-from ssl_jax.decoding.generate import check_context_length, stream
-from ssl_jax.decoding.prompts import bucket_length, pad_right
-from ssl_jax.decoding.sampling import SamplingConfig
-from ssl_jax.decoding.text_stream import TextStream
-from ssl_jax.domains import Beams, Length, LengthPenalty, NonEmptyText, Seed, Settings, Text, integers
-from ssl_jax.errors import UserError
+from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.evals.few_shot import LanguageModel
 from ssl_jax.guard import guarded
-from ssl_jax.runs.language_models import encode_prompt, open_language_model
-
-NEW_TOKENS = 128
-"""Most tokens of a text by default."""
+from ssl_jax.runs.generation import GenerationConfig, generate_texts, stream_text
+from ssl_jax.runs.language_models import open_language_model
 
 
 @dataclass(frozen=True)
@@ -45,80 +34,23 @@ class Arguments(Settings):
     """RUN, RUN@STEP, or a folder of imported weights."""
     prompt: Annotated[tuple[Text, ...], tyro.conf.UseAppendAction] = ()
     """Text to continue, or to denoise; may be given several times. Without any, the lines of standard input."""
-    samples: Annotated[int, integers(1, 10_000)] = 1
-    """Texts for each prompt."""
-    max_new_tokens: Length | None = None
-    """Most tokens of a text; None for 128. A GPT may write more than its context has room for, and then sees the last
-    tokens only; others, and beam search, write as many as there is room for. A text may end before."""
-    sampling: Annotated[SamplingConfig, tyro.conf.arg(name="")] = field(default_factory=SamplingConfig)
-    beams: Beams = 1
-    """Above 1: beam search with so many beams looks for the likeliest text; nothing is drawn at random."""
-    length_penalty: LengthPenalty = 1.0
-    """Of beam search, which ranks texts by log-likelihood / length ** length_penalty; above 0 favours long ones."""
-    seed: Seed = 0
-    """Decides what is drawn; another seed gives other texts."""
-
-    def check_relations(self) -> None:
-        if self.beams > 1 and (self.samples > 1 or self.sampling != SamplingConfig()):
-            raise UserError(
-                "beam search draws nothing at random: leave out --samples, --temperature, --top_k and --top_p, or "
-                "--beams."
-            )
+    generation: Annotated[GenerationConfig, tyro.conf.arg(name="")] = field(default_factory=GenerationConfig)
 
 
-def write(model: LanguageModel, arguments: Arguments, prompts: list[str], out: TextIO) -> None:
+def write(model: LanguageModel, config: GenerationConfig, prompts: list[str], out: TextIO) -> None:
     """Writes the texts of all prompts to `out`: a single text token by token, several texts under headings."""
-    encoded = [encode_prompt(model, prompt) for prompt in prompts for _ in range(arguments.samples)]
-    longest, positions = max(map(len, encoded)), model.decoder.positions
-    slides = arguments.beams == 1 and not model.decoder.reads_source
-    room = positions if model.decoder.reads_source else positions - longest
-    new = arguments.max_new_tokens
-    if new is None:
-        new = NEW_TOKENS if slides else max(min(NEW_TOKENS, room), 1)
-    tokens, lengths = pad_right(encoded, bucket_length(longest, positions), model.tokenizer.special.pad)
-    check_context_length(model.decoder, lengths, new, slides=slides)
-    if arguments.beams > 1:
-        config = BeamConfig(beams=arguments.beams, length_penalty=arguments.length_penalty)
-        found = beam_search(
-            model.decoder, model.params, tokens, lengths, max_new_tokens=new, end=model.end, config=config
-        )
-        chunks: Iterator[np.ndarray] = iter([found.tokens])
-    else:
-        chunks = stream(
-            model.decoder,
-            model.params,
-            tokens,
-            lengths,
-            max_new_tokens=new,
-            end=model.end,
-            sampling=arguments.sampling,
-            key=jax.random.key(arguments.seed),
-            chunk=1 if len(encoded) == 1 else new,
-        )
-    texts = [prompt for prompt in prompts for _ in range(arguments.samples)]
-    if len(encoded) == 1:
-        _show(model, texts[0], (chunk[0] for chunk in chunks), out)
-        return
-    written = np.concatenate(list(chunks), axis=1)
-    for row, (text, ids) in enumerate(zip(texts, written, strict=True)):
-        number, sample = divmod(row, arguments.samples)
-        heading = f"prompt {number + 1}" if len(prompts) > 1 else ""
-        of = f"sample {sample + 1}" if arguments.samples > 1 else ""
-        out.write(f"--- {', '.join(filter(None, (heading, of)))}\n")
-        _show(model, text, [ids], out)
-
-
-def _show(model: LanguageModel, prompt: str, chunks: Iterable[np.ndarray], out: TextIO) -> None:
-    before = "" if model.decoder.reads_source else prompt
-    out.write(before)
-    text = TextStream(model.tokenizer, before, model.decoder.blanks)
-    for ids in chunks:
-        ended = np.flatnonzero(ids == model.end)
-        out.write(text(ids[: ended[0]] if len(ended) else ids))
+    if len(prompts) == config.samples == 1:
+        for piece in stream_text(model, prompts[0], config):
+            out.write(piece)
+            out.flush()
+        out.write("\n")
         out.flush()
-        if len(ended):
-            break
-    out.write(text([], last=True) + "\n")
+        return
+    for row, text in enumerate(generate_texts(model, prompts, config)):
+        number, sample = divmod(row, config.samples)
+        heading = f"prompt {number + 1}" if len(prompts) > 1 else ""
+        of = f"sample {sample + 1}" if config.samples > 1 else ""
+        out.write(f"--- {', '.join(filter(None, (heading, of)))}\n{text}\n")
     out.flush()
 
 
@@ -134,7 +66,7 @@ def main(arguments: list[str], out: TextIO, source: TextIO) -> int:
     """Writes what the command line asks for. Returns the exit code."""
     chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.generate", description=__doc__)
     prompts = read_prompts(chosen, source)
-    write(open_language_model(chosen.run), chosen, prompts, out)
+    write(open_language_model(chosen.run), chosen.generation, prompts, out)
     return 0
 
 

@@ -23,14 +23,14 @@ import tyro
 from etils import epath
 
 from ssl_jax.cli import read_arguments
-from ssl_jax.data.lines import read_lines
+from ssl_jax.data.lines import read_text_lines
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
 from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.predictions import check_predictor, predict_texts
 from ssl_jax.runs.reference import RunReference
-from ssl_jax.training.mapping import map_examples
 
 
 @dataclass(frozen=True)
@@ -54,38 +54,14 @@ class Arguments(Settings):
 
 
 def predictions(run: str, texts: list[str]) -> list[dict[str, Any]]:
-    """What a fine-tuned model predicts of each text.
-
-    Args:
-      run: RUN, RUN@STEP or RUN@best.
-      texts: at least one.
-
-    Returns:
-      For each text a dictionary with `text` and, by the kind of the task: `label`, `probability` and `probabilities` by
-      label; `score`; `words` and `tags`; or `answer` ("" for none) and its `start` in the text with the answer.
+    """What the fine-tuned model RUN, RUN@STEP or RUN@best predicts of each text; see `predict_texts`.
 
     Raises:
       UserError: it is not a run folder, has no such checkpoint, or is not of fine-tuning; a text is empty.
     """
     opened = open_run(RunReference.parse(run))
-    predictor = opened.experiment.predictor
-    if predictor is None:
-        raise UserError(
-            f"{opened.folder}: the model of {opened.settings['experiment']} is not fine-tuned; expected a run of "
-            "experiments.sequence_classification, pair_classification, token_classification or question_answering."
-        )
-    for number, text in enumerate(texts, 1):
-        if not text.strip():
-            raise UserError(f"text {number} of {len(texts)} is empty; leave it out.")
-    dataset, describe = predictor.prepare(texts, predictor.encoder(opened.folder))
-    outputs = map_examples(
-        predictor.function,
-        opened.restore(),
-        dataset,
-        mesh=opened.mesh,
-        batch_size=opened.experiment.train.batch_size,
-    )
-    return describe(outputs)
+    check_predictor(opened)
+    return predict_texts(opened, opened.restore(), texts)
 
 
 def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
@@ -96,9 +72,7 @@ def read_texts(arguments: Arguments, source: TextIO) -> list[str]:
     """
     texts = list(arguments.texts)
     if arguments.file:
-        texts = read_lines(arguments.file)
-        if texts[-1] == "":
-            texts.pop()  # what follows the end of the last line
+        texts = read_text_lines(arguments.file)
         if not texts:
             raise UserError(f"--file {arguments.file}: it is empty; expected a text a line.")
     elif not texts and not source.isatty():

@@ -3,21 +3,26 @@
 What transformers computes with them is compared in tests/parity/test_export.py.
 """
 
+import dataclasses
 import io
 import json
+import os
 
 import jax
 import numpy as np
 import pytest
 import tokenizers
 from etils import epath
+from safetensors.numpy import load_file
 
-from experiments import minimal
+import ssl_jax
+from experiments import dino, minimal, rotation, simclr, t5
 from ssl_jax import export
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert
 from tests.runs.test_encoders import assert_same_encoder, encoder, source_config, tune, tuning
 from tests.runs.test_warm_start import begin, cache  # noqa: F401
+from tests.test_generate import denoiser
 
 TEXTS = ["The Cat sat, grey.", "  two  spaces\tand 😀 ", "a café and the café"]
 
@@ -60,6 +65,43 @@ def test_a_fine_tuned_run(tmp_path):
     with pytest.raises(UserError, match="exported: it has other files already"):
         export.main([str(tmp_path / "run"), str(folder)], io.StringIO())
     assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_a_run_that_writes_text(tmp_path):
+    """A T5, whose sentinels the tokenizer of the run does not know, with ordinary permissions of files."""
+    _, tokenizer = denoiser(epath.Path(tmp_path / "run"), t5, sentinels=9)
+    export.export(str(tmp_path / "run"), epath.Path(tmp_path / "exported"))
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "exported" / "tokenizer.json"))
+    cls, sep, size = tokenizer.special.cls, tokenizer.special.sep, tokenizer.vocab_size
+    for text in TEXTS:
+        assert theirs.encode(text).ids == [cls, *tokenizer.encode(text), sep]
+    assert theirs.encode(f"<extra_id_0><unused_{size}>").ids[1:-1] == [size + 8, size]
+    settings = json.loads((tmp_path / "exported" / "config.json").read_text())
+    assert settings["decoder_start_token_id"] == settings["pad_token_id"] == tokenizer.special.pad
+    usual = os.stat(tmp_path / "run" / "config.json").st_mode
+    assert {os.stat(file).st_mode for file in (tmp_path / "exported").iterdir()} == {usual}
+
+    model = ssl_jax.load(str(tmp_path / "exported"))
+    run = ssl_jax.load(str(tmp_path / "run"))
+    assert model.abilities == run.abilities == ("embed", "generate")
+    gap = ["the [MASK] sat"]
+    assert model.generate(gap, beams=2, max_new_tokens=4) == run.generate(gap, beams=2, max_new_tokens=4)
+    np.testing.assert_allclose(model.embed(TEXTS), run.embed(TEXTS), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", [simclr, dino, rotation], ids=["simclr", "dino", "rotation"])
+def test_the_encoder_of_a_run_on_views(module, tmp_path):
+    """What is exported of every such method is its encoder; tests/models/test_resnet.py compares the arrays."""
+    preset = next(iter(module.PRESETS.values()))
+    encoder = dataclasses.replace(preset.encoder, blocks=(2, 1), width=8)
+    experiment = module.build(dataclasses.replace(preset, encoder=encoder))
+    shapes = jax.eval_shape(experiment.method.init, jax.random.key(0), experiment.phases[0].batch)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), dict(shapes))
+    experiment.export(epath.Path(tmp_path), variables, None)
+    tensors = load_file(tmp_path / "model.safetensors")
+    blocks = {name.rsplit(".", 2)[0] for name in tensors if name.startswith("layer")}
+    assert blocks >= {"layer1.0", "layer1.1", "layer2.0", "layer2.0.downsample"}
+    assert tensors["bn1.running_var"].shape == (8,)
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):

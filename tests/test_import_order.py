@@ -32,6 +32,7 @@ LAYERS = (
     ("ssl_jax.runs",),
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
+    ("ssl_jax.trained_model",),
     ("ssl_jax.guard",),
     ("ssl_jax.cli",),
     (
@@ -43,6 +44,7 @@ LAYERS = (
         "ssl_jax.few_shot",
         "ssl_jax.export",
         "ssl_jax.predict",
+        "ssl_jax.embed",
         "ssl_jax.__main__",
     ),
     ("experiments",),

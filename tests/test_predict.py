@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+import ssl_jax
 from ssl_jax import predict
 from ssl_jax.errors import UserError
 from tests.runs.test_encoders import tune, tuning
@@ -98,6 +99,9 @@ def test_a_long_text_is_read_up_to_the_length_of_a_row(tmp_path):
     long, longer, short = predict.predictions(run, ["the cat " * 8, "the cat " * 9, "the cat"])
     assert long["probabilities"] == longer["probabilities"] != short["probabilities"]
     assert longer["text"] == "the cat " * 9
+    model = ssl_jax.load(run)
+    assert model.abilities == ("embed", "predict")
+    assert model.predict(["the cat " * 8, "the cat " * 9, "the cat"]) == [long, longer, short]
     with pytest.raises(UserError, match="text 2 of 2 is empty; leave it out"):
         predict.predictions(run, ["A cat.", " "])
     with pytest.raises(UserError, match=r"has no checkpoint of step 9; there are 0"):

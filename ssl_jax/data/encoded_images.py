@@ -45,6 +45,13 @@ def decode(data: bytes, canvas: Canvas, label: int) -> Example:
         return canvas.fit(image if upright is None else image.transpose(upright), label)
 
 
+def reason_of(error: Exception) -> str:
+    """Why `decode` could not decode an image, for a message."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(FORMATS)}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class EncodedImages:
     """Base class of sources of encoded images, which stops at the first damaged image or skips damaged images.
 
@@ -87,9 +94,7 @@ class EncodedImages:
         )
 
     def _report(self, index: int, error: Exception) -> None:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = f"it is none of {', '.join(FORMATS)}"
+        reason = reason_of(error)
         if self._unreadable == "stop":
             raise UserError(
                 f"{self.describe(index)}: cannot be read as an image ({reason}). Remove or replace it, or skip all "

@@ -21,6 +21,12 @@ def read_lines(name: str) -> list[str]:
     return decode_lines(name, read_source(name))
 
 
+def read_text_lines(name: str) -> list[str]:
+    """As `read_lines`, of a file with a text a line: without the empty line after the end of the last one."""
+    lines = read_lines(name)
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def read_source(name: str) -> bytes:
     """The bytes of a file of text. UserError if it is no file, cannot be read, or is evidently not UTF-8."""
     path = Path(os.path.expanduser(name))

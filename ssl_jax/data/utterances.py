@@ -122,7 +122,7 @@ def write_utterances(folder: Path, recordings: Iterable[Recording], source: str)
 
     with (folder / "values.bin").open("wb") as file:
         for recording in recordings:
-            file.write(_as_int16(recording.waveform).tobytes())
+            file.write(as_int16(recording.waveform).tobytes())
             found["samples"].append(len(recording.waveform))
             found["speaker"].append(number("speakers", recording.speaker))
             found["word"].append(number("words", recording.word))
@@ -182,7 +182,8 @@ def read_utterances(folder: Path, name: str, rate: int, fingerprint: str) -> Utt
     return found
 
 
-def _as_int16(waveform: np.ndarray) -> np.ndarray:
+def as_int16(waveform: np.ndarray) -> np.ndarray:
+    """A waveform as it is stored: int16, of float values in [-1, 1)."""
     if waveform.dtype == np.int16:
         return waveform
     return np.clip(np.rint(waveform * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)

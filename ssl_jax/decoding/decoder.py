@@ -103,9 +103,11 @@ def causal_decoder(model: Gpt2) -> Decoder:
     def ready(params: Tree) -> Tree:
         return {**params, "layers": transpose_kernels(params["layers"], model.config.transformer)}
 
-    def read(params: Tree, tokens: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+    def read(
+        params: Tree, tokens: jax.Array, cache: Cache, positions: jax.Array | None = None
+    ) -> tuple[jax.Array, Cache]:
         with kernels_first():
-            return model.apply({"params": params}, tokens, cache=cache)
+            return model.apply({"params": params}, tokens, None, positions, cache=cache)
 
     def predict(params: Tree, hidden: jax.Array) -> jax.Array:
         return model.apply({"params": params}, hidden, method="logits")
@@ -120,7 +122,10 @@ def causal_decoder(model: Gpt2) -> Decoder:
         return predict(params, last), DecodingState(forget_padding(cache, lengths))
 
     def extend(params: Tree, tokens: jax.Array, state: DecodingState) -> tuple[jax.Array, DecodingState]:
-        hidden, cache = read(params, tokens, state.cache)
+        positions = state.cache.length[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+        # Padding behind the last token may be beyond the table: its NaN would reach all tokens of the row.
+        positions = jnp.minimum(positions, model.config.positions - 1)
+        hidden, cache = read(params, tokens, state.cache, positions)
         return predict(params, hidden), DecodingState(cache)
 
     return Decoder(ready, start, extend, model.config.positions, reads_source=False)

@@ -123,15 +123,21 @@ def load_bart(path: str | pathlib.Path) -> tuple[EncoderDecoderConfig, dict[str,
     return config, unflatten_dict(parameters, sep="/")
 
 
-def save_bart(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapping[str, Any]) -> None:
+def save_bart(
+    path: str | pathlib.Path,
+    config: EncoderDecoderConfig,
+    params: Mapping[str, Any],
+    tokens: Mapping[str, int] | None = None,
+) -> None:
     """Writes a folder that transformers' `from_pretrained` and `load_bart` read.
 
-    The ids of special tokens belong to the tokenizer and are left undefined.
+    The ids of special tokens belong to the tokenizer; unless they are given, they are left undefined.
 
     Args:
       path: the folder, created if necessary.
       config: configuration of the model; `norm` determines whether it is BART or mBART.
       params: parameters of `EncoderDecoder`.
+      tokens: ids of special tokens; see `ssl_jax.hub.tokenizer_files.token_ids`.
 
     Raises:
       UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
@@ -163,7 +169,7 @@ def save_bart(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Ma
     }
     for name in ("pad", "bos", "eos", "decoder_start", "forced_eos"):
         settings[f"{name}_token_id"] = None
-    write_folder(path, settings, export_parameters(RULES, parameters))
+    write_folder(path, settings | dict(tokens or {}), export_parameters(RULES, parameters))
 
 
 def _config_from(settings: Mapping[str, Any], source: str) -> EncoderDecoderConfig:

@@ -93,15 +93,21 @@ def load_gpt2(path: str | pathlib.Path) -> tuple[Gpt2Config, dict[str, Any]]:
     return config, unflatten_dict(import_parameters(RULES, tensors, shapes, source), sep="/")
 
 
-def save_gpt2(path: str | pathlib.Path, config: Gpt2Config, params: Mapping[str, Any]) -> None:
+def save_gpt2(
+    path: str | pathlib.Path,
+    config: Gpt2Config,
+    params: Mapping[str, Any],
+    tokens: Mapping[str, int] | None = None,
+) -> None:
     """Writes a folder that transformers' `GPT2LMHeadModel.from_pretrained` and `load_gpt2` read.
 
-    The ids of special tokens belong to the tokenizer and are left undefined.
+    The ids of special tokens belong to the tokenizer; unless they are given, they are left undefined.
 
     Args:
       path: the folder, created if necessary.
       config: configuration of the model.
       params: parameters of `Gpt2`.
+      tokens: ids of special tokens; see `ssl_jax.hub.tokenizer_files.token_ids`.
 
     Raises:
       UserError: the folder cannot be written.
@@ -115,5 +121,6 @@ def save_gpt2(path: str | pathlib.Path, config: Gpt2Config, params: Mapping[str,
         "bos_token_id": None,
         "eos_token_id": None,
         "dtype": "float32",
+        **(tokens or {}),
     }
     write_folder(path, settings, export_parameters(RULES, flatten_dict(dict(params), sep="/")))

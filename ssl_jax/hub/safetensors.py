@@ -224,6 +224,6 @@ def write_folder(
       UserError: the folder cannot be written.
     """
     folder = epath.Path(folder).expanduser()
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_whole(folder / WEIGHTS, safetensors.numpy.save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, dict(sorted(settings.items())))

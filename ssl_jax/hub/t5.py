@@ -124,15 +124,21 @@ def load_t5(path: str | pathlib.Path) -> tuple[EncoderDecoderConfig, dict[str, A
     return config, unflatten_dict(_scaled(parameters, config, 1), sep="/")
 
 
-def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapping[str, Any]) -> None:
+def save_t5(
+    path: str | pathlib.Path,
+    config: EncoderDecoderConfig,
+    params: Mapping[str, Any],
+    tokens: Mapping[str, int] | None = None,
+) -> None:
     """Writes a folder that transformers' `T5ForConditionalGeneration.from_pretrained` and `load_t5` read.
 
-    The ids of special tokens belong to the tokenizer and are left undefined.
+    The ids of special tokens belong to the tokenizer; unless they are given, they are left undefined.
 
     Args:
       path: the folder, created if necessary.
       config: configuration of the model.
       params: parameters of `EncoderDecoder`.
+      tokens: ids of special tokens; see `ssl_jax.hub.tokenizer_files.token_ids`.
 
     Raises:
       UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
@@ -160,6 +166,7 @@ def save_t5(path: str | pathlib.Path, config: EncoderDecoderConfig, params: Mapp
         "pad_token_id": None,
         "eos_token_id": None,
         "dtype": "float32",
+        **(tokens or {}),
     }
     write_folder(path, settings, export_parameters(rules(config.gated), _scaled(parameters, config, -1)))
 

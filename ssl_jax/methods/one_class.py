@@ -7,7 +7,7 @@ stacked along a first axis.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -39,6 +39,8 @@ class Detectors(NamedTuple):
       examine: `(params of one detector, extras, batch) -> [batch, 2 + code_size]`: the plain autoencoder's error, minus
         the bound of the variational one at the mean of its code in nats, and the code.
       reconstruct: `(params of one detector, images) -> images`.
+      score: `(params, extras, batch) -> {"reconstruction": error, "likelihood": minus the bound}`, `[batch,
+        detectors]`, or `[batch]` of a single detector.
     """
 
     method: Method
@@ -46,6 +48,7 @@ class Detectors(NamedTuple):
     preprocess: Callable[[Batch], jax.Array]
     examine: Represent
     reconstruct: Callable[[Tree, jax.Array], jax.Array]
+    score: Callable[[Tree, Extras, Batch], Mapping[str, jax.Array]]
 
 
 def detectors(
@@ -142,7 +145,12 @@ def detectors(
         found = jnp.stack([errors(params, images), -bounds(params, images, None)], -1)
         return jnp.concatenate([found, code], -1)
 
-    return Detectors(Method(init, loss, evaluate), shape, preprocess, examine, reconstruct)
+    def score(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+        found = jax.vmap(lambda own: examine(own, extras, batch), out_axes=1)(params)
+        found = found[:, 0] if count == 1 else found
+        return {"reconstruction": found[..., 0], "likelihood": found[..., 1]}
+
+    return Detectors(Method(init, loss, evaluate), shape, preprocess, examine, reconstruct, score)
 
 
 def _over_pixels(values: jax.Array) -> jax.Array:

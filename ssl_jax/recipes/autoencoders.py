@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
+
 from ssl_jax.data.images import ImageConfig, batch_shapes
 from ssl_jax.domains import Pixels, PositiveInt, PositiveShare
 from ssl_jax.errors import UserError
-from ssl_jax.method import Method, Represent
-from ssl_jax.methods.autoencoder import Family, Objective
+from ssl_jax.method import Batch, Extras, Method, Represent, Tree
+from ssl_jax.methods.autoencoder import Family, Objective, Reconstruct
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
 from ssl_jax.recipes import datasets
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.recipes.datasets import open_image_data
-from ssl_jax.training.experiment import Experiment, Report, TrainConfig
+from ssl_jax.training.experiment import Experiment, Inference, Report, TrainConfig
+from ssl_jax.training.mapping import MapFunction
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -136,15 +139,18 @@ def family_experiment(
     represented: str,
     headline: tuple[str, ...],
     report: Callable[[Report], None],
+    decode: Reconstruct | None = None,
 ) -> Experiment:
     """The experiment of a family of autoencoders.
 
     Args:
       config: of the run.
       family: the autoencoders.
-      represented: name of the autoencoder whose code is the representation that `linear_eval` probes.
+      represented: name of the autoencoder whose code is the representation that `linear_eval` probes, and whose
+        reconstructions and codes `ssl_jax.load` gives.
       headline: metrics that the progress bar and the plots show.
       report: called at the end of the run.
+      decode: `(params, code) -> images` of that autoencoder, where its code is of interest.
 
     Raises:
       UserError: a clipped global norm would tie several autoencoders together.
@@ -154,9 +160,35 @@ def family_experiment(
             f"optimizer.clip_norm {config.optimizer.clip_norm} would clip the gradients of {len(family.encode)} "
             "autoencoders together, and each would depend on the others; set it to 0, or train one at a time."
         )
+
+    def reconstruct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return family.reconstruct[represented](params, family.preprocess(batch))
+
+    encode, inference = family.encode[represented], Inference(reconstruct)
+    if decode:
+        inference = inference_by_codes(encode, lambda params, extras, code: decode(params, code))
     return image_experiment(
-        config, family.method, represent=family.encode[represented], headline=headline, report=report
+        config, family.method, represent=encode, headline=headline, report=report, inference=inference
     )
+
+
+def inference_by_codes(
+    encode: MapFunction, decode: Callable[[Tree, Extras, jax.Array], jax.Array]
+) -> Inference:
+    """What an autoencoder with codes does with new images.
+
+    Args:
+      encode: `(params, extras, batch) -> codes`.
+      decode: `(params, extras, codes) -> images`.
+    """
+
+    def decode_batch(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return decode(params, extras, batch["code"])
+
+    def reconstruct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return decode(params, extras, encode(params, extras, batch))
+
+    return Inference(reconstruct, encode, decode_batch)
 
 
 def image_experiment(
@@ -166,6 +198,7 @@ def image_experiment(
     represent: Represent,
     headline: tuple[str, ...],
     report: Callable[[Report], None],
+    inference: Inference,
 ) -> Experiment:
     """The experiment of any method on whole images: data, optimiser and phase."""
     return make_experiment(
@@ -176,4 +209,5 @@ def image_experiment(
         represent=represent,
         headline=headline,
         report=report,
+        inference=inference,
     )

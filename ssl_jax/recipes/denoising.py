@@ -7,6 +7,7 @@ from etils import epath
 
 from ssl_jax.data.passages import batch_shapes
 from ssl_jax.data.pretraining_text import TextConfig, open_pretraining_text, passage_rows
+from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import Fraction, Length, PositiveInt
 from ssl_jax.method import Tree
 from ssl_jax.methods.denoising import Noise, denoising
@@ -65,6 +66,7 @@ def denoising_experiment(
     length: int | None = None,
     reserved: int = 0,
     import_weights: Callable[[epath.Path], Tree] | None = None,
+    export: Callable[[epath.Path, Tree, Tokenizer], None] | None = None,
 ) -> Experiment:
     """The experiment of a noise: rows of text, model, optimiser, held-out metrics and samples of denoised rows.
 
@@ -75,6 +77,7 @@ def denoising_experiment(
       length: tokens of the rows to corrupt, where that is not `config.length`.
       reserved: ids at the end of the vocabulary that no text has.
       import_weights: `(path) -> params` from another library's files.
+      export: `(folder, variables, tokenizer)`: writes the model as another library's files.
     """
     length = config.length if length is None else length
     (whole,) = one_phase(config, batch_shapes(config.train.batch_size, length), "tokens", length)
@@ -119,4 +122,5 @@ def denoising_experiment(
         report=lambda report: report_text_denoising(report, denoiser),
         decoder=denoiser.decoder,
         import_weights=import_weights,
+        export=export,
     )

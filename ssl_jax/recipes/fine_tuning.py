@@ -143,9 +143,9 @@ def fine_tuning_experiment(
         for length in lengths_up_to(config.length)
     )
 
-    def export(folder: epath.Path, params: Tree, tokenizer: Tokenizer) -> None:
+    def export(folder: epath.Path, variables: Tree, tokenizer: Tokenizer) -> None:
         has = {"labels": labels, "scores": task == "score", "head_dropout": config.encoder.head_dropout}
-        save_bert(folder, model, params, **has)
+        save_bert(folder, model, variables["params"], **has)
         save_tokenizer(folder, tokenizer, model.positions)
 
     starts = [] if config.from_scratch else [_pretraining(config)]

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import jax
+from etils import epath
 
 from ssl_jax.data.images import ImageConfig, batch_shapes
 from ssl_jax.domains import BatchSize, PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import alignment, collapse_metrics, uniformity
-from ssl_jax.method import Mean
+from ssl_jax.hub.resnet import save_resnet
+from ssl_jax.method import Mean, Tree
 from ssl_jax.methods.image_method import ImageMethod
 from ssl_jax.methods.joint_embedding import Embedding, Network, ViewsLoss, joint_embedding
 from ssl_jax.models.resnet import SIZES, ResNetConfig
@@ -245,12 +247,18 @@ def views_experiment(config: ViewsConfig, method: ImageMethod, *, headline: tupl
             f"train.batch_size {config.train.batch_size} in {config.train.micro_batches} micro-batches: batch "
             f"statistics and negatives need at least 2 images at a time, not {images}."
         )
+
+    def export(folder: epath.Path, variables: Tree, tokenizer: None) -> None:
+        parts = {kind: variables[kind]["encoder"] for kind in ("params", "batch_stats")}
+        save_resnet(folder, config.encoder, parts)
+
     return make_experiment(
         config,
         method.method,
         phases=one_phase(config, batch_shapes(config.data, config.train.batch_size), "images"),
         open_data=lambda folder: open_image_data(config.data, classes=config.classes, seed=config.train.seed),
         represent=method.represent,
+        export=export,
         headline=headline,
         report=lambda report: report_views(
             report,

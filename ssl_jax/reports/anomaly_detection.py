@@ -1,10 +1,12 @@
 """What an experiment that detects anomalies shows at its end: metrics beside other methods, score plots, examples."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import grain
 import jax
 import numpy as np
+from etils import epath
 from matplotlib.figure import Figure
 
 from ssl_jax.data.image_source import ImageSource, Rows
@@ -19,6 +21,7 @@ from ssl_jax.evals.anomaly import (
 )
 from ssl_jax.evals.anomaly_plots import draw_roc, draw_scores
 from ssl_jax.evals.pictures import OTHER, SAME, draw_grid
+from ssl_jax.files import check_json, read_json
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.one_class import Detectors
 from ssl_jax.reports.files import save_json, save_plot
@@ -27,6 +30,8 @@ from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.mapping import with_labels
 
+RESULT = "anomalies"
+"""Name of the file of metrics."""
 DRAWN = 10
 """Detectors in a picture, at most."""
 
@@ -34,6 +39,25 @@ Scores = dict[str, tuple[np.ndarray, ...]]
 """By method, those of (validation, held-out) images."""
 Metrics = Mapping[str, Mapping[str, Mapping[str, object]]]
 """By method, then by detector; see `detection_metrics`."""
+
+
+def stored_thresholds(folder: epath.Path, score: str) -> dict[str, np.ndarray]:
+    """The thresholds of the detectors of a run, by the name of the score, `[detectors]`, or `[]` of a single one.
+
+    Args:
+      folder: of the run.
+      score: one of `ssl_jax.evals.anomaly.LEARNED`. There is no threshold here for those that need other images beside
+        the one that is scored, and before the report has been made.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    file = folder / f"{RESULT}.json"
+    if score not in ("reconstruction", "likelihood") or not file.exists():
+        return {}
+    metrics = read_json(file, dict[str, dict[str, dict[str, Any]]]).get(score, {})
+    found = [check_json(each.get("threshold"), float, file) for each in metrics.values()]
+    return {score: np.array(found[0] if len(found) == 1 else found)} if found else {}
 
 
 def report_anomaly_detection(
@@ -98,7 +122,7 @@ def report_anomaly_detection(
         for method in scores[names[0]]
     }
     _log_metrics(report.log, metrics, main, false_alarm_rate)
-    save_json(report, "anomalies", metrics)
+    save_json(report, RESULT, metrics)
     separated = {
         name: {
             method: (found[normal[place][labels]], found[~normal[place][labels]])

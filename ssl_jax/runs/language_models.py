@@ -6,17 +6,20 @@ from typing import Any
 from etils import epath
 
 from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
-from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.data.tokenizers import SETTINGS, Tokenizer
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
 from ssl_jax.files import read_json
 from ssl_jax.hub.bart import load_bart
 from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.hub.safetensors import WEIGHTS
+from ssl_jax.hub.t5 import load_t5
+from ssl_jax.hub.tokenizer_files import ADD_BOS
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
-from ssl_jax.runs.opening import open_run
+from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import CONFIG
 
@@ -28,8 +31,8 @@ def open_language_model(source: str) -> LanguageModel:
     """Opens a model that generates text.
 
     Args:
-      source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART or mBART
-        weights: config.json, model.safetensors and the files of the tokenizer.
+      source: RUN, RUN@STEP (a run folder, its newest or another checkpoint), or a folder of GPT-2, BART, mBART
+        or T5 weights: config.json, model.safetensors and the files of the tokenizer.
 
     Raises:
       UserError: there is no such folder or checkpoint, the folder has no tokenizer or that of another model, or the
@@ -40,9 +43,9 @@ def open_language_model(source: str) -> LanguageModel:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected a run folder, or one of GPT-2 or BART weights.")
     if (folder / "checkpoints").exists():
-        return _of_run(reference)
-    if (folder / "model.safetensors").exists():
-        return _imported(folder)
+        return language_model_of_run(open_run(reference))
+    if (folder / WEIGHTS).exists():
+        return import_language_model(folder)
     raise UserError(
         f"{folder}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
         "model.safetensors and the files of a tokenizer)."
@@ -77,8 +80,16 @@ def encode_prompt(model: LanguageModel, text: str) -> list[int]:
     return [*model.begin, *first, *masked, model.end]
 
 
-def _of_run(reference: RunReference) -> LanguageModel:
-    run = open_run(reference)
+def language_model_of_run(run: OpenedRun, params: Tree | None = None) -> LanguageModel:
+    """The model of an opened run.
+
+    Args:
+      run: the run.
+      params: its parameters, if they have been restored before.
+
+    Raises:
+      UserError: the model writes no text.
+    """
     decoder = run.experiment.decoder
     if decoder is None:
         raise UserError(
@@ -86,14 +97,19 @@ def _of_run(reference: RunReference) -> LanguageModel:
             "summarize do."
         )
     tokenizer = _tokenizer(run.folder)
-    params = prepare(decoder, run.restore()["params"])
+    params = prepare(decoder, run.restore()["params"] if params is None else params)
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(
         decoder, params, tokenizer, begin=(tokenizer.special.cls,), end=tokenizer.special.sep
     )
 
 
-def _imported(folder: epath.Path) -> LanguageModel:
+def import_language_model(folder: epath.Path) -> LanguageModel:
+    """The model of a folder of weights with its tokenizer.
+
+    Raises:
+      UserError: as `open_language_model`.
+    """
     tokenizer = _tokenizer(folder)
     decoder, params, vocab_size = _import(folder, tokenizer)
     if tokenizer.vocab_size > vocab_size:
@@ -101,9 +117,15 @@ def _imported(folder: epath.Path) -> LanguageModel:
             f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {vocab_size}: they do not belong "
             "together. Put the files of the model's own tokenizer there."
         )
-    begin = (tokenizer.special.cls,) if decoder.reads_source else ()
+    begin = (tokenizer.special.cls,) if decoder.reads_source or _adds_bos(folder) else ()
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(decoder, prepare(decoder, params), tokenizer, begin, tokenizer.special.sep)
+
+
+def _adds_bos(folder: epath.Path) -> bool:
+    """Whether texts begin with [BOS]: so it is in exported runs, and not with the released GPT-2."""
+    file = folder / SETTINGS
+    return file.is_file() and read_json(file, dict[str, Any]).get(ADD_BOS) is True
 
 
 def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
@@ -113,22 +135,22 @@ def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, in
     if family == "gpt2":
         config, params = load_gpt2(folder)
         return causal_decoder(Gpt2(config)), params, config.vocab_size
-    if family in ("bart", "mbart"):
-        config, params = load_bart(folder)
+    if family in ("bart", "mbart", "t5"):
+        config, params = (load_t5 if family == "t5" else load_bart)(folder)
+        special, sentinels = tokenizer.special, range(config.vocab_size - 1, tokenizer.vocab_size - 1, -1)
+        usual, blanks = special.sep, (special.mask,)
+        if family == "t5":
+            usual, blanks = special.pad, tuple(sentinels) or blanks
         start = settings.get("decoder_start_token_id")
-        start = tokenizer.special.sep if start is None else start
+        start = usual if start is None else start
         if type(start) is not int or not 0 <= start < config.vocab_size:
             raise UserError(
                 f"{folder / CONFIG}: decoder_start_token_id is {start!r:.80}; expected the id of a token, from 0 to "
                 f"{config.vocab_size - 1}."
             )
-        return (
-            source_decoder(EncoderDecoder(config), start, (tokenizer.special.mask,)),
-            params,
-            config.vocab_size,
-        )
+        return source_decoder(EncoderDecoder(config), start, blanks), params, config.vocab_size
     raise UserError(
-        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart or mbart."
+        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart, mbart or t5."
     )
 
 

@@ -165,6 +165,25 @@ class Predictor(NamedTuple):
     encoder: Callable[[epath.Path], Any] = lambda folder: find_tokenizer(folder).open()
 
 
+class Inference(NamedTuple):
+    """What else a trained model computes of new examples, for `ssl_jax.load`; None for what it does not.
+
+    Attributes:
+      reconstruct: `(params, extras, batch) -> [batch, height, width, channels]`, images in [0, 1].
+      encode: `(params, extras, batch) -> [batch, ...]`, the code of each example.
+      decode: `(params, extras, batch) -> images` of a batch with `code [batch, ...]`.
+      score: `(params, extras, batch) -> {name: [batch, ...]}`, such as how anomalous each example is.
+      thresholds: `run folder -> {name of a score: threshold}` that the report of the run has set; an example with a
+        higher score is an anomaly.
+    """
+
+    reconstruct: MapFunction | None = None
+    encode: MapFunction | None = None
+    decode: MapFunction | None = None
+    score: MapFunction | None = None
+    thresholds: Callable[[epath.Path], Mapping[str, Any]] = lambda folder: {}
+
+
 class Data(NamedTuple):
     """The opened data of a run.
 
@@ -287,10 +306,11 @@ class Experiment(NamedTuple):
       report: called once at the end of a run, to print and draw what only this experiment can.
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
+      inference: what else the model computes of new examples, for `ssl_jax.load`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
       adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
-      export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
-        `ssl_jax.export`; the parameters are NumPy arrays.
+      export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
+        its tokenizer if it reads text. The variables `{"params": ..., **extras}` are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
     """
 
@@ -311,6 +331,7 @@ class Experiment(NamedTuple):
     report: Callable[[Report], None] | None = None
     predictor: Predictor | None = None
     decoder: Any = None
+    inference: Inference = Inference()
     import_weights: Callable[[epath.Path], Tree] | None = None
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None

@@ -67,7 +67,7 @@ def lower_map(
         return _compiled(function, mesh).lower(variables, batch)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)  # a trained model has some functions, and may be used with all of them in turn
 def _compiled(function: MapFunction, mesh: Mesh) -> jax.stages.Wrapped:
     def results(variables: Mapping[str, Tree], batch: Batch) -> tuple[Tree, jax.Array]:
         return function(*split_variables(variables), batch), batch["example_weight"] > 0

@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import ssl_jax
 from experiments import t5
 from ssl_jax import linear_eval
 from ssl_jax.data.digits import Digits
@@ -110,6 +111,18 @@ def read(folder, name):
     return json.loads((folder / name).read_text())
 
 
+def heldout_digits():
+    """The held-out digits, uint8 `[images, 8, 8]`, and their labels."""
+    examples = [digits[i] for digits in [Digits(heldout=True)] for i in range(len(digits))]
+    pixels = np.stack([example["image"] for example in examples]).reshape(-1, 8, 8)
+    return np.rint(255 * pixels).astype(np.uint8), np.array([example["label"] for example in examples])
+
+
+def error_of(images, pixels):
+    """The mean squared error of images `[images, 8, 8, 1]` in [0, 1]."""
+    return np.square(images[..., 0] - pixels / 255).mean()
+
+
 def views(folder, out):
     """Probes of the representation beside others, and pictures."""
     assert [*read(folder, "probes.json")] == ["trained", "random init", "raw pixels"]
@@ -131,6 +144,9 @@ def code_sizes(folder, out):
         assert found["PCA"][str(size)] == pytest.approx(np.square(reconstructed - heldout).mean(), rel=1e-3)
     last = processes.log(folder)[-1]
     assert found["autoencoder"] == {str(size): last[f"code_{size}_error"] for size in (2, 3)}
+    pixels, _ = heldout_digits()
+    images = ssl_jax.load(str(folder)).reconstruct(pixels)
+    assert error_of(images, pixels) == pytest.approx(last["code_3_error"], rel=1e-4)
     rows = read(folder, "probes.json")
     assert [*rows] == ["code of 2", "PCA of 2", "code of 3", "PCA of 3", "random init", "raw pixels"]
     assert_drawn(
@@ -176,6 +192,9 @@ def discrete(folder, out):
         "k-means of 12": pytest.approx(np.log2(12)),
     }
     assert rows["one-hot code of 12"]["error"] == processes.log(folder)[-1]["one_hot_error"]
+    model, (pixels, _) = ssl_jax.load(str(folder)), heldout_digits()
+    images = model.decode(model.encode(pixels))
+    assert error_of(images, pixels) == pytest.approx(rows["one-hot code of 12"]["error"], rel=1e-4)
     clusters = read(folder, "clusters.json")
     assert [*clusters] == ["one-hot code", "k-means of pixels"]
     assert 0.5 < clusters["k-means of pixels"]["accuracy"] < 0.95
@@ -197,6 +216,12 @@ def anomalies(folder, out):
         assert 0 <= row["false_alarms"] < 0.3
     assert found["k-NN"]["0 1"]["auroc"] > 0.95
     assert found["PCA"]["0 1"]["detected"] > 0.5
+    pixels, labels = heldout_digits()
+    alarms, normal = ssl_jax.load(str(folder)).score(pixels)["anomalous"], labels < 2
+    row = found["likelihood"]["0 1"]
+    assert [alarms[normal].mean(), alarms[~normal].mean()] == pytest.approx(
+        [row["false_alarms"], row["detected"]]
+    )
     assert_drawn(folder, "roc", "scores", "examples", "error")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 import re
 
@@ -10,8 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
+from safetensors.numpy import load_file
 
 from ssl_jax.errors import UserError
+from ssl_jax.hub.resnet import save_resnet
 from ssl_jax.models.resnet import SIZES, Block, ConvNorm, ResNet, ResNetConfig
 from ssl_jax.ops.convolution import convolve
 from ssl_jax.training.optimizers import stacked_layers
@@ -166,13 +170,25 @@ def from_torch(weights, tree):
         ("bottleneck", ResNetConfig((1, 3, 1, 1), width=4)),
     ],
 )
-def test_equals_torchvision(name, config):
+def test_equals_torchvision(name, config, tmp_path):
     golden = dict(np.load(pathlib.Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False))
     weights = {key.removeprefix("weight/"): array for key, array in golden.items()}
     variables = {kind: from_torch(weights, tree) for kind, tree in shapes(config).items()}
     images = jnp.asarray(golden["images"] / np.float32(255))
     evaluated, _ = outputs(config, variables, images, False)
     np.testing.assert_allclose(evaluated, golden["eval"], rtol=1e-4, atol=1e-4)
+
+    save_resnet(epath.Path(tmp_path), config, variables)
+    exported = load_file(tmp_path / "model.safetensors")
+    counts = {key: exported.pop(key) for key in [*exported] if key.endswith("num_batches_tracked")}
+    assert {array.shape for array in counts.values()} == {()}
+    named = {key.removeprefix("weight/") for key in golden if key.startswith("weight/")}
+    assert exported.keys() == {key for key in named if not key.endswith("num_batches_tracked")}
+    for key, array in exported.items():
+        np.testing.assert_array_equal(array, weights[key].astype(np.float32), err_msg=key)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    block = "Bottleneck" if config.bottleneck else "BasicBlock"
+    assert (settings["block"], tuple(settings["layers"])) == (block, config.blocks)
 
     features, updated, grads = gradients(config, variables, images, golden["cotangent"])
     np.testing.assert_allclose(features, golden["train"], rtol=1e-4, atol=1e-4)

@@ -10,15 +10,23 @@ import pytest
 from etils import epath
 
 from experiments import (
+    bart,
     bert,
+    gpt2,
     pair_classification,
     question_answering,
     sequence_classification,
+    t5,
     token_classification,
 )
+from ssl_jax import cli
 from ssl_jax.data.tokenizer_files import find_tokenizer
+from ssl_jax.decoding.generate import generate
 from ssl_jax.export import export
 from ssl_jax.models.bert import BertPretraining
+from ssl_jax.models.encoder_decoder import EncoderDecoder
+from ssl_jax.models.gpt2 import Gpt2
+from ssl_jax.runs.language_models import encode_prompt, open_language_model
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
 from tests import cases
@@ -195,3 +203,106 @@ def test_predictions_of_a_pretrained_model(task, tmp_path):
     np.testing.assert_allclose(ours.encoding.hidden, encoder.last_hidden_state, atol=1e-4)
     if task == "nsp":
         np.testing.assert_allclose(ours.pair_logits, theirs.seq_relationship_logits, atol=1e-4)
+
+
+TRICKY = [
+    "Abba bad cafe.",
+    "",
+    " ",
+    "  two  spaces,   three\tand a tab ",
+    "a line\nand another",
+    "Éléphant, déjà vu; ﬁancé",
+    "日本語のテキスト、漢字",
+    "👩‍👩‍👧 and 😀!",
+]
+TOKENIZERS = {
+    "SentencePiece": [],
+    "SentencePiece with bytes": ["--data.byte_fallback", "True", "--model.vocab_size", "400"],
+    "bytes": ["--data.tokenizer", "bytes", "--model.vocab_size", "270"],
+}
+
+
+def writer(name, module, folder, *more):
+    """A run in small of a model that writes text, whose predictions differ; the folder of its export."""
+    words = map(str, [*cases.SMALL[name](folder), *cases.length(2, 1), *more])
+    config = cli.parse([*words], module.PRESETS, name).config
+    run = begin(folder / name, config, module=module)
+    export(str(folder / name), epath.Path(folder / "exported"))
+    return config, run, str(folder / "exported")
+
+
+def assert_same_ids(tokenizer, own, ended):
+    special = own.special
+    expected = [[special.cls, *own.encode(text), *[special.sep] * ended] for text in TRICKY]
+    assert tokenizer(TRICKY)["input_ids"] == expected
+    assert [tokenizer.bos_token_id, tokenizer.eos_token_id] == [special.cls, special.sep]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_a_gpt2_with_its_tokenizer(kind, tmp_path):
+    wide = ["--model.initializer_stddev", "0.3", *TOKENIZERS[kind]]
+    config, run, exported = writer("gpt2", gpt2, tmp_path, *wide)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    assert_same_ids(tokenizer, run.data.details.tokenizer, ended=False)
+    inputs = tokenizer("Abba bad cafe. Feed a gab.", return_tensors="pt")
+    network = Gpt2(config.model)
+    params = {"params": jax.device_get(run.state.params)}
+    hidden, _ = network.apply(params, inputs["input_ids"].numpy())
+    ours = network.apply(params, hidden, method="logits")
+    model = transformers.AutoModelForCausalLM.from_pretrained(exported).eval()
+    with torch.no_grad():
+        np.testing.assert_allclose(ours, model(**inputs).logits, atol=2e-4)
+        states = transformers.AutoModel.from_pretrained(exported).eval()(**inputs).last_hidden_state
+        written = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    np.testing.assert_allclose(hidden, states, atol=2e-4)
+    assert np.ptp(ours) > 0.1
+    again = open_language_model(exported)
+    prompt = encode_prompt(again, "Abba bad cafe. Feed a gab.")
+    assert prompt == inputs["input_ids"][0].tolist()
+    found = generate(again.decoder, again.params, [prompt], [len(prompt)], max_new_tokens=4, end=again.end)
+    assert (
+        found.tokens[0, : found.lengths[0]].tolist() == written[0, len(prompt) :].tolist()[: found.lengths[0]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "more"),
+    [
+        ("bart", bart, ["--model.norm", "post", "--model.initializer_stddev", "0.3"]),
+        ("bart", bart, ["--model.norm", "pre", "--data.tokenizer", "bytes", "--model.vocab_size", "270"]),
+        ("t5", t5, []),
+    ],
+    ids=["BART", "mBART", "T5"],
+)
+def test_an_encoder_decoder_with_its_tokenizer(name, module, more, tmp_path):
+    config, run, exported = writer(name, module, tmp_path, *more)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    assert_same_ids(tokenizer, run.data.details.tokenizer, ended=True)
+    inputs = tokenizer(["Abba bad cafe.", "Feed"], return_tensors="pt", padding=True)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(exported).eval()
+    start = model.config.decoder_start_token_id
+    target = np.array([[start, 7, 8], [start, 9, 10]])
+    ours = EncoderDecoder(config.model).apply(
+        {"params": jax.device_get(run.state.params)},
+        inputs["input_ids"].numpy(),
+        inputs["attention_mask"].numpy(),
+        target,
+    )
+    with torch.no_grad():
+        theirs = model(**inputs, decoder_input_ids=torch.tensor(target)).logits
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    assert np.ptp(ours) > 0.1
+    if name == "t5":
+        last = config.model.vocab_size - 1
+        assert tokenizer.convert_tokens_to_ids(["<extra_id_0>", "<extra_id_1>"]) == [last, last - 1]
+        assert len(tokenizer) == config.model.vocab_size
+
+
+def test_tokens_of_a_bert_on_tricky_text(tmp_path):
+    begin(tmp_path / "run", pretraining(tmp_path))
+    export(str(tmp_path / "run"), epath.Path(tmp_path / "exported"))
+    own = find_tokenizer(epath.Path(tmp_path / "run")).open()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "exported"))
+    special = own.special
+    expected = [[special.cls, *own.encode(text), special.sep] for text in TRICKY]
+    assert tokenizer(TRICKY)["input_ids"] == expected

@@ -1,0 +1,172 @@
+"""Trained models opened to be applied: those of run folders, and imported weights."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from etils import epath
+from jax.sharding import Mesh
+
+from ssl_jax.data.images import ImageConfig
+from ssl_jax.data.speech import SpeechConfig
+from ssl_jax.data.symbols import SymbolMap
+from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
+from ssl_jax.data.tokenizers import Tokenizer
+from ssl_jax.errors import UserError
+from ssl_jax.evals.few_shot import LanguageModel
+from ssl_jax.files import read_json
+from ssl_jax.hub.bart import load_bart
+from ssl_jax.hub.bert import load_bert
+from ssl_jax.hub.gpt2 import load_gpt2
+from ssl_jax.hub.safetensors import WEIGHTS
+from ssl_jax.hub.t5 import load_t5
+from ssl_jax.method import Represent, Tree
+from ssl_jax.runs.language_models import import_language_model, language_model_of_run
+from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.predictions import predict_texts
+from ssl_jax.runs.reference import RunReference
+from ssl_jax.runs.text_features import TextEncoder, as_applied, text_model
+from ssl_jax.training.experiment import Inference
+from ssl_jax.training.folder import CONFIG
+from ssl_jax.training.sharding import MeshConfig, make_mesh
+
+BATCH = 32
+"""Examples that imported weights compute at once."""
+LOADERS = {
+    "bert": load_bert,
+    "albert": load_bert,
+    "gpt2": load_gpt2,
+    "bart": load_bart,
+    "mbart": load_bart,
+    "t5": load_t5,
+}
+"""By the `model_type` of config.json, `folder -> (configuration, parameters)`."""
+CONTINUES, WRITES = ("gpt2",), ("gpt2", "bart", "mbart", "t5")
+"""Types of imported models that continue a text, and that write one."""
+
+
+class OpenedModel(NamedTuple):
+    """A model with its weights.
+
+    Attributes:
+      name: RUN@STEP, or the folder of the weights.
+      kind: the experiment of the run, or the type of the weights.
+      config: of the run, or of the imported model.
+      data: of the run: what its images or its speech are like; None for text.
+      tokenizer: of its text; None if it reads none.
+      mesh: of the devices that it is on.
+      variables: `{"params": ..., **extras}`.
+      batch_size: examples that the run computes at once.
+      represent: the representation of images or of speech; None for none.
+      text: the representation of text; None for none.
+      inference: what else it computes.
+      language_model: opens the model to write text; None if it writes none.
+      continues: whether what it writes continues a text.
+      window: tokens of a window and tokens between windows, in which the run scores held-out text; None for the
+        context.
+      predict: `(texts, batch size) -> results` of a fine-tuned model; None if it is not fine-tuned.
+      thresholds: above which a score is that of an anomaly, by score.
+    """
+
+    name: str
+    kind: str
+    config: Any
+    data: ImageConfig | SpeechConfig | None
+    tokenizer: Tokenizer | None
+    mesh: Mesh
+    variables: Mapping[str, Tree]
+    batch_size: int = BATCH
+    represent: Represent | None = None
+    text: TextEncoder | None = None
+    inference: Inference = Inference()
+    language_model: Callable[[], LanguageModel] | None = None
+    continues: bool = False
+    window: tuple[int | None, int | None] = (None, None)
+    predict: Callable[[Sequence[str], int], list[dict[str, Any]]] | None = None
+    thresholds: Mapping[str, Any] = {}
+
+
+def open_model(source: str) -> OpenedModel:
+    """Opens a model.
+
+    Args:
+      source: RUN, RUN@STEP or RUN@best; or a folder of BERT, ALBERT, GPT-2, BART, mBART or T5 weights: config.json,
+        model.safetensors and the files of the tokenizer.
+
+    Raises:
+      UserError: there is no such folder or checkpoint, the weights are not of such a model, or have no tokenizer.
+    """
+    reference = RunReference.parse(source)
+    if (reference.folder / WEIGHTS).exists() and not (reference.folder / "checkpoints").exists():
+        return _of_weights(reference.folder)
+    return _of_run(open_run(reference))
+
+
+def _of_run(run: OpenedRun) -> OpenedModel:
+    experiment, config = run.experiment, run.config
+    variables, tokenizer = run.restore(), _tokenizer_of_run(run)
+    data = getattr(config, "data", None)
+    model = text_model(config) if tokenizer else None
+    decoder = experiment.decoder
+    # The report of the run has set thresholds for the model at its end.
+    reported = run.step == experiment.steps and not experiment.train.best_metric
+    return OpenedModel(
+        name=str(RunReference(run.folder, run.step)),
+        kind=run.settings["experiment"],
+        config=config,
+        data=data if isinstance(data, ImageConfig | SpeechConfig) else None,
+        tokenizer=tokenizer,
+        mesh=run.mesh,
+        variables=variables,
+        batch_size=experiment.train.batch_size,
+        represent=experiment.represent,
+        text=TextEncoder(model, variables["params"], tokenizer, run.mesh) if model else None,
+        inference=experiment.inference,
+        language_model=decoder
+        and tokenizer
+        and functools.partial(language_model_of_run, run, variables["params"]),
+        continues=decoder is not None and not decoder.reads_source,
+        window=(getattr(config, "length", None), getattr(config, "stride", None)),
+        predict=experiment.predictor and functools.partial(predict_texts, run, variables),
+        thresholds=experiment.inference.thresholds(run.folder) if reported else {},
+    )
+
+
+def _tokenizer_of_run(run: OpenedRun) -> Tokenizer | None:
+    """What text is encoded with; None if the run reads no text, but symbols, images or speech."""
+    if run.experiment.predictor:
+        encoder = run.experiment.predictor.encoder(run.folder)
+        return None if isinstance(encoder, SymbolMap) else encoder
+    file = find_tokenizer(run.folder)
+    return file and file.open()
+
+
+def _of_weights(folder: epath.Path) -> OpenedModel:
+    family = read_json(folder / CONFIG, dict[str, Any]).get("model_type")
+    if family not in LOADERS:
+        raise UserError(
+            f"{folder}: weights of a model of type {family!r:.80}; expected one of {', '.join(LOADERS)}."
+        )
+    file = find_tokenizer(folder)
+    if file is None:
+        raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(FILES)} in it.")
+    tokenizer = file.open()
+    config, params = LOADERS[family](folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {config.vocab_size}: they do not "
+            "belong together. Put the files of the model's own tokenizer there."
+        )
+    mesh = make_mesh(MeshConfig())
+    return OpenedModel(
+        name=str(folder),
+        kind=f"weights of type {family}",
+        config=config,
+        data=None,
+        tokenizer=tokenizer,
+        mesh=mesh,
+        variables={"params": params},
+        text=TextEncoder(as_applied(config), params, tokenizer, mesh),
+        language_model=functools.partial(import_language_model, folder) if family in WRITES else None,
+        continues=family in CONTINUES,
+    )
