@@ -25,6 +25,8 @@ from ssl_jax.data.utterances import Recording, Utterances, read_utterances, writ
 
 NAME = "synthesised"
 """The source's name on the command line."""
+CLEAN_NAME = "synthesised_clean"
+"""The same without transmission channels, as if it was recorded in one quiet room."""
 SPEAKERS = tuple(f"{kind}{number:02}" for number in range(1, 13) for kind in "fm")
 """Names of the speakers: f, with a short vocal tract and a high voice, and m."""
 TAKES = 2
@@ -41,6 +43,8 @@ NOISE_RATIO = (10.0, 30.0)
 """Decibels of the utterance above its background noise: the lowest and the highest."""
 CHANNEL_DEVIATION = 3.0
 """Standard deviation in decibels of the coefficients of the transmission channel."""
+ROOM_NOISE = 40.0
+"""Decibels of an utterance without channel above the white noise of the room: silence in it is not digital zero."""
 CHUNK = 480
 """Utterances synthesised at once."""
 
@@ -92,38 +96,44 @@ def voice(speaker: str, seed: int = SEED) -> Voice:
     return Voice(tract * own, pitch, rng.uniform(0.005, 0.03), rng.uniform(0.02, 0.12))
 
 
-def open_synthetic_speech(rate: int) -> Utterances:
+def open_synthetic_speech(rate: int, *, clean: bool = False) -> Utterances:
     """The corpus: `TAKES` utterances of each of the `WORDS` by each of the `SPEAKERS`, ordered by speaker.
 
     It is made once and kept in the folder of caches.
 
     Args:
       rate: samples per second.
+      clean: see `render`.
     """
     modules = (phones, formant_synthesis, inspect.getmodule(open_synthetic_speech))
-    key = hashlib.sha256(repr((rate, [inspect.getsource(each) for each in modules])).encode()).hexdigest()[
-        :32
-    ]
+    sources = [inspect.getsource(each) for each in modules]
+    key = hashlib.sha256(repr((rate, clean, sources)).encode()).hexdigest()[:32]
+    name = CLEAN_NAME if clean else NAME
 
     def make(folder: Path) -> None:
         print(f"synthesising speech at {rate} Hz (once, some seconds)", flush=True)
-        write_utterances(folder, _corpus(rate), NAME)
+        write_utterances(folder, _corpus(rate, clean), name)
 
     def read(folder: Path) -> Utterances:
-        return read_utterances(folder, NAME, rate, key)
+        return read_utterances(folder, name, rate, key)
 
     return cached(default_cache() / "speech" / key, make, read)
 
 
-def _corpus(rate: int) -> Iterator[Recording]:
-    spoken = [
+def spoken_takes() -> list[tuple[str, str, int]]:
+    """Speaker, word and take of each utterance of the corpus, in order."""
+    return [
         (speaker, word, TAKES * place + take)
         for place, speaker in enumerate(SPEAKERS)
         for word in WORDS
         for take in range(TAKES)
     ]
+
+
+def _corpus(rate: int, clean: bool) -> Iterator[Recording]:
+    spoken = spoken_takes()
     for first in range(0, len(spoken), CHUNK):
-        yield from render(*zip(*spoken[first : first + CHUNK], strict=True), rate)
+        yield from render(*zip(*spoken[first : first + CHUNK], strict=True), rate, clean=clean)
 
 
 def render(
@@ -142,7 +152,7 @@ def render(
       words: of `WORDS`.
       takes: numbers from 0; in the corpus, no two speakers have a take of a word in common.
       rate: samples per second.
-      clean: without transmission channel and background noise.
+      clean: without transmission channel, with the noise of the room alone, which is that of the take.
       seed: of everything that is random.
     """
     plans = [_plan(word, take, seed) for word, take in zip(words, takes, strict=True)]
@@ -159,8 +169,12 @@ def render(
         length = int(len(plan.melody) * FRAME * rate)
         wave = waveforms[index, :length]
         wave = 0.1 * wave / np.sqrt(np.mean(wave**2))
-        if not clean:
-            key = (seed, 3, SPEAKERS.index(speakers[index]), list(WORDS).index(words[index]), takes[index])
+        place = (list(WORDS).index(words[index]), takes[index])
+        if clean:
+            noise = np.random.default_rng((seed, 4, *place)).standard_normal(length)
+            wave = wave + 0.1 * 10 ** (-ROOM_NOISE / 20) * noise
+        else:
+            key = (seed, 3, SPEAKERS.index(speakers[index]), *place)
             wave = _transmitted(wave, rate, np.random.default_rng(key))
         ends = np.minimum((plan.phone_ends * FRAME * rate).astype(int), length)
         recordings.append(
