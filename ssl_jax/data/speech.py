@@ -28,8 +28,9 @@ class SpeechConfig(Settings):
     """The source of the utterances, and the rows that hold them."""
 
     source: NonEmptyText = NAME
-    """synthesised (words that are made here, offline), or synthesised_clean (without transmission channels); tfds:name[/config][:split]; a folder of wav or flac files; or a
-    .tsv file with the columns path and, where known, speaker and word (or text)."""
+    """synthesised (words that are made here, offline), or synthesised_clean (the same without transmission channels);
+    tfds:name[/config][:split]; a folder of wav or flac files; or a .tsv file with the columns path and, where known,
+    speaker and word (or text)."""
     labels: Text = ""
     """How the paths in a folder give labels, such as {word}_{speaker}_{} or {speaker}/{}/{}; empty: they give none."""
     rate: Annotated[int, integers(4_000, 96_000)] = 8_000

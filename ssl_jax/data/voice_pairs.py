@@ -112,14 +112,14 @@ def find_pairs(
     )
 
 
-def rows_of_cases(pairs: VoicePairs, speech: SpeechSplits, config: SpeechConfig) -> grain.MapDataset:
+def rows_of_cases(cases: list[Case], speech: SpeechSplits, config: SpeechConfig) -> grain.MapDataset:
     """The rows to convert: labelled rows of `ssl_jax.data.speech` of the sources, with `target`, `reference`,
     `reference_samples`, `truth` and `truth_samples`, which is 0 where the truth is not known."""
-    sources = SpeechRows(speech.utterances, np.array([case.source for case in pairs.cases]), config, labels=True)
-    others = SpeechRows(speech.utterances, np.array([case.reference for case in pairs.cases]), config, labels=False)
+    sources = SpeechRows(speech.utterances, np.array([case.source for case in cases]), config, labels=True)
+    others = SpeechRows(speech.utterances, np.array([case.reference for case in cases]), config, labels=False)
 
     def row(number: int) -> dict[str, np.ndarray]:
-        case, other = pairs.cases[number], others(number)
+        case, other = cases[number], others(number)
         truth, found = np.zeros(config.samples, np.float32), case.truth[: config.samples]
         truth[: len(found)] = found
         return {
@@ -131,7 +131,7 @@ def rows_of_cases(pairs: VoicePairs, speech: SpeechSplits, config: SpeechConfig)
             "truth_samples": np.int32(len(found)),
         }
 
-    return grain.MapDataset.range(len(pairs.cases)).map(row)
+    return grain.MapDataset.range(len(cases)).map(row)
 
 
 def _tested(speech: SpeechSplits) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -119,6 +119,4 @@ def voice_conversion(
         decoded = network.apply({"params": params}, mean, speaker, seen.mask, method="decode")
         return log_mel_of(decoded, extras)
 
-    return Voices(
-        Method(init, loss, evaluate, after_update), features, rate, "utterance", codes, convert
-    )
+    return Voices(Method(init, loss, evaluate, after_update), features, rate, "utterance", codes, convert)

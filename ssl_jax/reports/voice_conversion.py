@@ -1,62 +1,54 @@
-"""What an experiment of voice conversion shows: how near converted speech is to its target, and samples of it."""
+"""What an experiment of voice conversion reports: how near converted speech is to its target, whose voice it has, and
+whether it still says the same; and what the content code still tells of the speaker."""
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import grain
 import jax
 import numpy as np
 
 from ssl_jax.data.phones import SILENCE
-from ssl_jax.data.speech import SpeechConfig, SpeechRows, SpeechSplits
-from ssl_jax.data.voice_pairs import VoicePairs, rows_of_cases
+from ssl_jax.data.speech import SpeechConfig
+from ssl_jax.evals.pictures import draw_bars
 from ssl_jax.evals.probes import FIXED_PENALTY, linear_probe
-from ssl_jax.evals.spectrograms import draw_spectrograms
-from ssl_jax.evals.voices import Distortion, distortion, shifted, speaker_statistics, utterance_vector
+from ssl_jax.evals.voices import distortion, shifted, speaker_statistics, utterance_vector
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.speech import pooled
 from ssl_jax.methods.voices import Voices
 from ssl_jax.reports.files import save_json, save_plot
 from ssl_jax.reports.speech import warn_of_collapse
 from ssl_jax.reports.tables import aligned
+from ssl_jax.reports.voice_samples import (
+    CEILING,
+    CONVERTED,
+    SOURCE,
+    TRUTH,
+    Speech,
+    Utterance,
+    VoiceData,
+    shown_cases,
+)
 from ssl_jax.training.distributed import spread
 from ssl_jax.training.experiment import Report
-from ssl_jax.transforms.speech_features import frames_of, raw_features
 
-TRUTH, NOTHING, SHIFT = "true target", "unconverted", "mean and variance shifted"
-CONVERTED, CEILING = "converted", "target from its own codes"
-SHOWN = 3
-"""Conversions in pictures and samples."""
-SEGMENTS = 4
-"""Parts of an utterance whose mean codes the probe of the content code reads."""
-
-
-class VoiceData(NamedTuple):
-    """The `details` of the data of a run.
-
-    Attributes:
-      speech: the utterances.
-      pairs: what conversions are measured on.
-    """
-
-    speech: SpeechSplits
-    pairs: VoicePairs
-
-
-class Spoken(NamedTuple):
-    """The log-mel spectra of the cases, each `[frames, mels]` of true frames.
-
-    Attributes:
-      kinds: by name, in the order of the table; a spectrum of None where the target is not known.
-      phones: of the frames of each source, -1 where unknown.
-    """
-
-    kinds: dict[str, list[np.ndarray | None]]
-    phones: list[np.ndarray]
+SHIFT = "mean and variance shifted"
+KINDS = (TRUTH, SOURCE, SHIFT, CONVERTED, CEILING)
+"""Rows of the table."""
+COLUMNS = {
+    "log_mel_error": "log-mel error",
+    "cepstral_distortion": "distortion, dB",
+    "target_voice": "target voice, %",
+    "source_voice": "source voice, %",
+    "phones": "phones, %",
+}
+MOST_UTTERANCES = 1_000
+"""That a probe is fitted to."""
+FIXED = (FIXED_PENALTY,)
+Row = dict[str, float]
 
 
 class VoiceReport:
-    """The samples after each evaluation, and the report at the end.
+    """The samples after each evaluation, and the report at the end of a run.
 
     Args:
       voices: what was trained.
@@ -66,68 +58,196 @@ class VoiceReport:
     """
 
     def __init__(self, voices: Voices, config: SpeechConfig, *, probe_frames: int, seed: int) -> None:
-        self.voices, self.config, self.probe_frames, self.seed = voices, config, probe_frames, seed
-        self._convert, self._log_mel, self._codes = _conversions(voices), _log_mel(voices), _pooled_codes(voices)
+        self.config, self.probe_frames, self.seed = config, probe_frames, seed
+        self.speech = Speech(voices, config)
+        segments = 1 if voices.voice == "speaker" else 4
+
+        def codes(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+            found = voices.codes(params, extras, batch)
+            content = {"content code": pooled(found.content, found.true, segments)}
+            speaker = {} if found.speaker is None else {"speaker code": found.speaker}
+            return content | speaker | {"speaker": batch["speaker"], "word": batch["word"]}
+
+        self._codes = codes
 
     def sample(self, report: Report) -> None:
-        """Draws some conversions to samples/step-NUMBER.png."""
-        data: VoiceData = report.data.details
-        few = data.pairs._replace(cases=self._shown(data.pairs))
-        self._draw(report, few, self._spoken(report, few), f"step-{report.step:07d}")
+        """Writes some conversions as pictures and sound to samples/step-NUMBER*."""
+        cases = shown_cases(report.data.details.pairs)
+        kinds = self.speech.converted(report, cases)
+        self.speech.show(report, cases, kinds, f"step-{report.step:07d}")
 
     def report(self, report: Report) -> None:
-        """Prints tables of conversions and of codes, writes voices.json, and draws conversions."""
+        """Prints tables of conversions and of codes, and writes voices.json and plots/voices.png.
+
+        The distances are those of `ssl_jax.evals.voices`. The voice is that which a linear probe hears, which is fitted
+        to log-mel spectra of other utterances of the same speakers; phones are what a linear probe of single frames
+        finds that is fitted to training utterances.
+        """
         warn_of_collapse(report)
         data: VoiceData = report.data.details
-        spoken = self._spoken(report, data.pairs)
-        rows, classes = self._measured(report, data, spoken)
-        self._tell(report, data, rows, classes)
-        codes = self._code_probes(report, data.speech)
-        save_json(report, "voices", {"conversions": rows, "speaker probes of codes": codes})
+        references = {
+            speaker: self.speech.utterances(report, numbers)
+            for speaker, numbers in data.pairs.references.items()
+        }
+        kinds = self._kinds(report, data, references)
+        rows = {kind: self._distances(kinds[TRUTH], each, data.pairs.aligned) for kind, each in kinds.items()}
+        for kind, found in self._voices(data, kinds, references).items():
+            rows[kind] |= found
+        for kind, found in self._phones(report, data, kinds).items():
+            rows[kind] |= found
+        codes = self._probes_of_codes(report, data)
+        self._tell(report, data, rows, codes)
 
-    def _shown(self, pairs: VoicePairs) -> list:
-        return pairs.cases[:: max(1, len(pairs.cases) // SHOWN)][:SHOWN]
-
-    def _spoken(self, report: Report, pairs: VoicePairs) -> Spoken:
-        """Converts all cases."""
-        data: VoiceData = report.data.details
-        rows = rows_of_cases(pairs, data.speech, self.config)
-        found = report.map(self._convert, rows)
-        frames = frames_of(found["samples"], self.config.rate)
-        true = frames_of(found["truth_samples"], self.config.rate)
-
-        def cut(name: str, counts: np.ndarray) -> list[np.ndarray | None]:
-            return [each[:count] if count else None for each, count in zip(found[name], counts, strict=True)]
-
-        of = data.speech.utterances
+    def _kinds(
+        self, report: Report, data: VoiceData, references: Mapping[int, list[Utterance]]
+    ) -> dict[str, list]:
+        cases, of = data.pairs.cases, data.speech.utterances
+        found = self.speech.converted(report, cases)
         statistics = {
-            speaker: speaker_statistics(self._spectra(report, data.speech, references)[0])
-            for speaker, references in pairs.references.items()
+            speaker: speaker_statistics([each.log_mel for each in utterances])
+            for speaker, utterances in references.items()
         }
-        source = cut("source", frames)
-        shift = [
+        found[SHIFT] = [
             shifted(each, statistics[int(of.speaker[case.source])], statistics[case.target])
-            for each, case in zip(source, pairs.cases, strict=True)
+            for each, case in zip(found[SOURCE], cases, strict=True)
         ]
-        kinds = {
-            TRUTH: cut("truth", true),
-            NOTHING: source,
-            SHIFT: shift,
-            CONVERTED: cut("converted", frames),
-            CEILING: cut("ceiling", true),
-        }
-        phones = [each[:count] for each, count in zip(found["phones"], frames, strict=True)]
-        return Spoken(kinds, phones)
+        return {kind: found[kind] for kind in KINDS}
 
-    def _spectra(
-        self, report: Report, speech: SpeechSplits, numbers: np.ndarray
-    ) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
-        """Log-mel spectra, speakers and phones of utterances."""
-        rows = SpeechRows(speech.utterances, numbers, self.config, labels=True)
-        found = report.map(self._log_mel, grain.MapDataset.range(len(rows)).map(rows))
-        frames = frames_of(found["samples"], self.config.rate)
-        cut = [
-            [each[:count] for each, count in zip(found[name], frames, strict=True)]
-            for name in ("log_mel", "phones")
+    def _distances(self, targets: Sequence, spectra: Sequence, same_frames: bool) -> Row:
+        found = [
+            distortion(each, target, aligned=same_frames)
+            for each, target in zip(spectra, targets, strict=True)
+            if target is not None
         ]
-        return cut[0], found["speaker"], cut[1]
+        if not found:
+            return {}
+        log_mel, cepstral = np.mean(found, 0)
+        return {"log_mel_error": float(log_mel), "cepstral_distortion": float(cepstral)}
+
+    def _voices(self, data: VoiceData, kinds: Mapping[str, list], references: Mapping) -> dict[str, Row]:
+        """Of each kind, the share of utterances that the probe gives to the target and to the source."""
+        fit = np.stack([utterance_vector(u.log_mel) for each in references.values() for u in each])
+        labels = np.array([speaker for speaker, each in references.items() for _ in each])
+        if len(references) < 2:
+            return {}
+        places = [
+            (kind, place) for kind, each in kinds.items() for place, x in enumerate(each) if x is not None
+        ]
+        score = np.stack([utterance_vector(kinds[kind][place]) for kind, place in places])
+        target = np.array([data.pairs.cases[place].target for _, place in places])
+        source = data.speech.utterances.speaker[[data.pairs.cases[place].source for _, place in places]]
+        guess = linear_probe(fit, labels, score, target, penalties=FIXED, seed=self.seed).predictions
+        kind = np.array([kind for kind, _ in places])
+        return {
+            each: {
+                "target_voice": float((guess == target)[kind == each].mean()),
+                "source_voice": float((guess == source)[kind == each].mean()),
+            }
+            for each in kinds
+            if (kind == each).any()
+        }
+
+    def _phones(self, report: Report, data: VoiceData, kinds: Mapping[str, list]) -> dict[str, Row]:
+        """Of each kind that has the frames of its source, the share of frames whose phone a probe finds."""
+        of = data.speech.utterances
+        if not of.phone_names:
+            return {}
+        rng = np.random.default_rng(self.seed)
+        numbers = np.sort(rng.permutation(data.speech.train.chosen)[:MOST_UTTERANCES])
+        fit, labels = self._known_frames(report, numbers, rng)
+        sources = self.speech.utterances(report, np.array([case.source for case in data.pairs.cases]))
+        silent = [number for number, name in enumerate(of.phone_names) if name == SILENCE]
+        phones = [u.phones for u in sources]
+        named = {kind for kind in kinds if data.pairs.aligned or kind not in (TRUTH, CEILING)}
+        score, truth, kind_of = [], [], []
+        for kind in named:
+            for each, phone in zip(kinds[kind], phones, strict=True):
+                known = (phone >= 0) & ~np.isin(phone, silent) & np.isin(phone, labels)
+                score.append(each[known])
+                truth.append(phone[known])
+                kind_of += [kind] * int(known.sum())
+        truth, kind_of = np.concatenate(truth), np.array(kind_of)
+        guess = linear_probe(
+            fit, labels, np.concatenate(score), truth, penalties=FIXED, seed=self.seed
+        ).predictions
+        return {kind: {"phones": float((guess == truth)[kind_of == kind].mean())} for kind in named}
+
+    def _known_frames(
+        self, report: Report, numbers: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of utterances that have a phone, and the phones."""
+        found = self.speech.utterances(report, numbers)
+        names = report.data.details.speech.utterances.phone_names
+        silent = [number for number, name in enumerate(names) if name == SILENCE]
+        frames, phones = np.concatenate([u.log_mel for u in found]), np.concatenate([u.phones for u in found])
+        known = np.flatnonzero((phones >= 0) & ~np.isin(phones, silent))
+        known = rng.permutation(known)[: self.probe_frames]
+        return frames[known], phones[known]
+
+    def _probes_of_codes(self, report: Report, data: VoiceData) -> Row:
+        """Accuracies of probes of the speaker: fitted to held-out utterances of half of the words, scored on others."""
+        rows = data.speech.heldout
+        chosen = grain.MapDataset.range(len(rows)).map(rows)
+        if len(rows) > MOST_UTTERANCES:
+            chosen = chosen.shuffle(seed=self.seed)[:MOST_UTTERANCES]
+        found = report.map(self._codes, chosen)
+        word, speaker = found["word"], found["speaker"]
+        half = word % 2 == 0 if len(data.speech.utterances.words) > 1 else np.arange(len(word)) % 2 == 0
+        fit = half & (speaker >= 0)
+        score = ~half & np.isin(speaker, speaker[fit])
+        if len(np.unique(speaker[fit])) < 2 or not score.any():
+            return {}
+        names = [name for name in ("content code", "speaker code") if name in found]
+
+        def measure(name: str) -> float:
+            codes = found[name]
+            return linear_probe(
+                codes[fit], speaker[fit], codes[score], speaker[score], penalties=FIXED, seed=self.seed
+            ).accuracy
+
+        values, counts = np.unique(speaker[score], return_counts=True)
+        return {
+            **spread(measure, names),
+            f"most frequent of {len(values)}": float(counts.max() / counts.sum()),
+        }
+
+    def _tell(self, report: Report, data: VoiceData, rows: Mapping[str, Row], codes: Row) -> None:
+        pairs = data.pairs
+        unseen = {"speakers": pairs.unseen_speakers, "words": pairs.unseen_words}
+        new = " and ".join(name for name, is_new in unseen.items() if is_new)
+        target = "the same take by the other voice" if pairs.aligned else "another recording of it, aligned"
+        report.log(
+            f"{len(pairs.cases)} conversions of held-out utterances between {len(pairs.references)} speakers"
+            f"{f' ({new} were not trained on)' if new else ''}; the target is {target}"
+        )
+        columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
+        body = [
+            [kind, *(_shown(name, row[name]) if name in row else "-" for name in columns)]
+            for kind, row in rows.items()
+        ]
+        for line in aligned([["", *(COLUMNS[name] for name in columns)], *body]):
+            report.log(line)
+        if codes:
+            told = ", ".join(f"{name} {100 * accuracy:.1f}" for name, accuracy in codes.items())
+            report.log(f"linear probe of the speaker, held-out utterances, accuracy in %: {told}")
+        save_json(report, "voices", {"conversions": rows, "speaker_probes": codes})
+        shares = {
+            kind: {
+                COLUMNS[name].removesuffix(", %"): row[name]
+                for name in columns
+                if _is_share(name) and name in row
+            }
+            for kind, row in rows.items()
+        }
+        shares = {kind: row for kind, row in shares.items() if row}
+        if shares:
+            title = f"probes on converted utterances, {data.speech.utterances.name} speech"
+            save_plot(report, "voices", draw_bars(shares, title=title))
+
+
+def _is_share(name: str) -> bool:
+    return COLUMNS[name].endswith("%")
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{100 * value:.1f}" if _is_share(name) else f"{value:.3f}"
