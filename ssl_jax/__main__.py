@@ -5,7 +5,7 @@ import sys
 from ssl_jax.guard import guarded
 from ssl_jax.runs.listing import experiment_names, list_commands, list_experiments
 
-COMMANDS = ("check", "plan", "replay", "generate", "linear_eval", "few_shot", "predict", "export")
+COMMANDS = ("check", "plan", "replay", "generate", "linear_eval", "few_shot", "predict", "export", "convert")
 
 
 def main() -> int:

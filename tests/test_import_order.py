@@ -43,6 +43,7 @@ LAYERS = (
         "ssl_jax.few_shot",
         "ssl_jax.export",
         "ssl_jax.predict",
+        "ssl_jax.convert",
         "ssl_jax.__main__",
     ),
     ("experiments",),

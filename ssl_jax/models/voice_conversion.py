@@ -87,18 +87,21 @@ class Convolution(nn.Module):
       size: frames that it reads.
       stride: frames from one output to the next.
       dtype: of the computation; parameters are float32.
+      silent: whether the kernel begins as 0.
     """
 
     features: int
     size: int
     stride: int = 1
     dtype: str = "float32"
+    silent: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         """`[batch, frames, channels]` to `[batch, ceil(frames / stride), features]`."""
         shape = (self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", INITIALIZER, shape, jnp.float32)
+        init = nn.initializers.zeros if self.silent else INITIALIZER
+        kernel = self.param("kernel", init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:], jnp.float32)
         x = x.astype(self.dtype) * mask[..., None].astype(self.dtype)
         return along_batch(convolve(x, kernel, self.stride)) + bias.astype(self.dtype)[None, None]
@@ -182,10 +185,12 @@ class Decoder(nn.Module):
     Attributes:
       config: sizes.
       features: numbers of a decoded frame.
+      silent: whether the output is 0 before it is trained.
     """
 
     config: VoiceConfig
     features: int
+    silent: bool = False
 
     @nn.compact
     def __call__(self, content: jax.Array, speaker: jax.Array, mask: jax.Array) -> jax.Array:
@@ -220,7 +225,8 @@ class Decoder(nn.Module):
                 mask = masks[-1]
                 x, y = (doubled[:, : mask.shape[1]] for doubled in (jnp.repeat(x, 2, 1), _shuffled(y)))
             x = x + voiced(f"block_{block}_second_voice", y, mask)
-        return Convolution(self.features, 1, 1, c.dtype, name="frames")(x, mask).astype(jnp.float32)
+        frames = Convolution(self.features, 1, 1, c.dtype, self.silent, name="frames")
+        return frames(x, mask).astype(jnp.float32)
 
 
 class VoiceConverter(nn.Module):

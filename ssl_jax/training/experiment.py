@@ -286,6 +286,7 @@ class Experiment(NamedTuple):
       report: called once at the end of a run, to print and draw what only this experiment can.
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
+      converter: how the model converts voices (`ssl_jax.methods.voices.Voices`), for `ssl_jax.convert`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
       adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
       export: `(folder, params, tokenizer)`: writes the model with its tokenizer as another library's files, for
@@ -310,6 +311,7 @@ class Experiment(NamedTuple):
     report: Callable[[Report], None] | None = None
     predictor: Predictor | None = None
     decoder: Any = None
+    converter: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None
