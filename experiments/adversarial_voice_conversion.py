@@ -56,13 +56,13 @@ class Config(VoiceRunConfig):
 PRESETS = {
     "synthesised": Config(
         steps=1_500,
-        data=SpeechConfig(source="synthesised_clean", longest=1.0, heldout="words"),
-        augmentation=WaveformAugmentation(segment=0.655),
+        data=SpeechConfig(source="synthesised_sentences", longest=2.6, heldout="words"),
+        augmentation=WaveformAugmentation(segment=1.295),
         network=VoiceConfig(width=64, bank=4, blocks=4, halvings=2, content_size=16, speaker_size=32),
         stages=StageConfig(autoencoder=0.3, classifier=0.1, adversarial=0.4),
         optimizer=ADAM,
         schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=50, decay="constant"),
-        train=TrainConfig(batch_size=16, eval_every=500, save_every=500, keep_every=500),
+        train=TrainConfig(batch_size=8, eval_every=500, save_every=500, keep_every=500),
     ),
     "vctk": Config(
         steps=158_000,

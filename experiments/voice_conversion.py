@@ -28,15 +28,15 @@ class Config(VoiceRunConfig):
 PRESETS = {
     "synthesised": Config(
         steps=1_500,
-        data=SpeechConfig(source="synthesised_clean", longest=1.0, heldout="both"),
-        augmentation=WaveformAugmentation(segment=0.655),
+        data=SpeechConfig(source="synthesised_sentences", longest=2.6, heldout="both"),
+        augmentation=WaveformAugmentation(segment=1.295),
         network=VoiceConfig(
             width=64, bank=4, blocks=4, halvings=2, dense_blocks=2, content_size=16, speaker_size=32
         ),
         loss=LossConfig(kl_warmup_steps=500),
         optimizer=OptimizerConfig(name="adamw", weight_decay=1e-4, clip_norm=5.0, epsilon=1e-8),
         schedule=ScheduleConfig(learning_rate=1e-3, warmup_steps=50, decay="cosine"),
-        train=TrainConfig(batch_size=16, eval_every=500, save_every=500, keep_every=500),
+        train=TrainConfig(batch_size=8, eval_every=500, save_every=500, keep_every=500),
     ),
 }
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.speech_files import Reading, Unusable, open_speech_files
-from ssl_jax.data.synthetic_speech import CLEAN_NAME, NAME, open_synthetic_speech
+from ssl_jax.data.synthetic_speech import NAME, SENTENCES_NAME, open_synthetic_speech
 from ssl_jax.data.tfds_speech import open_tfds_speech
 from ssl_jax.data.utterances import UNLABELLED, Utterances
 from ssl_jax.domains import NonEmptyText, ProperShare, Settings, Text, integers, numbers
@@ -28,7 +28,7 @@ class SpeechConfig(Settings):
     """The source of the utterances, and the rows that hold them."""
 
     source: NonEmptyText = NAME
-    """synthesised (words that are made here, offline), or synthesised_clean (the same without transmission channels);
+    """synthesised (words that are made here, offline), or synthesised_sentences (of four words);
     tfds:name[/config][:split]; a folder of wav or flac files; or a .tsv file with the columns path and, where known,
     speaker and word (or text)."""
     labels: Text = ""
@@ -174,8 +174,8 @@ def open_speech(config: SpeechConfig) -> SpeechSplits:
 def open_utterances(config: SpeechConfig) -> Utterances:
     """All utterances of the source of a configuration."""
     reading = Reading(config.rate, config.shortest, config.unusable)
-    if config.source in (NAME, CLEAN_NAME):
-        return open_synthetic_speech(config.rate, clean=config.source == CLEAN_NAME)
+    if config.source in (NAME, SENTENCES_NAME):
+        return open_synthetic_speech(config.rate, sentences=config.source == SENTENCES_NAME)
     if config.source.startswith("tfds:"):
         return open_tfds_speech(config.source.removeprefix("tfds:"), reading)
     return open_speech_files(config.source, config.labels, reading)

@@ -4,6 +4,8 @@ It stands in for recordings where there are none: inside this project are none. 
 vocal tract, which scales all formants, in each formant on its own, and in pitch, jitter and breath. Every utterance has
 its own durations, deviations of the formants, melody, transmission channel and background noise.
 
+The sentences are fixed lists of words, no word in two of them, so that their words are held out with a sentence.
+
 The same take of a word by two speakers has the same durations, melody and noise in the source, so that `render` gives
 the exact target of a conversion of one voice into another.
 """
@@ -25,8 +27,9 @@ from ssl_jax.data.utterances import Recording, Utterances, read_utterances, writ
 
 NAME = "synthesised"
 """The source's name on the command line."""
-CLEAN_NAME = "synthesised_clean"
-"""The same without transmission channels, as if it was recorded in one quiet room."""
+SENTENCES_NAME = "synthesised_sentences"
+"""The same words in sentences, without transmission channels, as if all was recorded in one quiet room."""
+WORDS_OF_A_SENTENCE = 4
 SPEAKERS = tuple(f"{kind}{number:02}" for number in range(1, 13) for kind in "fm")
 """Names of the speakers: f, with a short vocal tract and a high voice, and m."""
 TAKES = 2
@@ -96,23 +99,23 @@ def voice(speaker: str, seed: int = SEED) -> Voice:
     return Voice(tract * own, pitch, rng.uniform(0.005, 0.03), rng.uniform(0.02, 0.12))
 
 
-def open_synthetic_speech(rate: int, *, clean: bool = False) -> Utterances:
-    """The corpus: `TAKES` utterances of each of the `WORDS` by each of the `SPEAKERS`, ordered by speaker.
+def open_synthetic_speech(rate: int, *, sentences: bool = False) -> Utterances:
+    """The corpus: `TAKES` utterances of each text by each of the `SPEAKERS`, ordered by speaker.
 
     It is made once and kept in the folder of caches.
 
     Args:
       rate: samples per second.
-      clean: see `render`.
+      sentences: whether the texts are sentences, without transmission channels, and not single `WORDS` with them.
     """
     modules = (phones, formant_synthesis, inspect.getmodule(open_synthetic_speech))
     sources = [inspect.getsource(each) for each in modules]
-    key = hashlib.sha256(repr((rate, clean, sources)).encode()).hexdigest()[:32]
-    name = CLEAN_NAME if clean else NAME
+    key = hashlib.sha256(repr((rate, sentences, sources)).encode()).hexdigest()[:32]
+    name = SENTENCES_NAME if sentences else NAME
 
     def make(folder: Path) -> None:
         print(f"synthesising speech at {rate} Hz (once, some seconds)", flush=True)
-        write_utterances(folder, _corpus(rate, clean), name)
+        write_utterances(folder, _corpus(rate, sentences), name)
 
     def read(folder: Path) -> Utterances:
         return read_utterances(folder, name, rate, key)
@@ -120,20 +123,67 @@ def open_synthetic_speech(rate: int, *, clean: bool = False) -> Utterances:
     return cached(default_cache() / "speech" / key, make, read)
 
 
-def spoken_takes() -> list[tuple[str, str, int]]:
-    """Speaker, word and take of each utterance of the corpus, in order."""
+def spoken_takes(texts: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Speaker, text and take of each utterance of a corpus of these texts, in order."""
     return [
-        (speaker, word, TAKES * place + take)
+        (speaker, text, TAKES * place + take)
         for place, speaker in enumerate(SPEAKERS)
-        for word in WORDS
+        for text in texts
         for take in range(TAKES)
     ]
 
 
-def _corpus(rate: int, clean: bool) -> Iterator[Recording]:
-    spoken = spoken_takes()
-    for first in range(0, len(spoken), CHUNK):
-        yield from render(*zip(*spoken[first : first + CHUNK], strict=True), rate, clean=clean)
+def sentence_texts() -> tuple[str, ...]:
+    """The sentences: the words in a random order, cut into pieces."""
+    words = np.random.default_rng((SEED, 5)).permutation(list(WORDS)).tolist()
+    whole = len(words) // WORDS_OF_A_SENTENCE * WORDS_OF_A_SENTENCE
+    return tuple(
+        " ".join(words[start : start + WORDS_OF_A_SENTENCE]) for start in range(0, whole, WORDS_OF_A_SENTENCE)
+    )
+
+
+def _corpus(rate: int, sentences: bool) -> Iterator[Recording]:
+    spoken = spoken_takes(sentence_texts() if sentences else tuple(WORDS))
+    chunk = CHUNK // WORDS_OF_A_SENTENCE if sentences else CHUNK
+    speak = render_sentences if sentences else render
+    for first in range(0, len(spoken), chunk):
+        yield from speak(*zip(*spoken[first : first + chunk], strict=True), rate)
+
+
+def render_sentences(
+    speakers: Sequence[str], texts: Sequence[str], takes: Sequence[int], rate: int
+) -> list[Recording]:
+    """Sentences, whose words are said one after the other, without transmission channel.
+
+    Args:
+      speakers: names of `SPEAKERS`.
+      texts: words of `WORDS` with spaces between them.
+      takes: numbers from 0, of all words of a sentence.
+      rate: samples per second.
+    """
+    words = [
+        (speaker, word, take)
+        for speaker, text, take in zip(speakers, texts, takes, strict=True)
+        for word in text.split()
+    ]
+    spoken, recordings = iter(render(*zip(*words, strict=True), rate, clean=True)), []
+    for speaker, text in zip(speakers, texts, strict=True):
+        parts = [next(spoken) for _ in text.split()]
+        starts = np.cumsum([0, *(len(part.waveform) for part in parts[:-1])])
+        recordings.append(
+            Recording(
+                np.concatenate([part.waveform for part in parts]),
+                speaker,
+                text,
+                tuple(phone for part in parts for phone in part.phones),
+                tuple(
+                    int(start + end)
+                    for start, part in zip(starts, parts, strict=True)
+                    for end in part.phone_ends
+                ),
+            )
+        )
+    return recordings
 
 
 def render(

@@ -2,9 +2,9 @@
 
 Utterances are converted that are held out; if some words are not trained on, of these words. Other utterances of the
 same speakers, the references, give the target voice, the statistics of its speaker, and the probe that tells speakers
-apart. What a conversion should become is known where the target speaker says the same: in the synthesised corpus, where
-the same take is spoken by the other voice, frame by frame; in recordings, where an utterance of the target speaker has
-the same word, which then is another recording of other durations.
+apart. What a conversion should become is known where the target speaker says the same: in the synthesised sentences,
+where the same take is spoken by the other voice, frame by frame; in recordings, where an utterance of the target
+speaker has the same word or text, which then is another recording of other durations.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from ssl_jax.data.speech import SpeechConfig, SpeechRows, SpeechSplits
-from ssl_jax.data.synthetic_speech import CLEAN_NAME, NAME, render, spoken_takes
+from ssl_jax.data.synthetic_speech import SENTENCES_NAME, render_sentences, sentence_texts, spoken_takes
 from ssl_jax.data.utterances import Utterances
 from ssl_jax.errors import UserError
 
@@ -106,7 +106,7 @@ def find_pairs(
     return VoicePairs(
         cases=cases,
         references={number: references[number] for number in used},
-        aligned=of.name in (NAME, CLEAN_NAME),
+        aligned=of.name == SENTENCES_NAME,
         unseen_speakers=not np.isin(used, trained).any(),
         unseen_words=unseen_words,
     )
@@ -164,11 +164,11 @@ def _named(pair: str, of: Utterances, known: list[int], *, parallel: bool) -> tu
 def _truths(
     of: Utterances, found: list[tuple[int, int, bool]], by_speaker: dict[int, np.ndarray]
 ) -> list[np.ndarray]:
-    if of.name in (NAME, CLEAN_NAME):
-        spoken = spoken_takes()
-        words, takes = ([spoken[source][place] for source, *_ in found] for place in (1, 2))
+    if of.name == SENTENCES_NAME:
+        spoken = spoken_takes(sentence_texts())
+        texts, takes = ([spoken[source][place] for source, *_ in found] for place in (1, 2))
         speakers = [of.speakers[target] for _, target, _ in found]
-        recordings = render(speakers, words, takes, of.rate, clean=of.name == CLEAN_NAME)
+        recordings = render_sentences(speakers, texts, takes, of.rate)
         return [recording.waveform.astype(np.float32) for recording in recordings]
     truths = []
     for source, target, parallel in found:
