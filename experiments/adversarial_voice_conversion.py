@@ -1,6 +1,6 @@
 """Adversarial voice conversion between known speakers (Chou et al. 2018, arXiv:1804.02812).
 
-    python -m experiments.adversarial_voice_conversion    # offline, synthesised words, minutes on 2 CPU cores
+    python -m experiments.adversarial_voice_conversion    # offline, synthesised sentences, minutes on 2 CPU cores
     python -m experiments.adversarial_voice_conversion --data.source DIR --data.labels '{speaker}/{word}' --speakers 2
     python -m experiments.adversarial_voice_conversion vctk --workdir gs://...      # for a TPU pod
     python -m ssl_jax.convert runs/adversarial_voice_conversion-synthesised source.wav m03 out.wav
@@ -55,14 +55,14 @@ class Config(VoiceRunConfig):
 
 PRESETS = {
     "synthesised": Config(
-        steps=1_500,
+        steps=1_200,
         data=SpeechConfig(source="synthesised_sentences", longest=2.6, heldout="words"),
         augmentation=WaveformAugmentation(segment=1.295),
-        network=VoiceConfig(width=64, bank=4, blocks=4, halvings=2, content_size=16, speaker_size=32),
+        network=VoiceConfig(width=64, bank=4, blocks=4, halvings=2, content_size=32, speaker_size=32),
         stages=StageConfig(autoencoder=0.3, classifier=0.1, adversarial=0.4),
         optimizer=ADAM,
         schedule=ScheduleConfig(learning_rate=5e-4, warmup_steps=50, decay="constant"),
-        train=TrainConfig(batch_size=8, eval_every=500, save_every=500, keep_every=500),
+        train=TrainConfig(batch_size=8, eval_every=300, save_every=300, keep_every=300),
     ),
     "vctk": Config(
         steps=158_000,

@@ -11,8 +11,8 @@ of other held-out speakers; in the synthesised sentences, of words that were not
 exactly, as the synthesiser says the same take in the other voice; recordings of one text by two speakers are aligned
 by dynamic time warping (`--pairs SOURCE:TARGET`, and `--unparallel_pairs` without any target). Beside conversions stand
 the unconverted utterances, a shift of the mean and variance of each filter between the two speakers, and the target
-from its own codes. Probes of log-mel spectra find the speaker and the phones; probes of the codes, the speaker. samples/
-has some conversions of every evaluation as wav files (Griffin-Lim) and spectra.
+from its own codes. Probes of log-mel spectra find the speaker and the phones; probes of the codes, the speaker. There
+are wav files (Griffin-Lim) and spectra of some conversions of every evaluation in samples/.
 
 vctk has the sizes and rates of the authors' code (jjery2243542/adaptive_voice_conversion). Differences: frames of 25 ms
 every 10 ms, in place of 50 every 12.5; the weight decay is not part of the gradient; the ends of an utterance are
@@ -45,11 +45,11 @@ class Config(VoiceRunConfig):
 
 PRESETS = {
     "synthesised": Config(
-        steps=1_500,
+        steps=1_800,
         data=SpeechConfig(source="synthesised_sentences", longest=2.6, heldout="both"),
         augmentation=WaveformAugmentation(segment=1.295),
         network=VoiceConfig(
-            width=64, bank=4, blocks=4, halvings=2, dense_blocks=2, content_size=16, speaker_size=32
+            width=64, bank=4, blocks=4, halvings=2, dense_blocks=2, content_size=64, speaker_size=32
         ),
         loss=LossConfig(kl_warmup_steps=500),
         optimizer=OptimizerConfig(name="adamw", weight_decay=1e-4, clip_norm=5.0, epsilon=1e-8),

@@ -192,7 +192,8 @@ class VoiceReport:
             chosen = chosen.shuffle(seed=self.seed)[:MOST_UTTERANCES]
         found = report.map(self._codes, chosen)
         word, speaker = found["word"], found["speaker"]
-        half = word % 2 == 0 if len(data.speech.utterances.words) > 1 else np.arange(len(word)) % 2 == 0
+        kinds, place = np.unique(word, return_inverse=True)
+        half = place % 2 == 0 if len(kinds) > 1 else np.arange(len(word)) % 2 == 0
         fit = half & (speaker >= 0)
         score = ~half & np.isin(speaker, speaker[fit])
         if len(np.unique(speaker[fit])) < 2 or not score.any():
