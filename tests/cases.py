@@ -291,7 +291,7 @@ def speech(folder: Path) -> Arguments:
 
 
 VOICES = given(
-    "network", width=8, bank=2, blocks=2, halvings=1, dense_blocks=1, content_size=4, speaker_size=4
+    "network", width=8, bank=1, blocks=2, halvings=1, dense_blocks=1, content_size=4, speaker_size=4
 )
 
 

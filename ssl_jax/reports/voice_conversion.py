@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.data.phones import SILENCE
@@ -60,11 +61,12 @@ class VoiceReport:
     def __init__(self, voices: Voices, config: SpeechConfig, *, probe_frames: int, seed: int) -> None:
         self.config, self.probe_frames, self.seed = config, probe_frames, seed
         self.speech = Speech(voices, config)
-        segments = 1 if voices.voice == "speaker" else 4
 
         def codes(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
             found = voices.codes(params, extras, batch)
-            content = {"content code": pooled(found.content, found.true, segments)}
+            # Means and mean squares: what is constant in an utterance, where a speaker could hide.
+            moments = [pooled(each, found.true, 1) for each in (found.content, jnp.square(found.content))]
+            content = {"content code": jnp.concatenate(moments, -1)}
             speaker = {} if found.speaker is None else {"speaker code": found.speaker}
             return content | speaker | {"speaker": batch["speaker"], "word": batch["word"]}
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.data.speech import SpeechConfig, SpeechRows, SpeechSplits
@@ -68,11 +69,14 @@ class Speech:
         def convert(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
             truth = {**batch, "waveform": batch["truth"], "samples": batch["truth_samples"]}
             itself = {**truth, "reference": batch["truth"], "reference_samples": batch["truth_samples"]}
+            # One program for both, which takes half as long to compile.
+            both = jax.tree.map(lambda *rows: jnp.concatenate(rows), dict(batch), itself)
+            converted, ceiling = jnp.split(voices.convert(params, extras, both), 2)
             return {
                 TRUTH: log_mel(truth),
                 SOURCE: log_mel(batch),
-                CONVERTED: voices.convert(params, extras, batch),
-                CEILING: voices.convert(params, extras, itself),
+                CONVERTED: converted,
+                CEILING: ceiling,
                 "samples": batch["samples"],
                 "truth_samples": batch["truth_samples"],
             }
