@@ -44,12 +44,14 @@ class VoicePairs(NamedTuple):
     Attributes:
       cases: utterances to convert.
       references: by number of a speaker, numbers of the utterances that stand for the speaker.
+      named: whether the pairs of speakers were named by the user.
       aligned: whether a truth has the frames of its source.
       unseen_speakers, unseen_words: whether those of the cases have not been trained on.
     """
 
     cases: list[Case]
     references: dict[int, np.ndarray]
+    named: bool
     aligned: bool
     unseen_speakers: bool
     unseen_words: bool
@@ -106,6 +108,7 @@ def find_pairs(
     return VoicePairs(
         cases=cases,
         references={number: references[number] for number in used},
+        named=bool(named),
         aligned=of.name == SENTENCES_NAME,
         unseen_speakers=not np.isin(used, trained).any(),
         unseen_words=unseen_words,

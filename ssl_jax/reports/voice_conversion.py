@@ -45,7 +45,10 @@ COLUMNS = {
 MOST_UTTERANCES = 1_000
 """That a probe is fitted to."""
 FIXED = (FIXED_PENALTY,)
+ALL = "all pairs"
 Row = dict[str, float]
+Measures = dict[str, np.ndarray]
+"""By name, a value for each case; NaN where it is not known."""
 
 
 class VoiceReport:
@@ -92,13 +95,13 @@ class VoiceReport:
             for speaker, numbers in data.pairs.references.items()
         }
         kinds = self._kinds(report, data, references)
-        rows = {kind: self._distances(kinds[TRUTH], each, data.pairs.aligned) for kind, each in kinds.items()}
-        for kind, found in self._voices(data, kinds, references).items():
-            rows[kind] |= found
-        for kind, found in self._phones(report, data, kinds).items():
-            rows[kind] |= found
-        codes = self._probes_of_codes(report, data)
-        self._tell(report, data, rows, codes)
+        measures = {
+            kind: self._distances(kinds[TRUTH], each, data.pairs.aligned) for kind, each in kinds.items()
+        }
+        for found in (self._voices(data, kinds, references), self._phones(report, data, kinds)):
+            for kind, values in found.items():
+                measures[kind] |= values
+        self._tell(report, data, measures, self._probes_of_codes(report, data))
 
     def _kinds(
         self, report: Report, data: VoiceData, references: Mapping[int, list[Utterance]]
@@ -115,42 +118,36 @@ class VoiceReport:
         ]
         return {kind: found[kind] for kind in KINDS}
 
-    def _distances(self, targets: Sequence, spectra: Sequence, same_frames: bool) -> Row:
-        found = [
-            distortion(each, target, aligned=same_frames)
-            for each, target in zip(spectra, targets, strict=True)
-            if target is not None
-        ]
-        if not found:
-            return {}
-        log_mel, cepstral = np.mean(found, 0)
-        return {"log_mel_error": float(log_mel), "cepstral_distortion": float(cepstral)}
+    def _distances(self, targets: Sequence, spectra: Sequence, same_frames: bool) -> Measures:
+        found = np.array(
+            [
+                (np.nan, np.nan) if target is None else distortion(each, target, aligned=same_frames)
+                for each, target in zip(spectra, targets, strict=True)
+            ]
+        )
+        return {"log_mel_error": found[:, 0], "cepstral_distortion": found[:, 1]}
 
-    def _voices(self, data: VoiceData, kinds: Mapping[str, list], references: Mapping) -> dict[str, Row]:
-        """Of each kind, the share of utterances that the probe gives to the target and to the source."""
+    def _voices(self, data: VoiceData, kinds: Mapping[str, list], references: Mapping) -> dict[str, Measures]:
+        """Whether the probe gives an utterance to the target, and whether to the source."""
         fit = np.stack([utterance_vector(u.log_mel) for each in references.values() for u in each])
         labels = np.array([speaker for speaker, each in references.items() for _ in each])
-        if len(references) < 2:
-            return {}
-        places = [
-            (kind, place) for kind, each in kinds.items() for place, x in enumerate(each) if x is not None
-        ]
-        score = np.stack([utterance_vector(kinds[kind][place]) for kind, place in places])
-        target = np.array([data.pairs.cases[place].target for _, place in places])
-        source = data.speech.utterances.speaker[[data.pairs.cases[place].source for _, place in places]]
-        guess = linear_probe(fit, labels, score, target, penalties=FIXED, seed=self.seed).predictions
-        kind = np.array([kind for kind, _ in places])
-        return {
-            each: {
-                "target_voice": float((guess == target)[kind == each].mean()),
-                "source_voice": float((guess == source)[kind == each].mean()),
+        target = np.array([case.target for case in data.pairs.cases])
+        source = data.speech.utterances.speaker[[case.source for case in data.pairs.cases]]
+        there = {kind: np.array([x is not None for x in each]) for kind, each in kinds.items()}
+        score = np.stack([utterance_vector(x) for each in kinds.values() for x in each if x is not None])
+        truth = np.concatenate([target[known] for known in there.values()])
+        guesses = iter(linear_probe(fit, labels, score, truth, penalties=FIXED, seed=self.seed).predictions)
+        result = {}
+        for kind, known in there.items():
+            guess = np.array([next(guesses) if each else np.nan for each in known])
+            result[kind] = {
+                name: np.where(known, guess == of, np.nan)
+                for name, of in (("target_voice", target), ("source_voice", source))
             }
-            for each in kinds
-            if (kind == each).any()
-        }
+        return result
 
-    def _phones(self, report: Report, data: VoiceData, kinds: Mapping[str, list]) -> dict[str, Row]:
-        """Of each kind that has the frames of its source, the share of frames whose phone a probe finds."""
+    def _phones(self, report: Report, data: VoiceData, kinds: Mapping[str, list]) -> dict[str, Measures]:
+        """Of what has the frames of its source, the share of the frames whose phone a probe finds."""
         of = data.speech.utterances
         if not of.phone_names:
             return {}
@@ -158,21 +155,27 @@ class VoiceReport:
         numbers = np.sort(rng.permutation(data.speech.train.chosen)[:MOST_UTTERANCES])
         fit, labels = self._known_frames(report, numbers, rng)
         sources = self.speech.utterances(report, np.array([case.source for case in data.pairs.cases]))
-        silent = [number for number, name in enumerate(of.phone_names) if name == SILENCE]
-        phones = [u.phones for u in sources]
-        named = {kind for kind in kinds if data.pairs.aligned or kind not in (TRUTH, CEILING)}
-        score, truth, kind_of = [], [], []
-        for kind in named:
-            for each, phone in zip(kinds[kind], phones, strict=True):
-                known = (phone >= 0) & ~np.isin(phone, silent) & np.isin(phone, labels)
-                score.append(each[known])
-                truth.append(phone[known])
-                kind_of += [kind] * int(known.sum())
-        truth, kind_of = np.concatenate(truth), np.array(kind_of)
-        guess = linear_probe(
-            fit, labels, np.concatenate(score), truth, penalties=FIXED, seed=self.seed
-        ).predictions
-        return {kind: {"phones": float((guess == truth)[kind_of == kind].mean())} for kind in named}
+        known = [np.isin(each.phones, labels) for each in sources]
+        truth = np.concatenate([each.phones[there] for each, there in zip(sources, known, strict=True)])
+        ends = np.cumsum([there.sum() for there in known])[:-1]
+        result = {}
+        named = [kind for kind in kinds if data.pairs.aligned or kind not in (TRUTH, CEILING)]
+        score = [x[there] for kind in named for x, there in zip(kinds[kind], known, strict=True)]
+        right = (
+            linear_probe(
+                fit,
+                labels,
+                np.concatenate(score),
+                np.tile(truth, len(named)),
+                penalties=FIXED,
+                seed=self.seed,
+            ).predictions.reshape(len(named), -1)
+            == truth
+        )
+        for kind, frames in zip(named, right, strict=True):
+            shares = [part.mean() if len(part) else np.nan for part in np.split(frames, ends)]
+            result[kind] = {"phones": np.array(shares)}
+        return result
 
     def _known_frames(
         self, report: Report, numbers: np.ndarray, rng: np.random.Generator
@@ -214,7 +217,7 @@ class VoiceReport:
             f"most frequent of {len(values)}": float(counts.max() / counts.sum()),
         }
 
-    def _tell(self, report: Report, data: VoiceData, rows: Mapping[str, Row], codes: Row) -> None:
+    def _tell(self, report: Report, data: VoiceData, measures: Mapping[str, Measures], codes: Row) -> None:
         pairs = data.pairs
         unseen = {"speakers": pairs.unseen_speakers, "words": pairs.unseen_words}
         new = " and ".join(name for name, is_new in unseen.items() if is_new)
@@ -223,29 +226,45 @@ class VoiceReport:
             f"{len(pairs.cases)} conversions of held-out utterances between {len(pairs.references)} speakers"
             f"{f' ({new} were not trained on)' if new else ''}; the target is {target}"
         )
-        columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
-        body = [
-            [kind, *(_shown(name, row[name]) if name in row else "-" for name in columns)]
-            for kind, row in rows.items()
-        ]
-        for line in aligned([["", *(COLUMNS[name] for name in columns)], *body]):
-            report.log(line)
+        tables = {
+            group: {kind: _means(each, chosen) for kind, each in measures.items()}
+            for group, chosen in self._groups(data).items()
+        }
+        for group, rows in tables.items():
+            columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
+            body = [
+                [kind, *(_shown(name, row[name]) if name in row else "-" for name in columns)]
+                for kind, row in rows.items()
+            ]
+            for line in aligned([[group, *(COLUMNS[name] for name in columns)], *body]):
+                report.log(line)
         if codes:
             told = ", ".join(f"{name} {100 * accuracy:.1f}" for name, accuracy in codes.items())
             report.log(f"linear probe of the speaker, held-out utterances, accuracy in %: {told}")
-        save_json(report, "voices", {"conversions": rows, "speaker_probes": codes})
+        save_json(report, "voices", {"conversions": tables, "speaker_probes": codes})
+        every = {kind: _means(each, np.ones(len(pairs.cases), bool)) for kind, each in measures.items()}
         shares = {
-            kind: {
-                COLUMNS[name].removesuffix(", %"): row[name]
-                for name in columns
-                if _is_share(name) and name in row
-            }
-            for kind, row in rows.items()
+            kind: {COLUMNS[name].removesuffix(", %"): row[name] for name in row if _is_share(name)}
+            for kind, row in every.items()
         }
-        shares = {kind: row for kind, row in shares.items() if row}
-        if shares:
-            title = f"probes on converted utterances, {data.speech.utterances.name} speech"
-            save_plot(report, "voices", draw_bars(shares, title=title))
+        title = f"probes on converted utterances, {data.speech.utterances.name} speech"
+        save_plot(report, "voices", draw_bars({k: row for k, row in shares.items() if row}, title=title))
+
+    def _groups(self, data: VoiceData) -> dict[str, np.ndarray]:
+        """Which cases are in each table: all in one, or those of each pair that the user names."""
+        pairs, of = data.pairs, data.speech.utterances
+        if not pairs.named:
+            return {ALL: np.ones(len(pairs.cases), bool)}
+        names = np.array(
+            [f"{of.speakers[of.speaker[case.source]]} to {of.speakers[case.target]}" for case in pairs.cases]
+        )
+        return {name: names == name for name in sorted({*names.tolist()})}
+
+
+def _means(measures: Measures, chosen: np.ndarray) -> Row:
+    """Of the cases where each measure is known; without those that none has."""
+    known = {name: values[chosen & ~np.isnan(values)] for name, values in measures.items()}
+    return {name: float(values.mean()) for name, values in known.items() if len(values)}
 
 
 def _is_share(name: str) -> bool:

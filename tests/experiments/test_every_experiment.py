@@ -299,7 +299,7 @@ def answered(folder, out):
 def voices(folder, out, target=None):
     """Conversions beside what they are compared with, and a recording that is converted from the run folder alone."""
     found = read(folder, "voices.json")
-    rows = found["conversions"]
+    rows = found["conversions"]["all pairs"]
     assert [*rows] == [
         "target",
         "unconverted",
