@@ -119,7 +119,7 @@ class Speech:
         pictures = [{kind: each[place] for kind, each in kinds.items()} for place in range(len(cases))]
         names = []
         for case in cases:
-            word = of.words[of.word[case.source]][:20] if of.word[case.source] >= 0 else str(case.source)
+            word = of.words[of.word[case.source]][:24] if of.word[case.source] >= 0 else str(case.source)
             names.append(f"{word}, {of.speakers[of.speaker[case.source]]} to {of.speakers[case.target]}")
         title = f"held-out utterances ({of.name}) in other voices"
         save_picture(report, f"samples/{name}.png", draw_spectrograms(pictures, names=names, title=title))
