@@ -31,14 +31,14 @@ def adain():
     voices = voice_conversion(
         *COMMON, LossConfig(kl_warmup_steps=4), rate=RATE, vector_metrics=collapse_metrics
     )
-    variables = voices.method.init(jax.random.key(0), batch([1200], 1200))
+    variables = jax.jit(voices.method.init)(jax.random.key(0), batch([1200], 1200))
     return voices, *split_variables(variables)
 
 
 @pytest.fixture(scope="module")
 def adversarial():
     made = adversarial_voices(*COMMON, StageConfig(), rate=RATE, speakers=2, steps=1_000)
-    params, extras = split_variables(made.voices.method.init(jax.random.key(0), batch([1200], 1200)))
+    params, extras = split_variables(jax.jit(made.voices.method.init)(jax.random.key(0), batch([1200], 1200)))
     # A residual of 0 would hide what it does.
     return made, jax.tree.map(lambda x: x + 0.1, params), extras
 
@@ -60,21 +60,22 @@ def test_padding_changes_neither_codes_nor_conversion(name, request):
     voices = getattr(made, "voices", made)
     rows = to_convert([1200, 920], 1600)  # 13 and 10 frames of 18
     alone = {k: v[1:, :920] if k == "waveform" else v[1:] for k, v in rows.items()}
-    together, single = (voices.codes(params, extras, each) for each in (rows, alone))
+    codes, convert = jax.jit(voices.codes), jax.jit(voices.convert)
+    together, single = (codes(params, extras, each) for each in (rows, alone))
     assert together.true.sum(1).tolist() == [7, 5]
     np.testing.assert_allclose(together.content[1, :5], single.content[0, :5], atol=1e-5)
     if together.speaker is not None:
         np.testing.assert_allclose(together.speaker[1], single.speaker[0], atol=1e-5)
-    converted = voices.convert(params, extras, rows)[1, :10]
-    np.testing.assert_allclose(converted, voices.convert(params, extras, alone)[0, :10], atol=1e-4)
+    converted = convert(params, extras, rows)[1, :10]
+    np.testing.assert_allclose(converted, convert(params, extras, alone)[0, :10], atol=1e-4)
 
 
 def test_the_loss_is_ten_errors_and_the_divergence_of_true_frames(adain):
     voices, params, extras = adain
     rows = to_convert([1200, 920], 1600)
     itself = {**rows, "reference": rows["waveform"], "reference_samples": rows["samples"]}
-    found = voices.method.evaluate(params, extras, rows, jax.random.key(1))
-    converted = voices.convert(params, extras, itself)
+    found = jax.jit(voices.method.evaluate)(params, extras, rows, jax.random.key(1))
+    converted = jax.jit(voices.convert)(params, extras, itself)
     scale = np.sqrt(np.asarray(extras["statistics"]["variance"]) + 1e-5)
     errors = np.abs(converted - log_mel(rows["waveform"], RATE, MELS)) / scale[None, None]
     true = np.asarray(frame_mask(rows["samples"], 18, RATE))
@@ -98,7 +99,8 @@ def test_the_voice_is_that_of_the_reference(adain):
     voices, params, extras = adain
     rows = to_convert([1200, 920], 1200)
     other = {**rows, "reference": rows["waveform"], "reference_samples": rows["samples"]}
-    first, second = (voices.convert(params, extras, each)[0] for each in (rows, other))
+    convert = jax.jit(voices.convert)
+    first, second = (convert(params, extras, each)[0] for each in (rows, other))
     assert np.abs(first - second).max() > 1e-3
 
 
@@ -131,7 +133,7 @@ def test_a_stage_trains_its_networks_alone(stage, adversarial):
         losses, _ = method.loss(params, extras, rows, jax.random.key(1))
         return sum(mean.sum for mean in losses.values())
 
-    slopes = jax.grad(total)(params)
+    slopes = jax.jit(jax.grad(total))(params)
     moved = {name for name, tree in slopes.items() if any(np.abs(x).max() > 0 for x in jax.tree.leaves(tree))}
     assert moved == TRAINED[stage]
 
@@ -139,7 +141,7 @@ def test_a_stage_trains_its_networks_alone(stage, adversarial):
 def test_the_encoder_raises_the_loss_that_the_classifier_lowers(adversarial):
     made, params, extras = adversarial
     rows = to_convert([1200, 920], 1200)
-    losses, _ = made.methods[2].loss(
+    losses, _ = jax.jit(made.methods[2].loss)(
         params, {**extras, "confusion": jnp.float32(0.5)}, rows, jax.random.key(1)
     )
     np.testing.assert_allclose(losses["confusion_loss"].sum, -0.5 * losses["classifier_loss"].sum, rtol=1e-6)
