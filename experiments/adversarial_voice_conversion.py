@@ -15,6 +15,20 @@ the others in place of five, and the generator has a fifth of their learning rat
 and no dropout, and see log-mel energies in place of a linear spectrum. By default the rate of the autoencoder falls, so
 that it is still when the residual is learnt.
 
+The default (seed 0, 27 November 2026, 2 AMD cores that other programs used too; 198 CPU seconds with the report), 150
+conversions between 24 speakers, whose words were not trained on:
+
+                                  log-mel error   distortion, dB   target voice, %   source voice, %   phones, %
+    target                                0.000            0.000              58.0               2.0        61.2
+    unconverted                           1.146            4.306               0.0              66.7        59.2
+    mean and variance shifted             1.057            3.436              67.3               1.3        58.0
+    converted                             1.628            6.256              17.3               3.3        48.1
+    target from its own codes             1.444            5.813              20.0               4.7        47.9
+
+In so few steps, 240, the residual draws a grid over the spectra, which none of the first three stages has;
+`--stages.adversarial 0.6` leaves the fourth one out. A probe finds the speaker in 9.4 % of the content codes, by chance
+in 4.2 %.
+
 vctk has the steps, rates and weights of that code. It has not been trained, and has no plan yet: ask `python -m
 ssl_jax.plan` for a slice before you rent one.
 """
