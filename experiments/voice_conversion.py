@@ -27,7 +27,8 @@ conversions between six speakers, whose words were not trained on either:
 The voice changes, but the simple shift is nearer to the target and keeps more of the phones. From its own codes the
 target comes out better than a conversion; a speaker code of one sentence may also tell of its words, which has not been
 measured. The size of the content code, 16 or 64, was chosen by this report, so the figures are not of a blind test.
-Probes of the speaker are right in 70.2 % by the speaker code, and in 57.1 % by mean and mean square of the content code (chance 16.7 %).
+Probes of the speaker are right in 70.2 % by the speaker code, and in 57.1 % by mean and mean square of the content code
+(chance 16.7 %).
 
 vctk has the sizes and rates of the authors' code (jjery2243542/adaptive_voice_conversion). Differences: frames of 25 ms
 every 10 ms, in place of 50 every 12.5; the weight decay is not part of the gradient; the ends of an utterance are
