@@ -15,7 +15,18 @@ from ssl_jax.errors import UserError
 from ssl_jax.guard import guarded
 from ssl_jax.runs.listing import experiment_names, list_commands, list_experiments
 
-COMMANDS = ("check", "plan", "replay", "generate", "linear_eval", "few_shot", "predict", "embed", "export")
+COMMANDS = (
+    "check",
+    "plan",
+    "replay",
+    "generate",
+    "linear_eval",
+    "few_shot",
+    "predict",
+    "embed",
+    "export",
+    "convert",
+)
 
 
 def main() -> int:

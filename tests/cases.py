@@ -290,6 +290,19 @@ def speech(folder: Path) -> Arguments:
     return [*names, *given("features", mels=8), *given("train", batch_size=8)]
 
 
+VOICES = given(
+    "network", width=8, bank=1, blocks=2, halvings=1, dense_blocks=1, content_size=4, speaker_size=4
+)
+
+
+def voices(folder: Path, *, heldout: str) -> Arguments:
+    """Recordings whose words or speakers are held out, through two blocks of eight channels."""
+    source = given("data", source=recordings(folder), labels="{word}_{speaker}_{}", longest=0.25)
+    segment = given("augmentation", segment=0.2)
+    names = [*source, *given("data", heldout=heldout, heldout_share=0.5)]
+    return [*names, *VOICES, *given("features", mels=8), *segment, *given("train", batch_size=8)]
+
+
 CONVOLUTIONS = {"conv_width": 8, "kernels": [60, 15], "strides": [10, 8]}
 
 
@@ -318,6 +331,11 @@ def pairs(**heads: Mapping[str, object]) -> Callable[[Path], Arguments]:
 
 
 SMALL: Mapping[str, Callable[[Path], Arguments]] = {
+    "adversarial_voice_conversion": lambda folder: [
+        *voices(folder, heldout="words"),
+        *given(speakers=3),
+        *given("stages", autoencoder=0, classifier=0, adversarial=0.5),
+    ],
     "albert": albert,
     "anomaly_detection": lambda folder: [
         *AUTOENCODER,
@@ -365,6 +383,7 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "vicreg": pairs(projector={"hidden": 16, "features": 8}),
     "vqvae": vqvae,
     "vqvae_prior": vqvae_prior,
+    "voice_conversion": lambda folder: voices(folder, heldout="speakers"),
     "wav2vec2": lambda folder: [
         *waveforms(folder),
         *given("quantizer", codes=4, code_width=8, projection_width=8),

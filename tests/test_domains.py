@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import pytest
 
 from experiments import bert, gpt2
-from ssl_jax import cli, few_shot, generate, linear_eval, plan, replay
+from ssl_jax import cli, convert, few_shot, generate, linear_eval, plan, replay
 from ssl_jax.domains import (
     Domain,
     Fraction,
@@ -141,7 +141,7 @@ def every_kind():
         )
         for preset in import_experiment(f"experiments.{name}").PRESETS.values()
     ]
-    commands = [few_shot, generate, linear_eval, replay]
+    commands = [convert, few_shot, generate, linear_eval, replay]
     found = {kind: None for preset in presets for kind in kinds(preset)}
     return [
         *found,

@@ -45,6 +45,7 @@ LAYERS = (
         "ssl_jax.export",
         "ssl_jax.predict",
         "ssl_jax.embed",
+        "ssl_jax.convert",
         "ssl_jax.__main__",
     ),
     ("experiments",),

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.speech_files import Reading, Unusable, open_speech_files
-from ssl_jax.data.synthetic_speech import NAME, open_synthetic_speech
+from ssl_jax.data.synthetic_speech import NAME, SENTENCES_NAME, open_synthetic_speech
 from ssl_jax.data.tfds_speech import open_tfds_speech
 from ssl_jax.data.utterances import UNLABELLED, Utterances
 from ssl_jax.domains import NonEmptyText, ProperShare, Settings, Text, integers, numbers
@@ -28,8 +28,9 @@ class SpeechConfig(Settings):
     """The source of the utterances, and the rows that hold them."""
 
     source: NonEmptyText = NAME
-    """synthesised (words that are made here, offline); tfds:name[/config][:split]; a folder of wav or flac files; or a
-    .tsv file with the columns path and, where known, speaker and word (or text)."""
+    """synthesised (words that are made here, offline), or synthesised_sentences (of four words);
+    tfds:name[/config][:split]; a folder of wav or flac files; or a .tsv file with the columns path and, where known,
+    speaker and word (or text)."""
     labels: Text = ""
     """How the paths in a folder give labels, such as {word}_{speaker}_{} or {speaker}/{}/{}; empty: they give none."""
     alignments: Text = ""
@@ -44,10 +45,11 @@ class SpeechConfig(Settings):
     unusable: Unusable = "stop"
     """What to do with a recording that is too short, empty, truncated, silent or not finite. stop: end with an error;
     skip: leave it out, and say so in the log."""
-    heldout: Literal["speakers", "utterances"] = "speakers"
-    """What is held out: all utterances of some speakers, or some utterances of all speakers."""
+    heldout: Literal["speakers", "words", "both", "utterances"] = "speakers"
+    """What is held out: all utterances of some speakers; of some words (with recordings of sentences: of sentences); of
+    some speakers, and some words are not trained on by anyone; or some utterances of all speakers."""
     heldout_share: ProperShare = 0.25
-    """Share of the speakers, or of the utterances, that are held out, by a hash of their names or numbers."""
+    """Share of the speakers, words or utterances that are held out, by a hash of their names or numbers."""
     heldout_speakers: tuple[NonEmptyText, ...] = ()
     """Names of the speakers that are held out, in place of a share of them."""
 
@@ -69,12 +71,12 @@ class SpeechConfig(Settings):
     def check_relations(self) -> None:
         if self.shortest > self.longest:
             raise UserError(f"data.shortest {self.shortest}: expected at most data.longest, {self.longest}.")
-        if self.alignments and (self.source == NAME or self.source.startswith("tfds:")):
+        if self.alignments and (self.source in (NAME, SENTENCES_NAME) or self.source.startswith("tfds:")):
             raise UserError(
                 f"data.alignments {self.alignments!r}: is for folders and tables of recordings; {self.source} has none."
             )
-        if self.heldout_speakers and self.heldout == "utterances":
-            raise UserError("data.heldout_speakers: are given, so data.heldout must be speakers.")
+        if self.heldout_speakers and self.heldout not in ("speakers", "both"):
+            raise UserError("data.heldout_speakers: are given, so data.heldout must be speakers or both.")
 
 
 class SpeechRows:
@@ -162,10 +164,11 @@ def open_speech(config: SpeechConfig) -> SpeechSplits:
         to hold out.
     """
     utterances = open_utterances(config)
-    held = _is_heldout(utterances, config)
-    train, heldout = np.flatnonzero(~held), np.flatnonzero(held)
+    held, unused = _is_heldout(utterances, config)
+    train, heldout = np.flatnonzero(~(held | unused)), np.flatnonzero(held)
     # Their lengths and labels decide what a row is.
-    identity = hashlib.sha256(repr((utterances.fingerprint, config.samples)).encode() + held.tobytes())
+    chosen = held.tobytes() + (unused.tobytes() if unused.any() else b"")
+    identity = hashlib.sha256(repr((utterances.fingerprint, config.samples)).encode() + chosen)
     return SpeechSplits(
         train=SpeechRows(utterances, train, config, labels=False),
         probe=SpeechRows(utterances, train, config, labels=True),
@@ -178,18 +181,36 @@ def open_speech(config: SpeechConfig) -> SpeechSplits:
 def open_utterances(config: SpeechConfig) -> Utterances:
     """All utterances of the source of a configuration."""
     reading = Reading(config.rate, config.shortest, config.unusable)
-    if config.source == NAME:
-        return open_synthetic_speech(config.rate)
+    if config.source in (NAME, SENTENCES_NAME):
+        return open_synthetic_speech(config.rate, sentences=config.source == SENTENCES_NAME)
     if config.source.startswith("tfds:"):
         return open_tfds_speech(config.source.removeprefix("tfds:"), reading)
     return open_speech_files(config.source, config.labels, reading, config.alignments)
 
 
-def _is_heldout(utterances: Utterances, config: SpeechConfig) -> np.ndarray:
-    """Which utterances are held out, bool `[utterances]`."""
-    names = utterances.speakers
+def _is_heldout(utterances: Utterances, config: SpeechConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Which utterances are held out, and which others are not trained on either; bool `[utterances]` both."""
+    none = np.zeros(len(utterances), bool)
     if config.heldout == "utterances":
-        return _share([str(index) for index in range(len(utterances))], config.heldout_share, utterances.name)
+        numbers = [str(index) for index in range(len(utterances))]
+        return _share(numbers, config.heldout_share, utterances.name), none
+    speakers = none if config.heldout == "words" else _of_heldout_speakers(utterances, config)
+    if config.heldout == "speakers":
+        return speakers, none
+    if len(utterances.words) < 2:
+        raise UserError(
+            f"data source {utterances.name!r}: {len(utterances.words)} word(s) known, of which some must be held out "
+            "and some trained on. Give --data.labels (or a table) that names the words, or hold out speakers with "
+            "--data.heldout speakers."
+        )
+    chosen = _share(utterances.words, config.heldout_share, utterances.name)
+    words = np.append(chosen, False)[utterances.word]  # the last entry is that of unknown words, -1
+    return (words, none) if config.heldout == "words" else (speakers, words & ~speakers)
+
+
+def _of_heldout_speakers(utterances: Utterances, config: SpeechConfig) -> np.ndarray:
+    """Which utterances are of held-out speakers, bool `[utterances]`."""
+    names = utterances.speakers
     if unknown := [name for name in config.heldout_speakers if name not in names]:
         raise UserError(
             f"data.heldout_speakers {unknown[0]!r}: no such speaker in {utterances.name}; it has "

@@ -4,6 +4,8 @@ It stands in for recordings where there are none: inside this project are none. 
 vocal tract, which scales all formants, in each formant on its own, and in pitch, jitter and breath. Every utterance has
 its own durations, deviations of the formants, melody, transmission channel and background noise.
 
+The sentences are fixed lists of words, no word in two of them, so that their words are held out with a sentence.
+
 The same take of a word by two speakers has the same durations, melody and noise in the source, so that `render` gives
 the exact target of a conversion of one voice into another.
 """
@@ -25,6 +27,9 @@ from ssl_jax.data.utterances import Recording, Utterances, read_utterances, writ
 
 NAME = "synthesised"
 """The source's name on the command line."""
+SENTENCES_NAME = "synthesised_sentences"
+"""The same words in sentences, without transmission channels, as if all was recorded in one quiet room."""
+WORDS_OF_A_SENTENCE = 4
 SPEAKERS = tuple(f"{kind}{number:02}" for number in range(1, 13) for kind in "fm")
 """Names of the speakers: f, with a short vocal tract and a high voice, and m."""
 TAKES = 2
@@ -41,6 +46,8 @@ NOISE_RATIO = (10.0, 30.0)
 """Decibels of the utterance above its background noise: the lowest and the highest."""
 CHANNEL_DEVIATION = 3.0
 """Standard deviation in decibels of the coefficients of the transmission channel."""
+ROOM_NOISE = 40.0
+"""Decibels of an utterance without channel above the white noise of the room: silence in it is not digital zero."""
 CHUNK = 480
 """Utterances synthesised at once."""
 
@@ -92,38 +99,91 @@ def voice(speaker: str, seed: int = SEED) -> Voice:
     return Voice(tract * own, pitch, rng.uniform(0.005, 0.03), rng.uniform(0.02, 0.12))
 
 
-def open_synthetic_speech(rate: int) -> Utterances:
-    """The corpus: `TAKES` utterances of each of the `WORDS` by each of the `SPEAKERS`, ordered by speaker.
+def open_synthetic_speech(rate: int, *, sentences: bool = False) -> Utterances:
+    """The corpus: `TAKES` utterances of each text by each of the `SPEAKERS`, ordered by speaker.
 
     It is made once and kept in the folder of caches.
 
     Args:
       rate: samples per second.
+      sentences: whether the texts are sentences, without transmission channels, and not single `WORDS` with them.
     """
     modules = (phones, formant_synthesis, inspect.getmodule(open_synthetic_speech))
-    key = hashlib.sha256(repr((rate, [inspect.getsource(each) for each in modules])).encode()).hexdigest()[
-        :32
-    ]
+    sources = [inspect.getsource(each) for each in modules]
+    key = hashlib.sha256(repr((rate, sentences, sources)).encode()).hexdigest()[:32]
+    name = SENTENCES_NAME if sentences else NAME
 
     def make(folder: Path) -> None:
         print(f"synthesising speech at {rate} Hz (once, some seconds)", flush=True)
-        write_utterances(folder, _corpus(rate), NAME)
+        write_utterances(folder, _corpus(rate, sentences), name)
 
     def read(folder: Path) -> Utterances:
-        return read_utterances(folder, NAME, rate, key)
+        return read_utterances(folder, name, rate, key)
 
     return cached(default_cache() / "speech" / key, make, read)
 
 
-def _corpus(rate: int) -> Iterator[Recording]:
-    spoken = [
-        (speaker, word, TAKES * place + take)
+def spoken_takes(texts: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Speaker, text and take of each utterance of a corpus of these texts, in order."""
+    return [
+        (speaker, text, TAKES * place + take)
         for place, speaker in enumerate(SPEAKERS)
-        for word in WORDS
+        for text in texts
         for take in range(TAKES)
     ]
-    for first in range(0, len(spoken), CHUNK):
-        yield from render(*zip(*spoken[first : first + CHUNK], strict=True), rate)
+
+
+def sentence_texts() -> tuple[str, ...]:
+    """The sentences: the words in a random order, cut into pieces."""
+    words = np.random.default_rng((SEED, 5)).permutation(list(WORDS)).tolist()
+    whole = len(words) // WORDS_OF_A_SENTENCE * WORDS_OF_A_SENTENCE
+    return tuple(
+        " ".join(words[start : start + WORDS_OF_A_SENTENCE]) for start in range(0, whole, WORDS_OF_A_SENTENCE)
+    )
+
+
+def _corpus(rate: int, sentences: bool) -> Iterator[Recording]:
+    spoken = spoken_takes(sentence_texts() if sentences else tuple(WORDS))
+    chunk = CHUNK // WORDS_OF_A_SENTENCE if sentences else CHUNK
+    speak = render_sentences if sentences else render
+    for first in range(0, len(spoken), chunk):
+        yield from speak(*zip(*spoken[first : first + chunk], strict=True), rate)
+
+
+def render_sentences(
+    speakers: Sequence[str], texts: Sequence[str], takes: Sequence[int], rate: int
+) -> list[Recording]:
+    """Sentences, whose words are said one after the other, without transmission channel.
+
+    Args:
+      speakers: names of `SPEAKERS`.
+      texts: words of `WORDS` with spaces between them.
+      takes: numbers from 0, of all words of a sentence.
+      rate: samples per second.
+    """
+    words = [
+        (speaker, word, take)
+        for speaker, text, take in zip(speakers, texts, takes, strict=True)
+        for word in text.split()
+    ]
+    spoken, recordings = iter(render(*zip(*words, strict=True), rate, clean=True)), []
+    for speaker, text in zip(speakers, texts, strict=True):
+        parts = [next(spoken) for _ in text.split()]
+        starts = np.cumsum([0, *(len(part.waveform) for part in parts[:-1])])
+        recordings.append(
+            Recording(
+                np.concatenate([part.waveform for part in parts]),
+                speaker,
+                text,
+                tuple(phone for part in parts for phone in part.phones),
+                tuple(
+                    int(start + end)
+                    for start, part in zip(starts, parts, strict=True)
+                    for end in part.phone_ends
+                ),
+            )
+        )
+    return recordings
 
 
 def render(
@@ -142,7 +202,7 @@ def render(
       words: of `WORDS`.
       takes: numbers from 0; in the corpus, no two speakers have a take of a word in common.
       rate: samples per second.
-      clean: without transmission channel and background noise.
+      clean: without transmission channel, with the noise of the room alone, which is that of the take.
       seed: of everything that is random.
     """
     plans = [_plan(word, take, seed) for word, take in zip(words, takes, strict=True)]
@@ -159,8 +219,12 @@ def render(
         length = int(len(plan.melody) * FRAME * rate)
         wave = waveforms[index, :length]
         wave = 0.1 * wave / np.sqrt(np.mean(wave**2))
-        if not clean:
-            key = (seed, 3, SPEAKERS.index(speakers[index]), list(WORDS).index(words[index]), takes[index])
+        place = (list(WORDS).index(words[index]), takes[index])
+        if clean:
+            noise = np.random.default_rng((seed, 4, *place)).standard_normal(length)
+            wave = wave + 0.1 * 10 ** (-ROOM_NOISE / 20) * noise
+        else:
+            key = (seed, 3, SPEAKERS.index(speakers[index]), *place)
             wave = _transmitted(wave, rate, np.random.default_rng(key))
         ends = np.minimum((plan.phone_ends * FRAME * rate).astype(int), length)
         recordings.append(

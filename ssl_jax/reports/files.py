@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from ssl_jax.data.wav import write_wav
 from ssl_jax.evals.plots import save_figure
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.training.experiment import Report
@@ -30,3 +32,12 @@ def save_text(report: Report, path: str, text: str) -> None:
     """Writes text to a path in the run folder. UserError if it cannot be written."""
     if report.writes:
         write_whole(report.folder / path, text)
+
+
+def save_wav(report: Report, path: str, waveform: np.ndarray, rate: int) -> None:
+    """Writes `waveform [samples]` to a path in the run folder, and logs what of it is clipped.
+
+    UserError if it cannot be written.
+    """
+    if report.writes and (clipped := write_wav(report.folder / path, waveform, rate)):
+        report.log(f"{path}: {clipped:,} of {len(waveform):,} samples are beyond full scale and were clipped")

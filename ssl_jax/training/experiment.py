@@ -307,6 +307,7 @@ class Experiment(NamedTuple):
       predictor: how the model is applied to new text, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       inference: what else the model computes of new examples, for `ssl_jax.load`.
+      converter: how the model converts voices (`ssl_jax.methods.voices.Voices`), for `ssl_jax.convert`.
       import_weights: `(folder) -> params` from another library's files, for `--init_from`.
       adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
       export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
@@ -332,6 +333,7 @@ class Experiment(NamedTuple):
     predictor: Predictor | None = None
     decoder: Any = None
     inference: Inference = Inference()
+    converter: Any = None
     import_weights: Callable[[epath.Path], Tree] | None = None
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None

@@ -38,7 +38,7 @@ from ssl_jax.training.update_rules import (
     stacked_layers,
 )
 
-Rule = Literal["adamw", "bert_adam", "lamb", "lars", "sgd"]
+Rule = Literal["adamw", "amsgrad", "bert_adam", "lamb", "lars", "sgd"]
 
 BASE = "base"
 """The group of all parameters that no configured group takes."""
@@ -82,8 +82,9 @@ class OptimizerConfig(Settings):
     """The update rule; the defaults are those of BERT, but for Adam's bias correction."""
 
     name: Rule = "adamw"
-    """adamw (arXiv:1711.05101); bert_adam, the same without bias correction, as in google-research/bert; lamb
-    (arXiv:1904.00962); sgd with momentum beta1; lars (arXiv:1708.03888), the same with a rate for each layer."""
+    """adamw (arXiv:1711.05101); amsgrad, the same with the largest mean of squared gradients so far
+    (https://openreview.net/forum?id=ryQu7f-RZ); bert_adam, adamw without bias correction, as in google-research/bert;
+    lamb (arXiv:1904.00962); sgd with momentum beta1; lars (arXiv:1708.03888), the same with a rate for each layer."""
     beta1: Fraction = 0.9
     """Decay of the mean of gradients; the momentum of sgd and lars, where gradients are summed."""
     beta2: Fraction = 0.999
@@ -240,6 +241,8 @@ def _update_rule(
     match config.name:
         case "adamw":
             rule = [optax.scale_by_adam(*moments), weight_decay]
+        case "amsgrad":
+            rule = [optax.scale_by_amsgrad(*moments), weight_decay]
         case "bert_adam":
             rule = [scale_by_bert_adam(*moments), weight_decay]
         case "lamb":

@@ -68,6 +68,11 @@ def hop_samples(rate: int) -> int:
     return int(rate * HOP_SECONDS)
 
 
+def fft_samples(rate: int) -> int:
+    """Samples of a frame with the zeros that follow it: the next power of two."""
+    return 2 ** math.ceil(math.log2(window_samples(rate)))
+
+
 def frames_of(samples: int | jax.Array | np.ndarray, rate: int) -> int | jax.Array | np.ndarray:
     """Frames that lie wholly in so many samples; an integer, or an array of them.
 
@@ -196,20 +201,21 @@ def _frames(waveform: jax.Array, rate: int) -> jax.Array:
 def _mel_energies(waveform: jax.Array, rate: int, mels: int) -> jax.Array:
     frames = _frames(waveform, rate)
     before = jnp.concatenate([frames[..., :1], frames[..., :-1]], -1)
-    window = jnp.asarray(_povey(window_samples(rate)))[None, None]
-    size = 2 ** math.ceil(math.log2(window_samples(rate)))
+    window = jnp.asarray(povey_window(window_samples(rate)))[None, None]
+    size = fft_samples(rate)
     spectrum = jnp.fft.rfft((frames - PRE_EMPHASIS * before) * window, n=size)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
-    return jnp.einsum("bfk,km->bfm", power, jnp.asarray(_filters(rate, size, mels)), precision="highest")
+    return jnp.einsum("bfk,km->bfm", power, jnp.asarray(mel_filters(rate, size, mels)), precision="highest")
 
 
 @functools.cache
-def _povey(window: int) -> np.ndarray:
+def povey_window(window: int) -> np.ndarray:
+    """Kaldi's window, float32 `[window]`: a Hann window to the power of 0.85."""
     return ((0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))) ** 0.85).astype(np.float32)
 
 
 @functools.cache
-def _filters(rate: int, size: int, mels: int) -> np.ndarray:
+def mel_filters(rate: int, size: int, mels: int) -> np.ndarray:
     """Triangles `[size / 2 + 1, mels]`, equal on the mel scale; Kaldi leaves out the bin of half the rate."""
 
     def scale(hertz: np.ndarray | float) -> np.ndarray:

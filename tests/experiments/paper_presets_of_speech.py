@@ -64,7 +64,62 @@ HUBERT_OBJECTIVE = {
     "units.layer": 6,
 }
 
+ADAIN = "jjery2243542/adaptive_voice_conversion, config.yaml, train.sh, solver.py"
+ADVERSARIAL = "jjery2243542/voice_conversion, vctk.json, solver.py"
+
 STATED = {
+    ("voice_conversion", "vctk"): [
+        (
+            ADAIN,
+            {
+                "network.width": 128,
+                "network.bank": 8,
+                "network.kernel": 5,
+                "network.blocks": 6,
+                "network.halvings": 3,
+                "network.dense_blocks": 6,
+                "network.content_size": 128,
+                "network.speaker_size": 128,
+                "features.mels": 512,
+                "data.rate": 24_000,
+                "loss.reconstruction": 10.0,
+                "loss.kl": 1.0,
+                "loss.kl_warmup_steps": 20_000,
+                "optimizer.name": "amsgrad",
+                "optimizer.beta1": 0.9,
+                "optimizer.beta2": 0.999,
+                "optimizer.weight_decay": 1e-4,
+                "optimizer.clip_norm": 5.0,
+                "schedule.learning_rate": 5e-4,
+                "schedule.decay": "constant",
+                "train.batch_size": 128,
+                "steps": 500_000,
+            },
+        ),
+    ],
+    ("adversarial_voice_conversion", "vctk"): [
+        (
+            ADVERSARIAL,
+            {
+                "steps": 158_000,
+                "stages.autoencoder": 8_000 / 158_000,
+                "stages.classifier": 20_000 / 158_000,
+                "stages.adversarial": 80_000 / 158_000,
+                "stages.confusion": 0.01,
+                "stages.confusion_warmup": 50_000 / 80_000,
+                "stages.penalty": 10.0,
+                "network.width": 512,
+                "network.bank": 7,
+                "network.content_size": 512,
+                "optimizer.beta1": 0.5,
+                "optimizer.beta2": 0.9,
+                "optimizer.clip_norm": 5.0,
+                "schedule.learning_rate": 1e-4,
+                "schedule.decay": "constant",
+                "train.batch_size": 32,
+            },
+        ),
+    ],
     ("apc", "librispeech"): [
         (
             "iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py",

@@ -1,5 +1,7 @@
 """Every experiment in small: two steps, an evaluation, a checkpoint, a continuation from it, and the report."""
 
+import functools
+import io
 import json
 import math
 import re
@@ -9,14 +11,16 @@ import jax
 import matplotlib.image
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 import ssl_jax
 from experiments import t5
-from ssl_jax import linear_eval
+from ssl_jax import convert, linear_eval
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.glue import read_glue
 from ssl_jax.data.squad import read_squad
 from ssl_jax.data.tokenizers import open_tokenizer
+from ssl_jax.errors import UserError
 from ssl_jax.evals import probe_comparison, probes
 from ssl_jax.evals.entities import entity_scores
 from ssl_jax.evals.sequence_baselines import KNN, MAJORITY, NGRAM_REGRESSION, POSITION_REGRESSION
@@ -345,6 +349,46 @@ def answered(folder, out):
     assert_drawn(folder, "loss", "match", "f1")
 
 
+def voices(folder, out, target=None):
+    """Conversions beside what they are compared with, and a recording that is converted from the run folder alone."""
+    found = read(folder, "voices.json")
+    rows = found["conversions"]["all pairs"]
+    assert [*rows] == [
+        "target",
+        "unconverted",
+        "mean and variance shifted",
+        "converted",
+        "target from its own codes",
+    ]
+    for row in rows.values():
+        assert row.keys() == {"log_mel_error", "cepstral_distortion", "target_voice", "source_voice"}
+        assert row["target_voice"] + row["source_voice"] <= 1
+    assert (rows["target"]["log_mel_error"], rows["target"]["cepstral_distortion"]) == (0, 0)
+    assert 0 < rows["unconverted"]["cepstral_distortion"] < 30
+    assert "content code" in found["speaker_probes"]
+    samples = sorted(file.name for file in (folder / "samples").iterdir())
+    assert samples[0] == "step-0000002-1-converted.wav"
+    assert samples[-1] == "step-0000002.png"
+    assert_drawn(folder, "voices")
+    source = json.loads((folder / "config.json").read_text())["config"]["data"]["source"]
+    output = io.StringIO()
+    result, recording = folder / "converted.wav", f"{source}/0_a_0.wav"
+    other = target or f"{source}/1_b_15.wav"
+    assert convert.main([str(folder), recording, other, str(result)], output) == 0
+    assert "0_a_0.wav: resampled from 16000 Hz to 8000 Hz" in output.getvalue()
+    rate, wave = wavfile.read(result)
+    _, original = wavfile.read(recording)
+    assert rate == 8_000
+    assert 0 <= len(original) / 2 - len(wave) < 80  # a last frame that is not whole
+    assert wave.any()
+    wavfile.write(folder / "short.wav", 8_000, np.full(100, 1000, np.int16))
+    with pytest.raises(UserError, match=r"short\.wav.*cannot be converted"):
+        convert.main([str(folder), str(folder / "short.wav"), other, str(result)], output)
+    if target:
+        with pytest.raises(UserError, match=r"'nobody': .*expected one of a, b, c"):
+            convert.main([str(folder), recording, "nobody", str(result)], output)
+
+
 def in_context(folder, out):
     """Accuracies of both families by the number of examples."""
     for curve in (
@@ -380,6 +424,7 @@ ONE_REPORT = ("barlow_twins", "dino", "moco", "simclr", "simsiam", "vicreg")
 """Experiments whose report is made by the same call as BYOL's, and is not made again."""
 VIEWS = ("byol", "image_classifier", "rotation")
 REPORTS = dict.fromkeys(VIEWS, views) | {
+    "adversarial_voice_conversion": functools.partial(voices, target="b"),
     "anomaly_detection": anomalies,
     "apc": spoken,
     "autoencoder": code_sizes,
@@ -396,5 +441,6 @@ REPORTS = dict.fromkeys(VIEWS, views) | {
     "token_classification": tagged,
     "token_remap": remapped,
     "vae": variational,
+    "voice_conversion": voices,
 }
 """What else is checked of the report, `(folder, standard output)`, where no other test does."""

@@ -80,13 +80,15 @@ def test_no_dtype_is_left_to_jax(name, dtype, tmp_path):
     arguments = [str(word) for word in [*SMALL[name](tmp_path), *length(2, 1)]]
     config = computed_in(parse(arguments, module.PRESETS, name).config, dtype)
     experiment = module.build(config)
-    (phase,) = experiment.phases
     with jax.numpy_dtype_promotion("strict"), jax.enable_x64(dtype == "float32"):
-        found = jax.eval_shape(
-            functools.partial(trace, experiment.method),
-            phase.batch,
-            heldout(name, phase.batch),
-            jax.random.key(0),
-        )
+        found = [
+            jax.eval_shape(
+                functools.partial(trace, phase.method or experiment.method),
+                phase.batch,
+                heldout(name, phase.batch),
+                jax.random.key(0),
+            )
+            for phase in experiment.phases
+        ]
     for path, leaf in jax.tree_util.tree_leaves_with_path(found):
         assert leaf.dtype.itemsize <= 4, f"{jax.tree_util.keystr(path)} is {leaf.dtype}"
