@@ -1,0 +1,80 @@
+"""Discrete units of speech: a VQ-VAE whose decoder is told the speaker (Chorowski et al. 2019, arXiv:1901.08810).
+
+    python -m experiments.speech_units                       # offline, synthesised words, minutes on 2 CPU cores
+    python -m experiments.speech_units --speaker_in_decoder False    # then the units have to carry the speaker, too
+    python -m experiments.speech_units --data.source DIR --data.labels '{word}_{speaker}_{}'    # wav or flac files
+    python -m experiments.speech_units librispeech --workdir runs/speech_units
+
+Convolutions make 50 units a second, each one of a codebook that moving averages update (arXiv:1711.00937); a decoder
+makes the log-mel spectrum from the units and the speaker. samples/ has held-out utterances and their reconstructions as
+wav files, both through Griffin-Lim. The report says what the units cost in bits a second, which phones they stand for
+(unit_phones.txt and plots/unit_phones.png) and how well the speaker can be told from them, beside as many clusters of
+log-mel frames and of an untrained encoder.
+"""
+
+from dataclasses import dataclass, field
+
+from ssl_jax.cli import main
+from ssl_jax.domains import NonNegativeFloat, PositiveInt, Probability
+from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.methods.quantization import ema_quantizer
+from ssl_jax.methods.speech_units import unit_discovery
+from ssl_jax.models.quantization.codebook import CodebookConfig
+from ssl_jax.models.unit_autoencoder import UnitNetworkConfig
+from ssl_jax.recipes.speech import SYNTHESISED, SpeechRunConfig, speech_experiment
+from ssl_jax.reports.speech_units import UnitReport
+from ssl_jax.training.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Config(SpeechRunConfig):
+    """A VQ-VAE on speech."""
+
+    network: UnitNetworkConfig = field(default_factory=UnitNetworkConfig)
+    codebook: CodebookConfig = field(default_factory=CodebookConfig)
+    commitment: NonNegativeFloat = 0.25
+    """Weight of the distance of the encoder's vectors to their units, the paper's gamma."""
+    jitter: Probability = 0.12
+    """Probability that a unit is replaced by one of its neighbours in training (section III-C)."""
+    speaker_in_decoder: bool = True
+    """Whether the decoder is told the speaker, so that the units need not carry it."""
+    speakers: PositiveInt = 64
+    """Most speakers of the data, held-out ones included."""
+
+
+PRESETS = {
+    "synthesised": Config(
+        **SYNTHESISED,
+        network=UnitNetworkConfig(width=96),
+        codebook=CodebookConfig(codes=64, width=32, decay=0.9),
+    ),
+}
+
+
+def build(config: Config) -> Experiment:
+    """Encoder, codebook and decoder, and everything that experiments on speech share."""
+    made = unit_discovery(
+        config.network,
+        ema_quantizer(config.codebook, config.commitment),
+        config.features,
+        config.augmentation,
+        rate=config.data.rate,
+        speakers=config.speakers if config.speaker_in_decoder else 0,
+        jitter_probability=config.jitter,
+        vector_metrics=collapse_metrics,
+    )
+    shown = UnitReport(
+        made, config.data.rate, config.features.mels, config.probe_utterances, config.train.seed
+    )
+    return speech_experiment(
+        config,
+        made.speech,
+        headline=("reconstruction_loss", "code_perplexity", "effective_rank"),
+        pictures=shown.report,
+        speakers=config.speakers,
+        sample=shown.sample,
+    )
+
+
+if __name__ == "__main__":
+    main(PRESETS, build)
