@@ -10,6 +10,13 @@ makes the log-mel spectrum from the units and the speaker. samples/ has held-out
 wav files, both through Griffin-Lim. The report says what the units cost in bits a second, which phones they stand for
 (unit_phones.txt and plots/unit_phones.png) and how well the speaker can be told from them, beside as many clusters of
 log-mel frames and of an untrained encoder.
+
+librispeech has the paper's input (13 MFCC with differences, segments of 0.32 seconds, 50 units a second), and the
+widths and the jitter that swasun/VQ-VAE-Speech gives for it; 512 codes, rate and steps are bshall/ZeroSpeech's. What
+differs: the decoder makes log-mel frames by convolutions, and not the waveform by a WaveNet or an RNN; the encoder has
+no dense layers, and its vectors are normalised before the last map; the codebook begins with k-means and replaces codes
+that are not used; the rate stays constant. It has not been trained, and has no plan yet: ask `python -m ssl_jax.plan`
+for a slice before you rent one.
 """
 
 from dataclasses import dataclass, field
@@ -21,9 +28,13 @@ from ssl_jax.methods.quantization import ema_quantizer
 from ssl_jax.methods.speech_units import unit_discovery
 from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.models.unit_autoencoder import UnitNetworkConfig
-from ssl_jax.recipes.speech import SYNTHESISED, SpeechRunConfig, speech_experiment
+from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
 from ssl_jax.reports.speech_units import UnitReport
-from ssl_jax.training.experiment import Experiment
+from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.training.optimizers import OptimizerConfig
+from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.transforms.speech_features import FeatureConfig
+from ssl_jax.transforms.waveforms import WaveformAugmentation
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,18 @@ PRESETS = {
         **SYNTHESISED,
         network=UnitNetworkConfig(width=96),
         codebook=CodebookConfig(codes=64, width=32, decay=0.9),
+    ),
+    "librispeech": Config(
+        **LIBRISPEECH | {"features": FeatureConfig(kind="mfcc", mels=80, cepstra=13, deltas=2)},
+        steps=500_000,
+        codebook=CodebookConfig(codes=512, width=64),
+        augmentation=WaveformAugmentation(segment=0.32),
+        speakers=1_024,
+        optimizer=OptimizerConfig(name="adamw", weight_decay=0.0, epsilon=1e-8),
+        schedule=ScheduleConfig(learning_rate=4e-4, warmup_steps=0, decay="constant"),
+        train=TrainConfig(
+            batch_size=64, log_every=100, eval_every=10_000, save_every=10_000, keep_every=100_000
+        ),
     ),
 }
 
