@@ -125,7 +125,7 @@ def masks():
 
     lengths = jnp.full(ROWS, FRAMES, jnp.int32)
     ours = jax.jit(lambda key: span_masks(key, lengths, FRAMES, SpanMaskConfig(PROBABILITY, SPAN, LEAST)))
-    keys = itertools.cycle(jax.random.split(jax.random.key(0), 64))
+    keys = itertools.cycle([*jax.random.split(jax.random.key(0), 8)])
     rng = np.random.default_rng(0)
 
     def loop():
