@@ -11,8 +11,8 @@ wav files, both through Griffin-Lim. The report says what the units cost in bits
 (unit_phones.txt and plots/unit_phones.png) and how well the speaker can be told from them, beside as many clusters of
 log-mel frames and of an untrained encoder.
 
-Held-out speakers of the synthesised words (seed 0, 27 November 2026, 2 AMD cores that other programs used too). All have
-64 units, 50 a second, about 295 bits a second by their frequencies. Purity and NMI are of phones, silence included;
+Held-out speakers of the synthesised words (seed 0, 27 November 2026, 2 AMD cores that other programs used too). All
+have 64 units, 50 a second, about 295 bits a second by their frequencies. Purity and NMI are of phones, silence included;
 `word` and `speaker` are linear probes of the vectors (1,000 utterances to fit); all but the error in %:
 
                                             purity    NMI   word   speaker   error
