@@ -12,7 +12,7 @@ wav files, both through Griffin-Lim. The report says what the units cost in bits
 log-mel frames and of an untrained encoder.
 
 Held-out speakers of the synthesised words (seed 0, 27 November 2026, 2 AMD cores that other programs used too). All
-have 64 units, 50 a second, about 295 bits a second by their frequencies. Purity and NMI are of phones, silence included;
+have 64 units, 50 a second, about 295 bits a second by their frequencies. Purity and NMI are of phones with silence;
 `word` and `speaker` are linear probes of the vectors (1,000 utterances to fit); all but the error in %:
 
                                             purity    NMI   word   speaker   error
