@@ -2,10 +2,13 @@
 
     python -m experiments.apc                                # offline, synthesised words, minutes on 2 CPU cores
     python -m experiments.apc --data.source DIR --data.labels '{word}_{speaker}_{}'    # a folder of wav or flac files
+    python -m experiments.apc --codes 128                    # VQ-APC (arXiv:2005.08392): through discrete codes
     python -m experiments.apc librispeech --workdir runs/apc      # 3 layers of 512 units
 
 The frame `ahead` steps later is predicted from all frames so far; the absolute error counts pairs of true frames alone.
 The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained network.
+With --codes, a layer is quantised by Gumbel-softmax with the settings of the released code (iamyuanchung/VQ-APC), and
+the report compares the codes with phones; no result with codes has been measured yet.
 
 Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 27 November 2026, 2 AMD
 cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
@@ -29,13 +32,14 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from ssl_jax.cli import main
-from ssl_jax.domains import Dtype, Layers, Settings, Width, integers
+from ssl_jax.domains import Dtype, Layers, Settings, Temperature, Width, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import collapse_metrics
-from ssl_jax.methods.apc import predictive_coding
+from ssl_jax.methods.apc import predictive_coding, predictive_units
 from ssl_jax.models.gru import PredictiveGru
 from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
-from ssl_jax.training.experiment import Experiment, TrainConfig
+from ssl_jax.reports.speech_codes import report_units, warn_of_code_collapse
+from ssl_jax.training.experiment import Experiment, Report, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -59,12 +63,22 @@ class Config(SpeechRunConfig):
     ahead: Annotated[int, integers(1, 1_000)] = 5
     """How many frames of 10 ms after the current one the predicted frame is."""
     network: GruConfig = field(default_factory=GruConfig)
+    codes: Annotated[int, integers(0, 2**20)] = 0
+    """Codes of a codebook that a layer is quantised with; 0 for none."""
+    quantized_layer: Layers = 3
+    """Number of that layer, from 1."""
+    temperature: Temperature = 0.5
+    """Of the Gumbel-softmax that draws codes in training."""
 
     def check_relations(self) -> None:
         super().check_relations()
         if self.ahead >= self.data.frames:
             raise UserError(
                 f"ahead {self.ahead}: a row has {self.data.frames} frames; expected fewer steps ahead than that."
+            )
+        if self.codes and self.quantized_layer > self.network.layers:
+            raise UserError(
+                f"quantized_layer {self.quantized_layer}: the network has {self.network.layers} layers."
             )
 
 
@@ -85,7 +99,12 @@ PRESETS = {
 def build(config: Config) -> Experiment:
     """The network and the error of its predictions, and everything that experiments on speech share."""
     network = PredictiveGru(
-        config.network.layers, config.network.width, config.features.width, config.network.dtype
+        config.network.layers,
+        config.network.width,
+        config.features.width,
+        config.network.dtype,
+        config.codes,
+        config.quantized_layer,
     )
     method = predictive_coding(
         network,
@@ -93,9 +112,19 @@ def build(config: Config) -> Experiment:
         config.augmentation,
         rate=config.data.rate,
         ahead=config.ahead,
+        temperature=config.temperature,
         vector_metrics=collapse_metrics,
     )
-    return speech_experiment(config, method, headline=("prediction_loss", "copy_error", "effective_rank"))
+    headline = "prediction_loss", "copy_error", "effective_rank"
+    if not config.codes:
+        return speech_experiment(config, method, headline=headline)
+    units = predictive_units(network, config.features, rate=config.data.rate)
+
+    def show(report: Report) -> None:
+        warn_of_code_collapse(report)
+        report_units(report, units, stride=1, utterances=config.probe_utterances)
+
+    return speech_experiment(config, method, headline=(*headline, "code_perplexity"), pictures=show)
 
 
 if __name__ == "__main__":

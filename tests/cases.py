@@ -375,6 +375,11 @@ SMALL: Mapping[str, Callable[[Path], Arguments]] = {
     "sequence_classification": sequence_classification,
     "simclr": pairs(projector={"hidden": 16, "features": 8}),
     "simsiam": pairs(projector={"hidden": 16, "features": 8}, predictor={"hidden": 4, "features": 8}),
+    "speech_units": lambda folder: [
+        *speech(folder),
+        *given("network", width=8, speaker_width=2),
+        *given("codebook", codes=4, width=3),
+    ],
     "summarize": summarize,
     "t5": encoder_decoder,
     "token_classification": token_classification,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.models.layers import Dense
+from ssl_jax.models.wav2vec import GumbelConfig, GumbelQuantizer
 
 
 class GruLayer(nn.Module):
@@ -48,11 +49,13 @@ class Prediction(NamedTuple):
 
     Attributes:
       prediction: float32 `[batch, frames, width of the features]`.
-      layers: `[batch, frames, width]`, the output of each layer.
+      layers: `[batch, frames, width]`, the output of each layer, before it is quantised.
+      codes: int32 `[batch, frames]`, of the quantised layer; None if there is none.
     """
 
     prediction: jax.Array
     layers: tuple[jax.Array, ...]
+    codes: jax.Array | None = None
 
 
 class PredictiveGru(nn.Module):
@@ -63,20 +66,36 @@ class PredictiveGru(nn.Module):
       width: units of each.
       features: numbers of a predicted frame.
       dtype: of the computation; parameters are float32.
+      codes: of a codebook that the output of a layer is quantised with (VQ-APC, arXiv:2005.08392); 0 for none.
+      quantized_layer: its number, from 1.
     """
 
     layers: int
     width: int
     features: int
     dtype: str = "float32"
+    codes: int = 0
+    quantized_layer: int = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> Prediction:
-        """Of features `[batch, frames, inputs]`."""
-        states = []
+    def __call__(
+        self, x: jax.Array, temperature: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Prediction:
+        """Of features `[batch, frames, inputs]`.
+
+        Args:
+          x: features.
+          temperature: of the Gumbel-softmax that draws codes.
+          key: of the draw; without one, each code is the likeliest one.
+        """
+        states, codes = [], None
         for number in range(1, self.layers + 1):
             out = GruLayer(self.width, self.dtype, name=f"layer{number}")(x)
             x = x + out if number > 1 else out
             states.append(x)
+            if self.codes and number == self.quantized_layer:
+                config = GumbelConfig(groups=1, codes=self.codes, code_width=self.width)
+                chosen = GumbelQuantizer(config, name="quantizer")(x, temperature, key)
+                x, codes = chosen.vectors.astype(self.dtype), chosen.codes[..., 0]
         predicted = Dense((self.features,), None, self.dtype, name="prediction")(x)
-        return Prediction(predicted.astype(jnp.float32), tuple(states))
+        return Prediction(predicted.astype(jnp.float32), tuple(states), codes)

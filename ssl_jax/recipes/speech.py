@@ -4,6 +4,7 @@ The configuration of an experiment extends `SpeechRunConfig` with the fields of 
 the settings below: `Config(**SYNTHESISED, ahead=5)`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,11 +74,16 @@ LIBRISPEECH: Settings = {
 """Read English, 16 kHz, by TFDS; utterances are shorter than 35 seconds, of which a random 15 are used at a time."""
 
 
-def open_speech_data(config: SpeechRunConfig) -> Data:
+def open_speech_data(config: SpeechRunConfig, speakers: int = 0) -> Data:
     """The utterances of a run, in the order of its seed, with the labels that probes need.
 
+    Args:
+      config: of the run.
+      speakers: see `speech_experiment`.
+
     Raises:
-      UserError: a source is missing or cannot be used, or there are fewer utterances than a batch.
+      UserError: a source is missing or cannot be used, there are fewer utterances than a batch, or more speakers than
+        the method can tell apart.
     """
     speech = open_speech(config.data)
     seed, size = config.train.seed, config.train.batch_size
@@ -85,6 +91,11 @@ def open_speech_data(config: SpeechRunConfig) -> Data:
         raise UserError(
             f"data.source {config.data.source}: {len(speech.train)} utterances to train on, fewer than one batch; "
             f"give more, or a --train.batch_size of at most {len(speech.train)}."
+        )
+    if speakers and len(speech.utterances.speakers) > speakers:
+        raise UserError(
+            f"data.source {config.data.source}: {len(speech.utterances.speakers)} speakers, more than the {speakers} "
+            f"that the model tells apart; give --speakers {len(speech.utterances.speakers)}."
         )
     heldout = rows_of(speech.heldout)
     known = label_of_probes(speech)
@@ -95,8 +106,9 @@ def open_speech_data(config: SpeechRunConfig) -> Data:
             for side, rows in (("train", speech.probe), ("heldout", speech.heldout))
         }
     order = grain.MapDataset.range(len(speech.train)).seed(seed).shuffle().repeat()
+    train = order.random_map(speech.probe).map(_with_speaker) if speakers else order.random_map(speech.train)
     return Data(
-        train=(order.random_map(speech.train),),
+        train=(train,),
         heldout=({"heldout": heldout},),
         identity=speech.identity,
         details=speech,
@@ -110,6 +122,10 @@ def rows_of(rows: SpeechRows) -> grain.MapDataset:
     return grain.MapDataset.range(len(rows)).map(rows)
 
 
+def _with_speaker(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: row[name] for name in ("waveform", "samples", "speaker")}
+
+
 def label_of_probes(speech: SpeechSplits) -> str:
     """What `linear_eval` probes: "word" or "speaker", of which training and held-out rows share two or more; or ""."""
     for name in ("word", "speaker"):
@@ -121,7 +137,13 @@ def label_of_probes(speech: SpeechSplits) -> str:
 
 
 def speech_experiment(
-    config: SpeechRunConfig, method: SpeechMethod, *, headline: tuple[str, ...], pictures: Any = None
+    config: SpeechRunConfig,
+    method: SpeechMethod,
+    *,
+    headline: tuple[str, ...],
+    pictures: Any = None,
+    speakers: int = 0,
+    sample: Callable[[Report], None] | None = None,
 ) -> Experiment:
     """The experiment of any method on speech: data, optimiser, and a report with probes.
 
@@ -130,6 +152,8 @@ def speech_experiment(
       method: what is trained.
       headline: names of the metrics that the progress bar and the plots show.
       pictures: `(report)`: draws what only this method can; None for nothing.
+      speakers: most speakers of data whose training rows name the speaker; 0 for rows without labels.
+      sample: see `ssl_jax.training.experiment.Experiment`.
     """
     rate, size = config.data.rate, config.train.batch_size
 
@@ -155,19 +179,23 @@ def speech_experiment(
         if pictures:
             pictures(of)
 
+    rows = batch_shapes(config.data, size)
+    if speakers:
+        rows["speaker"] = jax.ShapeDtypeStruct((size,), np.int32)
     return make_experiment(
         config,
         method.method,
         phases=one_phase(
             config,
-            batch_shapes(config.data, size),
+            rows,
             "seconds",
             max(1, round(config.data.longest)),
             heldout_shapes(config.data, size),
         ),
-        open_data=lambda folder: open_speech_data(config),
+        open_data=lambda folder: open_speech_data(config, speakers),
         represent=represent,
         raw=(LOG_MEL, raw),
         headline=headline,
+        sample=sample,
         report=report,
     )

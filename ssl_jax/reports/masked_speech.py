@@ -36,12 +36,12 @@ def draw_reconstructions(report: Report, show: Callable, filters: int) -> None:
                 )
             }
         )
-        names.append(_name(speech, int(speech.heldout.chosen[row * step])))
+        names.append(utterance_name(speech, int(speech.heldout.chosen[row * step])))
     title = f"held-out utterances ({speech.utterances.name} speech), and their masked frames reconstructed"
     save_plot(report, "reconstructions", draw_spectrograms(pictures, names=names, title=title))
 
 
-def _name(speech: SpeechSplits, index: int) -> str:
+def utterance_name(speech: SpeechSplits, index: int) -> str:
     """The word and the speaker of an utterance, as far as they are known."""
     of = speech.utterances
     word, speaker = int(of.word[index]), int(of.speaker[index])

@@ -139,6 +139,39 @@ STATED = {
         ),
         ("s3prl/s3prl, s3prl/pretrain/apc/config_model.yaml", {"ahead": 5}),
     ],
+    ("speech_units", "librispeech"): [
+        (
+            "arXiv:1901.08810",
+            {
+                "features.kind": "mfcc",
+                "features.cepstra": 13,
+                "features.deltas": 2,
+                "network.strides": (2,),
+                "augmentation.segment": 0.32,
+                "train.batch_size": 64,
+            },
+        ),
+        (
+            "swasun/VQ-VAE-Speech, configurations/vctk_features.yaml",
+            {
+                "network.width": 768,
+                "network.residual_blocks": 2,
+                "codebook.width": 64,
+                "codebook.decay": 0.99,
+                "commitment": 0.25,
+                "jitter": 0.12,
+            },
+        ),
+        (
+            "bshall/ZeroSpeech, config/model/default.yaml and config/training/default.yaml",
+            {
+                "codebook.codes": 512,
+                "network.speaker_width": 64,
+                "schedule.learning_rate": 4e-4,
+                "steps": 500_000,
+            },
+        ),
+    ],
     ("mockingjay", "librispeech"): [
         (
             "arXiv:1910.12638, sections 2 and 3",

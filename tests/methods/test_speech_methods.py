@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.evals.collapse import collapse_metrics
-from ssl_jax.methods.apc import predictive_coding
+from ssl_jax.methods.apc import predictive_coding, predictive_units
 from ssl_jax.methods.mockingjay import MaskConfig, corrupt_frames, masked_reconstruction
 from ssl_jax.methods.speech import features_of, initial_statistics, pooled
 from ssl_jax.models.gru import GruLayer, PredictiveGru
@@ -15,6 +15,7 @@ from ssl_jax.transforms.speech_features import FeatureConfig
 from ssl_jax.transforms.waveforms import WaveformAugmentation
 
 RATE, FEATURES = 8_000, FeatureConfig(mels=8)
+PREDICTIVE_CODES = PredictiveGru(2, 8, 8, codes=5, quantized_layer=2)
 COMMON = {"rate": RATE, "vector_metrics": collapse_metrics}
 
 
@@ -41,6 +42,11 @@ def mockingjay():
     return masked_reconstruction(
         network, FEATURES, WaveformAugmentation(), MaskConfig(run=3), **COMMON
     ).speech
+
+
+@pytest.fixture(scope="module")
+def vq_apc():
+    return predictive_coding(PREDICTIVE_CODES, FEATURES, WaveformAugmentation(), ahead=3, **COMMON)
 
 
 @pytest.mark.parametrize("name", ["apc", "mockingjay"])
@@ -72,6 +78,33 @@ def test_the_error_of_predictions_counts_pairs_of_true_frames(apc):
     np.testing.assert_allclose(found.weight, 10 + 5)
     np.testing.assert_allclose(found.sum, np.concatenate(errors).sum(), rtol=1e-5)
     assert float(aux.extras["statistics"]["count"]) == 1 + 13 + 8
+
+
+def test_a_quantised_layer_lets_codes_alone_through(vq_apc):
+    rows = batch([1200, 800], 1600)
+    variables = vq_apc.method.init(jax.random.key(0), rows)
+    params, extras = variables.pop("params"), variables
+    seen = features_of(FEATURES, RATE, rows["waveform"], rows["samples"], extras)
+    found = PREDICTIVE_CODES.apply({"params": params}, seen.features)
+    codes, prediction = np.asarray(found.codes), np.asarray(found.prediction)
+    assert len(np.unique(codes)) > 1
+    for code in np.unique(codes):
+        assert (prediction[codes == code] == prediction[codes == code][0]).all()
+    units = predictive_units(PREDICTIVE_CODES, FEATURES, rate=RATE)(params, extras, rows)
+    np.testing.assert_array_equal(units, np.where(seen.mask, codes, -1))
+
+    @jax.jit
+    def gradient(params):
+        def total(params):
+            losses, aux = vq_apc.method.loss(params, extras, rows, jax.random.key(1))
+            return losses["prediction_loss"].sum, aux.metrics["code_perplexity"]
+
+        return jax.value_and_grad(total, has_aux=True)(params)
+
+    (_, perplexity), gradients = gradient(params)
+    assert perplexity.weight == 13 + 8
+    assert 1 <= perplexity.sum / perplexity.weight <= 5
+    assert np.abs(gradients["layer1"]["kernel"]).max() > 0  # straight through the draw
 
 
 def test_a_gru_is_that_of_its_equations_and_looks_back_alone():
