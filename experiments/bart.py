@@ -6,7 +6,9 @@
 
 Results of the default preset on held-out documents, seed 0. With teacher forcing, 70.2 % of the next tokens are
 predicted correctly (bigram baseline 20.6 %). With greedy decoding, 16.1 % of the hidden tokens are recovered (baseline
-from the two neighbours 6.9 %; the 20 most frequent tokens repeated, whatever the text, 11.4 %).
+from the two neighbours 6.9 %; the 20 most frequent tokens repeated, whatever the text, 11.4 %). Counted in edits, what
+the model writes is 33 % farther from the original than the corrupted text without its blanks is; to fill in by the
+neighbours brings it 1 % nearer, and the frequent tokens 117 % farther.
 
 Text is folded to lower case, unlike that of experiments.gpt2; --data.lowercase False keeps it.
 

@@ -7,10 +7,12 @@
 each sentinel followed by its span. Sentinels are the last ids of the vocabulary: `model.vocab_size` includes them. The
 model has relative positions, no biases and T5's initialisation. Results of the default preset on held-out documents,
 seed 0: with teacher forcing, 51.5 % of the target tokens, sentinels included, are predicted correctly (bigram baseline
-9.7 %); with greedy decoding, 18.6 % of the removed tokens are recovered (baseline from the two neighbours 15.0 %).
+9.7 %); with greedy decoding, 18.2 % of the removed tokens are recovered (baseline from the two neighbours 15.0 %).
 
 The 20 most frequent tokens repeated, whatever the text, hold 22.2 % of the removed tokens in their order, too, but
-only 10.0 % of all tokens are then in their place; filling in by the neighbours leaves 87.3 % there.
+only 10.0 % of all tokens are then in their place; filling in by the neighbours leaves 87.3 % there. Counted in edits,
+the model is 9 % farther from the original than the text without its gaps is, the neighbours 15 % nearer, and the
+frequent tokens 547 % farther.
 Text is folded to lower case; --data.lowercase False keeps it.
 
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`
