@@ -7,8 +7,8 @@ One contiguous half of each row is masked. The decoder reads the tokens of the f
 its cross-attention skips the masks. Results of the default preset on held-out documents, seed 0: with teacher forcing,
 22.4 % of the fragments' tokens are predicted correctly (bigram baseline 15.9 %); with greedy decoding, 12.3 % of the
 hidden tokens are recovered (baseline from the two neighbours 10.8 %; the 20 most frequent tokens repeated, whatever
-the text, 10.3 %). Counted in edits, 4.4 % of the corruption is undone (the neighbours 9.3 %; the frequent tokens are 94 %
-farther from the original). Text is folded to lower case; --data.lowercase False keeps it.
+the text, 10.3 %). Counted in edits, 4.4 % of the corruption is undone (by the neighbours 9.3 %; the frequent tokens are
+94 % farther from the original). Text is folded to lower case; --data.lowercase False keeps it.
 
 `--model.relative_buckets 32 --model.relative_distance 64` gives the model relative positions (T5, arXiv:1910.10683) in
 place of learned ones. The decoder then knows the place of the fragment from the token before it alone.
