@@ -2,7 +2,7 @@
 
     python -m experiments.adversarial_voice_conversion    # offline, synthesised sentences, minutes on 2 CPU cores
     python -m experiments.adversarial_voice_conversion --data.source DIR --data.labels '{speaker}/{word}' --speakers 2
-    python -m experiments.adversarial_voice_conversion vctk --workdir gs://...      # for a TPU pod
+    python -m experiments.adversarial_voice_conversion vctk --workdir runs/voices    # the settings of the authors
     python -m ssl_jax.convert runs/adversarial_voice_conversion-synthesised source.wav m03 out.wav
 
 An autoencoder whose decoder is told the speaker; a classifier that finds the speaker in its content code, and against

@@ -2,7 +2,7 @@
 
     python -m experiments.voice_conversion    # offline, synthesised sentences, minutes on 2 CPU cores
     python -m experiments.voice_conversion --data.source DIR --data.labels '{speaker}/{word}'     # wav or flac files
-    python -m experiments.voice_conversion vctk --workdir gs://...      # for a TPU pod
+    python -m experiments.voice_conversion vctk --workdir runs/voices    # the settings of the authors
     python -m ssl_jax.convert runs/voice_conversion-synthesised source.wav target.wav out.wav
 
 A content encoder with instance normalisation, a speaker encoder, and a decoder whose normalisation has the scale and
