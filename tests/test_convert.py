@@ -1,6 +1,6 @@
 """The command that converts a recording: what it refuses, before and after it opens the run.
 
-What it writes is tested with the experiments, in tests/experiments/test_every_experiment.py.
+What it writes is tested with the experiments, in tests/experiments/whole_runs/test_every_experiment.py.
 """
 
 import io

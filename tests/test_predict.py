@@ -1,6 +1,6 @@
 """The command that applies a fine-tuned model to text: where the text comes from, and how the results are written.
 
-What the model predicts is tested with the experiments, in tests/experiments/test_every_experiment.py.
+What the model predicts is tested with the experiments, in tests/experiments/whole_runs/test_every_experiment.py.
 """
 
 import io

@@ -1,7 +1,7 @@
 """`ssl_jax.load`: a trained model gives what the run's data, evaluation and commands give, in the order of the inputs.
 
 Likelihoods are compared with the evaluation of a run in tests/evals/test_text_likelihood.py, scores of anomalies with
-the report of a run in tests/experiments/test_every_experiment.py.
+the report of a run in tests/experiments/whole_runs/test_every_experiment.py.
 """
 
 import io

@@ -102,7 +102,7 @@ def test_an_experiment_trains_continues_and_reports(name, command, data, tmp_pat
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_has_tests_of_its_own(name):
-    tests = (processes.ROOT / "tests" / "experiments").glob("test_*.py")
+    tests = (processes.ROOT / "tests" / "experiments").rglob("test_*.py")
     assert any(f"run({name}, " in file.read_text() for file in tests)
 
 
