@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
-    """Opens a trained model; see `ssl_jax.trained_model.load`.
+    """Opens a trained model.
 
     Args:
       source: RUN, RUN@STEP or RUN@best, a run folder; or a folder of weights in Hugging Face's layout with the files of
@@ -19,6 +19,8 @@ def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
     Raises:
       UserError: there is no such folder or checkpoint, or it is of a model that is not known here.
     """
-    from ssl_jax.trained_model import load  # here, because every module of this package runs this file first
+    # Here, because every module of this package runs this file first.
+    from ssl_jax.runs.models import open_model
+    from ssl_jax.trained_model import TrainedModel
 
-    return load(source, batch_size=batch_size)
+    return TrainedModel(open_model(str(source)), batch_size)

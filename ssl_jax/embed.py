@@ -26,6 +26,7 @@ import numpy as np
 import tyro
 from etils import epath
 
+import ssl_jax
 from ssl_jax.cli import read_arguments
 from ssl_jax.data import image_files, speech_files
 from ssl_jax.data.folders import list_files
@@ -35,7 +36,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.files import check_writable, whole
 from ssl_jax.guard import guarded
 from ssl_jax.runs.text_features import Pooling
-from ssl_jax.trained_model import TrainedModel, load
+from ssl_jax.trained_model import TrainedModel
 
 SUFFIXES = {"images": image_files.SUFFIXES, "speech": speech_files.SUFFIXES}
 """Of the files in a folder, by what the model reads."""
@@ -144,7 +145,7 @@ def main(arguments: list[str], log: Callable[[str], None]) -> int:
     chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.embed", description=__doc__)
     output = epath.Path(chosen.output).expanduser()
     check_writable(output)
-    model = load(chosen.run, batch_size=chosen.batch_size)
+    model = ssl_jax.load(chosen.run, batch_size=chosen.batch_size)
     model.check(ABILITIES[chosen.what])
     arrays = compute(model, chosen, *find_inputs(chosen.files, model.reads), log)
     with whole(output) as draft, draft.open("wb") as file:

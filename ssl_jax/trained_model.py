@@ -18,7 +18,7 @@ from ssl_jax.evals.few_shot import LanguageModel
 from ssl_jax.evals.text_likelihood import text_log_likelihoods
 from ssl_jax.method import Tree
 from ssl_jax.runs.generation import GenerationConfig, generate_texts
-from ssl_jax.runs.models import OpenedModel, open_model
+from ssl_jax.runs.models import OpenedModel
 from ssl_jax.runs.text_features import Pooling
 from ssl_jax.training.mapping import MapFunction, batch_of_all_devices, map_examples
 
@@ -27,7 +27,7 @@ Inputs = Sequence[str] | Sequence[GivenImage] | Sequence[GivenRecording] | np.nd
 
 
 class TrainedModel:
-    """A model with its weights, made by `load`.
+    """A model with its weights, made by `ssl_jax.load`.
 
     Results are in the order of the inputs. A program is compiled once for each shape: images and recordings have one,
     texts a few lengths. A method that the model does not have raises UserError.
@@ -240,20 +240,6 @@ class TrainedModel:
             mesh=self._opened.mesh,
             batch_size=self._batch_size,
         )
-
-
-def load(source: str, *, batch_size: int | None = None) -> TrainedModel:
-    """Opens a trained model.
-
-    Args:
-      source: RUN, RUN@STEP or RUN@best, a run folder; or a folder of weights in Hugging Face's layout with the files of
-        their tokenizer: BERT, ALBERT, GPT-2, BART, mBART or T5.
-      batch_size: examples that are computed at once; None for that of the run, 32 for weights.
-
-    Raises:
-      UserError: there is no such folder or checkpoint, or it is of a model that is not known here.
-    """
-    return TrainedModel(open_model(str(source)), batch_size)
 
 
 def _some(inputs: Any, kind: str) -> Any:

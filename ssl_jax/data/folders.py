@@ -58,6 +58,14 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[File]:
     return sorted(found)
 
 
+def existing_file(path: str | os.PathLike, expected: str) -> Path:
+    """A file that a user names. Raises UserError, which says what was expected, if it is not there."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"{str(file)!r}: no such file; expected {expected}.")
+    return file
+
+
 def list_folders(folder: Path) -> list[str]:
     """Names of the folders in a folder, ordered. Names that begin with a dot are not listed.
 

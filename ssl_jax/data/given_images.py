@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ssl_jax.data.encoded_images import decode, reason_of
+from ssl_jax.data.folders import existing_file
 from ssl_jax.data.image_source import UNLABELLED, Canvas, Example
 from ssl_jax.errors import UserError
 
 GivenImage = np.ndarray | str | os.PathLike
 """An array or the path of a file."""
+FILE = "an image file, or an array of pixels"
+"""What is expected of a path."""
 
 
 class GivenImages:
@@ -30,7 +32,7 @@ class GivenImages:
     def __init__(self, images: Iterable[GivenImage], canvas: Canvas):
         self._canvas = canvas
         self._images = [
-            _pixels(image, number) if isinstance(image, np.ndarray) else _file(image)
+            _pixels(image, number) if isinstance(image, np.ndarray) else existing_file(image, FILE)
             for number, image in enumerate(images, 1)
         ]
 
@@ -47,13 +49,6 @@ class GivenImages:
             raise UserError(
                 f"{str(image)!r}: cannot be read as an image ({reason_of(error)}). Remove or replace it."
             ) from error
-
-
-def _file(path: str | os.PathLike) -> Path:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"{str(file)!r}: no such file; expected an image file, or an array of pixels.")
-    return file
 
 
 def _pixels(array: np.ndarray, number: int) -> np.ndarray:

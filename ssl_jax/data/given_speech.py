@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
+from ssl_jax.data.folders import existing_file
 from ssl_jax.data.speech import SpeechConfig
 from ssl_jax.data.speech_files import Reading, Unsuitable, prepare, read_audio
 from ssl_jax.data.utterances import FULL_SCALE, as_int16
@@ -13,6 +13,8 @@ from ssl_jax.errors import UserError
 
 GivenRecording = np.ndarray | str | os.PathLike
 """An array or the path of a file."""
+FILE = "a wav or flac file, or an array of samples"
+"""What is expected of a path."""
 
 
 class GivenRecordings:
@@ -32,7 +34,7 @@ class GivenRecordings:
     def __init__(self, recordings: Iterable[GivenRecording], config: SpeechConfig):
         self._config = config
         self._recordings = [
-            _waveform(one, number) if isinstance(one, np.ndarray) else _file(one)
+            _waveform(one, number) if isinstance(one, np.ndarray) else existing_file(one, FILE)
             for number, one in enumerate(recordings, 1)
         ]
 
@@ -53,13 +55,6 @@ class GivenRecordings:
         waveform = np.zeros(config.samples, np.float32)
         waveform[: len(mono)] = mono
         return {"waveform": waveform, "samples": np.int32(len(mono))}
-
-
-def _file(path: str | os.PathLike) -> Path:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"{str(file)!r}: no such file; expected a wav or flac file, or an array of samples.")
-    return file
 
 
 def _waveform(array: np.ndarray, number: int) -> np.ndarray:

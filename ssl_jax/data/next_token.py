@@ -182,7 +182,7 @@ def _pack_windows(
     room = 0
     for document, tokens in enumerate(lengths):
         before, room_before = (len(rows), len(rows[-1]) if rows else 0), room
-        for piece, context in _windows(document, int(tokens) + 1, length, stride):
+        for piece, context in document_windows(document, int(tokens) + 1, length, stride):
             size = piece.stop - piece.start
             if size > room:
                 rows.append([])
@@ -197,7 +197,15 @@ def _pack_windows(
     return rows, len(lengths)
 
 
-def _windows(document: int, places: int, length: int, stride: int) -> list[tuple[Piece, int]]:
+def document_windows(document: int, places: int, length: int, stride: int) -> list[tuple[Piece, int]]:
+    """Windows that slide over the positions of a document, and how many positions of each are only context.
+
+    Args:
+      document: its number.
+      places: its positions.
+      length: positions of a window, at most.
+      stride: new positions of each further window.
+    """
     windows = [(Piece(document, 0, min(length, places)), 0)]
     while windows[-1][0].stop < places:
         done = windows[-1][0].stop

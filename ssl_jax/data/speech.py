@@ -139,18 +139,20 @@ class SpeechSplits(NamedTuple):
     identity: dict[str, str]
 
 
-def batch_shapes(config: SpeechConfig, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of each array of a training batch."""
-    return {
+def batch_shapes(
+    config: SpeechConfig, batch_size: int, *, speaker: bool = False
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of each array of a training batch, of rows that name their speaker or not."""
+    shapes = {
         "waveform": jax.ShapeDtypeStruct((batch_size, config.samples), np.float32),
         "samples": jax.ShapeDtypeStruct((batch_size,), np.int32),
     }
+    return shapes | ({"speaker": jax.ShapeDtypeStruct((batch_size,), np.int32)} if speaker else {})
 
 
 def heldout_shapes(config: SpeechConfig, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of each array of a batch of rows with labels."""
-    return batch_shapes(config, batch_size) | {
-        "speaker": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    return batch_shapes(config, batch_size, speaker=True) | {
         "word": jax.ShapeDtypeStruct((batch_size,), np.int32),
         "phones": jax.ShapeDtypeStruct((batch_size, config.frames), np.int32),
     }

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssl_jax.data.next_token import document_windows
 from ssl_jax.decoding.prompts import bucket_length, pad_right
 from ssl_jax.decoding.scoring import continuation_log_likelihood
 from ssl_jax.errors import UserError
@@ -51,13 +52,15 @@ def text_log_likelihoods(
             "text after it has read another one."
         )
     length = model.decoder.positions if length is None else length
+    stride = length if stride is None else stride
     special = model.tokenizer.special
     windows = []
     for number, ids in enumerate(model.tokenizer.encode_batch(list(texts))):
-        windows += _windows(
-            number, [special.cls, *ids, special.sep], length, length if stride is None else stride
-        )
-    nats, tokens = np.zeros(len(texts)), np.zeros(len(texts), np.int64)
+        tokens = [special.cls, *ids, special.sep]
+        for piece, context in document_windows(number, len(tokens) - 1, length, stride):
+            new = piece.start + context + 1
+            windows.append(_Window(number, tokens[piece.start : new], tokens[new : piece.stop + 1]))
+    nats, counts = np.zeros(len(texts)), np.zeros(len(texts), np.int64)
     windows.sort(key=lambda window: (len(window.given), len(window.predicted)))
     for first in range(0, len(windows), batch_size):
         batch = windows[first : first + batch_size]
@@ -68,21 +71,8 @@ def text_log_likelihoods(
         found = np.asarray(continuation_log_likelihood(model.decoder, model.params, *arrays), np.float64)
         for window, row in zip(batch, found, strict=False):
             nats[window.text] += row.sum()
-            tokens[window.text] += len(window.predicted)
+            counts[window.text] += len(window.predicted)
     size = np.array([len(text.encode()) for text in texts], np.int64)
     bits = np.full(len(texts), np.nan)
     np.divide(-nats / np.log(2), size, out=bits, where=size > 0)
-    return {"log_likelihood": nats, "tokens": tokens, "bytes": size, "bits_per_byte": bits}
-
-
-def _windows(number: int, tokens: list[int], length: int, stride: int) -> list[_Window]:
-    """Windows of at most `length` tokens that are read, which predict all tokens but the first."""
-    last = len(tokens) - 1
-    done = min(length, last)
-    found = [_Window(number, tokens[:1], tokens[1 : done + 1])]
-    while done < last:
-        stop = min(done + stride, last)
-        start = done + stride - length
-        found.append(_Window(number, tokens[start : done + 1], tokens[done + 1 : stop + 1]))
-        done = stop
-    return found
+    return {"log_likelihood": nats, "tokens": counts, "bytes": size, "bits_per_byte": bits}

@@ -26,8 +26,8 @@ from ssl_jax.losses.adversarial import gradient_penalty
 from ssl_jax.losses.classification import cross_entropy
 from ssl_jax.losses.metrics import accuracy
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
-from ssl_jax.methods.speech import Frames, features_of, initial_statistics
-from ssl_jax.methods.voices import Codes, Voices, log_mel_of
+from ssl_jax.methods.speech import Frames, denormalised, features_of, initial_statistics
+from ssl_jax.methods.voices import Codes, Voices
 from ssl_jax.models.adversarial_voices import AdversarialVoices
 from ssl_jax.models.voice_conversion import VoiceConfig
 from ssl_jax.transforms.speech_features import FeatureConfig
@@ -242,7 +242,7 @@ def adversarial_voices(
 
     def convert(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         seen = features_of(features, rate, batch["waveform"], batch["samples"], extras)
-        return log_mel_of(converted(params, seen, batch["target"]), extras)
+        return denormalised(converted(params, seen, batch["target"]), extras["statistics"])
 
     methods = tuple(method(stage) for stage in STAGES)
     return Stages(Voices(methods[-1], features, rate, "speaker", codes, convert), methods)

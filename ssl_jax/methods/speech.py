@@ -101,8 +101,19 @@ def features_of(
     if learn:
         extras = {**extras, "statistics": _with_batch(extras["statistics"], raw, mask)}
     known = jax.lax.stop_gradient(extras["statistics"])
-    mean, scale = known["mean"], jnp.sqrt(known["variance"] + 1e-5)
-    return Frames(normalise_globally(raw, mask, mean[None, None], scale[None, None]), mask, extras)
+    mean, scale = _mean_and_scale(known)
+    return Frames(normalise_globally(raw, mask, mean, scale), mask, extras)
+
+
+def denormalised(features: jax.Array, statistics: Mapping[str, jax.Array]) -> jax.Array:
+    """Features `[batch, frames, width]` as they were before the global normalisation of `features_of`."""
+    mean, scale = _mean_and_scale(statistics)
+    return features * scale + mean
+
+
+def _mean_and_scale(statistics: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation, `[1, 1, width]`; a constant feature has a small one."""
+    return statistics["mean"][None, None], jnp.sqrt(statistics["variance"] + 1e-5)[None, None]
 
 
 def _with_batch(known: Mapping[str, jax.Array], raw: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from ssl_jax.losses.quantization import perplexity
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.methods.quantization import Quantizer
-from ssl_jax.methods.speech import SpeechMethod, VectorMetrics, features_of, initial_statistics, pooled
+from ssl_jax.methods.speech import (
+    SpeechMethod,
+    VectorMetrics,
+    denormalised,
+    features_of,
+    initial_statistics,
+    pooled,
+)
 from ssl_jax.models.quantization.codebook import count_and_sum
 from ssl_jax.models.unit_autoencoder import UnitDecoder, UnitEncoder, UnitNetworkConfig
 from ssl_jax.transforms.speech_features import FeatureConfig, frames_of
@@ -219,9 +226,7 @@ def unit_discovery(
         x, true, wanted, count = vectors_of(params, extras, batch)
         vectors = quantizer.quantize(params, extras, x, true)[0].vectors
         found = decoder.apply({"params": params["decoder"]}, vectors, row_of(extras, batch["speaker"]), count)
-        known = extras["target_statistics"]
-        scale = jnp.sqrt(known["variance"] + 1e-5)[None, None]
-        original, reconstruction = (y * scale + known["mean"][None, None] for y in (wanted, found))
+        original, reconstruction = (denormalised(y, extras["target_statistics"]) for y in (wanted, found))
         return Spectra(original, reconstruction, count)
 
     return SpeechUnits(

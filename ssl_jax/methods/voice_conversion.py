@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from ssl_jax.domains import NonNegativeFloat, NonNegativeInt, Settings
 from ssl_jax.losses.variational import gaussian_kl, kl_weight, sample_gaussian
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
-from ssl_jax.methods.speech import Frames, VectorMetrics, features_of, initial_statistics
-from ssl_jax.methods.voices import Codes, Voices, log_mel_of, reference_of
+from ssl_jax.methods.speech import Frames, VectorMetrics, denormalised, features_of, initial_statistics
+from ssl_jax.methods.voices import Codes, Voices, reference_of
 from ssl_jax.models.voice_conversion import VoiceConfig, VoiceConverter
 from ssl_jax.transforms.speech_features import FeatureConfig
 from ssl_jax.transforms.waveforms import WaveformAugmentation, augment
@@ -117,6 +117,6 @@ def voice_conversion(
         mean, *_ = network.apply({"params": params}, seen.features, seen.mask, method="content")
         speaker = network.apply({"params": params}, other.features, other.mask, method="speaker")
         decoded = network.apply({"params": params}, mean, speaker, seen.mask, method="decode")
-        return log_mel_of(decoded, extras)
+        return denormalised(decoded, extras["statistics"])
 
     return Voices(Method(init, loss, evaluate, after_update), features, rate, "utterance", codes, convert)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from ssl_jax.errors import UserError
 from ssl_jax.method import Batch, Extras, Method, Tree
@@ -60,12 +59,6 @@ def check_features(config: FeatureConfig) -> None:
             "features: converted speech is made of log-mel energies; expected --features.kind log_mel, "
             "--features.deltas 0 and --features.normalise global."
         )
-
-
-def log_mel_of(features: jax.Array, extras: Extras) -> jax.Array:
-    """Logarithms of mel energies `[batch, frames, mels]` of globally normalised features."""
-    known = extras["statistics"]
-    return features * jnp.sqrt(known["variance"] + 1e-5)[None, None] + known["mean"][None, None]
 
 
 def reference_of(batch: Batch) -> dict[str, jax.Array]:

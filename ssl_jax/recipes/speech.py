@@ -105,10 +105,8 @@ def open_speech_data(config: SpeechRunConfig, speakers: int = 0) -> Data:
             side: rows_of(rows).map(lambda row: {**row, "label": row[known]})
             for side, rows in (("train", speech.probe), ("heldout", speech.heldout))
         }
-    order = grain.MapDataset.range(len(speech.train)).seed(seed).shuffle().repeat()
-    train = order.random_map(speech.probe).map(_with_speaker) if speakers else order.random_map(speech.train)
     return Data(
-        train=(train,),
+        train=(training_rows(speech, seed, speaker=speakers > 0),),
         heldout=({"heldout": heldout},),
         identity=speech.identity,
         details=speech,
@@ -122,8 +120,13 @@ def rows_of(rows: SpeechRows) -> grain.MapDataset:
     return grain.MapDataset.range(len(rows)).map(rows)
 
 
-def _with_speaker(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: row[name] for name in ("waveform", "samples", "speaker")}
+def training_rows(speech: SpeechSplits, seed: int, *, speaker: bool) -> grain.MapDataset:
+    """The rows to train on without end, in another order in every epoch; see `ssl_jax.data.speech.batch_shapes`."""
+    order = grain.MapDataset.range(len(speech.train)).seed(seed).shuffle().repeat()
+    if not speaker:
+        return order.random_map(speech.train)
+    names = ("waveform", "samples", "speaker")
+    return order.random_map(speech.probe).map(lambda row: {name: row[name] for name in names})
 
 
 def label_of_probes(speech: SpeechSplits) -> str:
@@ -179,15 +182,12 @@ def speech_experiment(
         if pictures:
             pictures(of)
 
-    rows = batch_shapes(config.data, size)
-    if speakers:
-        rows["speaker"] = jax.ShapeDtypeStruct((size,), np.int32)
     return make_experiment(
         config,
         method.method,
         phases=one_phase(
             config,
-            rows,
+            batch_shapes(config.data, size, speaker=speakers > 0),
             "seconds",
             max(1, round(config.data.longest)),
             heldout_shapes(config.data, size),

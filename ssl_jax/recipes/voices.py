@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
@@ -16,7 +15,7 @@ from ssl_jax.method import Batch, Extras, Method, Tree
 from ssl_jax.methods.speech import pooled
 from ssl_jax.methods.voices import Voices, check_features
 from ssl_jax.recipes.base import make_experiment, one_phase
-from ssl_jax.recipes.speech import SpeechRunConfig, open_speech_data
+from ssl_jax.recipes.speech import SpeechRunConfig, open_speech_data, training_rows
 from ssl_jax.reports.speech import LOG_MEL, normalised_log_mel
 from ssl_jax.reports.voice_conversion import VoiceReport
 from ssl_jax.reports.voice_samples import VoiceData
@@ -69,7 +68,7 @@ def phases_of_stages(
       methods: of the stages.
     """
     size = config.train.batch_size
-    rows = batch_shapes(config.data, size) | {"speaker": jax.ShapeDtypeStruct((size,), np.int32)}
+    rows = batch_shapes(config.data, size, speaker=True)
     work = "seconds", size * max(1, round(config.data.longest))
     heldout = heldout_shapes(config.data, size)
     steps = np.diff([0, *ends]).tolist()
@@ -100,10 +99,7 @@ def open_staged_data(config: VoiceRunConfig, phases: Sequence[Phase], speakers: 
             f"data.heldout {config.data.heldout}: {names[absent[0]]} is not trained on, so that there is no code of "
             "this speaker; hold out words or utterances with --data.heldout."
         )
-    order = grain.MapDataset.range(len(speech.train)).seed(config.train.seed).shuffle().repeat()
-    rows = order.random_map(speech.probe).map(
-        lambda row: {n: row[n] for n in ("waveform", "samples", "speaker")}
-    )
+    rows = training_rows(speech, config.train.seed, speaker=True)
     starts = np.cumsum([0, *(phase.steps for phase in phases[:-1])]) * config.train.batch_size
     return data._replace(
         train=tuple(rows[int(start) :] if start else rows for start in starts),

@@ -78,9 +78,7 @@ def report_speech(
     whole, parts = _whole(learned, method, rate), _frames(learned, method, rate)
 
     def measured(rows: SpeechRows, function: Callable, count: int, variables: Tree | None = None) -> Tree:
-        chosen = grain.MapDataset.range(len(rows)).map(rows)
-        chosen = chosen.shuffle(seed=seed)[:count] if len(rows) > count else chosen
-        return report.map(function, chosen, variables)
+        return report.map(function, some_rows(rows, count, seed), variables)
 
     def both(function: Callable, count: int) -> list[Tree]:
         sides = []
@@ -95,7 +93,7 @@ def report_speech(
     tasks: dict[str, dict[str, Task]] = {}
     (fit, fit_word, _), (score, score_word, score_speaker) = both(whole, utterances)
     tasks["word"] = _task(fit, fit_word, score, score_word)
-    first = _first_half(score_word, len(speech.utterances.words))
+    first = first_half(score_word, len(speech.utterances.words))
     sides = ({name: values[half] for name, values in score.items()} for half in (first, ~first))
     tasks["speaker"] = _task(next(sides), score_speaker[first], next(sides), score_speaker[~first])
     if speech.utterances.phone_names:
@@ -175,7 +173,13 @@ def _flat(
     return flat, phones.ravel()[known]
 
 
-def _first_half(word: np.ndarray, words: int) -> np.ndarray:
+def some_rows(rows: SpeechRows, count: int, seed: int) -> grain.MapDataset:
+    """All rows, or a seeded choice of so many."""
+    chosen = grain.MapDataset.range(len(rows)).map(rows)
+    return chosen.shuffle(seed=seed)[:count] if len(rows) > count else chosen
+
+
+def first_half(word: np.ndarray, words: int) -> np.ndarray:
     """Which utterances are in the first half: by their word, or every other one where words are unknown."""
     return (word % 2 == 0) if words > 1 else np.arange(len(word)) % 2 == 0
 

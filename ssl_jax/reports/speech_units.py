@@ -10,7 +10,7 @@ import grain
 import jax
 import numpy as np
 
-from ssl_jax.data.speech import SpeechRows, SpeechSplits
+from ssl_jax.data.speech import SpeechSplits
 from ssl_jax.evals.codes import code_use, draw_code_use
 from ssl_jax.evals.probes import FIXED_PENALTY, linear_probe
 from ssl_jax.evals.spectrograms import draw_spectrograms
@@ -21,7 +21,7 @@ from ssl_jax.models.quantization.codebook import nearest
 from ssl_jax.models.quantization.kmeans import kmeans
 from ssl_jax.reports.files import save_json, save_plot, save_text, save_wav
 from ssl_jax.reports.masked_speech import utterance_name
-from ssl_jax.reports.speech import normalised_log_mel
+from ssl_jax.reports.speech import first_half, normalised_log_mel, some_rows
 from ssl_jax.reports.speech_codes import warn_of_code_collapse
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Report
@@ -150,7 +150,7 @@ class UnitReport:
         def fit(params: Tree, extras: Extras, batch: Batch) -> tuple:
             return described(params, extras, batch), made.units(params, extras, batch) >= 0
 
-        found, there = report.map(fit, _some(speech.probe, CLUSTERED_UTTERANCES, self.seed), untrained)
+        found, there = report.map(fit, some_rows(speech.probe, CLUSTERED_UTTERANCES, self.seed), untrained)
         chosen = np.random.default_rng(self.seed).permutation(np.flatnonzero(there))[:CLUSTERED_FRAMES]
         cluster = functools.partial(_centres, made.codes)
         centres = {
@@ -169,7 +169,7 @@ class UnitReport:
             return {UNITS: units, **clusters, **labels, "speaker": batch["speaker"]}
 
         return report.map(
-            count, _some(speech.heldout, self.utterances, self.seed), {**untrained, "centres": centres}
+            count, some_rows(speech.heldout, self.utterances, self.seed), {**untrained, "centres": centres}
         )
 
     def _measure(self, counted: Mapping[str, np.ndarray], name: str, speech: SpeechSplits) -> dict[str, Any]:
@@ -187,7 +187,8 @@ class UnitReport:
         # The utterance as the shares of the units in it.
         shares = np.stack([np.bincount(row[row >= 0], minlength=codes) for row in units]).astype(np.float32)
         shares /= np.maximum(shares.sum(1, keepdims=True), 1)
-        first, speaker = _first_half(counted["word"]), counted["speaker"]
+        first = first_half(counted["word"], len(speech.utterances.words))
+        speaker = counted["speaker"]
         known = np.intersect1d(speaker[first], speaker[~first])
         fit, score = (half & np.isin(speaker, known[known >= 0]) for half in (first, ~first))
         if len(np.unique(speaker[fit])) > 1:
@@ -211,16 +212,6 @@ def _centres(codes: int, vectors: jax.Array, seed: jax.Array) -> jax.Array:
 def _voice(speech: SpeechSplits) -> int:
     """The first speaker that is trained on."""
     return int(speech.utterances.speaker[speech.train.chosen].min())
-
-
-def _some(rows: SpeechRows, count: int, seed: int) -> grain.MapDataset:
-    chosen = grain.MapDataset.range(len(rows)).map(rows)
-    return chosen.shuffle(seed=seed)[:count] if len(rows) > count else chosen
-
-
-def _first_half(word: np.ndarray) -> np.ndarray:
-    """Which utterances are in the first half: by their word, or every other one where words are unknown."""
-    return word % 2 == 0 if len(np.unique(word)) > 1 else np.arange(len(word)) % 2 == 0
 
 
 def _shown_number(column: str, value: float) -> str:

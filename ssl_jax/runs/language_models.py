@@ -5,20 +5,17 @@ from typing import Any
 
 from etils import epath
 
-from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
-from ssl_jax.data.tokenizers import SETTINGS, Tokenizer
+from ssl_jax.data.tokenizers import SETTINGS
 from ssl_jax.decoding.decoder import Decoder, causal_decoder, prepare, source_decoder
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
 from ssl_jax.files import read_json
-from ssl_jax.hub.bart import load_bart
-from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.hub.safetensors import WEIGHTS
-from ssl_jax.hub.t5 import load_t5
 from ssl_jax.hub.tokenizer_files import ADD_BOS
 from ssl_jax.method import Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.models.gpt2 import Gpt2
+from ssl_jax.runs.imported_weights import CONTINUES, WRITES, ImportedWeights, open_weights, tokenizer_of
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.folder import CONFIG
@@ -45,7 +42,7 @@ def open_language_model(source: str) -> LanguageModel:
     if (folder / "checkpoints").exists():
         return language_model_of_run(open_run(reference))
     if (folder / WEIGHTS).exists():
-        return import_language_model(folder)
+        return import_language_model(open_weights(folder))
     raise UserError(
         f"{folder}: neither a run folder (config.json, checkpoints/) nor imported weights (config.json, "
         "model.safetensors and the files of a tokenizer)."
@@ -96,7 +93,7 @@ def language_model_of_run(run: OpenedRun, params: Tree | None = None) -> Languag
             f"{run.folder}: the model of this experiment does not write text; those of gpt2, bart, mass, t5 and "
             "summarize do."
         )
-    tokenizer = _tokenizer(run.folder)
+    tokenizer = tokenizer_of(run.folder)
     params = prepare(decoder, run.restore()["params"] if params is None else params)
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
     return LanguageModel(
@@ -104,22 +101,16 @@ def language_model_of_run(run: OpenedRun, params: Tree | None = None) -> Languag
     )
 
 
-def import_language_model(folder: epath.Path) -> LanguageModel:
-    """The model of a folder of weights with its tokenizer.
+def import_language_model(weights: ImportedWeights) -> LanguageModel:
+    """The model of opened weights.
 
     Raises:
-      UserError: as `open_language_model`.
+      UserError: it writes no text, or its config.json names no token that a text begins with.
     """
-    tokenizer = _tokenizer(folder)
-    decoder, params, vocab_size = _import(folder, tokenizer)
-    if tokenizer.vocab_size > vocab_size:
-        raise UserError(
-            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {vocab_size}: they do not belong "
-            "together. Put the files of the model's own tokenizer there."
-        )
-    begin = (tokenizer.special.cls,) if decoder.reads_source or _adds_bos(folder) else ()
+    decoder, tokenizer = _decoder(weights), weights.tokenizer
+    begin = (tokenizer.special.cls,) if decoder.reads_source or _adds_bos(weights.folder) else ()
     decoder = decoder._replace(vocab_size=tokenizer.vocab_size)
-    return LanguageModel(decoder, prepare(decoder, params), tokenizer, begin, tokenizer.special.sep)
+    return LanguageModel(decoder, prepare(decoder, weights.params), tokenizer, begin, tokenizer.special.sep)
 
 
 def _adds_bos(folder: epath.Path) -> bool:
@@ -128,34 +119,25 @@ def _adds_bos(folder: epath.Path) -> bool:
     return file.is_file() and read_json(file, dict[str, Any]).get(ADD_BOS) is True
 
 
-def _import(folder: epath.Path, tokenizer: Tokenizer) -> tuple[Decoder, Tree, int]:
-    """(decoder, parameters, size of the vocabulary) of imported weights."""
-    settings = read_json(folder / CONFIG, dict[str, Any])
-    family = settings.get("model_type")
-    if family == "gpt2":
-        config, params = load_gpt2(folder)
-        return causal_decoder(Gpt2(config)), params, config.vocab_size
-    if family in ("bart", "mbart", "t5"):
-        config, params = (load_t5 if family == "t5" else load_bart)(folder)
-        special, sentinels = tokenizer.special, range(config.vocab_size - 1, tokenizer.vocab_size - 1, -1)
-        usual, blanks = special.sep, (special.mask,)
-        if family == "t5":
-            usual, blanks = special.pad, tuple(sentinels) or blanks
-        start = settings.get("decoder_start_token_id")
-        start = usual if start is None else start
-        if type(start) is not int or not 0 <= start < config.vocab_size:
-            raise UserError(
-                f"{folder / CONFIG}: decoder_start_token_id is {start!r:.80}; expected the id of a token, from 0 to "
-                f"{config.vocab_size - 1}."
-            )
-        return source_decoder(EncoderDecoder(config), start, blanks), params, config.vocab_size
-    raise UserError(
-        f"{folder}: a model of type {family!r} does not write text; expected gpt2, bart, mbart or t5."
-    )
-
-
-def _tokenizer(folder: epath.Path) -> Tokenizer:
-    file = find_tokenizer(folder)
-    if file is None:
-        raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(FILES)} in it.")
-    return file.open()
+def _decoder(weights: ImportedWeights) -> Decoder:
+    """How imported weights write text."""
+    folder, family, config, tokenizer = weights.folder, weights.family, weights.config, weights.tokenizer
+    if family not in WRITES:
+        raise UserError(
+            f"{folder}: a model of type {family!r} does not write text; expected "
+            f"{', '.join(WRITES[:-1])} or {WRITES[-1]}."
+        )
+    if family in CONTINUES:
+        return causal_decoder(Gpt2(config))
+    special, sentinels = tokenizer.special, range(config.vocab_size - 1, tokenizer.vocab_size - 1, -1)
+    usual, blanks = special.sep, (special.mask,)
+    if family == "t5":
+        usual, blanks = special.pad, tuple(sentinels) or blanks
+    start = read_json(folder / CONFIG, dict[str, Any]).get("decoder_start_token_id")
+    start = usual if start is None else start
+    if type(start) is not int or not 0 <= start < config.vocab_size:
+        raise UserError(
+            f"{folder / CONFIG}: decoder_start_token_id is {start!r:.80}; expected the id of a token, from 0 to "
+            f"{config.vocab_size - 1}."
+        )
+    return source_decoder(EncoderDecoder(config), start, blanks)

@@ -4,45 +4,27 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from etils import epath
 from jax.sharding import Mesh
 
 from ssl_jax.data.images import ImageConfig
 from ssl_jax.data.speech import SpeechConfig
 from ssl_jax.data.symbols import SymbolMap
-from ssl_jax.data.tokenizer_files import FILES, find_tokenizer
+from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
-from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import LanguageModel
-from ssl_jax.files import read_json
-from ssl_jax.hub.bart import load_bart
-from ssl_jax.hub.bert import load_bert
-from ssl_jax.hub.gpt2 import load_gpt2
 from ssl_jax.hub.safetensors import WEIGHTS
-from ssl_jax.hub.t5 import load_t5
 from ssl_jax.method import Represent, Tree
+from ssl_jax.runs.imported_weights import CONTINUES, WRITES, ImportedWeights, open_weights
 from ssl_jax.runs.language_models import import_language_model, language_model_of_run
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.predictions import predict_texts
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.text_features import TextEncoder, as_applied, text_model
 from ssl_jax.training.experiment import Inference
-from ssl_jax.training.folder import CONFIG
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 
 BATCH = 32
 """Examples that imported weights compute at once."""
-LOADERS = {
-    "bert": load_bert,
-    "albert": load_bert,
-    "gpt2": load_gpt2,
-    "bart": load_bart,
-    "mbart": load_bart,
-    "t5": load_t5,
-}
-"""By the `model_type` of config.json, `folder -> (configuration, parameters)`."""
-CONTINUES, WRITES = ("gpt2",), ("gpt2", "bart", "mbart", "t5")
-"""Types of imported models that continue a text, and that write one."""
 
 
 class OpenedModel(NamedTuple):
@@ -98,7 +80,7 @@ def open_model(source: str) -> OpenedModel:
     """
     reference = RunReference.parse(source)
     if (reference.folder / WEIGHTS).exists() and not (reference.folder / "checkpoints").exists():
-        return _of_weights(reference.folder)
+        return _of_weights(open_weights(reference.folder))
     return _of_run(open_run(reference))
 
 
@@ -141,32 +123,19 @@ def _tokenizer_of_run(run: OpenedRun) -> Tokenizer | None:
     return file and file.open()
 
 
-def _of_weights(folder: epath.Path) -> OpenedModel:
-    family = read_json(folder / CONFIG, dict[str, Any]).get("model_type")
-    if family not in LOADERS:
-        raise UserError(
-            f"{folder}: weights of a model of type {family!r:.80}; expected one of {', '.join(LOADERS)}."
-        )
-    file = find_tokenizer(folder)
-    if file is None:
-        raise UserError(f"{folder}: has no tokenizer; expected one of the files {', '.join(FILES)} in it.")
-    tokenizer = file.open()
-    config, params = LOADERS[family](folder)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its model {config.vocab_size}: they do not "
-            "belong together. Put the files of the model's own tokenizer there."
-        )
+def _of_weights(weights: ImportedWeights) -> OpenedModel:
     mesh = make_mesh(MeshConfig())
     return OpenedModel(
-        name=str(folder),
-        kind=f"weights of type {family}",
-        config=config,
+        name=str(weights.folder),
+        kind=f"weights of type {weights.family}",
+        config=weights.config,
         data=None,
-        tokenizer=tokenizer,
+        tokenizer=weights.tokenizer,
         mesh=mesh,
-        variables={"params": params},
-        text=TextEncoder(as_applied(config), params, tokenizer, mesh),
-        language_model=functools.partial(import_language_model, folder) if family in WRITES else None,
-        continues=family in CONTINUES,
+        variables={"params": weights.params},
+        text=TextEncoder(as_applied(weights.config), weights.params, weights.tokenizer, mesh),
+        language_model=functools.partial(import_language_model, weights)
+        if weights.family in WRITES
+        else None,
+        continues=weights.family in CONTINUES,
     )
