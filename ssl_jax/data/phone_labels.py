@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_jax.data.folders import list_files
 from ssl_jax.data.phones import SILENCE
 from ssl_jax.errors import UserError
 
@@ -31,20 +30,34 @@ class Interval(NamedTuple):
     name: str
 
 
-def label_files(folder: Path) -> dict[str, Path]:
-    """The files of phones below a folder, by their relative paths without suffix.
+def label_files(folder: Path, stems: Iterable[str]) -> dict[str, Path]:
+    """The files of phones of recordings, by their stems. Only the folders that recordings are in are looked into.
+
+    Args:
+      folder: below which the files are.
+      stems: paths of the recordings relative to their own folder, without suffix.
 
     Raises:
-      UserError: the folder cannot be read, or two files are of the same recording.
+      UserError: a folder cannot be read, or two files are of the same recording.
     """
-    found: dict[str, Path] = {}
-    for file in list_files(folder, SUFFIXES):
-        stem = file.path.rpartition(".")[0]
-        if stem in found:
-            raise UserError(
-                f"{str(folder)!r}: {found[stem].name} and {file.path} are of one recording; remove one."
-            )
-        found[stem] = folder / file.path
+    wanted, found = set(stems), dict[str, Path]()
+    for inside in sorted({stem.rpartition("/")[0] for stem in wanted}):
+        prefix = f"{inside}/" if inside else ""
+        try:
+            files = sorted((folder / inside).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UserError(f"{str(folder / inside)!r}: cannot be read ({error.strerror}).") from error
+        for file in files:
+            stem = f"{prefix}{file.stem}"
+            if file.suffix.lower() not in SUFFIXES or stem not in wanted or not file.is_file():
+                continue
+            if stem in found:
+                raise UserError(
+                    f"{str(folder)!r}: {found[stem].name} and {prefix}{file.name} are of one recording; remove one."
+                )
+            found[stem] = file
     return found
 
 

@@ -231,8 +231,7 @@ def _phone_files(spec: str, files: list[Named], alignments: str) -> dict[str, Pa
     root = Path(alignments).expanduser() if alignments else source.parent if is_tsv(spec) else source
     if alignments and not root.is_dir():
         raise UserError(f"data.alignments {alignments!r}: no such folder.")
-    known = label_files(root)
-    found = {file.stem: known[file.stem] for file in files if file.stem in known}
+    found = label_files(root, [file.stem for file in files])
     if alignments and not found:
         raise UserError(
             f"data.alignments {alignments!r}: no file of phones has the path of a recording; for "
