@@ -59,7 +59,8 @@ def test_eight_devices_equal_one():
         assert not placed["params"]["kernel"].sharding.is_fully_replicated
         spread = both(placed, jax.device_put(X, batch_sharding(mesh)))
     for ours, wanted in zip(*map(jax.tree.leaves, (spread, alone)), strict=True):
-        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-6 * float(jnp.abs(wanted).max()))
+        # Some gradients are small differences of large sums, whose order depends on the processor.
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-5 * float(jnp.abs(wanted).max()))
 
 
 def test_half_precision_has_float32_outputs():
