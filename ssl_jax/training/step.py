@@ -108,9 +108,12 @@ def make_train_step(
 ) -> TrainStep:
     """The pure function `(state, batch) -> (state, bad_step)`, to be compiled by the caller.
 
-    A step whose loss, gradient or new parameters are not finite changes neither parameters nor optimiser nor extras; it
-    records itself in `bad_step`, and every later step then leaves the state alone, until the loop has seen it.
-    `bad_step` is returned a second time, so that it can be looked at when the state has been donated to the next step.
+    A step whose loss or gradient is not finite changes neither parameters nor optimiser nor extras; it records itself
+    in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. A step that makes
+    infinite parameters of a finite loss and gradient records itself, too, but the state has these parameters: holding
+    the update back until all of it is known would cost a second pass over parameters and optimiser state. The loop
+    saves no state with a `bad_step`. `bad_step` is returned a second time, so that it can be looked at when the state
+    has been donated to the next step.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
@@ -122,8 +125,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         extras = method.after_update(params, extras, step)
 
-        # The parameters tell of their updates, which then need not be in memory.
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(params))
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         sound = finite & (state.bad_step == 0)
         one = jnp.float32(1)
         metrics = {"loss": Mean(loss, one), "grad_norm": Mean(grad_norm, one), **metrics}
@@ -131,8 +133,10 @@ def make_train_step(
         proposed = (params, extras, opt_state, summed)
         current = (state.params, state.extras, state.opt_state, state.metrics)
         kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), proposed, current)
-        bad_step = jnp.where((state.bad_step == 0) & ~finite, step, state.bad_step)
         params, extras, opt_state, metrics = kept
+        # The parameters tell of their updates, which then need not be in memory.
+        good = finite & jnp.isfinite(optax.tree.norm(params))
+        bad_step = jnp.where((state.bad_step == 0) & ~good, step, state.bad_step)
         return TrainState(step, params, extras, opt_state, metrics, bad_step), bad_step
 
     return train_step

