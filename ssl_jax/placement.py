@@ -30,5 +30,12 @@ def batch_parts() -> int:
     return shape[BATCH_AXES[0]] * shape[BATCH_AXES[1]] if _on_a_mesh() else 1
 
 
+def platform() -> str | None:
+    """What the devices of the mesh are, such as "tpu", "gpu" or "cpu"; None where no mesh is set."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    # JAX names the same devices gpu in some places and cuda in others.
+    return device and {"cuda": "gpu", "rocm": "gpu"}.get(device.platform, device.platform)
+
+
 def _on_a_mesh() -> bool:
     return set(BATCH_AXES) <= set(jax.sharding.get_abstract_mesh().axis_names)

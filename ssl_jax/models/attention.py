@@ -1,7 +1,8 @@
 """Multi-head attention (arXiv:1706.03762), its masks, and the cache of keys and values for generation.
 
 Masks are boolean, broadcastable to `[batch, heads, query, key]`; True means that the query may attend to the key. The
-output of a query that may attend to nothing is zeros, not NaN.
+output of a query that may attend to nothing is zeros, not NaN. A mask that is known by its segments is given as
+`Segments`, which the kernels of accelerators take; see `Transformer`.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 
 from ssl_jax.models.layers import Dense
 from ssl_jax.ops.attention import masked_softmax, weighted_sum
+from ssl_jax.ops.flash_attention import Segments, flash_attention
+from ssl_jax.ops.recompute import keep
 
 
 def padding_mask(present: jax.Array) -> jax.Array:
@@ -107,7 +110,7 @@ def attend(
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
-    mask: jax.Array | None,
+    mask: jax.Array | Segments | None,
     rate: float = 0.0,
     key: jax.Array | None = None,
     bias: jax.Array | None = None,
@@ -118,7 +121,8 @@ def attend(
       queries: `[batch, query, heads, head_dim]`.
       keys: `[batch, key, heads, head_dim]`.
       values: `[batch, key, heads, head_dim]`.
-      mask: see the module's docstring; None for all True.
+      mask: see the module's docstring; None for all True. With `Segments` it is computed by the kernel of the devices,
+        which has neither dropout nor a bias.
       rate: dropout rate of the attention weights.
       key: random key of dropout; None for no dropout.
       bias: float32, added to the logits and broadcastable to `[batch, heads, query, key]`; None for no bias.
@@ -126,12 +130,14 @@ def attend(
     Returns:
       `[batch, query, heads, head_dim]`.
     """
+    if isinstance(mask, Segments):
+        return flash_attention(queries, keys, values, mask)
     queries = queries * (queries.shape[-1] ** -0.5)
     logits = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
     if bias is not None:
         logits = logits + bias
     weights = masked_softmax(logits, mask).astype(values.dtype)
-    return weighted_sum(weights, values, rate, key)
+    return keep(weighted_sum(weights, values, rate, key))
 
 
 class SelfAttention(nn.Module):
@@ -159,7 +165,7 @@ class SelfAttention(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array | None,
+        mask: jax.Array | Segments | None,
         cache: LayerCache | None = None,
         slot: jax.Array | None = None,
         bias: jax.Array | None = None,
@@ -214,7 +220,11 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, context: jax.Array | None, mask: jax.Array | None, cache: LayerCache | None = None
+        self,
+        x: jax.Array,
+        context: jax.Array | None,
+        mask: jax.Array | Segments | None,
+        cache: LayerCache | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         """Attends to the context. A call that is given the context and a cache stores keys and values in the cache.
 

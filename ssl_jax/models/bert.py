@@ -21,12 +21,12 @@ from ssl_jax.domains import (
     integers,
 )
 from ssl_jax.errors import UserError
-from ssl_jax.models.attention import packed_mask
 from ssl_jax.models.layers import Dense, LayerNorm, Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import ACTIVATIONS, Activation
 from ssl_jax.ops.affine import affine
 from ssl_jax.ops.dropout import dropout
+from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
 
 
@@ -72,7 +72,8 @@ class BertConfig(Settings):
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers and of
+    attention) or full."""
 
     def check_relations(self) -> None:
         self.transformer.check_relations()
@@ -195,7 +196,7 @@ class BertEncoder(nn.Module):
           UserError: the sequence is longer than `config.positions`.
         """
         x = self.embeddings(tokens, token_type_ids, positions, deterministic)
-        hidden, _ = self.transformer(x, packed_mask(segment_ids), deterministic=deterministic)
+        hidden, _ = self.transformer(x, Segments(segment_ids, segment_ids), deterministic=deterministic)
         pooled = jnp.tanh(self.pooler(hidden[:, 0])) if self.config.pooler else None
         return BertEncoding(hidden, pooled)
 

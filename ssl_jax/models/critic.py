@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.models.attention import padding_mask
 from ssl_jax.models.layers import Dense, Table
 from ssl_jax.models.transformer import Transformer, TransformerConfig
+from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
 
 
@@ -37,5 +37,5 @@ class Critic(nn.Module):
         embedded = table.average(tokens) if shares else table(tokens)
         position = Table(self.positions, c.width, c.initializer_stddev, name="position")
         x = along_batch(embedded) + position(jnp.arange(tokens.shape[1], dtype=jnp.int32)[None])
-        x, _ = Transformer(c, name="transformer")(x, padding_mask(present))
+        x, _ = Transformer(c, name="transformer")(x, Segments(keys=present))
         return Dense((1,), c.initializer_stddev, c.dtype, name="score")(x)[..., 0].astype(jnp.float32)

@@ -28,12 +28,13 @@ from ssl_jax.domains import (
     integers,
 )
 from ssl_jax.errors import UserError
-from ssl_jax.models.attention import Cache, padding_mask
+from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import LayerNorm, Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.affine import tied_logits
 from ssl_jax.ops.dropout import dropout
+from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
 
 
@@ -84,7 +85,8 @@ class EncoderDecoderConfig(Settings):
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers and of
+    attention) or full."""
 
     def check_relations(self) -> None:
         self.encoder.check_relations()
@@ -164,10 +166,10 @@ class _Side(nn.Module):
         self,
         embedded: jax.Array,
         positions: jax.Array | None,
-        mask: jax.Array | None,
+        mask: Segments | None,
         *,
         context: jax.Array | None = None,
-        context_mask: jax.Array | None = None,
+        context_mask: Segments | None = None,
         cache: Cache | None = None,
         deterministic: bool,
     ) -> tuple[jax.Array, Cache | None]:
@@ -261,7 +263,7 @@ class EncoderDecoder(nn.Module):
           The context `[batch, source, width]`.
         """
         x, _ = self.encoder(
-            self._embed(tokens), positions, padding_mask(present), deterministic=deterministic
+            self._embed(tokens), positions, Segments(keys=present), deterministic=deterministic
         )
         return x
 
@@ -294,7 +296,7 @@ class EncoderDecoder(nn.Module):
             positions,
             None,
             context=context,
-            context_mask=padding_mask(context_present),
+            context_mask=Segments(keys=context_present),
             cache=cache,
             deterministic=deterministic,
         )

@@ -19,12 +19,13 @@ from ssl_jax.domains import (
     Width,
 )
 from ssl_jax.errors import UserError
-from ssl_jax.models.attention import Cache, packed_mask
+from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.affine import tied_logits
 from ssl_jax.ops.dropout import dropout
+from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
 
 _CUT_NORMAL = 0.87962566
@@ -64,7 +65,8 @@ class Gpt2Config(Settings):
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers and of
+    attention) or full."""
 
     def check_relations(self) -> None:
         self.transformer.check_relations()
@@ -165,7 +167,7 @@ class Gpt2(nn.Module):
             start = 0 if cache is None else cache.length[:, None]
             positions = start + jnp.arange(length, dtype=jnp.int32)[None]
         x = self.embeddings(tokens, positions, deterministic)
-        mask = None if segment_ids is None else packed_mask(segment_ids)
+        mask = None if segment_ids is None else Segments(segment_ids, segment_ids)
         return self.transformer(x, mask, cache=cache, deterministic=deterministic)
 
     def logits(self, hidden: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ssl_jax.ops.activations import Activation, gated
 from ssl_jax.ops.affine import affine
 from ssl_jax.ops.normalization import standardise
+from ssl_jax.ops.recompute import keep
 from ssl_jax.placement import whole
 
 
@@ -46,7 +47,7 @@ class Dense(nn.Module):
             bias = self.param("bias", nn.initializers.zeros, self.features, jnp.float32)
         else:
             bias = jnp.zeros(self.features, jnp.float32)  # the compiler removes the sum
-        return affine(x.astype(self.dtype), kernel, bias, self.activation)
+        return keep(affine(x.astype(self.dtype), kernel, bias, self.activation))
 
 
 class LayerNorm(nn.Module):

@@ -31,6 +31,8 @@ from ssl_jax.models.layers import LayerNorm, Mlp, RmsNorm
 from ssl_jax.models.relative import RelativePositions
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.dropout import dropout
+from ssl_jax.ops.flash_attention import Segments, kernel_takes
+from ssl_jax.ops.recompute import keep_policy
 from ssl_jax.placement import along_batch
 
 Remat = Literal["none", "dots", "full"]
@@ -82,8 +84,8 @@ class TransformerConfig(Settings):
     share_layers: bool = False
     """Whether all layers have the same parameters (ALBERT, arXiv:1909.11942)."""
     remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full (all
-    but the residual stream between layers)."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers and of
+    attention) or full (all but the residual stream between layers)."""
 
     def check_relations(self) -> None:
         if self.width % self.heads:
@@ -129,10 +131,10 @@ class Layer(nn.Module):
         self,
         x: jax.Array,
         cache: LayerCache | None,
-        mask: jax.Array | None,
+        mask: jax.Array | Segments | None,
         slot: jax.Array | None,
         context: jax.Array | None,
-        context_mask: jax.Array | None,
+        context_mask: jax.Array | Segments | None,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         """Applies the layer; `nn.scan` calls it with the arguments in this order.
@@ -193,10 +195,10 @@ class Transformer(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array | None = None,
+        mask: jax.Array | Segments | None = None,
         *,
         context: jax.Array | None = None,
-        context_mask: jax.Array | None = None,
+        context_mask: jax.Array | Segments | None = None,
         cache: Cache | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, Cache | None]:
@@ -208,10 +210,10 @@ class Transformer(nn.Module):
 
         Args:
           x: `[batch, length, width]`, embeddings.
-          mask: boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the causal mask
-            itself. With a cache, its keys are the `capacity` slots of the cache.
+          mask: segments, or boolean, broadcastable to `[batch, heads, query, key]`, or None; a causal model adds the
+            causal mask itself. With a cache, its keys are the `capacity` slots of the cache.
           context: `[batch, keys, context_width]`, the input of cross-attention.
-          context_mask: boolean, broadcastable to `[batch, heads, query, keys]`, or None.
+          context_mask: segments, or boolean, broadcastable to `[batch, heads, query, keys]`, or None.
           cache: see `Cache` and `empty_cache`; None when all tokens are given at once. For causal models only.
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
 
@@ -222,14 +224,14 @@ class Transformer(nn.Module):
         if cache is not None:
             x, cache = self._continue(x, mask, context, context_mask, cache)
             return self._last_norm(x), cache
-        if c.causal:
-            causal = causal_mask(x.shape[1], x.shape[1])
-            mask = causal if mask is None else mask & causal
+        length = x.shape[1]
+        mask = self._prepare(mask, length, length, deterministic, own=True)
+        if context is not None:
+            context_mask = self._prepare(context_mask, length, context.shape[1], deterministic, own=False)
 
         layer = Layer
         if c.remat != "none":
-            dots = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-            layer = nn.remat(Layer, prevent_cse=False, policy=dots if c.remat == "dots" else None)
+            layer = nn.remat(Layer, prevent_cse=False, policy=keep_policy if c.remat == "dots" else None)
         stack = nn.scan(
             layer,
             variable_axes={} if c.share_layers else {"params": 0},
@@ -241,6 +243,36 @@ class Transformer(nn.Module):
         bias = self._relative_bias(x.shape[1], jnp.zeros(1, jnp.int32), None)
         x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, bias)
         return self._last_norm(x), None
+
+    def _prepare(
+        self,
+        mask: jax.Array | Segments | None,
+        queries: int,
+        keys: int,
+        deterministic: bool,
+        *,
+        own: bool,
+    ) -> jax.Array | Segments | None:
+        """The mask as `attend` takes it: segments if a kernel computes this attention, otherwise booleans.
+
+        The booleans are made here, once for all layers. Kernels have neither a bias nor dropout.
+
+        Args:
+          mask: see `__call__`.
+          queries: number of queries.
+          keys: number of keys.
+          deterministic: whether there is no dropout.
+          own: whether it is the mask of self-attention, which may be causal and have a bias.
+        """
+        c = self.config
+        causal, biased = own and c.causal, own and c.relative_buckets > 0
+        if isinstance(mask, jax.Array):
+            return mask & causal_mask(queries, keys) if causal else mask
+        segments = Segments(causal=causal) if mask is None else mask.replace(causal=causal)
+        plain = biased or (c.attention_dropout > 0 and not deterministic)
+        if not plain and kernel_takes(queries, keys, c.width // c.heads, c.dtype):
+            return segments
+        return segments.dense(queries, keys)
 
     def _last_norm(self, x: jax.Array) -> jax.Array:
         c = self.config
@@ -275,6 +307,8 @@ class Transformer(nn.Module):
         present = jax.lax.dynamic_update_slice_in_dim(cache.present, new, cache.slot, axis=1)
         causal = causal_mask(queries, present.shape[1], cache.slot[None]) & present[:, None, None]
         mask = causal if mask is None else mask & causal
+        if isinstance(context_mask, Segments):
+            context_mask = context_mask.dense(queries, context_mask.keys.shape[1])
 
         bias = self._relative_bias(queries, cache.length, present)
         params = unstack(self.get_variable("params", "layers"), c)

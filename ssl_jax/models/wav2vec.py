@@ -119,7 +119,8 @@ class WavConfig(FeatureEncoderConfig):
     feature_gradient: PositiveShare = 0.1
     """Factor of the gradient that the convolutions get."""
     remat: Remat = "none"
-    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers) or full."""
+    """What the backward pass recomputes to save memory: none, dots (all but the outputs of dense layers and of
+    attention) or full."""
 
     def check_relations(self) -> None:
         super().check_relations()

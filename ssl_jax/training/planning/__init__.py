@@ -2,7 +2,7 @@
 
 from ssl_jax.training.planning.chips import CHIPS, GIB, Chip, topology_devices
 from ssl_jax.training.planning.communication import Collective, collectives
-from ssl_jax.training.planning.flops import product_flops, recomputed_flops
+from ssl_jax.training.planning.flops import kernel_seconds, product_flops, recomputed_flops
 from ssl_jax.training.planning.phases import Plan, StepTime, plan_phase
 from ssl_jax.training.planning.programs import Memory
 
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "StepTime",
     "collectives",
+    "kernel_seconds",
     "plan_phase",
     "product_flops",
     "recomputed_flops",

@@ -11,7 +11,7 @@ from ssl_jax.training.experiment import Experiment, Phase
 from ssl_jax.training.mapping import lower_map
 from ssl_jax.training.planning.chips import CHIPS, hosts
 from ssl_jax.training.planning.communication import Collective, collectives
-from ssl_jax.training.planning.flops import product_flops, recomputed_flops
+from ssl_jax.training.planning.flops import kernel_seconds, product_flops, recomputed_flops
 from ssl_jax.training.planning.hlo import memory_traffic, parse_program
 from ssl_jax.training.planning.programs import Compiled, Memory, compile_program
 from ssl_jax.training.sharding import check_batch, left_whole, make_mesh
@@ -25,6 +25,7 @@ class StepTime(NamedTuple):
       memory: of the traffic of HBM at its full bandwidth.
       instructions: the cycles that the compiler estimates for its instructions. It estimates none for sorts, copies and
         random bits.
+      kernels: of the kernels of attention, for which the compiler estimates none; see `kernel_seconds`.
       exposed: communication that the chips wait for.
       hidden: communication during which they compute.
     """
@@ -32,13 +33,14 @@ class StepTime(NamedTuple):
     flops: float
     memory: float
     instructions: float
+    kernels: float
     exposed: float
     hidden: float
 
     @property
     def estimate(self) -> float:
-        """Instructions, beside them the communication that they hide, and then the communication that nothing hides."""
-        return max(self.instructions, self.flops, self.hidden) + self.exposed
+        """Instructions and kernels, beside them the communication that they hide, then what nothing hides."""
+        return max(self.instructions + self.kernels, self.flops, self.hidden) + self.exposed
 
 
 class Plan(NamedTuple):
@@ -162,6 +164,7 @@ def plan_phase(
             flops=flops / chip.flops,
             memory=memory_traffic(parsed) / chip.hbm,
             instructions=cycles / chip.clock,
+            kernels=kernel_seconds(traced.jaxpr.jaxpr, len(devices) * chip.flops),
             exposed=seconds[False],
             hidden=seconds[True],
         )

@@ -5,7 +5,8 @@ from typing import Any
 
 from ssl_jax.training.planning.chips import GIB
 from ssl_jax.training.planning.communication import Collective
-from ssl_jax.training.planning.phases import Plan
+from ssl_jax.training.planning.flops import KERNEL_SHARE, MATRIX_UNIT
+from ssl_jax.training.planning.phases import Plan, StepTime
 from ssl_jax.training.planning.programs import Memory
 
 
@@ -113,11 +114,21 @@ def _time(plan: Plan, price: float | None) -> list[str]:
         f"{plan.hardware_utilization:.0%}",
         f"    instructions {milliseconds(time.instructions)}, communication {milliseconds(time.exposed)} waited for "
         f"and {milliseconds(time.hidden)} beside them",
+        *_kernels(time),
         f"    for comparison: operations at the chip's peak {milliseconds(time.flops)}, traffic of HBM at its full "
         f"bandwidth {milliseconds(time.memory)}",
         f"    {plan.work_per_second:,.0f} {plan.phase.work[0]} per second; each host must read "
         f"{plan.rows_per_host:,.0f} examples per second",
         f"  the phase, estimated: {plan.hours:,.1f} hours, {plan.chip_hours:,.0f} chip-hours{cost}",
+    ]
+
+
+def _kernels(time: StepTime) -> list[str]:
+    if not time.kernels:
+        return []
+    return [
+        f"    kernels of attention {milliseconds(time.kernels)} ({time.kernels / time.estimate:.0%} of the step), "
+        f"assumed to reach {KERNEL_SHARE:.0%} of the peak, less where heads are narrower than {MATRIX_UNIT}",
     ]
 
 
