@@ -4,13 +4,16 @@
 #     ./tpu_setup.sh [COMMAND...]
 #     ./tpu_setup.sh --check [--workdir DIR]    # this machine, or all workers of a pod: see python -m ssl_jax.check
 #
-# On a TPU VM it installs jax[tpu], elsewhere the CPU build. When nothing changed it costs milliseconds.
+# On a TPU VM it installs jax[tpu], beside an NVIDIA GPU jax[cuda13], elsewhere the CPU build. When nothing changed it
+# costs milliseconds.
 # The same line works on every worker of a pod: gcloud compute tpus tpu-vm ssh NAME --worker=all --command='...'.
 # PYTHON names another interpreter than the newest python3.11+ on the PATH.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 is_tpu_vm() { compgen -G '/dev/accel*' >/dev/null || compgen -G '/dev/vfio/[0-9]*' >/dev/null || [ -n "${TPU_NAME:-}" ]; }
+
+has_nvidia_gpu() { compgen -G '/dev/nvidia[0-9]*' >/dev/null; }
 
 find_python() {
   local candidate
@@ -25,7 +28,7 @@ find_python() {
 }
 
 platform=cpu
-if is_tpu_vm; then platform=tpu; fi
+if is_tpu_vm; then platform=tpu; elif has_nvidia_gpu; then platform=cuda13; fi
 stamp="$platform $(cat tpu_setup.sh requirements.txt requirements-dev.txt constraints.txt | sha256sum)"
 
 set_up() {
@@ -35,7 +38,7 @@ set_up() {
   python=$(find_python)
   rm -rf .venv
   "$python" -m venv .venv
-  if [ "$platform" = tpu ]; then extra=("jax[tpu]"); fi
+  if [ "$platform" != cpu ]; then extra=("jax[$platform]"); fi
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
     -r requirements.txt -r requirements-dev.txt -c constraints.txt "${extra[@]}" 2>.venv/install.log ||
     { cat .venv/install.log >&2; exit 1; }
