@@ -18,7 +18,7 @@ from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, mix, read_corpus,
 from ssl_jax.data.json_lines import find_json_lines, is_json_lines
 from ssl_jax.data.prepared.documents import encode_documents
 from ssl_jax.data.prepared.manifest import Counts
-from ssl_jax.data.prepared.records import RecordFile, is_intact, write_records
+from ssl_jax.data.prepared.records import RecordFile, encode_blobs, is_intact, write_records
 from ssl_jax.data.sources import Joined, Source, TextFormat, open_source
 from ssl_jax.data.text_files import find_files
 from ssl_jax.data.tokenizer_files import find_tokenizer
@@ -28,6 +28,8 @@ from ssl_jax.files import read_json, write_json
 
 CELLS = 4096
 """Ranges of hashes, and the largest number of shards."""
+PART_RECORDS = CELLS + 2
+"""Of a part: its cells, held-out documents and their texts."""
 ORDER_SEED = 1
 """Of the hashes that cells are ranges of; those that decide what is held out have another seed."""
 _PART_BYTES = 128 << 20
@@ -152,11 +154,16 @@ def summary_file(folder: epath.Path, part: int) -> epath.Path:
     return folder / f"part-{part:05d}.json"
 
 
+def part_file(number: int) -> str:
+    """The name of the file of a part, which has `PART_RECORDS` records."""
+    return f"part-{number:05d}.array_record"
+
+
 def tokenize_part(job: Job, part: Part) -> None:
     """Tokenises a part into a file of records, unless there is one that is intact.
 
-    The file has a record of documents for each cell, ordered by hash, then one with the held-out documents and one for
-    the text of each of these, in the order of the source.
+    The file has a record of documents for each cell, ordered by hash, then one of the held-out documents and one of
+    their texts, in the order of the source.
 
     Raises:
       UserError: the source cannot be read, or the file cannot be written.
@@ -174,12 +181,12 @@ def tokenize_part(job: Job, part: Part) -> None:
         else:  # as `split` does
             heldout = mix(corpus.hashes, HELDOUT_SEED) < np.uint64(job.heldout_share * 2.0**64)
         kept = corpus.select(heldout)
-        texts = ("".join(source[int(index)]).encode() for index in kept.source_index)
+        texts = ["".join(source[int(index)]).encode() for index in kept.source_index]
         place = part.number * _POSITIONS + source.first
         numbered = corpus._replace(source_index=corpus.source_index + place)
         training = numbered.select(~heldout)
-        records = [*_cells(training), encode_documents(numbered.select(heldout))]
-        file = write_records(folder / f"part-{part.number:05d}.array_record", itertools.chain(records, texts))
+        last = encode_documents(numbered.select(heldout)), encode_blobs(texts)
+        file = write_records(folder / part_file(part.number), itertools.chain(_cells(training), last))
         done: PartSummary = {"file": file, "training": count(training), "heldout": count(kept)}
     write_json(summary, done)
 

@@ -11,7 +11,8 @@ from ssl_jax.data.passages import PreparedPassages
 from ssl_jax.data.prepared.documents import decode_documents
 from ssl_jax.data.prepared.manifest import Manifest, RowKind, fingerprint, read_manifest
 from ssl_jax.data.prepared.pairs import PreparedPairs
-from ssl_jax.data.prepared.records import RecordFile, Records, decode
+from ssl_jax.data.prepared.records import RecordFile, Records
+from ssl_jax.data.prepared.shards import read_heldout
 from ssl_jax.data.prepared.streams import PreparedStream
 from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
@@ -131,13 +132,11 @@ class Prepared:
           UserError: there are none.
         """
         file = self.manifest["heldout_file"]
-        records = self._records([file]).range(0, file["records"])
-        if not records:
+        if not file["records"]:
             raise UserError(
                 f"data source {self.name!r}: no document is held out; prepare more text, or with a larger "
                 "--heldout_share."
             )
-        documents, texts = zip(*(decode(record, np.uint8, np.uint8) for record in records), strict=True)
-        corpus = decode_documents([document.tobytes() for document in documents], self._dtype, self.name)
-        corpus = corpus._replace(source_index=np.arange(len(documents)), fingerprint=file["sha256"])
-        return corpus, HeldoutText(self.name, [text.tobytes().decode() for text in texts], file["sha256"])
+        corpus, texts = read_heldout(self._folder, file, self._dtype, self.name, _CURE)
+        corpus = corpus._replace(source_index=np.arange(len(texts)), fingerprint=file["sha256"])
+        return corpus, HeldoutText(self.name, texts, file["sha256"])

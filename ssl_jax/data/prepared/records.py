@@ -62,6 +62,18 @@ def decode(record: bytes, *dtypes: type) -> list[np.ndarray]:
     return arrays
 
 
+def encode_blobs(blobs: Sequence[bytes]) -> bytes:
+    """A record of byte strings; see `decode_blobs`."""
+    return encode(np.array([len(blob) for blob in blobs], np.int64), np.frombuffer(b"".join(blobs), np.uint8))
+
+
+def decode_blobs(record: bytes) -> list[bytes]:
+    """The byte strings of a record of `encode_blobs`."""
+    lengths, content = decode(record, np.int64, np.uint8)
+    ends = np.cumsum(lengths)
+    return [content[end - length : end].tobytes() for length, end in zip(lengths, ends, strict=True)]
+
+
 def write_records(path: epath.Path, records: Iterable[bytes]) -> RecordFile:
     """Writes a file of records, whole or not at all. The same records give the same bytes.
 

@@ -6,17 +6,35 @@ they are in random order and copies of a text are apart, whatever was tokenised 
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
+from ssl_jax.bucket import AT_ONCE
 from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, mix
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.prepared.documents import decode_documents, encode_documents, encode_text
 from ssl_jax.data.prepared.manifest import HELDOUT, SAMPLE, Counts, Settings, Shard
-from ssl_jax.data.prepared.parts import CELLS, ORDER_SEED, Part, PartSummary, count, summary_file
-from ssl_jax.data.prepared.records import Records, decode, encode, is_intact, write_records
+from ssl_jax.data.prepared.parts import (
+    CELLS,
+    ORDER_SEED,
+    PART_RECORDS,
+    Part,
+    PartSummary,
+    count,
+    part_file,
+    summary_file,
+)
+from ssl_jax.data.prepared.records import (
+    RecordFile,
+    Records,
+    decode_blobs,
+    encode_blobs,
+    is_intact,
+    write_records,
+)
 from ssl_jax.data.prepared.streams import encode_row
 from ssl_jax.data.special_tokens import SpecialTokens
 from ssl_jax.data.stream import Stream
@@ -29,6 +47,8 @@ SAMPLE_TOKENS = 5_000_000
 BUCKETS_PER_OCTAVE = 8
 """Lengths of documents in a bucket differ by 9 % at most."""
 _SCATTER_SEED = 2
+_HELDOUT_BLOCK = 1 << 20
+_CURE = "Run the same command again."
 
 
 class Plan(NamedTuple):
@@ -173,16 +193,18 @@ def count_buckets(corpus: TokenizedCorpus) -> list[list[int]]:
     return [list(map(int, counts)) for counts in zip(buckets, documents, tokens, strict=True)]
 
 
-def _parts(plan: Plan) -> Iterator[Records]:
+def _parts(plan: Plan) -> list[Records]:
     folder = epath.Path(plan.parts_folder)
-    for part in range(plan.parts):
-        file = read_json(summary_file(folder, part), PartSummary)["file"]
-        yield Records(folder, [file], "Run the same command again.")
+    names = (part_file(part) for part in range(plan.parts))
+    files = [RecordFile(name=name, records=PART_RECORDS, size=0, sha256="") for name in names]
+    return [Records(folder, [file], _CURE) for file in files]
 
 
 def _read(plan: Plan, first: int, stop: int) -> TokenizedCorpus:
     """The training documents of some cells, in the order of parts."""
-    records = (record for part in _parts(plan) for record in part.range(first, stop))
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # on gs:// each record is a request
+        read = pool.map(lambda part: part.range(first, stop), _parts(plan))
+        records = [record for part in read for record in part]
     return decode_documents(records, np.dtype(plan.dtype).type, "prepared")
 
 
@@ -214,23 +236,48 @@ def _rows(plan: Plan, corpus: TokenizedCorpus) -> Iterator[bytes]:
 
 
 def _heldout(plan: Plan) -> Iterator[bytes]:
+    """Records of many held-out documents, since those of a file on gs:// are read one by one.
+
+    Each has two blobs for each part that it is of: documents, and the blobs of their texts.
+    """
     dtype = np.dtype(plan.dtype).type
+    blobs: list[bytes] = []
     for part in _parts(plan):
-        documents = decode_documents(part.range(CELLS, CELLS + 1), dtype, "prepared")
+        stored, texts = part.range(CELLS, CELLS + 2)
+        documents = decode_documents([stored], dtype, "prepared")
         kept = mix(documents.hashes, HELDOUT_SEED) < np.uint64(
             min(plan.heldout_below * 2.0**64, 2**64 - 2048)
         )
-        for index in np.flatnonzero(kept):
-            [text] = part.range(CELLS + 1 + index, CELLS + 2 + index)
-            document = encode_documents(documents.select([index]))
-            yield encode(np.frombuffer(document, np.uint8), np.frombuffer(text, np.uint8))
+        if kept.any():
+            chosen = [text for text, keep in zip(decode_blobs(texts), kept, strict=True) if keep]
+            blobs += [encode_documents(documents.select(kept)), encode_blobs(chosen)]
+        if sum(map(len, blobs)) >= _HELDOUT_BLOCK:
+            yield encode_blobs(blobs)
+            blobs = []
+    if blobs:
+        yield encode_blobs(blobs)
+
+
+def read_heldout(
+    folder: epath.Path, file: RecordFile, dtype: type, name: str, cure: str
+) -> tuple[TokenizedCorpus, list[str]]:
+    """The held-out documents in the order of the source, and their texts.
+
+    Args:
+      folder, file: of `write_heldout`.
+      dtype: of the tokens.
+      name: of the corpus.
+      cure: what to do if the file is damaged.
+    """
+    records = Records(folder, [file], cure).range(0, file["records"])
+    blobs = [blob for record in records for blob in decode_blobs(record)]
+    texts = [text.decode() for part in blobs[1::2] for text in decode_blobs(part)]
+    return decode_documents(blobs[::2], dtype, name), texts
 
 
 def count_heldout(plan: Plan) -> Counts:
     """What is counted of the held-out documents, which are written."""
     folder = epath.Path(plan.folder)
-    file = read_description(folder, HELDOUT)
-    dtype = np.dtype(plan.dtype).type
-    records = Records(folder, [file], "Run the same command again.").range(0, file["records"])
-    documents = [decode(record, np.uint8)[0].tobytes() for record in records]
-    return count(decode_documents(documents, dtype, "prepared"))
+    described = read_description(folder, HELDOUT)
+    corpus, _ = read_heldout(folder, described, np.dtype(plan.dtype).type, "prepared", _CURE)
+    return count(corpus)
