@@ -11,9 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ssl_jax.data.pairs import SegmentPairs, _Run
-from ssl_jax.data.prepared.documents import encode_text
 from ssl_jax.data.prepared.pairs import PreparedPairs
-from ssl_jax.data.prepared.shards import count_buckets, length_buckets
+from ssl_jax.data.prepared.shards import count_buckets, document_groups, length_buckets
 from ssl_jax.data.tokenizers import SENTENCEPIECE
 
 BEGINS, ENDS, TITLE, CLOSING, WORDS, VOCABULARY = 5, 6, 7, 8, 10, 70
@@ -167,20 +166,10 @@ def test_the_classifier_finds_deliberate_leaks(corpora, objective, flawed):
     assert made.advantage(made.shape) > 2 * CHANCE
 
 
-class InMemory(list):
-    """Records as `Records` has them."""
-
-    def range(self, start, stop):
-        return self[start:stop]
-
-
 def prepared(corpus, length, special, starts_word, objective) -> PreparedPairs:
     """The documents of a corpus as a prepared shard has them."""
     corpus = corpus.select(np.argsort(length_buckets(corpus.document_lengths), kind="stable"))
-    records = InMemory()
-    for index in range(len(corpus.hashes)):
-        bounds = corpus.sentence_offsets[corpus.first_sentence[index] : corpus.end_sentence[index] + 1]
-        records.append(encode_text(np.diff(bounds), corpus.document(index)))
+    records = list(document_groups(corpus))
     shards = [{"buckets": count_buckets(corpus)}]
     return PreparedPairs(records, shards, np.int32, length, special, starts_word, objective)
 

@@ -14,6 +14,8 @@ RowKind = Literal["next_token", "packed", "passages", "pairs"]
 """What is prepared. next_token: rows of gpt2; packed: those of bert without a task on pairs; passages: those of bart,
 mass and t5; pairs: documents, of which bert and albert make pairs of segments of any length."""
 
+GROUP = 8
+"""Documents in a record of `pairs`, at most."""
 FORMAT = 1
 """Version of the files; raised when their content changes."""
 FILE = "manifest.json"

@@ -207,7 +207,7 @@ def _manifest(what: Preparation, plan: shards.Plan, training: Counts, settings: 
 def _summary(folder: epath.Path, manifest: Manifest) -> str:
     rows = sum(shard["records"] for shard in manifest["shards"])
     size = sum(shard["size"] for shard in manifest["shards"])
-    kind = "documents with pairs" if manifest["settings"]["rows"] == "pairs" else "rows"
+    kind = "groups of documents" if manifest["settings"]["rows"] == "pairs" else "rows"
     return (
         f"{folder}: {rows:,} {kind} in {len(manifest['shards']):,} files of together {size / 2**20:,.1f} MiB; "
         f"{manifest['heldout']['documents']:,} documents held out. Train with --data.source prepared:{folder}"

@@ -16,7 +16,7 @@ from ssl_jax.bucket import AT_ONCE
 from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, mix
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.prepared.documents import decode_documents, encode_documents, encode_text
-from ssl_jax.data.prepared.manifest import HELDOUT, SAMPLE, Counts, Settings, Shard
+from ssl_jax.data.prepared.manifest import GROUP, HELDOUT, SAMPLE, Counts, Settings, Shard
 from ssl_jax.data.prepared.parts import (
     CELLS,
     ORDER_SEED,
@@ -228,11 +228,16 @@ def _rows(plan: Plan, corpus: TokenizedCorpus) -> Iterator[bytes]:
         for row in range(len(passages)):
             yield encode_text(*passages.text(row))
     else:
-        for document in range(len(corpus.hashes)):
-            bounds = corpus.sentence_offsets[
-                corpus.first_sentence[document] : corpus.end_sentence[document] + 1
-            ]
-            yield encode_text(np.diff(bounds), corpus.document(document))
+        yield from document_groups(corpus)
+
+
+def document_groups(corpus: TokenizedCorpus) -> Iterator[bytes]:
+    """Records of up to `GROUP` documents of one bucket, of a corpus that is ordered by bucket."""
+    first = 0
+    for _, documents, _ in count_buckets(corpus):
+        for start in range(first, first + documents, GROUP):
+            yield encode_documents(corpus.select(slice(start, min(start + GROUP, first + documents))))
+        first += documents
 
 
 def _heldout(plan: Plan) -> Iterator[bytes]:
