@@ -19,7 +19,7 @@ import tyro
 
 from ssl_jax.data.prepared.manifest import RowKind
 from ssl_jax.data.prepared.preparation import Preparation, prepare_text
-from ssl_jax.data.pretraining_text import CorpusConfig
+from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.domains import (
     Length,
     NonEmptyText,

@@ -18,12 +18,11 @@ from ssl_jax.data.passages import Passages
 from ssl_jax.data.prepared import manifest, parts, preparation, shards
 from ssl_jax.data.prepared.reading import Prepared
 from ssl_jax.data.pretraining_text import (
-    CorpusConfig,
-    TextConfig,
     bert_rows,
     open_pretraining_text,
     passage_rows,
 )
+from ssl_jax.data.text_config import CorpusConfig, TextConfig
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
 

@@ -8,7 +8,8 @@ from etils import epath
 
 from ssl_jax.data.prepared import preparation
 from ssl_jax.data.prepared.reading import Prepared
-from ssl_jax.data.pretraining_text import CorpusConfig, bert_rows
+from ssl_jax.data.pretraining_text import bert_rows
+from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.errors import UserError
 from tests.bucket import Storage
 

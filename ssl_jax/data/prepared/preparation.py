@@ -15,7 +15,8 @@ from ssl_jax.data.prepared.beam import options_of, run_tasks
 from ssl_jax.data.prepared.manifest import FILE, FORMAT, Counts, Manifest, RowKind, Settings, read_manifest
 from ssl_jax.data.prepared.parts import Job, Opening, Part, list_parts, tokenize_part, total
 from ssl_jax.data.prepared.records import is_intact
-from ssl_jax.data.pretraining_text import CorpusConfig, open_pretraining_tokenizer
+from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
+from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json, write_json
