@@ -25,6 +25,7 @@ from ssl_jax.data.pretraining_text import (
 from ssl_jax.data.text_config import CorpusConfig, TextConfig
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
+from tests.corpora import corpus_of
 
 LENGTH = 32
 
@@ -205,6 +206,16 @@ def test_pairs_are_of_one_document_or_of_two(texts, tmp_path):
         assert 0.35 < np.mean(labels) < 0.65
 
 
+def test_copies_of_a_text_are_apart_in_a_shard(texts, tmp_path):
+    prepare(texts, tmp_path / "out", "packed")
+    places = Prepared(str(tmp_path / "out")).sample().source_index
+    assert len(np.unique(places)) == len(places)  # though each file has a document of this number
+    corpus = corpus_of(*([10 + number] for number in range(100)))
+    corpus = corpus._replace(hashes=np.where(np.arange(100) < 50, 7, corpus.hashes).astype(np.uint64))
+    copies = np.flatnonzero(shards._scattered(corpus) < 50)
+    assert (np.diff(copies) > 1).sum() > 10
+
+
 def test_rows_of_a_document_follow_from_its_bucket():
     lengths = np.array([1, 2, 3, 8, 9, 1000, 1001, 1100])
     buckets = shards.length_buckets(lengths)
@@ -234,7 +245,7 @@ def test_an_interrupted_preparation_goes_on_and_keeps_what_is_finished(texts, tm
         assert len(after) > len(before)
         assert before.items() <= after.items()
     part = out / "work" / "parts" / "part-00001.array_record"
-    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    part.write_bytes(part.read_bytes()[:9999])
     tasks.left = None
     prepare(texts, out, "packed", megabytes=0.002)
     assert contents(out) == contents(tmp_path / "whole")
