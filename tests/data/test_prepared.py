@@ -25,6 +25,7 @@ from ssl_jax.data.pretraining_text import (
 from ssl_jax.data.text_config import CorpusConfig, TextConfig
 from ssl_jax.data.tokenizers import open_tokenizer
 from ssl_jax.errors import UserError
+from ssl_jax.files import draft_of
 from tests.corpora import corpus_of
 
 LENGTH = 32
@@ -246,6 +247,7 @@ def test_an_interrupted_preparation_goes_on_and_keeps_what_is_finished(texts, tm
         assert before.items() <= after.items()
     part = out / "work" / "parts" / "part-00001.array_record"
     part.write_bytes(part.read_bytes()[:9999])
+    draft_of(out / "rows-00001-of-00002.array_record").write_bytes(b"of a killed process")
     tasks.left = None
     prepare(texts, out, "packed", megabytes=0.002)
     assert contents(out) == contents(tmp_path / "whole")

@@ -19,7 +19,7 @@ from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
 from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
-from ssl_jax.files import read_json, write_json
+from ssl_jax.files import is_draft, read_json, write_json
 
 WORK = "work"
 """Folder of what is not finished, within the output."""
@@ -100,6 +100,9 @@ def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str
     manifest = _manifest(what, plan, training, settings)
     write_json(folder / FILE, manifest)
     (folder / WORK).rmtree()
+    for path in folder.iterdir():
+        if is_draft(path):  # of a process that was killed
+            path.unlink()
     log(_summary(folder, manifest))
     return manifest
 
