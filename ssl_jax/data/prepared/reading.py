@@ -58,13 +58,14 @@ class Prepared:
         self._check_sizes([*manifest["shards"], manifest["heldout_file"], manifest["sample_file"]])
         self.fingerprint = fingerprint(manifest)
         found = find_tokenizer(self._folder)
-        if found is None or found.open().fingerprint != manifest["settings"]["tokenizer"]:
+        tokenizer = found and found.open()
+        if tokenizer is None or tokenizer.fingerprint != manifest["settings"]["tokenizer"]:
             raise UserError(
                 f"data source {self.name!r}: the tokenizer in this folder is missing or not the one that the text was "
                 f"tokenised with. {_CURE}"
             )
-        self.tokenizer: Tokenizer = found.open()
-        self._dtype = token_dtype(self.tokenizer)
+        self.tokenizer: Tokenizer = tokenizer
+        self._dtype = token_dtype(tokenizer)
 
     def _check_sizes(self, files: Sequence[RecordFile]) -> None:
         if is_remote(self._folder):
