@@ -188,6 +188,12 @@ def list_all(path: str) -> list[str]:
     return [f"{SCHEME}{bucket}/{item['name']}" for page in _pages(path) for item in page.get("items", ())]
 
 
+def list_sizes(path: str) -> dict[str, int]:
+    """The bytes of each object that lies directly in a folder, by name; empty if there is no such folder."""
+    items = [item for page in _pages(path, delimiter="/") for item in page.get("items", ())]
+    return {item["name"].rpartition("/")[2]: int(item["size"]) for item in items}
+
+
 def is_folder(path: str) -> bool:
     """Whether there is an object below a path."""
     return not _split(path)[1] or bool(next(_pages(path, maxResults=1)).get("items"))

@@ -350,6 +350,7 @@ def environment(address: str) -> Iterator[None]:
     """Sends the clients of this process and of those it starts to an address, without credentials."""
     own = {
         "STORAGE_EMULATOR_HOST": address,
+        "CLOUD_STORAGE_EMULATOR_ENDPOINT": address,
         "TENSORSTORE_GCS_HTTP_URL": address,
         "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
         "NO_GCE_CHECK": "true",

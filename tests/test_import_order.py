@@ -38,6 +38,7 @@ LAYERS = (
     (
         "ssl_jax.check",
         "ssl_jax.plan",
+        "ssl_jax.prepare",
         "ssl_jax.replay",
         "ssl_jax.generate",
         "ssl_jax.linear_eval",

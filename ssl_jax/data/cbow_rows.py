@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus, token_counts
-from ssl_jax.data.packing import Stream
+from ssl_jax.data.stream import Stream
 from ssl_jax.errors import UserError
 
 NOISE_POWER = 0.75

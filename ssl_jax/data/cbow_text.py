@@ -9,8 +9,8 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.data.cbow_rows import CbowRows, Sampling, word_counts
-from ssl_jax.data.corpus import TokenizedCorpus, document_hash, split, tokenize_corpus
-from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
+from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, document_hash, split, tokenize_corpus
+from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.sources import Source
 from ssl_jax.data.tokenizer_files import open_run_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer

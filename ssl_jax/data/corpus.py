@@ -18,6 +18,9 @@ from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json, write_json
 
+HELDOUT_SEED = 0
+"""The held-out rows are the same for all seeds of a run, so that runs can be compared."""
+
 _FORMAT = 3  # version of the files; part of the cache key
 _BATCH_CHARACTERS = 4_000_000  # tokenised in one call by several threads
 _MAX_TEXT_LENGTH = 10_000  # characters given to the tokenizer in one piece
@@ -122,7 +125,7 @@ def is_heldout(hashes: np.ndarray, heldout_share: float, seed: int, name: str) -
     Raises:
       UserError: as `split`.
     """
-    order = _mix(hashes, seed)
+    order = mix(hashes, seed)
     distinct = np.unique(order)
     if len(distinct) < 4:
         raise UserError(
@@ -140,7 +143,7 @@ def document_hash(sentences: Sequence[str]) -> bytes:
     return hashlib.blake2b("\n".join(sentences).encode(), digest_size=8).digest()
 
 
-def _mix(hashes: np.ndarray, seed: int) -> np.ndarray:
+def mix(hashes: np.ndarray, seed: int) -> np.ndarray:
     """The finaliser of SplitMix64: another order for each seed."""
     state = hashes + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -170,15 +173,21 @@ def tokenize_corpus(
     """
     key = hashlib.sha256(f"{_FORMAT} {source.fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:32]
     folder = (cache or default_cache()) / "corpora" / key
+
+    def make(new: Path) -> None:
+        if write_corpus(source, tokenizer, new, progress or (lambda done, total: None)) == 0:
+            raise UserError(f"data source {source.name!r}: the corpus is empty; expected text.")
+
     return cached(
         folder,
-        make=lambda new: _write(source, tokenizer, new, progress or (lambda done, total: None)),
-        read=lambda folder: _read(source, tokenizer, folder),
+        make=make,
+        read=lambda folder: read_corpus(source, tokenizer, folder),
     )
 
 
-def _read(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus:
-    dtypes = {"tokens": _dtype(tokenizer), "sentence_offsets": np.int64, "document_offsets": np.int64}
+def read_corpus(source: Source, tokenizer: Tokenizer, folder: Path) -> TokenizedCorpus:
+    """Opens what `write_corpus` has written, after a look at each token. Raises `Damaged` if it is something else."""
+    dtypes = {"tokens": token_dtype(tokenizer), "sentence_offsets": np.int64, "document_offsets": np.int64}
     of_documents = {"hashes": np.uint64, "text_bytes": np.int64, "source_index": np.int64}
     try:
         summary = read_json(epath.Path(folder / "corpus.json"), _Summary)
@@ -225,14 +234,26 @@ def _are_ids(tokens: np.ndarray, vocab_size: int) -> bool:
     return tokens.min() >= 0 and tokens.max() < vocab_size
 
 
-def _dtype(tokenizer: Tokenizer) -> type:
+def token_dtype(tokenizer: Tokenizer) -> type:
+    """The type of the ids of a tokenised text, uint16 or int32."""
     return np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
 
 
-def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callable[[int, int], None]) -> None:
+def write_corpus(
+    source: Source, tokenizer: Tokenizer, folder: Path, progress: Callable[[int, int], None]
+) -> int:
+    """Tokenises a source into files in a folder. Returns the number of tokens, 0 if there is no text.
+
+    Args:
+      source, tokenizer, progress: as `tokenize_corpus`.
+      folder: an existing one.
+
+    Raises:
+      UserError: the source cannot be read.
+    """
     fingerprint = hashlib.sha256(tokenizer.fingerprint.encode())
     with (
-        _NpyWriter(folder / "tokens.npy", _dtype(tokenizer)) as tokens,
+        _NpyWriter(folder / "tokens.npy", token_dtype(tokenizer)) as tokens,
         _NpyWriter(folder / "sentence_offsets.npy", np.int64) as sentence_offsets,
         _NpyWriter(folder / "document_offsets.npy", np.int64) as document_offsets,
         _NpyWriter(folder / "hashes.npy", np.uint64) as hashes,
@@ -256,10 +277,9 @@ def _write(source: Source, tokenizer: Tokenizer, folder: Path, progress: Callabl
                 source_index.append([index])
                 fingerprint.update(digest)
             progress(done, len(source))
-        if tokens.length == 0:
-            raise UserError(f"data source {source.name!r}: the corpus is empty; expected text.")
     summary: _Summary = {"source": source.name, "fingerprint": fingerprint.hexdigest()}
     write_json(epath.Path(folder / "corpus.json"), summary)
+    return tokens.length
 
 
 def _batches(source: Source) -> Iterator[tuple[int, list[list[str]]]]:

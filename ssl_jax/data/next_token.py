@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
-from ssl_jax.data.packing import Piece, Stream, segment_ids_and_positions
+from ssl_jax.data.packing import segment_ids_and_positions
+from ssl_jax.data.prepared.reading import Prepared
+from ssl_jax.data.prepared.streams import PreparedStream, open_stream
+from ssl_jax.data.stream import Piece, Stream
 from ssl_jax.data.tokenizers import SpecialTokens, Tokenizer
 from ssl_jax.errors import UserError
 
@@ -47,7 +50,7 @@ class NextTokenRows:
     An epoch has `len(rows)` rows, the same in every epoch; only the last one has padding. The loader shuffles them.
 
     Args:
-      corpus: the documents.
+      corpus: the documents, or rows of `length` positions that were prepared.
       length: positions per row.
       special: ids of the special tokens; [BOS] and [EOS] are its `cls` and `sep`.
       seed: determines the order of the documents.
@@ -56,9 +59,11 @@ class NextTokenRows:
       UserError: the corpus has no document, or the length is below 1.
     """
 
-    def __init__(self, corpus: TokenizedCorpus, length: int, special: SpecialTokens, seed: int = 0):
+    def __init__(
+        self, corpus: TokenizedCorpus | PreparedStream, length: int, special: SpecialTokens, seed: int = 0
+    ):
         _check_length(length)
-        self._stream = Stream(corpus, seed)
+        self._stream = open_stream(corpus, seed)
         self._length, self._special = length, special
 
     def __len__(self) -> int:
@@ -66,8 +71,8 @@ class NextTokenRows:
 
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """A row, see `batch_shapes`. `rng` is not used."""
-        pieces = self._stream.row(row, self._length)
-        return _row(self._stream.corpus, pieces, [0] * len(pieces), self._length, self._special)
+        corpus, pieces = self._stream.cut(row, self._length)
+        return _row(corpus, pieces, [0] * len(pieces), self._length, self._special)
 
 
 class NextTokenWindows:
@@ -134,9 +139,10 @@ class NextTokenWindows:
         return {**made, "bytes": number_of_bytes}
 
 
-def training_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> NextTokenRows:
+def training_rows(corpus: TokenizedCorpus | Prepared, length: int, tokenizer: Tokenizer) -> NextTokenRows:
     """Makes `NextTokenRows`; an argument of `open_pretraining_text`."""
-    return NextTokenRows(corpus, length, tokenizer.special)
+    documents = corpus.stream("next_token", length) if isinstance(corpus, Prepared) else corpus
+    return NextTokenRows(documents, length, tokenizer.special)
 
 
 def heldout_windows(

@@ -5,57 +5,14 @@ and positions restart with each document.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.prepared.streams import PreparedStream, open_stream
+from ssl_jax.data.stream import Piece
 from ssl_jax.data.tokenizers import SpecialTokens
 from ssl_jax.errors import UserError
-
-
-class Piece(NamedTuple):
-    """The positions `start` to `stop` (exclusive) of a document."""
-
-    document: int
-    start: int
-    stop: int
-
-
-class Stream:
-    """All documents one after the other; each has one position more than it has tokens.
-
-    Args:
-      corpus: the documents.
-      seed: determines the order of the documents.
-
-    Attributes:
-      corpus: the documents in the order of the stream.
-
-    Raises:
-      UserError: the corpus has no document.
-    """
-
-    def __init__(self, corpus: TokenizedCorpus, seed: int = 0):
-        if len(corpus.hashes) == 0:
-            raise UserError(f"data source {corpus.name!r}: this split holds no document. Give more text.")
-        self.corpus = corpus.select(np.random.default_rng(seed).permutation(len(corpus.hashes)))
-        self._ends = np.concatenate([[0], np.cumsum(self.corpus.document_lengths + 1)])
-
-    def rows(self, length: int) -> int:
-        """The number of rows of `length` positions."""
-        return -(-int(self._ends[-1]) // length)
-
-    def row(self, row: int, length: int) -> list[Piece]:
-        """The pieces in a row of `length` positions. Only the last row may be shorter."""
-        begin = row * length
-        end = min(begin + length, int(self._ends[-1]))
-        first, last = np.searchsorted(self._ends, [begin, end - 1], side="right") - 1
-        starts = self._ends[first : last + 2]
-        return [
-            Piece(first + i, int(max(begin - starts[i], 0)), int(min(end, starts[i + 1]) - starts[i]))
-            for i in range(last - first + 1)
-        ]
 
 
 def segment_ids_and_positions(lengths: Sequence[int], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +36,7 @@ class PackedDocuments:
     An epoch has `len(packed)` rows, the same in every epoch; the loader shuffles them.
 
     Args:
-      corpus: the documents.
+      corpus: the documents, or rows of `length - 1` positions that were prepared.
       length: tokens per row, at least 2.
       special: ids of the special tokens.
       starts_word: bool `[vocab_size]`, whether a token begins a word.
@@ -91,7 +48,7 @@ class PackedDocuments:
 
     def __init__(
         self,
-        corpus: TokenizedCorpus,
+        corpus: TokenizedCorpus | PreparedStream,
         length: int,
         special: SpecialTokens,
         starts_word: np.ndarray,
@@ -101,7 +58,7 @@ class PackedDocuments:
             raise UserError(
                 f"a sequence length of {length} is too short for packed rows; expected at least 2."
             )
-        self._stream = Stream(corpus, seed)
+        self._stream = open_stream(corpus, seed)
         self._length, self._special, self._starts_word = length, special, starts_word
 
     def __len__(self) -> int:
@@ -112,7 +69,8 @@ class PackedDocuments:
 
         `vocab_size []` is the number of the tokenizer's ids. `rng` is not used.
         """
-        pieces = [self._tokens(piece) for piece in self._stream.row(row, self._length - 1)]
+        corpus, cut = self._stream.cut(row, self._length - 1)
+        pieces = [self._tokens(corpus, piece) for piece in cut]
         lengths = np.array([len(piece) for piece in pieces])
         lengths[0] += 1  # [CLS]
         used = lengths.sum()
@@ -134,8 +92,8 @@ class PackedDocuments:
             "vocab_size": np.asarray(len(self._starts_word), np.int32),
         }
 
-    def _tokens(self, piece: Piece) -> np.ndarray:
+    def _tokens(self, corpus: TokenizedCorpus, piece: Piece) -> np.ndarray:
         """The tokens of a piece, followed by [SEP] if it ends its document."""
-        document = self._stream.corpus.document(piece.document)
+        document = corpus.document(piece.document)
         text = document[piece.start : piece.stop]
         return np.append(text, self._special.sep) if piece.stop > len(document) else text

@@ -25,7 +25,10 @@ from ssl_jax.errors import UserError
 
 PairObjective = Literal["nsp", "sop"]
 
-_CANDIDATES = 128  # for a random B, examined at once
+_PLACES = (
+    16  # of the corpus, in which a random B is looked for at once; each costs a few reads of distant memory
+)
+_JUNCTIONS = 8  # drawn at each place
 _ATTEMPTS = 8  # to find two B's of equal length, before one of them is truncated
 
 
@@ -39,6 +42,16 @@ class _Run(NamedTuple):
     @property
     def length(self) -> int:
         return self.end - self.start
+
+
+def _places(rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Random numbers below `rows`, each of them `_JUNCTIONS` times."""
+    return np.repeat(rng.integers(rows, size=_PLACES), _JUNCTIONS)
+
+
+def rows_of(tokens: np.ndarray, length: int) -> np.ndarray:
+    """How many rows of `length` tokens documents of so many tokens have, int64."""
+    return np.maximum(1, np.round(tokens / (length - 3)).astype(np.int64))
 
 
 class SegmentPairs:
@@ -56,6 +69,7 @@ class SegmentPairs:
         in order (0) or swapped (1), arXiv:1909.11942.
       short_sequence_probability: share of examples with a shorter row, of uniformly random length, so that the model
         also learns from short texts.
+      rows: int `[documents]`, rows of each document of two sentences or more; None for as many as its tokens fill.
 
     Raises:
       UserError: the corpus has no pair of sentences, or (NSP) fewer than two documents that have one.
@@ -69,6 +83,7 @@ class SegmentPairs:
         starts_word: np.ndarray,
         objective: PairObjective = "nsp",
         short_sequence_probability: float = 0.1,
+        rows: np.ndarray | None = None,
     ):
         if length < 16:
             raise UserError(
@@ -87,7 +102,7 @@ class SegmentPairs:
         self._first, self._end = self._corpus.first_sentence, self._corpus.end_sentence
         self._length, self._special, self._starts_word = length, special, starts_word
         self._objective, self._short = objective, short_sequence_probability
-        rows = np.maximum(1, np.round(self._corpus.document_lengths / (length - 3)).astype(np.int64))
+        rows = rows_of(self._corpus.document_lengths, length) if rows is None else rows
         self._rows = np.concatenate([[0], np.cumsum(rows)])  # document d has rows _rows[d] to _rows[d + 1]
 
     def __len__(self) -> int:
@@ -162,11 +177,9 @@ class SegmentPairs:
         """A possible result of `_after` in another document, with the length and `cut` of `true`, or the nearest to
         that.
         """
-        documents, junctions = self._junctions(rng.integers(len(self), size=_CANDIDATES), rng)
+        documents, junctions = self._junctions(_places(len(self), rng), rng)
         if (documents == document).all():  # it has nearly all of the text
-            outside = rng.integers(
-                len(self) - (self._rows[document + 1] - self._rows[document]), size=_CANDIDATES
-            )
+            outside = _places(len(self) - (self._rows[document + 1] - self._rows[document]), rng)
             outside += np.where(
                 outside >= self._rows[document], self._rows[document + 1] - self._rows[document], 0
             )

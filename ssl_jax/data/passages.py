@@ -4,11 +4,14 @@ Sentences are not divided, because noise permutes whole sentences (BART, arXiv:1
 that the rest of a row helps to predict its corrupted parts.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.prepared.documents import decode_text
 from ssl_jax.data.tokenizers import SpecialTokens
 from ssl_jax.errors import UserError
 
@@ -59,6 +62,13 @@ class Passages:
     def __len__(self) -> int:
         return len(self._begins)
 
+    def text(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The text of a row: the lengths of its sentences, or of their pieces, and its tokens."""
+        begin, end = int(self._begins[row]), int(self._ends[row])
+        offsets = self._corpus.sentence_offsets
+        inside = offsets[np.searchsorted(offsets, begin, side="right") : np.searchsorted(offsets, end)]
+        return np.diff(inside, prepend=begin, append=end), self._corpus.tokens[begin:end]
+
     def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
         """A row in the format of `ssl_jax.transforms.denoising`, all `[length]`. `rng` is not used.
 
@@ -86,6 +96,33 @@ class Passages:
             "sentences": sentences,
             "vocab_size": np.asarray(len(self._starts_word), np.int32),
         }
+
+
+class PreparedPassages:
+    """Rows of `Passages` that were prepared, in the order of the files.
+
+    Args:
+      records: of `encode_text`, a row each.
+      dtype: of the tokens.
+      length, special, starts_word: as for `Passages`.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[bytes],
+        dtype: type,
+        length: int,
+        special: SpecialTokens,
+        starts_word: np.ndarray,
+    ):
+        self._records, self._dtype, self._shape = records, dtype, (length, special, starts_word)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __call__(self, row: int, rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        """A row, see `Passages`: the only one of a corpus of its sentences. `rng` is not used."""
+        return Passages(decode_text([self._records[row]], self._dtype, ""), *self._shape)(0)
 
 
 def _cut(corpus: TokenizedCorpus, capacity: int) -> tuple[np.ndarray, np.ndarray, int]:

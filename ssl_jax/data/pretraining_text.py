@@ -1,10 +1,8 @@
 """Opens text for pretraining: tokenizer, tokenised corpus, held-out documents and infinite data sets of rows."""
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import grain
@@ -13,74 +11,27 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.data.characters import Characters, train_characters
-from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
+from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, split, tokenize_corpus
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
-from ssl_jax.data.passages import Passages
+from ssl_jax.data.passages import Passages, PreparedPassages
+from ssl_jax.data.prepared.reading import Prepared
 from ssl_jax.data.sentence_rows import SentenceRows
-from ssl_jax.data.sources import Source, TextFormat, open_source
-from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer, preprocessing
+from ssl_jax.data.sources import PREPARED, Joined, Source
+from ssl_jax.data.text_config import CorpusConfig, TextConfig
+from ssl_jax.data.tokenizer_files import (
+    TRAINED,
+    find_tokenizer,
+    open_run_tokenizer,
+    preprocessing,
+)
 from ssl_jax.data.tokenizers import Tokenizer, train_sentencepiece
-from ssl_jax.domains import NonEmptyText, PositiveInt, ProperShare, Text
 from ssl_jax.errors import UserError
 
 PairTask = Literal["nsp", "sop", "none"]
 
-HELDOUT_SEED = 0
-"""The held-out rows are the same for all seeds of a run, so that runs can be compared."""
-
 SHOWN_UNKNOWN = 10
 """Characters without a token that are printed."""
-
-
-@dataclass(frozen=True)
-class TextConfig(TokenizerConfig):
-    """The corpus and its tokenizer."""
-
-    source: NonEmptyText = "pydocs"
-    """pydocs (documentation inside the installed Python packages); tfds:name/config[:split]; a text file, folder or
-    glob pattern; a .tsv file."""
-    format: TextFormat = "lines"
-    """Of text files. lines: one sentence per line, a blank line between documents; raw: prose, split into sentences by
-    rules; verbatim: the text as it is, with its line breaks, of tfds: and .tsv too. lines and raw join lines by spaces;
-    verbatim needs a tokenizer that changes nothing: bytes, characters, or a byte-level BPE."""
-    separator: Text = ""
-    """Of verbatim text files: what ends a document, such as "\\n\\n", where \\n is a line break. It remains part
-    of the text. Empty: each file is a document."""
-    column: NonEmptyText = "text"
-    """Column of a .tsv file."""
-    heldout_source: Text = ""
-    """Another source to evaluate on, such as a validation split; empty: whole documents of the corpus are held out."""
-    heldout_share: ProperShare = 0.05
-    """Share of the documents to hold out if heldout_source is empty."""
-    heldout_rows: PositiveInt = 512
-    """Largest number of rows in an evaluation."""
-
-    def check_relations(self) -> None:
-        super().check_relations()
-        if self.separator and self.format != "verbatim":
-            raise UserError(
-                f"data.separator {self.separator!r}: is of data.format verbatim, not of {self.format}, whose documents "
-                "blank lines separate; leave it out, or give --data.format verbatim."
-            )
-
-    def open(self, spec: str) -> Source:
-        """Opens one of the sources; see `open_source`."""
-        return open_source(spec, self.format, self.column, self.separator.replace("\\n", "\n"))
-
-    def check_verbatim(self, tokenizer: Tokenizer | None) -> None:
-        """Checks that a tokenizer, None for a SentencePiece yet to be trained, keeps what is to be kept.
-
-        Raises:
-          UserError: otherwise.
-        """
-        if self.format == "verbatim" and not (tokenizer and tokenizer.keeps_text):
-            kind = tokenizer.kind if tokenizer else "SentencePiece, which --data.tokenizer train trains,"
-            raise UserError(
-                f"data.format verbatim: a tokenizer of the kind {kind} changes the text before it splits it (white "
-                "space, line breaks, case or characters). Give --data.tokenizer bytes, characters, or the "
-                "tokenizer.json of a byte-level BPE without normalisation, or another data.format."
-            )
 
 
 class PretrainingText(NamedTuple):
@@ -93,7 +44,7 @@ class PretrainingText(NamedTuple):
       preprocessing: settings that determine the text of the ids.
       tokenizer: tokenizer of the run.
       heldout_source: the documents of which those of `heldout_corpus` are some; see `original_text`.
-      training_corpus: tokenised training documents.
+      training_corpus: tokenised training documents; of a prepared folder a sample.
       heldout_corpus: tokenised held-out documents.
     """
 
@@ -107,28 +58,6 @@ class PretrainingText(NamedTuple):
     heldout_corpus: TokenizedCorpus
 
 
-class Joined:
-    """A source with one text per document: its sentences, joined.
-
-    It is for language models with byte-level BPE, in which a word has different tokens with and without a space before
-    it.
-
-    Args:
-      source: the documents.
-      joint: what is put between sentences; nothing where they have the line breaks at their ends.
-    """
-
-    def __init__(self, source: Source, joint: str = " "):
-        self._source, self._joint, self.name = source, joint, source.name
-        self.fingerprint = hashlib.sha256(f"joined {source.fingerprint}".encode()).hexdigest()
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> list[str]:
-        return [self._joint.join(self._source[index])]
-
-
 class Rows(Protocol):
     """Examples by number. An example depends only on its number and the random numbers of `rng`."""
 
@@ -137,18 +66,22 @@ class Rows(Protocol):
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]: ...
 
 
-MakeRows = Callable[[TokenizedCorpus, int, Tokenizer], Rows]
+MakeRows = Callable[[TokenizedCorpus | Prepared, int, Tokenizer], Rows]
 """`(corpus, length, tokenizer) -> Rows` with `length` tokens."""
 
 
 def bert_rows(pair_task: PairTask, *, sentences: bool = False) -> MakeRows:
     """Rows for BERT: segment pairs; if there is no task on pairs, packed documents or a sentence for each row."""
 
-    def make(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Rows:
-        shape = (corpus, length, tokenizer.special, tokenizer.starts_word)
+    def make(corpus: TokenizedCorpus | Prepared, length: int, tokenizer: Tokenizer) -> Rows:
+        shape = (length, tokenizer.special, tokenizer.starts_word)
+        if isinstance(corpus, Prepared):
+            if pair_task != "none":
+                return corpus.pairs(length, pair_task)
+            return PackedDocuments(corpus.stream("packed", length), *shape)
         if pair_task != "none":
-            return SegmentPairs(*shape, pair_task)
-        return SentenceRows(*shape) if sentences else PackedDocuments(*shape)
+            return SegmentPairs(corpus, *shape, pair_task)
+        return SentenceRows(corpus, *shape) if sentences else PackedDocuments(corpus, *shape)
 
     return make
 
@@ -167,8 +100,12 @@ def bert_batch_shapes(pair_task: PairTask, batch_size: int, length: int) -> dict
     return {name: jax.ShapeDtypeStruct(shape, np.int32) for name, shape in shapes.items()}
 
 
-def passage_rows(corpus: TokenizedCorpus, length: int, tokenizer: Tokenizer) -> Passages:
+def passage_rows(
+    corpus: TokenizedCorpus | Prepared, length: int, tokenizer: Tokenizer
+) -> Passages | PreparedPassages:
     """Rows for sequence-to-sequence models: whole sentences of one document."""
+    if isinstance(corpus, Prepared):
+        return corpus.passages(length)
     return Passages(corpus, length, tokenizer.special, tokenizer.starts_word)
 
 
@@ -209,18 +146,28 @@ def open_pretraining_text(
         keeps_lines = config.format == "verbatim" and spec != "pydocs"
         return Joined(source, "" if keeps_lines else " ") if joined else source
 
-    source = open_text(config.source)
-    tokenizer = _tokenizer(config, vocab_size, reserved, lambda: source, folder)
-    corpus = _tokenize(source, tokenizer)
-    if config.heldout_source:
-        heldout_source = open_text(config.heldout_source)
-        training, heldout = corpus, _tokenize(heldout_source, tokenizer)
+    if config.source.startswith(PREPARED):
+        read = _open_prepared(config)
+        tokenizer = _tokenizer(config, vocab_size, reserved, lambda: read.tokenizer, folder)
+        read.check_tokenizer(tokenizer)
+        training = read.sample()
+        heldout, heldout_source = read.heldout()
     else:
-        heldout_source = source
-        training, heldout = split(corpus, config.heldout_share, HELDOUT_SEED)
+        source = open_text(config.source)
+        tokenizer = _tokenizer(
+            config, vocab_size, reserved, lambda: _train(config, vocab_size - reserved, source), folder
+        )
+        training = _tokenize(source, tokenizer)
+        if config.heldout_source:
+            heldout_source = open_text(config.heldout_source)
+            heldout = _tokenize(heldout_source, tokenizer)
+        else:
+            heldout_source = source
+            training, heldout = split(training, config.heldout_share, HELDOUT_SEED)
+        read = training
 
     def training_rows(length: int) -> grain.MapDataset:
-        make = make_rows(training, length, tokenizer)
+        make = make_rows(read, length, tokenizer)
         if len(make) < batch_size:
             raise UserError(
                 f"data.source {config.source}: makes {len(make)} rows of {length} tokens, fewer than one batch; give "
@@ -241,7 +188,7 @@ def open_pretraining_text(
         heldout=tuple(heldout_rows(length) for length in lengths),
         identity={
             "tokenizer": tokenizer.fingerprint,
-            "corpus": training.fingerprint,
+            "corpus": read.fingerprint,
             "heldout_corpus": heldout.fingerprint,
         },
         preprocessing=preprocessing(tokenizer),
@@ -252,7 +199,7 @@ def open_pretraining_text(
     )
 
 
-def open_pretraining_tokenizer(config: TextConfig, vocab_size: int, folder: epath.Path) -> Tokenizer:
+def open_pretraining_tokenizer(config: CorpusConfig, vocab_size: int, folder: epath.Path) -> Tokenizer:
     """The tokenizer that `open_pretraining_text` has in a folder, without opening a corpus unless it must be trained.
 
     Args:
@@ -263,7 +210,34 @@ def open_pretraining_tokenizer(config: TextConfig, vocab_size: int, folder: epat
     Raises:
       UserError: as `open_pretraining_text`.
     """
-    return _tokenizer(config, vocab_size, 0, lambda: config.open(config.source), folder)
+
+    def make() -> Tokenizer:
+        if config.source.startswith(PREPARED):
+            return _open_prepared(config).tokenizer
+        return _train(config, vocab_size, config.open(config.source))
+
+    return _tokenizer(config, vocab_size, 0, make, folder)
+
+
+def _open_prepared(config: CorpusConfig) -> Prepared:
+    """The prepared folder that a configuration names.
+
+    Raises:
+      UserError: it cannot be read, or settings do not fit it.
+    """
+    prepared = Prepared(config.source.removeprefix(PREPARED))
+    if config.heldout_source:
+        raise UserError(
+            f"data.heldout_source {config.heldout_source}: a prepared folder has its own held-out documents; leave it "
+            "out, or prepare the folder with --heldout_source."
+        )
+    if config.tokenizer in TRAINED and prepared.tokenizer.special != config.special:
+        file = find_tokenizer(epath.Path(config.source.removeprefix(PREPARED)))
+        raise UserError(
+            f"data.tokenizer {config.tokenizer}: the tokenizer of {config.source} was not trained here, and its "
+            f"special tokens are others; give --data.tokenizer {file.path}."
+        )
+    return prepared
 
 
 def _tokenize(source: Source, tokenizer: Tokenizer) -> TokenizedCorpus:
@@ -282,21 +256,21 @@ def _tokenize(source: Source, tokenizer: Tokenizer) -> TokenizedCorpus:
     return corpus
 
 
-def _tokenizer(
-    config: TextConfig, vocab_size: int, reserved: int, source: Callable[[], Source], folder: epath.Path
-) -> Tokenizer:
-    def train() -> Tokenizer:
-        if config.tokenizer == "characters":
-            texts = (sentence for document in _documents(source()) for sentence in document)
-            return train_characters(texts, vocab_size - reserved)
-        config.check_verbatim(None)
-        return train_sentencepiece(
-            _shuffled(source()),
-            vocab_size - reserved,
-            lowercase=config.lowercase,
-            byte_fallback=config.byte_fallback,
+def _train(config: CorpusConfig, pieces: int, source: Source) -> Tokenizer:
+    """Trains a tokenizer of so many ids on a corpus."""
+    if config.tokenizer == "characters":
+        return train_characters(
+            (sentence for document in _documents(source) for sentence in document), pieces
         )
+    config.check_verbatim(None)
+    return train_sentencepiece(
+        _shuffled(source), pieces, lowercase=config.lowercase, byte_fallback=config.byte_fallback
+    )
 
+
+def _tokenizer(
+    config: CorpusConfig, vocab_size: int, reserved: int, train: Callable[[], Tokenizer], folder: epath.Path
+) -> Tokenizer:
     tokenizer = open_run_tokenizer(config, folder, train)
     config.check_verbatim(tokenizer)
     needed = tokenizer.vocab_size + reserved

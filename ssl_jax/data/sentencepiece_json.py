@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Mapping
 
 import tokenizers
-from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from ssl_jax.errors import UserError
@@ -25,6 +24,9 @@ def sentencepiece_json(model: bytes) -> str:
     Raises:
       UserError: the model splits text into words or characters.
     """
+    # Needs a newer protobuf than Apache Beam has, and tokenizers are also read where ssl_jax.prepare runs.
+    from sentencepiece import sentencepiece_model_pb2
+
     proto = sentencepiece_model_pb2.ModelProto.FromString(model)
     trained, normalizing = proto.trainer_spec, proto.normalizer_spec
     scores = {piece.piece: piece.score for piece in proto.pieces}

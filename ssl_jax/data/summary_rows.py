@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from ssl_jax.data.corpus import TokenizedCorpus, split, tokenize_corpus
-from ssl_jax.data.pretraining_text import HELDOUT_SEED, TokenizingProgress
+from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, split, tokenize_corpus
+from ssl_jax.data.pretraining_text import TokenizingProgress
 from ssl_jax.data.sources import Source, TextFormat
 from ssl_jax.data.summaries import open_test, open_unpaired
 from ssl_jax.data.tokenizer_files import TokenizerConfig, open_run_tokenizer, preprocessing

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssl_jax.data.corpus import document_hash, is_heldout
-from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
+from ssl_jax.data.corpus import HELDOUT_SEED, document_hash, is_heldout
+from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.ragged import Ragged, Rows
 from ssl_jax.data.sources import open_source
 from ssl_jax.data.tokenizers import Tokenizer

@@ -11,6 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ssl_jax.data.pairs import SegmentPairs, _Run
+from ssl_jax.data.prepared.pairs import PreparedPairs
+from ssl_jax.data.prepared.shards import count_buckets, document_groups, length_buckets
 from ssl_jax.data.tokenizers import SENTENCEPIECE
 
 BEGINS, ENDS, TITLE, CLOSING, WORDS, VOCABULARY = 5, 6, 7, 8, 10, 70
@@ -162,3 +164,19 @@ class Greedy(SegmentPairs):
 def test_the_classifier_finds_deliberate_leaks(corpora, objective, flawed):
     made = Examples(corpora[objective], objective, flawed)
     assert made.advantage(made.shape) > 2 * CHANCE
+
+
+def prepared(corpus, length, special, starts_word, objective) -> PreparedPairs:
+    """The documents of a corpus as a prepared shard has them."""
+    corpus = corpus.select(np.argsort(length_buckets(corpus.document_lengths), kind="stable"))
+    records = list(document_groups(corpus))
+    shards = [{"buckets": count_buckets(corpus)}]
+    return PreparedPairs(records, shards, np.int32, length, special, starts_word, objective)
+
+
+def test_nsp_of_prepared_documents_is_told_by_nothing_but_both_segments_together(corpora):
+    made = Examples(corpora["nsp"], "nsp", prepared)
+    assert made.advantage(made.shape) < CHANCE
+    assert made.advantage(made.first) < CHANCE
+    assert made.advantage(made.second) < CHANCE
+    assert made.advantage(np.abs(made.first - made.second)) > 10

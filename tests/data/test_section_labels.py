@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssl_jax.data import pydocs, section_labels
-from ssl_jax.data.corpus import split, tokenize_corpus
-from ssl_jax.data.pretraining_text import HELDOUT_SEED, TextConfig
+from ssl_jax.data.corpus import HELDOUT_SEED, split, tokenize_corpus
+from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.pydocs import Sentence
 from ssl_jax.data.tokenizers import train_sentencepiece
 

@@ -1,0 +1,73 @@
+"""Prepares a corpus once for all hosts and runs: tokenised, held out, shuffled and cut into rows, in shards.
+
+    python -m ssl_jax.prepare --source 'C4/*.json.gz' --tokenizer GPT2/tokenizer.json --rows next_token --length 1024 \\
+        --output gs://BUCKET/c4                          # on all cores of this machine
+    python -m ssl_jax.prepare ... --runner DataflowRunner --project P --region R --temp_location gs://BUCKET/temp
+    python -m experiments.gpt2 small --data.source prepared:gs://BUCKET/c4 --data.tokenizer gs://BUCKET/c4/tokenizer.json
+
+It runs on Apache Beam, which is installed from requirements-prepare.txt. Options that are not listed here are Beam's:
+another runner (DataflowRunner, FlinkRunner, SparkRunner) and what it needs. The same command continues after it was
+stopped, and makes again what is missing or damaged; what is finished is verified and kept. The files are the same bytes
+for any runner and any number of workers. docs/c4_on_a_pod.md has an example with hours and cost.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated, TextIO
+
+import tyro
+
+from ssl_jax.data.prepared.manifest import RowKind
+from ssl_jax.data.prepared.preparation import Preparation, prepare_text
+from ssl_jax.data.text_config import CorpusConfig
+from ssl_jax.domains import (
+    Length,
+    NonEmptyText,
+    PositiveFloat,
+    Settings,
+    VocabSize,
+    check_settings,
+    unchecked,
+)
+from ssl_jax.guard import guarded
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """What to prepare, and where."""
+
+    output: NonEmptyText
+    """The folder that is made, local or gs://."""
+    rows: RowKind = "next_token"
+    """next_token: rows of gpt2; packed: of bert --pair_task none; passages: of bart, mass and t5; pairs: documents, for
+    bert and albert."""
+    length: Length = 1024
+    """Tokens of a row; pairs have any length."""
+    corpus: Annotated[CorpusConfig, tyro.conf.arg(name="")] = field(default_factory=CorpusConfig)
+    vocab_size: VocabSize = 32_000
+    """Ids of a tokenizer that is trained here."""
+    shard_megabytes: PositiveFloat = 256
+    """Tokens in a file."""
+
+
+def main(arguments: list[str], out: TextIO) -> int:
+    """Prepares what the command line asks for. Returns the exit code."""
+    with unchecked():
+        chosen, beam_options = tyro.cli(
+            Arguments,
+            args=arguments,
+            prog="python -m ssl_jax.prepare",
+            description=__doc__,
+            use_underscores=True,
+            return_unknown_args=True,
+        )
+    check_settings(chosen)
+    what = Preparation(
+        chosen.output, chosen.rows, chosen.length, chosen.corpus, chosen.vocab_size, chosen.shard_megabytes
+    )
+    prepare_text(what, beam_options, lambda text: print(text, file=out, flush=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda: main(sys.argv[1:], sys.stdout)))

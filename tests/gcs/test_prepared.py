@@ -1,0 +1,58 @@
+"""A folder of prepared data on gs://: made there, read there by ranges, and what is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+
+from ssl_jax.data.prepared import preparation
+from ssl_jax.data.prepared.reading import Prepared
+from ssl_jax.data.pretraining_text import bert_rows
+from ssl_jax.data.text_config import CorpusConfig
+from ssl_jax.errors import UserError
+from tests.bucket import Storage
+
+
+@pytest.fixture
+def made(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | str]:
+    """The same text prepared in a local folder and on gs://."""
+
+    def run_tasks(what, function, tasks, done, options, log):
+        for task in tasks:
+            function(task)
+
+    monkeypatch.setattr(preparation, "run_tasks", run_tasks)
+    (tmp_path / "text.txt").write_text("\n\n".join(f"Document {i}.\nAnd its end {i}." for i in range(200)))
+    folders = [tmp_path / "out", "gs://bucket/out"]
+    corpus = CorpusConfig(source=str(tmp_path / "text.txt"), tokenizer="bytes", heldout_share=0.2)
+    for folder in folders:
+        what = preparation.Preparation(str(folder), "packed", 16, corpus, 300, 0.0002)
+        preparation.prepare_text(what, [], lambda text: None)
+    return folders
+
+
+def test_the_files_and_rows_are_those_of_a_local_folder(storage: Storage, made: list) -> None:
+    local, remote = made
+    files = {file.name: file.read_bytes() for file in Path(local).iterdir()}
+    assert {name.removeprefix("out/"): storage.read(name) for name in storage.names("out/")} == files
+    storage.requests.clear()
+    read = Prepared(remote)
+    assert len(list(Path(local).glob("rows-*"))) > 30 > len(storage.requests)  # it lists them once
+    rows, expected = (bert_rows("none")(each, 16, each.tokenizer) for each in (read, Prepared(str(local))))
+    storage.requests.clear()
+    for row in (0, 1, 2):
+        found = rows(row)
+        for name, values in expected(row).items():
+            np.testing.assert_array_equal(found[name], values)
+    assert len(storage.requests) == 4  # a shard is opened with one request, and a row is read with one
+    assert read.heldout()[1][3] == Prepared(str(local)).heldout()[1][3]
+
+
+def test_what_is_missing_is_named(storage: Storage, made: list) -> None:
+    shard = next(file for file in epath.Path(made[1]).iterdir() if file.name.startswith("rows-00001"))
+    shard.unlink()
+    with pytest.raises(UserError, match=f"gs://bucket/out/{shard.name}: is missing"):
+        Prepared(made[1])
+    with pytest.raises(UserError, match=r"prepared:gs://bucket/none'.*there is no manifest.json"):
+        Prepared("gs://bucket/none")
