@@ -31,6 +31,7 @@ from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.study import load_study
+from ssl_jax.training.changes import EVAL_EVERY, due_steps, read_changes
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.folder import LOG, read_baselines
 from ssl_jax.training.metrics import LABELS, Line
@@ -112,12 +113,14 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
     evaluator = Evaluator(experiment, run.mesh)
     logged = {(line["step"], line["split"]): line for line in read_log(run.folder) if "split" in line}
 
+    steps = run.checkpoints.steps()
+    every = experiment.train.eval_every
+    evaluated = {experiment.steps, *due_steps(read_changes(run.folder), EVAL_EVERY, steps[-1], every)}
     replayed = Replayed([], [])
-    for step in run.checkpoints.steps():
+    for step in steps:
         extras = run.restore(step)
         params = extras.pop("params")
         phase, _ = experiment.phase_at(step - 1)
-        due = step % experiment.train.eval_every == 0 or step == experiment.steps
         for split in run.data.heldout[phase]:
             metrics = evaluator(params, extras, run.data, split, phase=phase)
             line = logged.get((step, split))
@@ -130,7 +133,7 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
             log(f"step {step}  {split}: {'  '.join(map(str, new))}")
             if line is not None:
                 replayed.comparisons.extend(new)
-            elif due:
+            elif step in evaluated:
                 replayed.missing.append((step, split))
     return replayed
 

@@ -101,7 +101,7 @@ def test_killed_in_the_second_run_and_continued_it_gives_the_same_table(tmp_path
 def test_another_configuration_is_refused_with_the_differences(finished):
     before = results(finished)
     other = replace(toy_study.Config().each, width=9)
-    with pytest.raises(UserError, match=r"config\.each\.width: \d+ -> 9") as refused:
+    with pytest.raises(UserError, match=r"\(old -> new\): each\.width: \d+ -> 9") as refused:
         run(finished, each=other)
     assert "init_from" not in str(refused.value)
     assert results(finished) == before

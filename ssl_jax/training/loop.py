@@ -20,6 +20,15 @@ from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.best import Criterion, check_criterion
+from ssl_jax.training.changes import (
+    EVAL_EVERY,
+    LOG_EVERY,
+    STEPS,
+    Changed,
+    differences,
+    due_steps,
+    read_changes,
+)
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.clock import Clock, LoggedInterval
 from ssl_jax.training.compiling import Program, TrainSteps
@@ -66,7 +75,10 @@ class Run:
                 raise UserError(f"a phase of {phase.steps} steps; it must have at least 1.")
             sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
         self.program = Program(experiment, self.mesh)
-        if not run_folder.begun(self.folder, settings):
+        self._changed: Changed = {}
+        if run_folder.begun(self.folder, settings):
+            self._changed = run_folder.changes(self.folder, settings)
+        else:
             variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
             for start in experiment.starts:
                 start.check(variables)
@@ -85,7 +97,10 @@ class Run:
         self.state = self._first_state()
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self._changes = read_changes(self.folder)
         self._check_log()
+        if STEPS in self._changed:
+            self._tell_schedules()
         self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
         self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
@@ -100,6 +115,7 @@ class Run:
             self.clock = Clock(**notes.get("clock", {}))
             self.display.log(
                 f"{self.folder}: continuing at step {int(state.step)} of {self.experiment.steps}"
+                f"{f', with {differences(self._changed)}' if self._changed else ''}"
             )
             return state
         state = self.program.initial_state()
@@ -124,14 +140,24 @@ class Run:
 
     def _promised(self) -> Iterator[tuple[int, str | None]]:
         """(step, split) of the lines that the log holds by now. The evaluation of this very step may still follow."""
-        for step in range(self.config.log_every, self.step + 1, self.config.log_every):
+        for step in due_steps(self._changes, LOG_EVERY, self.step, self.config.log_every):
             yield step, None
-        if self.step == self.experiment.steps:
+        if self.step == self.experiment.steps and self.step % self.config.log_every:
             yield self.step, None
-        for step in range(self.config.eval_every, self.step, self.config.eval_every):
+        for step in due_steps(self._changes, EVAL_EVERY, self.step - 1, self.config.eval_every):
             phase, _ = self.experiment.phase_at(step - 1)
             for split in self.data.heldout[phase]:
                 yield step, split
+
+    def _tell_schedules(self) -> None:
+        """Says what the schedules do where a run is given more steps: they are those of the longer run from here on."""
+        last = next((line for line in reversed(self.log.lines) if "split" not in line), {})
+        for name, schedule in self.experiment.schedules.items():
+            before = f"from {last[name]:.4g} " if name in last else ""
+            self.display.log(
+                f"{name} is that of a run of {self.experiment.steps} steps from here on: it goes {before}to "
+                f"{float(schedule(self.step)):.4g}"
+            )
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
