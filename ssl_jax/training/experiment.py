@@ -224,6 +224,20 @@ class Start(NamedTuple):
     replaceable: bool = False
 
 
+class Fork(NamedTuple):
+    """The checkpoint whose whole state a new run begins with: the model, the optimizer and the number of steps.
+
+    Attributes:
+      source: RUN@STEP, for messages.
+      checkpoints: folder that holds it.
+      step: its step, where the new run begins.
+    """
+
+    source: str
+    checkpoints: epath.Path
+    step: int
+
+
 @dataclass(frozen=True)
 class Report:
     """What an experiment's report, and its samples along the way, have to show results with.
@@ -313,6 +327,7 @@ class Experiment(NamedTuple):
       export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
         its tokenizer if it reads text. The variables `{"params": ..., **extras}` are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
+      fork: the checkpoint that a new run begins with instead; None for none.
     """
 
     method: Method
@@ -338,6 +353,7 @@ class Experiment(NamedTuple):
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None
     starts: tuple[Start, ...] = ()
+    fork: Fork | None = None
 
     @property
     def steps(self) -> int:

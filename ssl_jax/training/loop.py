@@ -30,11 +30,12 @@ from ssl_jax.training.changes import (
     read_changes,
 )
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
+from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.clock import Clock, LoggedInterval
 from ssl_jax.training.compiling import Program, TrainSteps
 from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Experiment, Report
+from ssl_jax.training.experiment import Experiment, Fork, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
@@ -82,6 +83,8 @@ class Run:
             variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
             for start in experiment.starts:
                 start.check(variables)
+            if experiment.fork:
+                self._check_fork(experiment.fork)
         self.data = open_run_data(experiment, self.folder, settings)
         self.checkpoints = CheckpointWriter(
             self.folder / "checkpoints",
@@ -118,6 +121,8 @@ class Run:
                 f"{f', with {differences(self._changed)}' if self._changed else ''}"
             )
             return state
+        if self.experiment.fork:
+            return self._forked(self.experiment.fork)
         state = self.program.initial_state()
         parameters = sum(x.size for x in jax.tree.leaves(state.params))
         start = " and ".join(start.source for start in self.experiment.starts) or "scratch"
@@ -130,6 +135,26 @@ class Run:
         params, extras = split_variables(variables)
         return state._replace(params=params, extras=extras)
 
+    def _check_fork(self, fork: Fork) -> None:
+        """Raises UserError if the whole state of the checkpoint is not one of this run."""
+        try:
+            Checkpoints(fork.checkpoints).check(fork.step, self.program.state)
+        except UserError as error:
+            raise UserError(
+                f"--with_optimizer: a run that begins with the whole state of {fork.source} needs its model, its "
+                f"optimizer and its metrics. {error} Without --with_optimizer, only weights are taken."
+            ) from error
+
+    def _forked(self, fork: Fork) -> TrainState:
+        """The whole state of another run's checkpoint."""
+        source = Checkpoints(fork.checkpoints)
+        self.clock = Clock(**source.notes(fork.step).get("clock", {}))
+        self.display.log(
+            f"{self.folder}: starting from {fork.source} with its optimizer, at step {fork.step} of "
+            f"{self.experiment.steps}"
+        )
+        return source.restore(fork.step, self.program.state)
+
     def _check_log(self) -> None:
         """Says what a continued run's log should hold and does not. Nothing of it can be made again."""
         if wrong := irregular(self.log.lines, self._promised()):
@@ -140,13 +165,15 @@ class Run:
 
     def _promised(self) -> Iterator[tuple[int, str | None]]:
         """(step, split) of the lines that the log holds by now. The evaluation of this very step may still follow."""
+        begun = self.experiment.fork.step if self.experiment.fork else 0
         for step in due_steps(self._changes, LOG_EVERY, self.step, self.config.log_every):
-            yield step, None
+            if step > begun:
+                yield step, None
         if self.step == self.experiment.steps and self.step % self.config.log_every:
             yield self.step, None
         for step in due_steps(self._changes, EVAL_EVERY, self.step - 1, self.config.eval_every):
             phase, _ = self.experiment.phase_at(step - 1)
-            for split in self.data.heldout[phase]:
+            for split in self.data.heldout[phase] if step >= begun else ():
                 yield step, split
 
     def _tell_schedules(self) -> None:
