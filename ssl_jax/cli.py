@@ -263,6 +263,8 @@ def main(
         options = StudyOptions if study else RunOptions
         asked = parse(sys.argv[1:], presets, f"python -m {module}", document, options)
         given = asked.options
+        if distributed.may_be_main(given.hosts):  # at once: JAX and the data take their time
+            print(f"{module}, {asked.preset}: the folder of all results is {given.workdir}", flush=True)
         distributed.join(given.hosts, given.timeouts)
         if given.resume is not None:
             copy_resumed(given.resume, given.folder)

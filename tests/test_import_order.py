@@ -14,6 +14,7 @@ LAYERS = (
         "ssl_jax.errors",
         "ssl_jax.domains",
         "ssl_jax.files",
+        "ssl_jax.interruptible",
         "ssl_jax.memory",
         "ssl_jax.method",
         "ssl_jax.output",

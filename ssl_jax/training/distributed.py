@@ -46,6 +46,11 @@ def join(hosts: str, timeouts: Timeouts | None = None) -> None:
         _hosts.meet()
 
 
+def may_be_main(hosts: str) -> bool:
+    """Whether this process prints, as far as that is known before the others are met; `hosts` is as of `join`."""
+    return hosts == "auto" or hosts.split(",")[1:2] == ["0"]
+
+
 def _read(hosts: str) -> Membership:
     try:
         address, number, count = hosts.split(",")

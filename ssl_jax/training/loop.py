@@ -16,6 +16,7 @@ from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_json
+from ssl_jax.interruptible import LeftAloneError
 from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
@@ -201,14 +202,21 @@ class Run:
             return 0
 
     def _train(self, stop: StopRequest) -> bool:
-        """Trains phase after phase to the last step or the early end. Returns whether a signal stopped it before."""
+        """Trains to the last step or the early end. Returns whether a signal stopped it before."""
+        try:
+            return self._train_phases(stop)
+        except LeftAloneError:  # a signal came while a step was compiled
+            return self._arrive(stop)
+
+    def _train_phases(self, stop: StopRequest) -> bool:
+        """Trains phase after phase; see `_train`."""
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
             left = range(done, phase.steps)
             if not left or self.ended:
                 break
-            steps = TrainSteps(self.program, phase, self.display.log)
+            steps = TrainSteps(self.program, phase, self.display.log, stop.at_once)
             if self.profiler.enabled:
                 steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
@@ -317,7 +325,13 @@ class Run:
                 continue
             missing = True
             metrics = self.evaluator(
-                self.state.params, self.state.extras, self.data, split, phase=phase, interrupted=stop.due
+                self.state.params,
+                self.state.extras,
+                self.data,
+                split,
+                phase=phase,
+                interrupted=stop.due,
+                leave=stop.at_once,
             )
             if metrics is None:
                 return False

@@ -242,6 +242,31 @@ def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_pa
     assert (tmp_path / "run" / "sampled").read_text() == ".."
 
 
+def test_a_signal_while_a_step_is_compiled_stops_the_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert toys.train(toys.experiment(steps=10), tmp_path / "run") == 0
+    capsys.readouterr()
+    released = threading.Event()
+
+    def compiles_for_long(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        released.wait()
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(jax.stages.Lowered, "compile", compiles_for_long)
+            code = toys.train(toys.experiment(steps=20), tmp_path / "run")
+    finally:
+        released.set()
+    assert code == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert "compiling the step\n" in out
+    assert "stopped and saved at step 10; the same command continues" in out
+    assert "compiled the step" not in out
+    assert toys.train(toys.experiment(steps=20), tmp_path / "run") == 0
+
+
 def interrupting(number: int, at: int = 200) -> grain.MapDataset:
     """Training data that sends a signal to this process, once, when an example is read."""
     sent = []
