@@ -32,6 +32,7 @@ OFTEN = (
     "optimizer.weight_decay",
     "schedule.learning_rate",
     "schedule.warmup_steps",
+    "schedule.warmup_share",
     "mesh.fsdp",
 )
 """Fields in sections that matter often, of those that an experiment has."""

@@ -314,6 +314,7 @@ class Experiment(NamedTuple):
       raw: name and function of the input itself as a representation, to compare with; None for the pixels of images.
       rules: where the parameters are on the mesh.
       schedules: functions of the step to log, such as {"learning_rate": schedule}.
+      notes: lines for the log where the run starts or goes on, such as of a setting that does not fit the others.
       headline: names of the metrics that the progress bar and the plots show.
       sample: called after each evaluation, to write what the model generates by then into the run folder. Its files are
         a function of the report, so that a step that is done again after a restart writes the same ones.
@@ -342,6 +343,7 @@ class Experiment(NamedTuple):
     raw: tuple[str, Represent] | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
+    notes: tuple[str, ...] = ()
     headline: tuple[str, ...] = ("loss",)
     sample: Callable[[Report], None] | None = None
     report: Callable[[Report], None] | None = None

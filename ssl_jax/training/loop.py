@@ -99,6 +99,8 @@ class Run:
             check_criterion(self.criterion, self.program, self.evaluator, self.data)
         self.clock = Clock()
         self.state = self._first_state()
+        for note in experiment.notes:
+            self.display.log(note)
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self._changes = read_changes(self.folder)
