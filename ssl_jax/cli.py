@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 import tyro
 from etils import epath
 
+from ssl_jax.data.images import ImageConfig
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, check_settings, unchecked
 from ssl_jax.errors import UserError
 from ssl_jax.guard import guarded
@@ -77,6 +78,8 @@ class Invocation(NamedTuple):
     preset: str
     config: Config
     options: Any
+    given: frozenset[str] | None = frozenset()
+    """Names of the fields that are given on the command line; None where a run says all of its settings."""
 
 
 def choose_preset(
@@ -177,7 +180,9 @@ def parse(
         prog=f"{program} [PRESET]",
         description=f"{document}\n\nPresets:\n{listing}\n\n{below}",
     )
-    return Invocation(start.preset, chosen.config, chosen.options)
+    words = [word.removeprefix("--").partition("=")[0] for word in rest if word.startswith("--")]
+    given = None if start.given is None else frozenset(word.replace("-", "_") for word in words)
+    return Invocation(start.preset, chosen.config, chosen.options, given)
 
 
 def _reading(start: Invocation) -> dict[str, Any]:
@@ -229,7 +234,7 @@ def _from_files(
         }
         folder = str(epath.Path(resume).expanduser())
         options = dataclasses.replace(start.options, workdir=folder, **given)
-        return Invocation(saved.settings["preset"], saved.config, options)
+        return Invocation(saved.settings["preset"], saved.config, options, given=None)
     if file is None:
         return start
     found = read_config_file(file, module, start.config)
@@ -239,7 +244,7 @@ def _from_files(
         raise UserError(f"--config {file}: has all settings of a run; leave out the preset {start.preset}.")
     given = {"init_from": found.init_from} if found.init_from else {}
     options = dataclasses.replace(start.options, workdir=workdir(found.preset), **given)
-    return Invocation(found.preset, found.config, options)
+    return Invocation(found.preset, found.config, options, given=None)
 
 
 def main(
@@ -266,16 +271,24 @@ def main(
         if distributed.may_be_main(given.hosts):  # at once: JAX and the data take their time
             print(f"{module}, {asked.preset}: the folder of all results is {given.workdir}", flush=True)
         distributed.join(given.hosts, given.timeouts)
+        config = asked.config
+        if asked.given is not None and isinstance(getattr(config, "data", None), ImageConfig):
+            # Here, because what images are reported with takes long to import.
+            from ssl_jax.recipes.fitting import fitted_to_images
+
+            config, lines = fitted_to_images(config, asked.given)
+            for line in lines:
+                distributed.announce(line)
         if given.resume is not None:
             copy_resumed(given.resume, given.folder)
         if study:
-            settings = study_settings(module, asked.preset, asked.config)
-            return run_study(study(asked.config), given.folder, settings)
+            settings = study_settings(module, asked.preset, config)
+            return run_study(study(config), given.folder, settings)
         if given.init_from is not None and given.resume is None:
-            refuse_pretraining(asked.config, presets[asked.preset])
+            refuse_pretraining(config, presets[asked.preset])
         source = given.init_from, given.with_optimizer
-        settings = run_settings(module, asked.preset, asked.config, *source)
-        experiment = build_run(build, asked.config, given.folder, *source)
+        settings = run_settings(module, asked.preset, config, *source)
+        experiment = build_run(build, config, given.folder, *source)
         return loop.train(experiment, given.folder, settings, profile=given.profile)
 
     sys.exit(guarded(command))

@@ -9,7 +9,7 @@ from ssl_jax.data.images import ImageConfig, ImageSplits
 
 LOOKED_AT = 32
 """Images whose own size is read."""
-MUCH = 2.0
+MUCH = 4.0
 """How many times longer than the canvas the images may be without a warning."""
 
 
@@ -28,10 +28,10 @@ def describe_images(config: ImageConfig, splits: ImageSplits) -> Iterator[str]:
         f"{splits.train.name}: {train:,} training and {held:,} held-out images ({held / (train + held):.0%} of all), "
         f"{classes}"
     )
-    sizes = np.array([*_originals(splits.train)])
+    sizes = original_sizes(splits.train)
     if not len(sizes):
         return
-    (width, height), channels = np.median(sizes[:, :2], 0).astype(int), sizes[:, 2].max()
+    (width, height), channels = median_size(sizes), sizes[:, 2].max()
     grey = channels > config.channels
     longest = max(width, height)
     if longest <= config.canvas and not grey:
@@ -50,8 +50,14 @@ def describe_images(config: ImageConfig, splits: ImageSplits) -> Iterator[str]:
         )
 
 
-def _originals(source: ImageSource) -> Iterator[tuple[int, int, int]]:
-    """(width, height, channels) of some images of a source, from the first to the last; damaged ones are left out."""
-    for index in np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int)):
-        if (original := source.original(int(index))) is not None:
-            yield original
+def original_sizes(source: ImageSource) -> np.ndarray:
+    """(width, height, channels) of some images of a source, `[images, 3]`; those that cannot be read are left out."""
+    chosen = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
+    originals = (source.original(int(index)) for index in chosen)
+    return np.array([original for original in originals if original is not None])
+
+
+def median_size(sizes: np.ndarray) -> tuple[int, int]:
+    """The median width and height of `original_sizes`."""
+    width, height = np.median(sizes[:, :2], 0).astype(int)
+    return int(width), int(height)

@@ -84,12 +84,12 @@ class Program:
 
         Args:
           phase, shape: as of `trace_train_step`.
-          leave: asked during the compilation; whether to leave it.
+          leave: asked while it is traced and compiled; whether to leave it.
 
         Raises:
           LeftAloneError: `leave` returned True.
         """
-        return interruptibly(self.trace_train_step(phase, shape).lower().compile, leave)
+        return interruptibly(lambda: self.trace_train_step(phase, shape).lower().compile(), leave)
 
     def cleared(self, state: TrainState) -> TrainState:
         """The state with empty metrics; the old ones stay readable."""

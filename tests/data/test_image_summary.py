@@ -46,7 +46,7 @@ def test_large_pictures_in_a_small_grey_canvas_are_warned_of(tmp_path: Path) -> 
         ({"canvas": 200, "channels": 3}, "RGB", 2),  # shrunk a little
         ({"canvas": 300, "channels": 1}, "RGB", 3),  # the colours are lost
         ({"canvas": 300, "channels": 1}, "L", 1),
-        ({"canvas": 100, "channels": 3}, "L", 3),
+        ({"canvas": 70, "channels": 3}, "L", 3),
     ],
 )
 def test_the_warning_is_of_what_is_lost(

@@ -168,8 +168,12 @@ def test_resumes_in_either_phase(step: int, tmp_path: Path) -> None:
 
 
 def test_the_step_is_compiled_once_per_phase(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
-        toys.train(two_phases(), tmp_path)
+    jax.config.update("jax_log_compiles", True)  # for all threads
+    try:
+        with caplog.at_level("WARNING", "jax"):
+            toys.train(two_phases(), tmp_path)
+    finally:
+        jax.config.update("jax_log_compiles", False)
     compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
     assert sum("train_step" in message for message in compiled) == 2
     assert sum("metrics" in message for message in compiled) <= 1  # one evaluation step for both
