@@ -36,6 +36,8 @@ OFTEN = (
     "mesh.fsdp",
 )
 """Fields in sections that matter often, of those that an experiment has."""
+EACH = "each"
+"""The section of the settings that all runs of a study share."""
 
 Options = Mapping[str, argparse.Action]
 """By name, such as "--train.seed"."""
@@ -93,7 +95,8 @@ def short_help(program: str, title: str, presets: Sequence[str], preset: str, op
     named = f"Presets: {', '.join([f'{first} (default)', *others])}"
     fields = [name for name in options if not re.match("-h$|--help$|--no_", name)]
     shown = [name for name in fields if "." not in name and not SELDOM.match(name)]
-    shown += [f"--{name}" for name in OFTEN if f"--{name}" in options]
+    often = [*OFTEN, *(f"{EACH}.{name}" for name in ("steps", *OFTEN))]
+    shown += [f"--{name}" for name in often if f"--{name}" in options]
     lines = [
         f"usage: {program} [PRESET] [--FIELD VALUE ...]",
         "",

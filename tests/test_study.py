@@ -159,7 +159,7 @@ def test_replay_evaluates_each_run(finished, tmp_path, capsys):
 
 
 def test_help_has_the_options_of_studies():
-    code, out, err = processes.run("tests.toy_study", ["--help"])
+    code, out, err = processes.run("tests.toy_study", ["--help-all"])
     assert (code, err) == (0, "")
     assert {"--workdir", "--hosts", "--noises", "--each.steps"} <= {*out.split()}
     assert not {"--init_from", "--profile"} & {*out.split()}
