@@ -34,7 +34,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from ssl_jax.cli import main
-from ssl_jax.data.images import open_images
 from ssl_jax.data.one_class import (
     batch_shapes,
     heldout_images,
@@ -55,6 +54,7 @@ from ssl_jax.recipes.autoencoders import (
     AutoencodingConfig,
 )
 from ssl_jax.recipes.base import make_experiment, one_phase
+from ssl_jax.recipes.datasets import opened_images
 from ssl_jax.reports.anomaly_detection import report_anomaly_detection, stored_thresholds
 from ssl_jax.training.experiment import Data, Experiment, Inference, TrainConfig
 
@@ -121,7 +121,7 @@ PRESETS = {
 def open_data(config: Config) -> Data:
     """Normal images to train on; all kinds, held out."""
     splits = split_one_class(
-        open_images(config.data),
+        opened_images(config.data),
         config.normal,
         detectors=config.detectors,
         validation_share=config.validation_share,

@@ -1,5 +1,7 @@
 """Self-supervised learning in JAX: methods as pure functions, and the machinery for TPU pods around them."""
 
+import sys
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +26,17 @@ def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
     from ssl_jax.trained_model import TrainedModel
 
     return TrainedModel(open_model(str(source)), batch_size)
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Shows an error that nothing has handled; Ctrl-C in a line."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("ended by SIGINT, before anything was done", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == [
+    "-m"
+]:  # a command is about to be imported, which takes seconds; `guard` is not there before
+    sys.excepthook = _tell

@@ -30,7 +30,7 @@ from ssl_jax.errors import UserError
 from ssl_jax.files import draft_of, write_whole, writing
 from ssl_jax.guard import guarded
 from ssl_jax.training import distributed
-from ssl_jax.training.folder import environment
+from ssl_jax.training.environment import environment
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 
 GIB = 2**30

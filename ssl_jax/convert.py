@@ -12,7 +12,7 @@ writes the same file.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -27,10 +27,11 @@ from ssl_jax.data.speech_files import Reading, Unsuitable, prepare, read_audio
 from ssl_jax.data.wav import write_wav
 from ssl_jax.domains import NonEmptyText, Settings
 from ssl_jax.errors import UserError
+from ssl_jax.files import check_writable
 from ssl_jax.guard import guarded
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.voices import Voices
-from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training.mapping import batch_of_all_devices, map_examples
 from ssl_jax.transforms.griffin_lim import feature_stft, waveform_of_log_mel
@@ -49,9 +50,12 @@ class Arguments(Settings):
     """A wav or flac file of the voice; of a run that knows its speakers, the name of one."""
     output: Annotated[NonEmptyText, tyro.conf.Positional, tyro.conf.arg(metavar="OUTPUT")]
     """The wav file to write, 16 bits at the rate of the run. An older one is replaced."""
+    data: DataPlaces = field(default_factory=DataPlaces)
 
 
-def convert(run: str, source: str, target: str, out: TextIO) -> tuple[np.ndarray, int]:
+def convert(
+    run: str, source: str, target: str, out: TextIO, places: DataPlaces | None = None
+) -> tuple[np.ndarray, int]:
     """A recording in another voice.
 
     Args:
@@ -59,6 +63,7 @@ def convert(run: str, source: str, target: str, out: TextIO) -> tuple[np.ndarray
       source: a wav or flac file.
       target: another one, or the name of a speaker of the run.
       out: is told what had to be resampled or mixed.
+      places: where the data of the run is now, of which the names of its speakers are read.
 
     Returns:
       The waveform `[samples]` and its rate.
@@ -67,7 +72,7 @@ def convert(run: str, source: str, target: str, out: TextIO) -> tuple[np.ndarray
       UserError: it is not a run folder, has no such checkpoint or does not convert voices; a recording cannot be used;
         the run has no such speaker.
     """
-    opened = open_run(RunReference.parse(run))
+    opened = open_run(RunReference.parse(run), places=places)
     voices: Voices | None = opened.experiment.converter
     if voices is None:
         raise UserError(
@@ -140,6 +145,7 @@ def check_output(output: epath.Path, sources: tuple[str, ...]) -> None:
         raise UserError(f"OUTPUT {output}: is a folder; expected the name of a file to write.")
     if any(epath.Path(source).expanduser().resolve() == output.resolve() for source in sources):
         raise UserError(f"OUTPUT {output}: is one of the recordings to read; give another name.")
+    check_writable(output)
 
 
 def main(arguments: list[str], out: TextIO) -> int:
@@ -147,7 +153,7 @@ def main(arguments: list[str], out: TextIO) -> int:
     chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.convert", description=__doc__)
     output = epath.Path(chosen.output).expanduser()
     check_output(output, (chosen.source, chosen.target))
-    waveform, rate = convert(chosen.run, chosen.source, chosen.target, out)
+    waveform, rate = convert(chosen.run, chosen.source, chosen.target, out, chosen.data)
     clipped = write_wav(output, waveform, rate)
     out.write(f"{output}: {len(waveform) / rate:.2f} seconds at {rate} Hz\n")
     if clipped:

@@ -162,6 +162,14 @@ def check_writable(file: epath.Path) -> None:
         draft.unlink()
 
 
+def check_output_folder(folder: epath.Path) -> None:
+    """Raises UserError if no file can be written into a folder, which is made, before anything is computed for it."""
+    try:
+        check_writable(folder / "output")
+    except UserError as error:
+        raise UserError(f"--output: {error}") from error.__cause__
+
+
 def write_whole(file: epath.Path, content: bytes | str) -> None:
     """Writes a file; text as UTF-8. Raises UserError as `whole` does."""
     content = content.encode() if isinstance(content, str) else content

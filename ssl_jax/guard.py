@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from ssl_jax.errors import UserError
+from ssl_jax.interruptible import work_goes_on
 from ssl_jax.output import enduring_output
 from ssl_jax.training.distributed import current_hosts
 from ssl_jax.training.hosts import HostFailed, Hosts, describe
@@ -210,7 +211,13 @@ def _end_with(code: Any) -> None:
     """Sees to it that the process ends with this code, although a library may have left a thread that never ends.
 
     The interpreter waits for all threads before it ends. This one, which it does not wait for, gives them some seconds.
+    Work that a signal has left alone, in a thread of a compiler for example, is not waited for.
     """
+
+    if work_goes_on():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
     def end() -> None:
         threading.main_thread().join()

@@ -17,28 +17,29 @@ a representation.
 images, batches of the run, 90 epochs of SGD with Nesterov's momentum without weight decay, and a rate of 0.1 for a
 batch of 256 that falls along a cosine (SimCLR, arXiv:2002.05709, B.6). For MoCo's (arXiv:1911.05722, 4.1) give
 --learning_rate 30 --epochs 100, for SimSiam's (arXiv:2011.10566) --optimizer lars. It is a run of its own, which the
-same command continues. The results are in linear_eval/ of the run folder.
+same command continues. The results are in linear_eval/ of the run folder, or in --output.
 """
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import tyro
+from etils import epath
 from matplotlib.figure import Figure
 
 from ssl_jax.cli import read_arguments
-from ssl_jax.domains import NonEmptyText, PositiveFloat, PositiveInt, Seed, Settings
+from ssl_jax.domains import NonEmptyText, PositiveFloat, PositiveInt, Seed, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
 from ssl_jax.evals.probe_comparison import Metrics, compare_representations, metric_labels
-from ssl_jax.files import read_json
+from ssl_jax.files import check_output_folder, read_json
 from ssl_jax.guard import guarded
 from ssl_jax.recipes.linear_evaluation import RESULT, linear_evaluation
 from ssl_jax.reports.images import at_most, raw_pixels
 from ssl_jax.reports.probes import RAW_PIXELS, log_comparison, write_probes
-from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training import loop
 from ssl_jax.training.mapping import map_examples, with_labels
@@ -65,6 +66,9 @@ class Arguments(Settings):
     scored. 1 and 10 % are shares of the whole training set."""
     neighbours: PositiveInt | None = None
     """k of the nearest-neighbour vote; None for 20, or all examples where there are fewer."""
+    output: Text = ""
+    """Folder of the results; empty for linear_eval/ in the run folder."""
+    data: DataPlaces = field(default_factory=DataPlaces)
     seed: Seed = 0
     """Decides which labelled examples are the few ones, and which part chooses the weight decay coefficient."""
     epochs: PositiveInt = 90
@@ -88,7 +92,7 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
     Raises:
       UserError: there is no such run or checkpoint, its experiment defines no representation, or its data no labels.
     """
-    run = open_run(RunReference.parse(arguments.run))
+    run = open_run(RunReference.parse(arguments.run), places=arguments.data)
     if run.experiment.represent is None:
         raise UserError(f"{run.folder}: its experiment defines no representation, which a probe needs.")
     if not run.data.labelled:
@@ -96,11 +100,12 @@ def evaluate(arguments: Arguments, log: Callable[[str], None]) -> Metrics:
             f"{run.folder}: its data have no labels, which a probe needs. Start the run with a data.probe_source "
             "that has labels."
         )
+    output = epath.Path(arguments.output or run.folder / "linear_eval").expanduser()
+    check_output_folder(output)
     if arguments.protocol == "paper":
-        return train_classifier(run, arguments)
+        return train_classifier(run, arguments, output)
     chosen = run.checkpoints.steps() if arguments.curve else [run.step]
     metrics = _metrics(run, [0, *chosen], arguments, log)
-    output = run.folder / "linear_eval"
     write_probes(metrics, output, bars=not arguments.curve)
     if arguments.curve:
         save_figure(draw_curve(metrics), output / "plots" / "curve.png")
@@ -141,7 +146,7 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
     return comparison.metrics
 
 
-def train_classifier(run: OpenedRun, arguments: Arguments) -> Metrics:
+def train_classifier(run: OpenedRun, arguments: Arguments, output: epath.Path) -> Metrics:
     """The result of `--protocol paper`, by checkpoint.
 
     Raises:
@@ -154,7 +159,7 @@ def train_classifier(run: OpenedRun, arguments: Arguments) -> Metrics:
         "learning_rate": arguments.learning_rate,
     }
     experiment = linear_evaluation(run, **settings)
-    folder = run.folder / "linear_eval" / f"paper_{run.step}"
+    folder = output / f"paper_{run.step}"
     if code := loop.train(experiment, folder, {"run": str(run.folder), "step": run.step, "config": settings}):
         raise SystemExit(code)
     return {f"step {run.step}": read_json(folder / f"{RESULT}.json", dict)}

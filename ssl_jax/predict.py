@@ -26,7 +26,7 @@ from ssl_jax.cli import read_arguments
 from ssl_jax.data.lines import read_text_lines
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
-from ssl_jax.files import write_whole
+from ssl_jax.files import check_writable, write_whole
 from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.predictions import check_predictor, predict_texts
@@ -100,10 +100,14 @@ def shown(results: list[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
 def main(arguments: list[str], out: TextIO, source: TextIO) -> int:
     """Predicts what the command line asks for. Returns the exit code."""
     chosen = read_arguments(Arguments, arguments, prog="python -m ssl_jax.predict", description=__doc__)
-    found = predictions(chosen.run, read_texts(chosen, source))
+    texts = read_texts(chosen, source)
+    output = epath.Path(chosen.output).expanduser()
+    if chosen.output:
+        check_writable(output)
+    found = predictions(chosen.run, texts)
     if chosen.output:
         lines = shown(found, as_json=True)
-        write_whole(epath.Path(chosen.output).expanduser(), "".join(f"{line}\n" for line in lines))
+        write_whole(output, "".join(f"{line}\n" for line in lines))
         return 0
     for line in shown(found, as_json=chosen.json):
         out.write(f"{line}\n")

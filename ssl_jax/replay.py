@@ -3,6 +3,7 @@
     python -m ssl_jax.replay runs/bert-tiny
     python -m ssl_jax.replay runs/simclr-digits runs/byol-digits --output plots    # their curves in one plot
     python -m ssl_jax.replay runs/bart_noises-tiny                                 # every run of a study
+    python -m ssl_jax.replay /shared/run --data.source ~/corpus.txt --output plots # a colleague's, data elsewhere
 
 Every kept checkpoint of every run is evaluated again, with the run's own configuration, on the devices at hand. The
 metrics are compared with those logged at training time: on the same kind of devices they are equal to the last bit.
@@ -18,7 +19,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import tyro
@@ -27,10 +28,12 @@ from etils import epath
 from ssl_jax.cli import read_arguments
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.files import check_output_folder
 from ssl_jax.guard import guarded
-from ssl_jax.runs.opening import OpenedRun, open_run
+from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.study import load_study
+from ssl_jax.training.changes import EVAL_EVERY, due_steps, read_changes
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.folder import LOG, read_baselines
 from ssl_jax.training.metrics import LABELS, Line
@@ -112,12 +115,14 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
     evaluator = Evaluator(experiment, run.mesh)
     logged = {(line["step"], line["split"]): line for line in read_log(run.folder) if "split" in line}
 
+    steps = run.checkpoints.steps()
+    every = experiment.train.eval_every
+    evaluated = {experiment.steps, *due_steps(read_changes(run.folder), EVAL_EVERY, steps[-1], every)}
     replayed = Replayed([], [])
-    for step in run.checkpoints.steps():
+    for step in steps:
         extras = run.restore(step)
         params = extras.pop("params")
         phase, _ = experiment.phase_at(step - 1)
-        due = step % experiment.train.eval_every == 0 or step == experiment.steps
         for split in run.data.heldout[phase]:
             metrics = evaluator(params, extras, run.data, split, phase=phase)
             line = logged.get((step, split))
@@ -130,7 +135,7 @@ def replay(run: OpenedRun, log: Callable[[str], None]) -> Replayed:
             log(f"step {step}  {split}: {'  '.join(map(str, new))}")
             if line is not None:
                 replayed.comparisons.extend(new)
-            elif due:
+            elif step in evaluated:
                 replayed.missing.append((step, split))
     return replayed
 
@@ -148,7 +153,9 @@ class Arguments(Settings):
     runs: Annotated[tuple[NonEmptyText, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folders of runs or of studies."""
     output: Text = ""
-    """Folder of the plots; empty for replay/ in the first of the folders."""
+    """Folder of the plots; empty for replay/ in the first of the folders. For runs in a folder that cannot be written,
+    name another one."""
+    data: DataPlaces = field(default_factory=DataPlaces)
 
 
 def main(arguments: list[str]) -> int:
@@ -157,6 +164,7 @@ def main(arguments: list[str]) -> int:
     folders = [epath.Path(run).expanduser() for run in chosen.runs]
     if not folders:
         raise UserError("no run to replay: name one or several run folders, such as runs/bert-tiny.")
+    output = epath.Path(chosen.output or folders[0] / "replay").expanduser()
     curves: dict[str, Sequence[Line]] = {}
     headline: dict[str, None] = {}
     codes = [0]
@@ -164,7 +172,8 @@ def main(arguments: list[str]) -> int:
         with _going_on(codes):
             for reference, module in runs_in(folder):
                 with _going_on(codes):
-                    run = open_run(reference, module)
+                    run = open_run(reference, module, chosen.data)
+                    check_output_folder(output)
                     print(f"{run.folder}:")
                     replayed = replay(run, print)
                     print(replayed)
@@ -175,7 +184,6 @@ def main(arguments: list[str]) -> int:
         # Imported here, where its warnings (a home folder that cannot be written) are left out.
         from ssl_jax.evals.plots import draw_curves, save_figures
 
-        output = epath.Path(chosen.output or folders[0] / "replay")
         only = epath.Path(next(iter(curves))) if len(curves) == 1 else None
         baselines = read_baselines(only) if only else {}
         files = save_figures(draw_curves(curves, headline, baselines), output)

@@ -11,6 +11,7 @@ from experiments import bert, minimal
 from ssl_jax import cli
 from ssl_jax.errors import UserError
 from ssl_jax.runs.configuration import restore_config
+from ssl_jax.short_help import wrapped
 from tests import processes
 
 
@@ -57,9 +58,41 @@ def test_misspelt_field_or_wrong_type_exits_with_a_hint(arguments, hint, capsys)
     assert hint in "".join(capsys.readouterr())
 
 
-def test_help_lists_presets_and_every_field_with_its_meaning(capsys):
+def test_the_preset_may_be_anywhere_but_is_no_value_of_an_option():
+    assert parse("--steps", "9", "base").preset == "base"
+    asked = parse("--steps=9", "base", "--train.seed", "3")
+    assert (asked.preset, asked.config.steps, asked.config.train.seed) == ("base", 9, 3)
+    asked = parse("--workdir", "base", "longer", "--with_optimizer", "--init_from", "run@3")
+    assert (asked.preset, str(asked.options.folder), asked.options.with_optimizer) == ("longer", "base", True)
+    assert parse("--data.source", "small").preset == "tiny"
+    with pytest.raises(UserError, match=r"the presets base and small are named; give one\."):
+        parse("base", "--steps", "9", "small")
+
+
+def short_help(capsys, *arguments):
     with pytest.raises(SystemExit) as exit:
-        parse("base", "--help")
+        parse(*arguments, "--help")
+    assert exit.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_shows_presets_and_the_fields_that_matter_in_80_columns(capsys):
+    text = short_help(capsys, "--steps", "7", "longer")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "Presets: tiny (default), longer, mini, small, base, large" in lines
+    assert "  --steps INT                   Optimiser steps of the whole run. [14000]" in lines
+    fields = [line for line in lines if line.startswith("  --")]
+    assert 18 <= len(fields) <= 27
+    for name in ("--workdir", "--resume", "--init_from", "--data.source", "--train.batch_size"):
+        assert any(line.split()[0] == name for line in fields)
+    assert not any("--masking" in line or "--no_" in line for line in fields)
+    assert "--help-all shows all 81 fields, and examples." in lines
+
+
+def test_help_all_lists_presets_and_every_field_with_its_meaning(capsys):
+    with pytest.raises(SystemExit) as exit:
+        parse("base", "--help-all")
     assert exit.value.code == 0
     text = capsys.readouterr().out
     assert all(preset in text for preset in bert.PRESETS)
@@ -69,6 +102,13 @@ def test_help_lists_presets_and_every_field_with_its_meaning(capsys):
         "--masking.rate FLOAT:0..1 Share of a row",
     ):
         assert field in words
+
+
+def test_what_a_help_says_first_is_wrapped_and_a_long_comment_goes_above_its_command():
+    document = f"{'word ' * 30}\n\n    python -m x    # short\n    python -m y {'z' * 40}    # {'w' * 30}\n"
+    lines = wrapped(document).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-3:] == ["    python -m x    # short", f"    # {'w' * 30}", f"    python -m y {'z' * 40}"]
 
 
 @pytest.mark.parametrize("module", [bert, minimal])
@@ -97,7 +137,9 @@ def test_what_is_slow_to_import_is_not_imported_at_the_start():
     assert (found.stdout, found.stderr) == (b"set()\n", b"")
 
 
-@pytest.mark.parametrize("command", ["-m experiments", "-m experiments.bert --help"])
+@pytest.mark.parametrize(
+    "command", ["-m experiments", "-m experiments.bert --help", "-m experiments.bert --help-all"]
+)
 def test_a_reader_that_stops_early_gets_no_traceback(command):
     done = subprocess.run(
         f"{sys.executable} {command} | head -n 1",

@@ -33,6 +33,6 @@ def test_the_output_is_checked_before_the_run_is_opened(tmp_path):
 def test_a_run_that_does_not_convert_is_refused(monkeypatch, tmp_path):
     settings, experiment = {"experiment": "experiments.apc"}, SimpleNamespace(converter=None)
     opened = SimpleNamespace(folder="runs/apc", settings=settings, experiment=experiment)
-    monkeypatch.setattr(convert, "open_run", lambda reference: opened)
+    monkeypatch.setattr(convert, "open_run", lambda reference, places: opened)
     with pytest.raises(UserError, match=r"runs/apc: a run of experiments\.apc does not convert voices"):
         run("runs/apc", "source.wav", "target.wav", tmp_path / "out.wav")

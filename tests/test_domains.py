@@ -226,7 +226,7 @@ def test_a_command_line_names_the_field_and_its_domain(words, named):
 
 def test_the_help_shows_domains(capsys):
     with pytest.raises(SystemExit):
-        cli.parse(["--help"], gpt2.PRESETS, "experiments.gpt2")
+        cli.parse(["--help-all"], gpt2.PRESETS, "experiments.gpt2")
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for shown in ("--model.heads INT:1..4096", "--steps INT>=1", "--data.heldout_share FLOAT:0..1"):
         assert shown in text

@@ -14,6 +14,7 @@ LAYERS = (
         "ssl_jax.errors",
         "ssl_jax.domains",
         "ssl_jax.files",
+        "ssl_jax.interruptible",
         "ssl_jax.memory",
         "ssl_jax.method",
         "ssl_jax.output",
@@ -33,7 +34,7 @@ LAYERS = (
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
     ("ssl_jax.trained_model",),
-    ("ssl_jax.guard",),
+    ("ssl_jax.guard", "ssl_jax.short_help"),
     ("ssl_jax.cli",),
     (
         "ssl_jax.check",

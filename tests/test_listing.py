@@ -218,3 +218,10 @@ def undocumented(config):
 def test_every_field_of_every_experiment_has_a_help_text(name):
     for config in listing.import_experiment(name).PRESETS.values():
         assert not set(undocumented(config))
+
+
+def test_steps_are_those_of_the_whole_run_in_every_experiment():
+    for name in listing.experiment_names():
+        module = listing.import_experiment(name)
+        for preset, config in module.PRESETS.items() if hasattr(module, "build") else ():
+            assert module.build(config).steps == config.steps, f"{name} {preset}"

@@ -101,7 +101,7 @@ def test_killed_in_the_second_run_and_continued_it_gives_the_same_table(tmp_path
 def test_another_configuration_is_refused_with_the_differences(finished):
     before = results(finished)
     other = replace(toy_study.Config().each, width=9)
-    with pytest.raises(UserError, match=r"config\.each\.width: \d+ -> 9") as refused:
+    with pytest.raises(UserError, match=r"\(old -> new\): each\.width: \d+ -> 9") as refused:
         run(finished, each=other)
     assert "init_from" not in str(refused.value)
     assert results(finished) == before
@@ -159,7 +159,7 @@ def test_replay_evaluates_each_run(finished, tmp_path, capsys):
 
 
 def test_help_has_the_options_of_studies():
-    code, out, err = processes.run("tests.toy_study", ["--help"])
+    code, out, err = processes.run("tests.toy_study", ["--help-all"])
     assert (code, err) == (0, "")
     assert {"--workdir", "--hosts", "--noises", "--each.steps"} <= {*out.split()}
     assert not {"--init_from", "--profile"} & {*out.split()}

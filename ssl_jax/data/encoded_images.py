@@ -93,6 +93,16 @@ class EncodedImages:
             f"data source {self.name!r}: none of its {len(self):,} images can be read; the warnings above say why."
         )
 
+    def original(self, index: int) -> tuple[int, int, int] | None:
+        """(width, height, channels) of an image as its header says; None if it cannot be read."""
+        try:
+            with Image.open(io.BytesIO(self.read(index)[0]), formats=FORMATS) as image:
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+                width, height = image.size[::-1] if turned else image.size
+                return width, height, 1 if image.mode[0] in "1LIF" else 3
+        except Exception:  # of many types; whoever reads the image is told
+            return None
+
     def _report(self, index: int, error: Exception) -> None:
         reason = reason_of(error)
         if self._unreadable == "stop":

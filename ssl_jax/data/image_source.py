@@ -37,6 +37,10 @@ class ImageSource(Protocol):
 
     def __getitem__(self, index: int) -> Example: ...
 
+    def original(self, index: int) -> tuple[int, int, int] | None:
+        """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
+        ...
+
 
 class Splittable(ImageSource, Protocol):
     """A source that can hold out a share of its images, deterministically."""
@@ -134,6 +138,11 @@ class ImageArrays:
             return self._canvas.place(pixels, label)
         return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
 
+    def original(self, index: int) -> tuple[int, int, int]:
+        """(width, height, channels), the same for all."""
+        height, width, channels = self._images.shape[1:]
+        return width, height, channels
+
     def split(self, share: float) -> tuple[ImageSource, ImageSource]:
         """Splits into (training, held-out) at random, because arrays are often sorted by label."""
         held = heldout_count(self.name, len(self), share)
@@ -159,6 +168,10 @@ class Rows:
 
     def __getitem__(self, index: int) -> Example:
         return self._source[int(self._rows[index])]
+
+    def original(self, index: int) -> tuple[int, int, int] | None:
+        """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
+        return self._source.original(int(self._rows[index]))
 
 
 def heldout_count(name: str, count: int, share: float) -> int:

@@ -3,6 +3,7 @@
 Encoding a text never produces a special token: "[MASK]" in a document is encoded as ordinary characters.
 """
 
+import functools
 import hashlib
 import io
 import itertools
@@ -27,6 +28,7 @@ from ssl_jax.data.special_tokens import PIECES, SENTENCEPIECE, WORDPIECE, Specia
 from ssl_jax.data.vocabularies import MAX_PIECES, begins_word, is_cjk, lines, read_bounded, read_text
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_whole
+from ssl_jax.interruptible import interruptibly
 
 SETTINGS = "tokenizer_config.json"
 """A file beside a vocab.txt. As in Hugging Face's layout, `do_lower_case` determines whether case is folded."""
@@ -356,7 +358,7 @@ def train_sentencepiece(
     single_cjk: bool = False,
     max_characters: int = 10_000_000,
 ) -> SentencePiece:
-    """Trains SentencePiece. The same sentences give the same model on every machine.
+    """Trains SentencePiece, and prints that it does. The same sentences give the same model on every machine.
 
     Args:
       sentences: the text, not sorted by subject, because only its beginning is read.
@@ -385,23 +387,26 @@ def train_sentencepiece(
         except UserError as error:
             unreadable.append(error)
 
+    print(f"training the tokenizer, of {vocab_size:,} {model_type} pieces", flush=True)
+    train = functools.partial(
+        sentencepiece.SentencePieceTrainer.train,
+        sentence_iterator=readable(),
+        model_writer=buffer,
+        vocab_size=vocab_size,
+        model_type=model_type,
+        hard_vocab_limit=model_type == "bpe",
+        normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
+        **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), SENTENCEPIECE, strict=False)),
+        **dict(zip(("pad_piece", "unk_piece", "bos_piece", "eos_piece"), PIECES, strict=False)),
+        byte_fallback=byte_fallback,
+        control_symbols=[PIECES[SENTENCEPIECE.mask]],
+        user_defined_symbols=characters,
+        max_sentence_length=1 << 20,
+        num_threads=TRAINING_THREADS,
+        minloglevel=2,
+    )
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=readable(),
-            model_writer=buffer,
-            vocab_size=vocab_size,
-            model_type=model_type,
-            hard_vocab_limit=model_type == "bpe",
-            normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
-            **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), SENTENCEPIECE, strict=False)),
-            **dict(zip(("pad_piece", "unk_piece", "bos_piece", "eos_piece"), PIECES, strict=False)),
-            byte_fallback=byte_fallback,
-            control_symbols=[PIECES[SENTENCEPIECE.mask]],
-            user_defined_symbols=characters,
-            max_sentence_length=1 << 20,
-            num_threads=TRAINING_THREADS,
-            minloglevel=2,
-        )
+        interruptibly(train)
     except RuntimeError as error:
         if unreadable:
             raise unreadable[0] from None

@@ -11,7 +11,7 @@ from ssl_jax.domains import PositiveInt, Settings
 from ssl_jax.method import Method
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig, learning_rates, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule, shortened
 from ssl_jax.training.sharding import MeshConfig
 
 
@@ -63,11 +63,9 @@ def make_experiment(
       phases: stretches of training with batches of one shape; see `one_phase`.
       open_data: `(run folder) -> Data`.
       **optional: the other fields of `Experiment`, such as `headline` and `report`.
-
-    Raises:
-      UserError: the warm-up is as long as the run.
     """
     schedule = make_schedule(config.schedule, config.steps)
+    note = shortened(config.schedule, config.steps)
     return Experiment(
         method=method,
         optimizer=make_optimizer(config.optimizer, schedule),
@@ -76,5 +74,6 @@ def make_experiment(
         phases=tuple(phases),
         open_data=open_data,
         schedules=learning_rates(config.optimizer, schedule),
+        notes=(note,) if note else (),
         **optional,
     )

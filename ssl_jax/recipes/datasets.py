@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import grain
 
-from ssl_jax.data.images import ImageConfig, open_images
+from ssl_jax.data.image_summary import describe_images
+from ssl_jax.data.images import ImageConfig, ImageSplits, open_images
 from ssl_jax.errors import UserError
+from ssl_jax.training.distributed import announce
 from ssl_jax.training.experiment import Data
 
 
@@ -58,6 +60,14 @@ accuracy has not been measured; the papers crop the whole picture. `--data.canva
 """
 
 
+def opened_images(config: ImageConfig) -> ImageSplits:
+    """Opens the images of a run, and says what was found."""
+    images = open_images(config)
+    for line in describe_images(config, images):
+        announce(line)
+    return images
+
+
 def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
     """The images of a run, in the order of its seed.
 
@@ -69,7 +79,7 @@ def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
     Raises:
       UserError: the images have more labels than `classes`, unless it is 0.
     """
-    images = open_images(config)
+    images = opened_images(config)
     if 0 < classes < len(images.classes):
         raise UserError(
             f"classes {classes}: {images.probe.name} has {len(images.classes)} labels; give "

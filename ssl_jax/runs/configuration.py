@@ -13,7 +13,7 @@ from ssl_jax.domains import check_settings, unchecked
 from ssl_jax.errors import UserError
 from ssl_jax.files import read_json
 from ssl_jax.runs.listing import import_installed
-from ssl_jax.training.folder import CONFIG, refuse_links
+from ssl_jax.training.folder import CONFIG, WITH_OPTIMIZER, refuse_links
 
 Config = Any
 """A frozen dataclass: the `Config` of an experiment."""
@@ -26,12 +26,14 @@ class RunSettings(TypedDict):
       experiment: name of the module.
       preset: that the configuration began with. It is a label: all values are in `config`.
       init_from: the run or the weights that the run started from; a study has none.
+      with_optimizer: whether it began with the whole state of that checkpoint; absent where it did not.
       config: all fields of the configuration.
     """
 
     experiment: str
     preset: str
     init_from: NotRequired[str | None]
+    with_optimizer: NotRequired[bool]
     config: dict[str, Any]
 
 
@@ -49,7 +51,9 @@ class SavedRun(NamedTuple):
     config: Config
 
 
-def run_settings(module: str, preset: str, config: Config, init_from: str | None = None) -> RunSettings:
+def run_settings(
+    module: str, preset: str, config: Config, init_from: str | None = None, with_optimizer: bool = False
+) -> RunSettings:
     """What a run folder says of its run, for `loop.train`.
 
     Args:
@@ -57,11 +61,13 @@ def run_settings(module: str, preset: str, config: Config, init_from: str | None
       preset: that the configuration began with.
       config: the whole configuration.
       init_from: the run or the weights that the run starts from.
+      with_optimizer: whether it starts from the whole state of that checkpoint.
     """
     return {
         "experiment": module,
         "preset": preset,
         "init_from": init_from,
+        **({WITH_OPTIMIZER: True} if with_optimizer else {}),
         "config": dataclasses.asdict(config),
     }
 

@@ -16,7 +16,8 @@ from ssl_jax.files import read_json, write_json
 from ssl_jax.hub.bert import load_bert
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.runs.configuration import Config, read_run, restore_config
-from ssl_jax.training.folder import CONFIG, ENCODER, flatten
+from ssl_jax.training.changes import flatten
+from ssl_jax.training.folder import CONFIG, ENCODER
 
 MODULES = ("encoder",)
 """What is taken of a pretrained model. Its heads belong to its own tasks and labels."""

@@ -1,5 +1,6 @@
 """A run folder opened for reading: its configuration, its experiment, its data, and the model of every checkpoint."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
+from ssl_jax.domains import Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.method import Tree
 from ssl_jax.runs.configuration import Config, read_run
@@ -21,6 +23,27 @@ from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.sharding import MeshConfig, make_mesh
+
+
+@dataclass(frozen=True)
+class DataPlaces(Settings):
+    """Where the data of a run is now. It must be the same data; empty for where the run found it."""
+
+    source: Text = ""
+    """The data.source of the run, such as a folder that has been moved."""
+    heldout_source: Text = ""
+    """The same for data.heldout_source."""
+    probe_source: Text = ""
+    """The same for data.probe_source."""
+
+    def put_into(self, config: Config, folder: epath.Path) -> Config:
+        """The configuration of a run with these places. UserError if it has no data of one of them."""
+        data = getattr(config, "data", None)
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value}
+        for name in given:
+            if not hasattr(data, name):
+                raise UserError(f"--data.{name}: the run {folder} reads no such data; leave it out.")
+        return dataclasses.replace(config, data=dataclasses.replace(data, **given)) if given else config
 
 
 @dataclass(frozen=True)
@@ -67,19 +90,25 @@ class OpenedRun:
         return dict(self.checkpoints.restore_model(step, self.program.state.variables))
 
 
-def open_run(reference: RunReference, experiment: str | tuple[str, ...] | None = None) -> OpenedRun:
+def open_run(
+    reference: RunReference,
+    experiment: str | tuple[str, ...] | None = None,
+    places: DataPlaces | None = None,
+) -> OpenedRun:
     """Opens a run. Its data is opened when it is asked for, and nothing is compiled.
 
     Args:
       reference: the run folder and the checkpoint that is meant; `RunReference.parse` reads one that a user wrote.
       experiment: module that the run must be of, or several of which it must be one; None for any.
+      places: where its data is now; None for where its configuration says.
 
     Raises:
-      UserError: it is not a run folder, is a run of another experiment, or has no such checkpoint.
+      UserError: it is not a run folder, is a run of another experiment, has no such checkpoint, or reads no such data.
     """
     folder = reference.folder
     saved = read_run(folder, experiment)
     config = with_own_tokenizer(saved.config, folder, required=True)
+    config = places.put_into(config, folder) if places else config
     config = with_own_runs(config, folder, required=True)
     config = with_own_encoder(config, folder, required=saved.settings.get("init_from") is not None)
     built = saved.module.build(config)

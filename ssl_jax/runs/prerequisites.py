@@ -22,7 +22,7 @@ from ssl_jax.training.best import Criterion
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.distributed import on_main
 from ssl_jax.training.experiment import Experiment, Start
-from ssl_jax.training.folder import CONFIG, changes, read_data
+from ssl_jax.training.folder import begun, read_data
 
 
 class PlannedRun(NamedTuple):
@@ -73,7 +73,7 @@ def train_run(planned: PlannedRun, folder: epath.Path, *, report: bool = True) -
 
 def _is_finished(folder: epath.Path, settings: dict, experiment: Experiment) -> bool:
     """Whether the folder holds the run of these settings with a checkpoint of its last step, or of its early end."""
-    if not (folder / CONFIG).exists() or not (folder / "checkpoints").exists() or changes(folder, settings):
+    if not (folder / "checkpoints").exists() or not begun(folder, settings):
         return False
     newest = max(Checkpoints(folder / "checkpoints").steps(), default=0)
     lines = [line for line in metrics.read(folder) if line["step"] <= newest]

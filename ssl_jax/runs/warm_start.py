@@ -31,6 +31,7 @@ from ssl_jax.runs.encoders import (
 )
 from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import BEST, RunReference, choose_step
+from ssl_jax.runs.resuming import check_phases, fork_from
 from ssl_jax.runs.tokenizers import tokenizer_config, with_own_tokenizer, with_tokenizer
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
@@ -42,7 +43,13 @@ from ssl_jax.training.sharding import place
 Build = Callable[[Config], Experiment]
 
 
-def build_run(build: Build, config: Config, folder: epath.Path, init_from: str | None = None) -> Experiment:
+def build_run(
+    build: Build,
+    config: Config,
+    folder: epath.Path,
+    init_from: str | None = None,
+    with_optimizer: bool = False,
+) -> Experiment:
     """The experiment of a run, as it begins or goes on in its folder.
 
     Where `data.tokenizer` is `train`, a run that starts from a source with a tokenizer takes that one. A run that takes
@@ -55,24 +62,29 @@ def build_run(build: Build, config: Config, folder: epath.Path, init_from: str |
       config: as the user gave it.
       folder: of the run.
       init_from: RUN, RUN@STEP, RUN@best or a folder of weights; None to start from scratch.
+      with_optimizer: whether a new run begins with the whole state of RUN@STEP; see `Fork`.
 
     Raises:
-      UserError: the source is missing where it is needed, or its tokenizer is not the one that is asked for.
+      UserError: the source is missing where it is needed, or its tokenizer is not the one that is asked for; or the run
+        cannot be given more steps.
     """
     begun = run_folder.begun(folder, {"config": dataclasses.asdict(config), "init_from": init_from})
     if begun:
+        check_phases(build, config, folder)
         config = with_own_encoder(with_own_runs(with_own_tokenizer(config, folder), folder), folder)
     if init_from is None:
         return build(config)
     source = RunReference.parse(init_from)
-    if encoder_config(config) is None:
-        if begun:
-            return start_from(build(config), source)
+    if encoder_config(config) is not None:
+        experiment = _with_encoder_of(source, build, config, begun=begun)
+    elif begun:
+        experiment = start_from(build(config), source)
+    else:
         config, note = _with_tokenizer_of(source, config)
         experiment = build(config)
         _check_source(source, experiment)
-        return start_from(experiment, source, note)
-    return _with_encoder_of(source, build, config, begun=begun)
+        experiment = start_from(experiment, source, note)
+    return fork_from(experiment, source, begun=begun) if with_optimizer else experiment
 
 
 def _with_encoder_of(source: RunReference, build: Build, config: Config, *, begun: bool) -> Experiment:

@@ -110,6 +110,11 @@ class Checkpoints:
         with self._telling_readers(step):
             return join(self.read(step, parts_of(abstract)))
 
+    def check(self, step: int, abstract: TrainState) -> None:
+        """Checks that a checkpoint has the arrays of a state, which are not read. Raises like `restore`."""
+        with self._telling_readers(step):
+            self._check_model(step, self.arrays(step), named_leaves(parts_of(abstract)))
+
     def restore_model(self, step: int, abstract: Tree) -> Tree:
         """Only {"params": ..., **extras} of a step. Raises like `restore`."""
         with self._telling_readers(step):

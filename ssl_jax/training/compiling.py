@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from ssl_jax.interruptible import interruptibly
 from ssl_jax.training.experiment import Experiment, Phase, Shape
 from ssl_jax.training.sharding import batch_sharding, place, replicated
 from ssl_jax.training.state import TrainState
@@ -40,7 +41,7 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """The state before the first step, made where it lives."""
-        return self._initialisation()()
+        return interruptibly(self.lower_initialisation().compile)()
 
     def lower_initialisation(self) -> jax.stages.Lowered:
         """The program of `initial_state`, ready to be compiled."""
@@ -76,9 +77,19 @@ class Program:
         with jax.set_mesh(self.mesh):
             return jitted.trace(self.state, self.place_batch(batch))
 
-    def train_step(self, phase: Phase, shape: Shape | None = None) -> jax.stages.Compiled:
-        """The compiled step of `trace_train_step`. It accepts one shape of batch, and never compiles a second time."""
-        return self.trace_train_step(phase, shape).lower().compile()
+    def train_step(
+        self, phase: Phase, shape: Shape | None = None, leave: Callable[[], bool] = lambda: False
+    ) -> jax.stages.Compiled:
+        """The compiled step of `trace_train_step`. It accepts one shape of batch, and never compiles a second time.
+
+        Args:
+          phase, shape: as of `trace_train_step`.
+          leave: asked while it is traced and compiled; whether to leave it.
+
+        Raises:
+          LeftAloneError: `leave` returned True.
+        """
+        return interruptibly(lambda: self.trace_train_step(phase, shape).lower().compile(), leave)
 
     def cleared(self, state: TrainState) -> TrainState:
         """The state with empty metrics; the old ones stay readable."""
@@ -88,15 +99,22 @@ class Program:
 class TrainSteps:
     """The train steps of a phase: one for each shape of its batches, compiled when the first batch of it arrives."""
 
-    def __init__(self, program: Program, phase: Phase, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        phase: Phase,
+        log: Callable[[str], None],
+        leave: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Compiles the step of a phase whose batches have one shape.
 
         Args:
           program: of the experiment.
           phase: of the experiment.
           log: prints a line.
+          leave: asked during a compilation; whether to leave it. LeftAloneError is raised then.
         """
-        self._program, self._phase, self._log = program, phase, log
+        self._program, self._phase, self._log, self._leave = program, phase, log, leave
         self._shapes = {_signature(phase.batch_of(shape.rows)): shape for shape in phase.shapes}
         self._compiled: dict[Any, jax.stages.Compiled] = {}
         if not phase.smaller:
@@ -134,9 +152,10 @@ class TrainSteps:
     def _compile(self, signature: Any) -> float:
         started = time.perf_counter()
         shape = self._shapes[signature]
-        self._compiled[signature] = self._program.train_step(self._phase, shape)
-        seconds = time.perf_counter() - started
         several = f" for batches of {shape.work:,} {self._phase.work[0]}" if self._phase.smaller else ""
+        self._log(f"compiling the step{several}")
+        self._compiled[signature] = self._program.train_step(self._phase, shape, self._leave)
+        seconds = time.perf_counter() - started
         self._log(f"compiled the step{several} in {seconds:.1f} s")
         return seconds
 

@@ -46,6 +46,11 @@ def join(hosts: str, timeouts: Timeouts | None = None) -> None:
         _hosts.meet()
 
 
+def may_be_main(hosts: str) -> bool:
+    """Whether this process prints, as far as that is known before the others are met; `hosts` is as of `join`."""
+    return hosts == "auto" or hosts.split(",")[1:2] == ["0"]
+
+
 def _read(hosts: str) -> Membership:
     try:
         address, number, count = hosts.split(",")
@@ -63,7 +68,7 @@ def _read(hosts: str) -> Membership:
 
 def _find(timeouts: Timeouts) -> Membership | None:
     """This process in a pod or in a job of several tasks; None where it is alone."""
-    several_tasks = any(int(os.environ.get(name, 1)) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    several_tasks = any(_tasks(name) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
     if not several_tasks and not on_tpu():
         return None
     try:
@@ -80,6 +85,17 @@ def _find(timeouts: Timeouts) -> Membership | None:
     if address is None or count is None or number is None:
         return None
     return Membership(address, number, count, None if devices is None else tuple(devices))
+
+
+def _tasks(name: str) -> int:
+    """The number of tasks that a launcher has set in the environment; 1 if there is none."""
+    value = os.environ.get(name, "1")
+    if not (value.isdecimal() and len(value) < 10):
+        raise UserError(
+            f"{name} is {value!r:.40}; expected the number of tasks of the job. Unset it, or name the processes with "
+            "--hosts HOST:PORT,ID,COUNT."
+        )
+    return int(value)
 
 
 def current_hosts() -> Hosts | None:

@@ -1,5 +1,6 @@
 """Metrics on held-out data: every example once, with the same randomness each time."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ssl_jax.interruptible import LeftAloneError, interruptibly
 from ssl_jax.method import Batch, Extras, Mean, Tree, evaluate
 from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.loading import evaluation_batches
@@ -42,6 +44,10 @@ class Evaluator:
         """The program of one batch, ready to be compiled, for abstract arrays with their shardings."""
         with jax.set_mesh(self._mesh):
             return self._measure.lower(params, extras, batch, 0)
+
+    def _step(self, params: Tree, extras: Extras, batch: Batch, number: int) -> tuple[dict[str, Mean], Tree]:
+        with jax.set_mesh(self._mesh):
+            return self._measure(params, extras, batch, number)
 
     def metric_names(
         self,
@@ -78,6 +84,7 @@ class Evaluator:
         *,
         phase: int = 0,
         interrupted: Callable[[], bool] = lambda: False,
+        leave: Callable[[], bool] = lambda: False,
     ) -> dict[str, float] | None:
         """Evaluates on one held-out set.
 
@@ -87,10 +94,11 @@ class Evaluator:
           split: name of the held-out set.
           phase: of the run, which may have a held-out set of its own.
           interrupted: asked before every batch.
+          leave: asked while the program is compiled.
 
         Returns:
           The mean of every metric over the data set, the metrics derived from these, and those of the whole set; None
-          if `interrupted` returned True.
+          if `interrupted` or `leave` returned True.
         """
         totals: Counter[str] = Counter()
         weights: Counter[str] = Counter()
@@ -112,8 +120,13 @@ class Evaluator:
             for number, batch in enumerate(batches):
                 if interrupted():
                     return None
-                with jax.set_mesh(self._mesh):
-                    measured = self._measure(params, extras, batch, number)
+                step = functools.partial(self._step, params, extras, batch, number)
+                try:
+                    measured = (
+                        step() if number else interruptibly(step, leave)
+                    )  # the first one may be compiled
+                except LeftAloneError:
+                    return None
                 if in_flight is not None:
                     add(in_flight)
                 in_flight = measured

@@ -224,6 +224,20 @@ class Start(NamedTuple):
     replaceable: bool = False
 
 
+class Fork(NamedTuple):
+    """The checkpoint whose whole state a new run begins with: the model, the optimizer and the number of steps.
+
+    Attributes:
+      source: RUN@STEP, for messages.
+      checkpoints: folder that holds it.
+      step: its step, where the new run begins.
+    """
+
+    source: str
+    checkpoints: epath.Path
+    step: int
+
+
 @dataclass(frozen=True)
 class Report:
     """What an experiment's report, and its samples along the way, have to show results with.
@@ -300,6 +314,7 @@ class Experiment(NamedTuple):
       raw: name and function of the input itself as a representation, to compare with; None for the pixels of images.
       rules: where the parameters are on the mesh.
       schedules: functions of the step to log, such as {"learning_rate": schedule}.
+      notes: lines for the log where the run starts or goes on, such as of a setting that does not fit the others.
       headline: names of the metrics that the progress bar and the plots show.
       sample: called after each evaluation, to write what the model generates by then into the run folder. Its files are
         a function of the report, so that a step that is done again after a restart writes the same ones.
@@ -313,6 +328,7 @@ class Experiment(NamedTuple):
       export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
         its tokenizer if it reads text. The variables `{"params": ..., **extras}` are NumPy arrays.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
+      fork: the checkpoint that a new run begins with instead; None for none.
     """
 
     method: Method
@@ -327,6 +343,7 @@ class Experiment(NamedTuple):
     raw: tuple[str, Represent] | None = None
     rules: Rules = ()
     schedules: Mapping[str, Callable[[int], jax.Array]] = {}
+    notes: tuple[str, ...] = ()
     headline: tuple[str, ...] = ("loss",)
     sample: Callable[[Report], None] | None = None
     report: Callable[[Report], None] | None = None
@@ -338,6 +355,7 @@ class Experiment(NamedTuple):
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None
     starts: tuple[Start, ...] = ()
+    fork: Fork | None = None
 
     @property
     def steps(self) -> int:

@@ -1,22 +1,26 @@
 """The run folder: which configuration it belongs to, and what it was run with."""
 
-import json
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from etils import epath
 
 from ssl_jax.bucket import is_remote
 from ssl_jax.errors import UserError
 from ssl_jax.files import check_json, copy_file, is_draft, read_json, write_json, writing
 from ssl_jax.training import lock
+from ssl_jax.training.changes import (
+    CONTINUED,
+    as_json,
+    changed_values,
+    differences,
+    refused,
+    write_change,
+)
+from ssl_jax.training.environment import environment
 
 CONFIG, ENVIRONMENT, DATA = "config.json", "environment.json", "data.json"
 ENCODER = "encoder.json"
@@ -33,36 +37,28 @@ OF_THE_START = (
     "tokenizer.json",
     ENCODER,
     ENVIRONMENT,
+    CONTINUED,
 )
 """Files that a run leaves in its folder before its first checkpoint, besides its config.json."""
+WITH_OPTIMIZER = "with_optimizer"
+"""Key of the settings of a run that has begun with the whole state of another one."""
+ADVICE = (
+    " (--resume {folder} needs none of them; more steps, and other intervals of logs, evaluations and checkpoints, are "
+    "accepted), or another --workdir to start a new run, or both --workdir and --init_from {folder} to start from its "
+    "weights."
+)
+"""How to go on with a run instead, or without it."""
 PREPROCESSING = "preprocessing"
 """Key of data.json beside those of the data's identity."""
-TOPOLOGY = "config.mesh."
-"""Settings that may differ when a run is continued: the same curve, to rounding, comes from any mesh."""
 
 
-def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    if not isinstance(settings, Mapping):
-        return {prefix: settings}
-    joined = ((f"{prefix}.{key}" if prefix else key, value) for key, value in settings.items())
-    return {name: leaf for key, value in joined for name, leaf in flatten(value, key).items()}
-
-
-def differences(old: Any, new: Any) -> list[str]:
-    """Lines such as "config.train.seed: 0 -> 1", but for the topology."""
-    before, after = flatten(old), flatten(new)
-    names = [n for n in {**before, **after} if before.get(n) != after.get(n) and not n.startswith(TOPOLOGY)]
-    return [f"{name}: {before.get(name)!r} -> {after.get(name)!r}" for name in names]
-
-
-def changes(folder: epath.Path, settings: Mapping[str, Any]) -> list[str]:
-    """What differs between the run in a folder and these settings, as `differences` gives it."""
-    return differences(read_json(folder / CONFIG, dict[str, Any]), json.loads(json.dumps(settings)))
+def changes(folder: epath.Path, settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between the run in a folder and these settings, as `changed_values` gives it."""
+    return changed_values(read_json(folder / CONFIG, dict[str, Any]), as_json(settings))
 
 
 def begun(folder: epath.Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the folder holds a run of these settings whose data has been opened.
+    """Whether the folder holds a run whose data has been opened, and which goes on with these settings.
 
     Args:
       folder: of the run.
@@ -76,8 +72,13 @@ def begun(folder: epath.Path, settings: Mapping[str, Any]) -> bool:
     if not {DATA, CONFIG} <= inside:
         return False
     saved = read_json(folder / CONFIG, dict[str, Any])
-    wanted = json.loads(json.dumps(settings))
-    return not differences({name: saved.get(name) for name in wanted}, wanted)
+    wanted = as_json(settings)
+    return _goes_on(folder, settings, changed_values({name: saved.get(name) for name in wanted}, wanted))
+
+
+def _goes_on(folder: epath.Path, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> bool:
+    """Whether a run with these changes is the same run: there are none, or it is saved and may have these."""
+    return not changed or ("init_from" in settings and not refused(changed) and bool(_saved_steps(folder)))
 
 
 def check_claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
@@ -96,28 +97,24 @@ def check_claim(folder: epath.Path, settings: Mapping[str, Any]) -> None:
         raise UserError(
             f"{folder} is not empty and not a run folder (it has no {CONFIG}); choose another --workdir."
         )
-    if not (changed := changes(folder, settings)):
-        if DATA not in inside and _steps(folder):
+    changed = changes(folder, settings)
+    if _goes_on(folder, settings, changed):
+        if DATA not in inside and _saved_steps(folder, CHECKPOINTS, DAMAGED):
             raise UserError(
                 f"{folder} has checkpoints but no {DATA}, which says what data they were trained on. Bring it back, or "
                 "start anew with another --workdir."
             )
         return
-    if read_json(folder / CONFIG, dict[str, Any]).keys() != settings.keys():
+    if (read_json(folder / CONFIG, dict[str, Any]).keys() ^ settings.keys()) - {WITH_OPTIMIZER}:
         raise UserError(
             f"{folder} is not empty and not a run folder (its {CONFIG} is that of something else, such as imported "
             "weights or a study); choose another --workdir."
         )
     if _has_history(folder):
-        warm_start = (
-            f", or both --workdir and --init_from {folder} to start from its weights"
-            if "init_from" in settings
-            else ""
-        )
         raise UserError(
             f"{folder} holds a run with another configuration; nothing was touched. Different (old -> new): "
-            f"{'; '.join(changed)}. Give the old values to continue it, or another --workdir to start a new run"
-            f"{warm_start}."
+            f"{differences(refused(changed) or changed)}. Give the old values to continue it"
+            f"{ADVICE.format(folder=folder) if 'init_from' in settings else ', or another --workdir to start anew.'}"
         )
 
 
@@ -136,6 +133,8 @@ def claim(folder: epath.Path, settings: Mapping[str, Any], draft: epath.Path | N
       UserError: the folder cannot be written, or as `check_claim`.
     """
     check_claim(folder, settings)
+    if (folder / CONFIG).exists() and begun(folder, settings) and (changed := changes(folder, settings)):
+        write_change(folder, max(_saved_steps(folder)), changed, sys.argv)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not is_remote(folder):  # there, drafts are elsewhere
@@ -158,16 +157,22 @@ def _names(folder: epath.Path) -> set[str]:
         return set()
 
 
-def _steps(folder: epath.Path) -> list[str]:
-    """The checkpoints of a run, sound or damaged."""
-    kept = [folder / CHECKPOINTS, folder / DAMAGED]
-    return [path.name for place in kept if place.is_dir() for path in place.iterdir() if path.name.isdigit()]
+def _saved_steps(folder: epath.Path, *places: str) -> list[int]:
+    """The steps of the checkpoints of a run, in the named folders of it; in `CHECKPOINTS` if none is named."""
+    kept = [folder / place for place in places or (CHECKPOINTS,)]
+    return [
+        int(path.name)
+        for place in kept
+        if place.is_dir()
+        for path in place.iterdir()
+        if path.name.isdecimal()
+    ]
 
 
 def _has_history(folder: epath.Path) -> bool:
     """Whether a run, or a run within its folder, has saved a checkpoint."""
     within = [path for path in folder.iterdir() if (path / CONFIG).exists()]
-    return bool(_steps(folder)) or any(map(_has_history, within))
+    return bool(_saved_steps(folder, CHECKPOINTS, DAMAGED)) or any(map(_has_history, within))
 
 
 def _remove_drafts(folder: epath.Path, keep: epath.Path | None = None) -> None:
@@ -229,46 +234,6 @@ def _refuse_link_out(folder: epath.Path, link: Path, inside: Path) -> None:
         )
 
 
-def environment() -> dict[str, Any]:
-    """Versions, revision and devices: what a figure of this run depends on besides the configuration."""
-    packages = (
-        "jax",
-        "jaxlib",
-        "libtpu",
-        "flax",
-        "optax",
-        "orbax-checkpoint",
-        "grain",
-        "numpy",
-        "sentencepiece",
-    )
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in packages},
-        "revision": _revision(),
-        "devices": [device.device_kind for device in jax.devices()],
-        "processes": jax.process_count(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _revision() -> str | None:
-    source = epath.Path(__file__).parent
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 class SavedData(NamedTuple):
     """What data.json says of the data of a run.
 
@@ -300,10 +265,11 @@ def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
     Raises:
       UserError: the identity has changed, or data.json is absent or damaged.
     """
-    if changed := differences(read_data(folder).identity, dict(identity)):
+    if changed := changed_values(read_data(folder).identity, dict(identity)):
         raise UserError(
-            f"{folder}: the data is not what this run was started with (old -> new): {'; '.join(changed)}. "
-            "Continuing would mix two curves. Bring the old files back, or start anew with another --workdir."
+            f"{folder}: the data is not what this run was started with (old -> new): {differences(changed)}. "
+            "Continuing would mix two curves. Bring the old files back, say with --data.source where they are now, or "
+            "start anew with another --workdir."
         )
 
 

@@ -16,16 +16,27 @@ from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.files import write_json
+from ssl_jax.interruptible import LeftAloneError
 from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
 from ssl_jax.training import sharding
 from ssl_jax.training.best import Criterion, check_criterion
+from ssl_jax.training.changes import (
+    EVAL_EVERY,
+    LOG_EVERY,
+    STEPS,
+    Changed,
+    differences,
+    due_steps,
+    read_changes,
+)
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
+from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.clock import Clock, LoggedInterval
 from ssl_jax.training.compiling import Program, TrainSteps
 from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
 from ssl_jax.training.evaluate import Evaluator
-from ssl_jax.training.experiment import Experiment, Report
+from ssl_jax.training.experiment import Experiment, Fork, Report
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.lock import check_shared, locked
 from ssl_jax.training.metrics import MetricsLog, irregular, means
@@ -66,10 +77,15 @@ class Run:
                 raise UserError(f"a phase of {phase.steps} steps; it must have at least 1.")
             sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
         self.program = Program(experiment, self.mesh)
-        if not run_folder.begun(self.folder, settings):
+        self._changed: Changed = {}
+        if run_folder.begun(self.folder, settings):
+            self._changed = run_folder.changes(self.folder, settings)
+        else:
             variables = self.program.state.variables  # traces the model and the optimizer, which may refuse
             for start in experiment.starts:
                 start.check(variables)
+            if experiment.fork:
+                self._check_fork(experiment.fork)
         self.data = open_run_data(experiment, self.folder, settings)
         self.checkpoints = CheckpointWriter(
             self.folder / "checkpoints",
@@ -83,9 +99,14 @@ class Run:
             check_criterion(self.criterion, self.program, self.evaluator, self.data)
         self.clock = Clock()
         self.state = self._first_state()
+        for note in experiment.notes:
+            self.display.log(note)
         self.step = int(self.state.step)
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self._changes = read_changes(self.folder)
         self._check_log()
+        if STEPS in self._changed:
+            self._tell_schedules()
         self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
         self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
@@ -100,8 +121,11 @@ class Run:
             self.clock = Clock(**notes.get("clock", {}))
             self.display.log(
                 f"{self.folder}: continuing at step {int(state.step)} of {self.experiment.steps}"
+                f"{f', with {differences(self._changed)}' if self._changed else ''}"
             )
             return state
+        if self.experiment.fork:
+            return self._forked(self.experiment.fork)
         state = self.program.initial_state()
         parameters = sum(x.size for x in jax.tree.leaves(state.params))
         start = " and ".join(start.source for start in self.experiment.starts) or "scratch"
@@ -114,6 +138,26 @@ class Run:
         params, extras = split_variables(variables)
         return state._replace(params=params, extras=extras)
 
+    def _check_fork(self, fork: Fork) -> None:
+        """Raises UserError if the whole state of the checkpoint is not one of this run."""
+        try:
+            Checkpoints(fork.checkpoints).check(fork.step, self.program.state)
+        except UserError as error:
+            raise UserError(
+                f"--with_optimizer: a run that begins with the whole state of {fork.source} needs its model, its "
+                f"optimizer and its metrics. {error} Without --with_optimizer, only weights are taken."
+            ) from error
+
+    def _forked(self, fork: Fork) -> TrainState:
+        """The whole state of another run's checkpoint."""
+        source = Checkpoints(fork.checkpoints)
+        self.clock = Clock(**source.notes(fork.step).get("clock", {}))
+        self.display.log(
+            f"{self.folder}: starting from {fork.source} with its optimizer, at step {fork.step} of "
+            f"{self.experiment.steps}"
+        )
+        return source.restore(fork.step, self.program.state)
+
     def _check_log(self) -> None:
         """Says what a continued run's log should hold and does not. Nothing of it can be made again."""
         if wrong := irregular(self.log.lines, self._promised()):
@@ -124,14 +168,26 @@ class Run:
 
     def _promised(self) -> Iterator[tuple[int, str | None]]:
         """(step, split) of the lines that the log holds by now. The evaluation of this very step may still follow."""
-        for step in range(self.config.log_every, self.step + 1, self.config.log_every):
-            yield step, None
-        if self.step == self.experiment.steps:
+        begun = self.experiment.fork.step if self.experiment.fork else 0
+        for step in due_steps(self._changes, LOG_EVERY, self.step, self.config.log_every):
+            if step > begun:
+                yield step, None
+        if self.step == self.experiment.steps and self.step % self.config.log_every:
             yield self.step, None
-        for step in range(self.config.eval_every, self.step, self.config.eval_every):
+        for step in due_steps(self._changes, EVAL_EVERY, self.step - 1, self.config.eval_every):
             phase, _ = self.experiment.phase_at(step - 1)
-            for split in self.data.heldout[phase]:
+            for split in self.data.heldout[phase] if step >= begun else ():
                 yield step, split
+
+    def _tell_schedules(self) -> None:
+        """Says what the schedules do where a run is given more steps: they are those of the longer run from here on."""
+        last = next((line for line in reversed(self.log.lines) if "split" not in line), {})
+        for name, schedule in self.experiment.schedules.items():
+            before = f"from {last[name]:.4g} " if name in last else ""
+            self.display.log(
+                f"{name} is that of a run of {self.experiment.steps} steps from here on: it goes {before}to "
+                f"{float(schedule(self.step)):.4g}"
+            )
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
@@ -148,14 +204,21 @@ class Run:
             return 0
 
     def _train(self, stop: StopRequest) -> bool:
-        """Trains phase after phase to the last step or the early end. Returns whether a signal stopped it before."""
+        """Trains to the last step or the early end. Returns whether a signal stopped it before."""
+        try:
+            return self._train_phases(stop)
+        except LeftAloneError:  # a signal came while a step was compiled
+            return self._arrive(stop)
+
+    def _train_phases(self, stop: StopRequest) -> bool:
+        """Trains phase after phase; see `_train`."""
         number, done = self.experiment.phase_at(self.step)
         in_flight: deque[jax.Array] = deque()
         for phase, dataset in list(zip(self.experiment.phases, self.data.train, strict=True))[number:]:
             left = range(done, phase.steps)
             if not left or self.ended:
                 break
-            steps = TrainSteps(self.program, phase, self.display.log)
+            steps = TrainSteps(self.program, phase, self.display.log, stop.at_once)
             if self.profiler.enabled:
                 steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
@@ -264,7 +327,13 @@ class Run:
                 continue
             missing = True
             metrics = self.evaluator(
-                self.state.params, self.state.extras, self.data, split, phase=phase, interrupted=stop.due
+                self.state.params,
+                self.state.extras,
+                self.data,
+                split,
+                phase=phase,
+                interrupted=stop.due,
+                leave=stop.at_once,
             )
             if metrics is None:
                 return False

@@ -1,5 +1,6 @@
 """A function of batches, computed on every example of a data set and brought to the host."""
 
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import lru_cache
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ssl_jax.interruptible import interruptibly
 from ssl_jax.method import Batch, Extras, Tree, split_variables
 from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.sharding import batch_sharding, replicated
@@ -43,10 +45,16 @@ def map_examples(
     """
     compiled = _compiled(function, mesh)
     parts = []
+
+    def compute(batch: Batch) -> tuple[Tree, jax.Array]:
+        with jax.set_mesh(mesh):
+            return compiled(variables, batch)
+
     with closing(evaluation_batches(dataset, batch_size, batch_sharding(mesh))) as batches:
         for batch in batches:
-            with jax.set_mesh(mesh):
-                result, real = jax.device_get(compiled(variables, batch))
+            # The first one may be compiled.
+            computed = compute(batch) if parts else interruptibly(functools.partial(compute, batch))
+            result, real = jax.device_get(computed)
             parts.append(jax.tree.map(lambda rows, real=real: rows[real], result))
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 

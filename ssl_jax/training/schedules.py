@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssl_jax.domains import NonNegativeInt, PositiveFloat, Probability, Settings
-from ssl_jax.errors import UserError
+from ssl_jax.domains import Fraction, NonNegativeInt, PositiveFloat, Probability, Settings
 
 Decay = Literal["linear", "cosine", "rsqrt", "constant"]
 
@@ -26,11 +25,35 @@ class ScheduleConfig(Settings):
     learning_rate: PositiveFloat = 1e-4
     """The peak, reached at the end of the warm-up."""
     warmup_steps: NonNegativeInt = 10_000
-    """Steps over which the rate rises linearly from 0."""
+    """Steps over which the rate rises linearly from 0. In a run that is not longer than that: a tenth of its steps."""
     decay: Decay = "linear"
-    """After the warm-up. rsqrt falls as sqrt(warmup_steps / step)."""
+    """After the warm-up. rsqrt falls as sqrt(steps of the warm-up / step)."""
     final_fraction: Probability = 0.0
     """What linear and cosine leave of the peak at the end of the run."""
+    warmup_share: Fraction | None = None
+    """The share of the run's steps over which the rate rises, in place of warmup_steps."""
+
+
+SHORT = 0.1
+"""Share of a run that is as short as its warm-up in which the rate rises instead."""
+
+
+def warmup_of(config: ScheduleConfig, steps: int) -> int:
+    """The steps of the warm-up in a run of so many steps."""
+    if config.warmup_share is not None:
+        return round(config.warmup_share * steps)
+    return config.warmup_steps if config.warmup_steps < steps else int(SHORT * steps)
+
+
+def shortened(config: ScheduleConfig, steps: int) -> str | None:
+    """A line for the log, where the warm-up is shorter than the settings say; None where it is not."""
+    warmup = warmup_of(config, steps)
+    if config.warmup_share is not None or warmup == config.warmup_steps:
+        return None
+    return (
+        f"the warm-up of {config.warmup_steps:,} steps does not fit into a run of {steps:,}: it takes {warmup:,} "
+        "(--schedule.warmup_steps, or --schedule.warmup_share)"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +85,8 @@ class Schedule:
 
 
 def make_schedule(config: ScheduleConfig, steps: int) -> Schedule:
-    """The learning rate of a run of `steps` updates.
-
-    Raises:
-      UserError: the warm-up is as long as the run.
-    """
-    peak, warmup = config.learning_rate, config.warmup_steps
-    if warmup >= steps:
-        raise UserError(
-            f"schedule.warmup_steps {warmup} leaves no step after the warm-up in a run of {steps}; "
-            "lower schedule.warmup_steps or raise the number of steps."
-        )
+    """The learning rate of a run of `steps` updates."""
+    peak, warmup = config.learning_rate, warmup_of(config, steps)
     match config.decay:
         case "linear":
             decay = optax.linear_schedule(peak, peak * config.final_fraction, steps - warmup)

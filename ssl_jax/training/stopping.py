@@ -54,6 +54,10 @@ class StopRequest:
         else:
             self.signal = number
 
+    def at_once(self) -> bool:
+        """Whether to stop without coming to the next such place. Hosts, which must agree, never do."""
+        return self._hosts is None and self.signal is not None
+
     def due(self) -> bool:
         """Whether to stop here. Every process asks at the same places: at every step, and at every batch evaluated."""
         if self._hosts:

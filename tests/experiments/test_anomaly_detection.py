@@ -30,7 +30,7 @@ def test_presets_by_their_shapes(preset, monkeypatch):
     def never(config):
         raise AssertionError("build reads data")
 
-    monkeypatch.setattr(anomaly_detection, "open_images", never)
+    monkeypatch.setattr(anomaly_detection, "opened_images", never)
     config = PRESETS[preset]
     experiment = build(config)
     (phase,) = experiment.phases

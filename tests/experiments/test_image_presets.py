@@ -94,7 +94,7 @@ def test_config_comes_back_from_its_json(name, preset):
 
 def test_help_has_the_fields_of_either_view(capsys):
     with pytest.raises(SystemExit) as exit:
-        parse(["--help"], MODULES["simclr"].PRESETS, "experiments.simclr", MODULES["simclr"].__doc__)
+        parse(["--help-all"], MODULES["simclr"].PRESETS, "experiments.simclr", MODULES["simclr"].__doc__)
     assert exit.value.code == 0
     shown = capsys.readouterr().out
     for field in ("--views.0.crop_area", "--views.1.solarise", "--encoder.blocks", "--temperature"):

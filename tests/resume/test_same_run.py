@@ -1,6 +1,7 @@
 """What may change between a run and its continuation, and what is refused with nothing lost."""
 
 import errno
+import json
 import re
 import shutil
 import subprocess
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import grain
 import numpy as np
+import optax
 import pytest
 from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.training import checkpoint_writer
+from ssl_jax.training.changes import changed_values, differences
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
-from ssl_jax.training.folder import differences
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 from tests import processes
 from tests.training import toys
@@ -48,8 +50,8 @@ def refusal(arguments: list[object], folder: Path, **options) -> str:
 def test_another_configuration_is_refused_with_the_differences_listed(finished: Path) -> None:
     before = contents(finished)
     err = refusal([*STEPS, "--train.seed", 3, "--noise", 0.1], finished)
-    assert "config.train.seed: 0 -> 3" in err
-    assert "config.noise: 0.3 -> 0.1" in err
+    assert "train.seed: 0 -> 3" in err
+    assert "; noise: 0.3 -> 0.1" in err
     assert contents(finished) == before
 
 
@@ -170,7 +172,7 @@ def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
 def test_differences_name_what_was_added_and_removed() -> None:
     old = {"config": {"a": 1, "b": [1, 2], "mesh": {"fsdp": 1}}}
     new = {"config": {"a": 1, "c": {"d": None}, "mesh": {"fsdp": 8}}}
-    assert differences(old, new) == ["config.b: [1, 2] -> None"]
+    assert differences(changed_values(old, new)) == "b: [1, 2] -> None"
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=4), MeshConfig(data=1, tensor=8)])
@@ -227,3 +229,79 @@ def test_empty_data_is_refused_and_little_data_repeats(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the training data is empty"):
         toys.train(toys.experiment(training=nothing), tmp_path / "training")
     assert toys.train(toys.experiment(training=toys.endless(3)), tmp_path / "three") == 0
+
+
+def changes_of(folder: Path) -> list[dict[str, object]]:
+    return [
+        {name: value for name, value in change.items() if name != "command"}
+        for change in json.loads((folder / "continued.json").read_text())
+    ]
+
+
+def of_run(steps: int, **train: int) -> dict[str, object]:
+    """Settings of a run, as its config.json has them."""
+    rhythm = {"log_every": 1, "eval_every": 10, "save_every": 5, **train}
+    return {"init_from": None, "config": {"steps": steps, "train": rhythm, "data": {"source": "here"}}}
+
+
+def test_a_run_may_be_given_more_steps_and_other_intervals(tmp_path: Path, capsys) -> None:
+    """The steps, the data and the noise are those of a run that had as many steps from the start, but for the rate."""
+    folder = tmp_path / "run"
+    constant = {"optimizer": optax.sgd(1e-2)}
+    assert toys.train(toys.experiment(steps=10, **constant), folder, of_run(10)) == 0
+    capsys.readouterr()
+    other = {"log_every": 4, "eval_every": 8, "save_every": 8}
+    longer = toys.experiment(steps=20, train=other, **constant)
+    assert toys.train(longer, folder, of_run(20, **other)) == 0
+    out = capsys.readouterr().out
+    assert "continuing at step 10 of 20, with steps: 10 -> 20; train.log_every: 1 -> 4; " in out
+    # The schedule of 10 steps ended at 1/10; half of that of 20 is left.
+    assert "learning_rate is that of a run of 20 steps from here on: it goes from 0.1 to 0.5" in out
+    before = {"config.steps": 10, "config.train.log_every": 1}
+    before |= {"config.train.eval_every": 10, "config.train.save_every": 5}
+    after = {"config.steps": 20, "config.train.log_every": 4}
+    after |= {"config.train.eval_every": 8, "config.train.save_every": 8}
+    assert changes_of(folder) == [{"step": 10, "before": before, "after": after}]
+    lines = toys.log(folder)
+    assert [line["step"] for line in lines if "split" not in line] == [*range(1, 11), 12, 16, 20]
+    assert [line["step"] for line in lines if "split" in line] == [10, 16, 20]
+    assert toys.train(toys.experiment(steps=20, **constant), tmp_path / "whole") == 0
+    assert lines[-1] == toys.log(tmp_path / "whole")[-1]  # the evaluation after step 20
+
+    assert toys.train(longer, folder, of_run(20, **other)) == 0  # the same command again
+    assert len(changes_of(folder)) == 1
+    assert "is not what the run wrote" not in capsys.readouterr().out
+
+
+def test_fewer_steps_and_anything_else_are_refused_alone_with_what_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert toys.train(toys.experiment(steps=10), folder, of_run(10)) == 0
+    before = contents(folder)
+    with pytest.raises(UserError, match=r"Different \(old -> new\): steps: 10 -> 5\. Give"):
+        toys.train(toys.experiment(steps=5), folder, of_run(5, log_every=5))
+    views = {"init_from": None, "config": {**of_run(10)["config"], "views": [{"size": 8, "flip": 0}]}}
+    (folder / "config.json").write_text(json.dumps(views))
+    views = json.loads(json.dumps(views).replace('"size": 8', '"size": 24'))
+    with pytest.raises(UserError, match=r"Different \(old -> new\): views\.0\.size: 8 -> 24\. Give"):
+        toys.train(toys.experiment(steps=10), folder, views)
+    (folder / "config.json").write_bytes(before["config.json"])
+    assert contents(folder) == before
+
+
+def test_data_may_be_in_another_place_if_it_is_the_same(tmp_path: Path) -> None:
+    moved = json.loads(json.dumps(of_run(10)).replace("here", "there"))
+    same = toys.experiment(steps=10, identity={"corpus": "1"})
+    assert toys.train(same, tmp_path / "run", of_run(10)) == 0
+    other = toys.experiment(steps=10, identity={"corpus": "2"})
+    with pytest.raises(UserError, match=r"corpus: '1' -> '2'.*--data\.source"):
+        toys.train(other, tmp_path / "run", moved)
+    assert toys.train(same, tmp_path / "run", moved) == 0
+    assert changes_of(tmp_path / "run")[0]["after"] == {"config.data.source": "there"}
+
+
+def test_a_damaged_list_of_changes_is_named(tmp_path: Path) -> None:
+    assert toys.train(toys.experiment(steps=10), tmp_path / "run", of_run(10)) == 0
+    change = {"step": 5, "before": {"config.train.log_every": 0}, "after": {"config.train.log_every": 1}}
+    (tmp_path / "run" / "continued.json").write_text(json.dumps([change]))
+    with pytest.raises(UserError, match=r"continued\.json: config\.train\.log_every 0;"):
+        toys.train(toys.experiment(steps=10), tmp_path / "run", of_run(10))

@@ -132,9 +132,9 @@ def test_without_a_report_a_finished_run_is_left_alone_at_once(
     train_run(PLANNED, folder, report=False)
     monkeypatch.setattr(minimal, "Digits", lambda **_: pytest.fail("its data is opened"))
     train_run(PLANNED, folder, report=False)
-    longer = PLANNED._replace(config=replace(PLANNED.config, steps=5))
-    with pytest.raises(UserError, match=r"another configuration.*config\.steps: 4 -> 5"):
-        train_run(longer, folder, report=False)
+    shorter = PLANNED._replace(config=replace(PLANNED.config, steps=3))
+    with pytest.raises(UserError, match=r"another configuration.* steps: 4 -> 3\."):
+        train_run(shorter, folder, report=False)
 
 
 @pytest.mark.parametrize("named", [False, True])

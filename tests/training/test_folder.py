@@ -111,7 +111,7 @@ def test_a_run_with_a_checkpoint_is_kept(place: str, run: Path) -> None:
         shutil.copy(run / "config.json", run / "vqvae")
     before = contents(run)
     with pytest.raises(
-        UserError, match=r"another configuration; nothing was touched.*config\.seed: 0 -> 1\."
+        UserError, match=r"another configuration; nothing was touched.*\(old -> new\): seed: 0 -> 1\."
     ):
         toys.train(toys.experiment(steps=5), run, NEW)
     assert contents(run) == before

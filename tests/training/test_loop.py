@@ -168,8 +168,12 @@ def test_resumes_in_either_phase(step: int, tmp_path: Path) -> None:
 
 
 def test_the_step_is_compiled_once_per_phase(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
-        toys.train(two_phases(), tmp_path)
+    jax.config.update("jax_log_compiles", True)  # for all threads
+    try:
+        with caplog.at_level("WARNING", "jax"):
+            toys.train(two_phases(), tmp_path)
+    finally:
+        jax.config.update("jax_log_compiles", False)
     compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
     assert sum("train_step" in message for message in compiled) == 2
     assert sum("metrics" in message for message in compiled) <= 1  # one evaluation step for both
@@ -240,6 +244,31 @@ def test_sigterm_during_an_evaluation_leaves_it_at_once_and_does_it_later(tmp_pa
     assert toys.log(tmp_path / "run") == toys.log(tmp_path / "whole")
     assert samples(tmp_path / "run") == samples(tmp_path / "whole")
     assert (tmp_path / "run" / "sampled").read_text() == ".."
+
+
+def test_a_signal_while_a_step_is_compiled_stops_the_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert toys.train(toys.experiment(steps=10), tmp_path / "run") == 0
+    capsys.readouterr()
+    released = threading.Event()
+
+    def compiles_for_long(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        released.wait()
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(jax.stages.Lowered, "compile", compiles_for_long)
+            code = toys.train(toys.experiment(steps=20), tmp_path / "run")
+    finally:
+        released.set()
+    assert code == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert "compiling the step\n" in out
+    assert "stopped and saved at step 10; the same command continues" in out
+    assert "compiled the step" not in out
+    assert toys.train(toys.experiment(steps=20), tmp_path / "run") == 0
 
 
 def interrupting(number: int, at: int = 200) -> grain.MapDataset:

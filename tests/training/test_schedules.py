@@ -1,11 +1,13 @@
 """Schedules at their end points, and against google-research/bert."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from ssl_jax.errors import UserError
-from ssl_jax.training.schedules import ScheduleConfig, make_schedule
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule, shortened, warmup_of
 
 DECAYS = ["linear", "cosine", "rsqrt", "constant"]
 
@@ -83,6 +85,21 @@ def test_wrong_configurations_are_refused(field):
         ScheduleConfig(**field)
 
 
-def test_a_warm_up_longer_than_the_run_is_refused():
-    with pytest.raises(UserError, match=r"schedule\.warmup_steps 10000 .* run of 20"):
-        make_schedule(ScheduleConfig(), 20)
+def test_a_warm_up_that_does_not_fit_takes_a_tenth_of_the_run_and_is_told():
+    config = ScheduleConfig(learning_rate=1.0, warmup_steps=20, decay="constant")
+    assert shortened(config, 21) is None
+    assert warmup_of(config, 21) == 20
+    told = "the warm-up of 20 steps does not fit into a run of 20: it takes 2 "
+    assert shortened(config, 20).startswith(told)
+    rates = [float(make_schedule(config, 20)(step)) for step in range(4)]
+    assert rates == [0.0, 0.5, 1.0, 1.0]
+    assert float(make_schedule(ScheduleConfig(1.0, 20), 5)(0)) == 1.0  # a tenth is no step
+    rsqrt = make_schedule(dataclasses.replace(config, decay="rsqrt"), 20)
+    assert float(rsqrt(8)) == pytest.approx((2 / 8) ** 0.5)
+
+
+def test_a_share_of_the_run_takes_the_place_of_steps():
+    config = ScheduleConfig(learning_rate=1.0, warmup_steps=10_000, decay="constant", warmup_share=0.25)
+    assert [warmup_of(config, steps) for steps in (8, 80_000)] == [2, 20_000]
+    assert [float(make_schedule(config, 8)(step)) for step in range(4)] == [0.0, 0.5, 1.0, 1.0]
+    assert shortened(config, 8) is None

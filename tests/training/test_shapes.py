@@ -56,8 +56,12 @@ def experiment(data=example, steps: int = 8):
 
 
 def test_every_batch_keeps_its_shape_and_each_shape_is_compiled_once(tmp_path, capsys, caplog):
-    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
-        assert toys.train(experiment(), tmp_path) == 0
+    jax.config.update("jax_log_compiles", True)  # for all threads
+    try:
+        with caplog.at_level("WARNING", "jax"):
+            assert toys.train(experiment(), tmp_path) == 0
+    finally:
+        jax.config.update("jax_log_compiles", False)
     compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
     assert sum("train_step" in message for message in compiled) == 2
     lines = [line.split(" in ")[0] for line in capsys.readouterr().out.splitlines() if "compiled" in line]

@@ -57,12 +57,12 @@ class CompiledSteps:
         arrays = (program.state, phase.batch if shape is None else phase.batch_of(shape.rows))
         return str(jax.tree.map(lambda x: (x.shape, x.dtype), arrays))
 
-    def first(self, program, phase, shape=None):
+    def first(self, program, phase, shape, leave):
         # Of two programs with the same arrays, the later one is the run's; the one before it is a stage, which is over.
-        step = self.compiled[self._key(program, phase, shape)] = self.compile(program, phase, shape)
+        step = self.compiled[self._key(program, phase, shape)] = self.compile(program, phase, shape, leave)
         return step
 
-    def again(self, program, phase, shape=None):
+    def again(self, program, phase, shape, leave):
         return self.compiled[self._key(program, phase, shape)]
 
 
