@@ -39,6 +39,7 @@ LAYERS = (
         "ssl_jax.check",
         "ssl_jax.plan",
         "ssl_jax.replay",
+        "ssl_jax.report",
         "ssl_jax.generate",
         "ssl_jax.linear_eval",
         "ssl_jax.few_shot",

@@ -24,9 +24,11 @@ ENCODER = "encoder.json"
 BASELINES = "baselines.json"
 """Values that the report found without training, by metric and name, beside which curves are drawn."""
 LOG, EVENTS, CHECKPOINTS, DAMAGED = "metrics.jsonl", "tensorboard", "checkpoints", "damaged"
+WALL_TIME = "wall_time.json"
 OF_THE_START = (
     DATA,
     LOG,
+    WALL_TIME,
     "tokenizer.model",
     "vocab.txt",
     "tokenizer_config.json",

@@ -7,7 +7,7 @@ this after a restart is done again, so that a run that was killed has the same l
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,7 @@ from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
+from ssl_jax.training.wall_time import WallTime
 from ssl_jax.training.watchdog import Watchdog
 
 STEPS_IN_FLIGHT = 2
@@ -57,6 +58,7 @@ class Run:
         profile: int = 0,
     ) -> None:
         """Claims the folder, opens the data, and restores or initialises the state. For the arguments see `train`."""
+        self.wall_time = WallTime()
         self.experiment, self.config, self.folder = experiment, experiment.train, epath.Path(folder)
         self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
         self.profiler = StepProfiler(self.folder / "profile", profile, self.display.log)
@@ -84,6 +86,7 @@ class Run:
         self.clock = Clock()
         self.state = self._first_state()
         self.step = int(self.state.step)
+        self.wall_time.begin(self.folder, self.step, experiment.steps, writes=is_main())
         self.log = MetricsLog(self.folder, self.step, writes=is_main())
         self._check_log()
         self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
@@ -135,17 +138,32 @@ class Run:
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
-        with closing(self.log), closing(self.checkpoints):
+        with self._timed(), closing(self.log), closing(self.checkpoints):
             with StopRequest(current_hosts()) as stop, self.display, self.profiler, self.watchdog:
-                stopped = self._train(stop)
+                with self.wall_time.of("step"):
+                    stopped = self._train(stop)
                 self.log.flush()
-                self.checkpoints.wait()
+                with self.wall_time.of("checkpoint"):
+                    self.checkpoints.wait()
             if stopped:
                 saved = " and saved" if self.step > 0 else ""
                 self.display.log(f"stopped{saved} at step {self.step}; the same command continues")
+                self.wall_time.write(self.step, "stopped")
                 return 128 + stop.signal
-            self._report()
+            with self.wall_time.of("report"):
+                self._report()
+            self.wall_time.write(self.step, "finished")
             return 0
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Writes down an error that ends the run, beside the time that it took."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(UserError):  # that of the storage, which is then the error already
+                self.wall_time.write(self.step, f"{type(error).__name__}: {error}")
+            raise
 
     def _train(self, stop: StopRequest) -> bool:
         """Trains phase after phase to the last step or the early end. Returns whether a signal stopped it before."""
@@ -155,9 +173,10 @@ class Run:
             left = range(done, phase.steps)
             if not left or self.ended:
                 break
-            steps = TrainSteps(self.program, phase, self.display.log)
-            if self.profiler.enabled:
-                steps.compile_all()  # so that a trace shows steps, and no compilation
+            with self.wall_time.of("compile"):
+                steps = TrainSteps(self.program, phase, self.display.log)
+                if self.profiler.enabled:
+                    steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
                 for _ in left:
                     if self._arrive(stop):
@@ -166,10 +185,11 @@ class Run:
                         return False
                     started = time.perf_counter()
                     with self.watchdog.step(self.step + 1):
-                        batch = next(batches)
+                        with self.wall_time.of("data_wait"):
+                            batch = next(batches)
                         waited = time.perf_counter() - started
                         if not steps.compiled(batch):
-                            with self.watchdog.paused():
+                            with self.watchdog.paused(), self.wall_time.of("compile"):
                                 started += steps.compile(batch)  # no time of training
                         train_step, work = steps(batch)
                         self.state, bad_step = train_step(self.state, batch)
@@ -240,7 +260,8 @@ class Run:
             self._write_metrics()
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
-                stopping = not self._evaluate(stop)
+                with self.wall_time.of("evaluation"):
+                    stopping = not self._evaluate(stop)
                 if not stopping and self._is_best_or_ends():
                     save = True
             if save or stopping:
@@ -281,7 +302,9 @@ class Run:
     def _save(self) -> None:
         if self.step not in self.checkpoints.steps():
             self.log.flush()
-            self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
+            with self.wall_time.of("checkpoint"):
+                self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
+            self.wall_time.write(self.step)
 
     def _report(self) -> None:
         """Draws the curves, makes the experiment's own report, and logs where everything is."""
