@@ -5,6 +5,7 @@ python -m experiments.NAME [PRESET] [--section.field VALUE ...] [--workdir DIR] 
 
 import dataclasses
 import difflib
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
@@ -12,8 +13,9 @@ from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
 import tyro
 from etils import epath
 
-from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, check_settings, unchecked
+from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, Text, check_settings, unchecked
 from ssl_jax.errors import UserError
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.guard import guarded
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.encoders import refuse_pretraining
@@ -22,6 +24,7 @@ from ssl_jax.runs.warm_start import build_run
 from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.hosts import Timeouts
+from ssl_jax.training.wandb import Wandb
 
 Config = Any
 Options = TypeVar("Options")
@@ -37,6 +40,8 @@ class StudyOptions(Settings):
     hosts: NonEmptyText = "auto"
     """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
     timeouts: Timeouts = dataclasses.field(default_factory=Timeouts)
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
     @property
     def folder(self) -> epath.Path:
@@ -52,6 +57,8 @@ class RunOptions(StudyOptions):
     """Start from the weights of RUN, RUN@STEP, RUN@best or imported files; see README.md."""
     profile: NonNegativeInt = 0
     """Write a jax.profiler trace of so many steps into profile/ of the run folder; 0 for none."""
+    wandb: Text = ""
+    """Show the run in this project of Weights & Biases too, whose package wandb must be installed; empty for none."""
 
 
 class Invocation(NamedTuple):
@@ -158,11 +165,14 @@ def main(
         distributed.join(given.hosts, given.timeouts)
         if study:
             settings = study_settings(module, asked.preset, asked.config)
-            return run_study(study(asked.config), given.folder, settings)
+            with also_as(given.figures):
+                return run_study(study(asked.config), given.folder, settings)
         if given.init_from is not None:
             refuse_pretraining(asked.config, presets[asked.preset])
         settings = run_settings(module, asked.preset, asked.config, given.init_from)
         experiment = build_run(build, asked.config, given.folder, given.init_from)
-        return loop.train(experiment, given.folder, settings, profile=given.profile)
+        with also_as(given.figures):
+            trackers = [functools.partial(Wandb, given.wandb)] if given.wandb else []
+            return loop.train(experiment, given.folder, settings, profile=given.profile, trackers=trackers)
 
     sys.exit(guarded(command))

@@ -27,6 +27,8 @@ from etils import epath
 from ssl_jax.cli import read_arguments
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
+from ssl_jax.evals.metric_names import COLLAPSE
 from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
@@ -149,6 +151,8 @@ class Arguments(Settings):
     """Folders of runs or of studies."""
     output: Text = ""
     """Folder of the plots; empty for replay/ in the first of the folders."""
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
 
 def main(arguments: list[str]) -> int:
@@ -178,7 +182,8 @@ def main(arguments: list[str]) -> int:
         output = epath.Path(chosen.output or folders[0] / "replay")
         only = epath.Path(next(iter(curves))) if len(curves) == 1 else None
         baselines = read_baselines(only) if only else {}
-        files = save_figures(draw_curves(curves, headline, baselines), output)
+        with also_as(chosen.figures):
+            files = save_figures(draw_curves(curves, [*headline, *COLLAPSE], baselines), output)
         print("curves: " + ", ".join(str(file) for file in files))
     return max(codes)
 

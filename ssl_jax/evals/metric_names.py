@@ -5,7 +5,7 @@ import re
 SHARE = re.compile(r"(^|_)(accuracy|f1|precision|recall|match|probe|knn|data_wait)(_|$)")
 """Names of metrics from 0 to 1, which are shown in percent."""
 NO_SHARE = re.compile(r"_(loss|labels|error)$")
-UNITS = {"kl": "nats", "elbo": "nats", "std": "standard deviation"}
+UNITS = {"kl": "nats", "elbo": "nats"}
 """By kind of metric."""
 COLLAPSE = ("embedding_std", "effective_rank", "alignment", "uniformity")
 """Metrics that show a collapse of the representation (`evals.collapse`); they are drawn wherever they are logged."""

@@ -14,30 +14,41 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ssl_jax.evals.figure_formats import also_chosen
 from ssl_jax.evals.metric_names import is_share, kind, plot_title, shown
-from ssl_jax.files import whole
+from ssl_jax.files import write_whole
 
 COLOURS = (
     *("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118"),
     *("#6cc5b0", "#9c6b4e", "#97bbf5", "#ff8ab7", "#3d4350"),
 )
 
+UNDATED = {"CreationDate": None, "Creator": None, "Producer": None}
+"""Metadata of a PDF, so that equal figures give equal files."""
 MOST_POINTS = 1000
 """Points of a curve; a figure has fewer pixels side by side, and a run may have a hundred thousand."""
 
 
 def save_figure(figure: Figure, file: epath.Path) -> None:
-    """Writes a figure as PNG. Raises UserError if it cannot be written."""
-    with whole(epath.Path(file)) as draft, draft.open("wb") as out:
-        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+    """Writes a figure as PNG, and beside it in the formats of `also_as`. UserError if it cannot be written."""
+    file = epath.Path(file)
+    contents = {".png": _encoded(figure, "png", dpi=120)}
+    for form in also_chosen():
+        contents[f".{form}"] = svg(figure) if form == "svg" else _encoded(figure, form, metadata=UNDATED)
+    for suffix, content in contents.items():
+        write_whole(file.with_suffix(suffix), content)
+
+
+def _encoded(figure: Figure, kind: str, **how: Any) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, bbox_inches="tight", **how)
+    return out.getvalue()
 
 
 def svg(figure: Figure) -> bytes:
     """A figure as SVG, with its text as text; equal figures give equal files."""
-    out = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ssl_jax"}):
-        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+        return _encoded(figure, "svg", metadata={"Date": None, "Creator": None})
 
 
 def save_figures(figures: Mapping[str, Figure], folder: epath.Path) -> list[epath.Path]:
@@ -111,7 +122,7 @@ def draw_curves(
     """
     runs = {label: list(lines) for label, lines in runs.items()}
     figures = {}
-    for group, members in _groups(runs, list(names)).items():
+    for group, members in _groups(runs, [*dict.fromkeys(names)]).items():
         figure, axes = new_axes(title=_plain(plot_title(members[0] if len(members) == 1 else group)))
         curves = itertools.product(runs, members)
         colours = {  # a run has the same one in every figure, whatever the others lack

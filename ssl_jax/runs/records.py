@@ -21,7 +21,7 @@ from ssl_jax.training.metrics import Line
 from ssl_jax.training.metrics import read as read_log
 from ssl_jax.training.wall_time import Sitting, read_wall_time
 
-PLACES = ("", "plots", "samples", "linear_eval", "linear_eval/plots")
+PLACES = ("", "plots", "samples", "linear_eval", "linear_eval/plots", "few_shot")
 """Folders within a run folder that hold results."""
 KINDS = {".json": "table", ".txt": "text", ".tsv": "text", ".png": "picture", ".wav": "sound"}
 """What a page does with files, by their ending."""

@@ -189,7 +189,8 @@ def _remove_start(folder: epath.Path) -> None:
     for name in inside.intersection(OF_THE_START):
         (folder / name).unlink(missing_ok=True)
     if EVENTS in inside and (folder / EVENTS).is_dir():
-        for path in (folder / EVENTS).iterdir():
+        places = [folder / EVENTS, *(path for path in (folder / EVENTS).iterdir() if path.is_dir())]
+        for path in (path for place in places for path in place.iterdir()):
             if path.name.startswith("events.out.tfevents."):
                 path.unlink()
 

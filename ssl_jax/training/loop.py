@@ -6,7 +6,7 @@ this after a restart is done again, so that a run that was killed has the same l
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.evals.metric_names import COLLAPSE
 from ssl_jax.files import write_json
 from ssl_jax.method import split_variables
 from ssl_jax.training import folder as run_folder
@@ -34,6 +35,7 @@ from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
+from ssl_jax.training.trackers import MakeTracker, Tracker
 from ssl_jax.training.wall_time import WallTime
 from ssl_jax.training.watchdog import Watchdog
 
@@ -56,6 +58,7 @@ class Run:
         settings: Mapping[str, Any],
         *,
         profile: int = 0,
+        trackers: Sequence[MakeTracker] = (),
     ) -> None:
         """Claims the folder, opens the data, and restores or initialises the state. For the arguments see `train`."""
         self.wall_time = WallTime()
@@ -87,13 +90,24 @@ class Run:
         self.state = self._first_state()
         self.step = int(self.state.step)
         self.wall_time.begin(self.folder, self.step, experiment.steps, writes=is_main())
-        self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self.log = MetricsLog(
+            self.folder, self.step, writes=is_main(), trackers=self._make_trackers(settings, trackers)
+        )
         self._check_log()
         self.ended = self.criterion.metric != "" and of_main(self.criterion.ends(self.log.lines))
         self.watchdog = Watchdog()
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
+
+    def _make_trackers(self, settings: Mapping[str, Any], others: Sequence[MakeTracker]) -> list[Tracker]:
+        """TensorBoard and the others that are asked for, on the process that writes."""
+        if not is_main():
+            return []
+        from ssl_jax.training.tensorboard import TensorBoard  # takes a tenth of a second
+
+        others = [make(self.folder, settings) for make in others]
+        return [TensorBoard(self.folder, self.step, settings), *others]
 
     def _first_state(self) -> TrainState:
         """This run's newest checkpoint, else a new state. The first line of the log says which."""
@@ -297,6 +311,7 @@ class Run:
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
             self.experiment.sample(self._shown(self.step, self.state.variables))
+            self.log.show_files(self.step)
         return True
 
     def _save(self) -> None:
@@ -325,8 +340,9 @@ class Run:
                 if shown.baselines:
                     write_json(self.folder / run_folder.BASELINES, shown.baselines)
                 curves = {self.folder.name: self.log.lines}
-                figures = draw_curves(curves, self.experiment.headline, shown.baselines)
+                figures = draw_curves(curves, [*self.experiment.headline, *COLLAPSE], shown.baselines)
                 save_figures(figures, self.folder / "plots")
+                self.log.show_files(self.step)
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
     def _best(self) -> tuple[int, Mapping[str, Any]]:
@@ -373,6 +389,7 @@ def train(
     settings: Mapping[str, Any],
     *,
     profile: int = 0,
+    trackers: Sequence[MakeTracker] = (),
 ) -> int:
     """Runs an experiment in a folder, from wherever it stands.
 
@@ -381,6 +398,8 @@ def train(
       folder: the run folder, local or gs://.
       settings: the run's configuration as JSON; see `runs.configuration.run_settings`.
       profile: steps to write a `jax.profiler` trace of, into the folder profile/ of the run.
+      trackers: where the run is shown besides TensorBoard: `(run folder, settings) -> Tracker`, called in the process
+        that writes.
 
     Returns:
       The exit code: 0, or 128 + the number of the signal that ended the run early.
@@ -395,4 +414,4 @@ def train(
         on_main(lambda: held.enter_context(locked(folder, print)))
         check_shared(folder)
         sync("folder seen")
-        return Run(experiment, folder, settings, profile=profile).train()
+        return Run(experiment, folder, settings, profile=profile, trackers=trackers).train()
