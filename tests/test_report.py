@@ -180,6 +180,16 @@ def test_an_experiment_of_another_installation_is_shown_without_its_preset(copy,
     assert "finished at step 40" in page.text
 
 
+def test_a_run_that_was_made_from_python_is_shown(copy, tmp_path):
+    """Its settings are whatever the caller gave."""
+    (copy / "config.json").write_text('{"config": {"width": 3}}')
+    (record,) = read_records(copy)
+    assert (record.is_study, record.problems) == (False, [])
+    page = page_of(copy, output=tmp_path / "page.html")
+    assert "reconstruction loss against the step, of copy" in page.alts
+    assert "width3" in page.text.replace("\n", "")
+
+
 def test_a_study_is_shown_before_its_runs(run, tmp_path):
     study = epath.Path(tmp_path / "study")
     (study / "plots").mkdir(parents=True)
@@ -187,8 +197,11 @@ def test_a_study_is_shown_before_its_runs(run, tmp_path):
     shutil.copytree(run, study / "inner" / "a")
     (study / "config.json").write_text(json.dumps({"experiment": "toy", "preset": "x", "config": {}}))
     (study / "table.json").write_text(json.dumps({"b": {"accuracy": 0.125}}))
+    (study / "other.json").write_text(json.dumps({"b": {"accuracy": 0.375}}))
+    (study / "other.txt").write_text("the same as text")
     page = page_of(study, output=tmp_path / "page.html")
-    places = [page.text.index(text) for text in ("12.5%", "Last evaluations", "\nb\n")]
+    assert "37.5%" not in page.text
+    places = [page.text.index(text) for text in ("the same as text", "12.5%", "Last evaluations", "\nb\n")]
     assert places == sorted(places)
     records = read_records(study)
     assert [record.folder.name for record in records] == ["study", "b", "a"]

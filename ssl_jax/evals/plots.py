@@ -147,11 +147,12 @@ def draw_curves(
             text = f"{name} {shown(members[0], value)}"
             axes.axhline(value, color=colour, linewidth=1, linestyle="--", label=text)
         axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         if all(map(is_share, members)):
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_ylim(bottom=0)
-        _add_legend(axes, colours, styles, axes.lines[len(axes.lines) - len(levels) :])
+        several = (len(runs) > 1, len(members) > 1)
+        _add_legend(axes, several, colours, styles, axes.lines[len(axes.lines) - len(levels) :])
         figures[group] = figure
     return figures
 
@@ -169,6 +170,7 @@ def _styles(splits: Iterable[str | None]) -> dict[str | None, dict[str, Any]]:
 
 def _add_legend(
     axes: Axes,
+    several: tuple[bool, bool],
     colours: Mapping[tuple[str, str], str],
     styles: Mapping[str | None, Mapping[str, Any]],
     levels: Sequence[Line2D],
@@ -177,11 +179,11 @@ def _add_legend(
 
     Args:
       axes: with the curves.
+      several: whether runs, and whether metrics have to be told apart.
       colours: by run and metric.
       styles: see `_styles`.
       levels: the lines of the baselines.
     """
-    several = [len({pair[place] for pair in colours}) > 1 for place in (0, 1)]
     entries = [
         Line2D([], [], color=colour, label=" ".join(itertools.compress(pair, several)))
         for pair, colour in colours.items()

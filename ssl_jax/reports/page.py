@@ -196,6 +196,7 @@ def _section(anchor: str, name: str, record: RunRecord) -> Section:
     status, failed = describe_status(record)
     drawn = {kind(metric) for line in record.lines for metric in line} if not record.is_study else set()
     pictures, texts, sounds, tables = [], [], [], []
+    written = {result.path for result in record.results if result.kind == "text"}
     for result in record.results:
         short = result.path.rpartition(".")[0]
         if result.kind == "picture":
@@ -207,7 +208,7 @@ def _section(anchor: str, name: str, record: RunRecord) -> Section:
             sounds.append(Picture(short, _address("audio/wav", result.content), short))
         elif result.kind == "text":
             texts.append(result)
-        else:
+        elif f"{short}.txt" not in written:  # a study writes its table as text, too
             tables += tables_of(short, result.content)
     return Section(
         name=name,

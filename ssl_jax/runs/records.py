@@ -73,6 +73,7 @@ class RunRecord:
       wall_time: the processes that have worked on the run.
       results: tables, texts, pictures and sounds.
       checkpoints: steps, ascending.
+      is_study: whether it is the folder of a study, which has no data of its own and no source of weights.
       problems: what could not be read, in words.
     """
 
@@ -85,12 +86,8 @@ class RunRecord:
     wall_time: Sequence[Sitting] = ()
     results: list[Result] = field(default_factory=list)
     checkpoints: Sequence[int] = ()
+    is_study: bool = False
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def is_study(self) -> bool:
-        """Whether the folder is that of a study, whose config.json has no source of weights."""
-        return bool(self.settings) and "init_from" not in self.settings
 
     @property
     def splits(self) -> list[str]:
@@ -138,7 +135,10 @@ def read_record(folder: epath.Path) -> RunRecord:
             return None
 
     record.settings = read(read_json, folder / run_folder.CONFIG, dict[str, Any]) or {}
-    record.preset = read(_preset, folder)
+    has_data = (folder / run_folder.DATA).exists()
+    record.is_study = bool(record.settings) and "init_from" not in record.settings and not has_data
+    if "experiment" in record.settings:  # a run that was made from Python may have none
+        record.preset = read(_preset, folder)
     if (folder / run_folder.ENVIRONMENT).exists():
         record.environment = read(read_json, folder / run_folder.ENVIRONMENT, dict[str, Any]) or {}
     record.lines = read(read_log, folder) or []

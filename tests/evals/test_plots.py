@@ -35,6 +35,8 @@ def test_a_legend_names_each_run_each_metric_and_each_split_once():
     run = lines(mlm_loss=3.0, nsp_loss=0.5)
     assert legend(draw_curves({"a": run}, ["mlm_loss"])["loss"]) == ["train", "heldout"]
     assert legend(draw_curves({"a": run, "b": run}, ["mlm_loss"])["loss"]) == ["a", "b", "train", "heldout"]
+    (rare,) = draw_curves({"a": run, "b": lines(x_loss=1.0)}, ["x_loss"]).values()
+    assert legend(rare) == ["b", "train", "heldout"]
     both = legend(draw_curves({"a$x$": run, "b": run}, ["mlm_loss", "nsp_loss"])["loss"])
     assert both[:2] == [r"a\$x\$ mlm_loss", r"a\$x\$ nsp_loss"]
     assert len(both) == 6
