@@ -36,7 +36,6 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == [
-    "-m"
-]:  # a command is about to be imported, which takes seconds; `guard` is not there before
+# `python -m` is about to import a command, which takes seconds; `guard` is not there before.
+if sys.argv[:1] == ["-m"]:
     sys.excepthook = _tell

@@ -19,6 +19,7 @@ COMMANDS = (
     "check",
     "plan",
     "replay",
+    "report",
     "generate",
     "linear_eval",
     "few_shot",

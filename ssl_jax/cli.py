@@ -6,6 +6,7 @@ python -m experiments.NAME --resume RUN [--workdir COPY]
 
 import dataclasses
 import difflib
+import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,8 +16,9 @@ import tyro
 from etils import epath
 
 from ssl_jax.data.images import ImageConfig
-from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, check_settings, unchecked
+from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, Text, check_settings, unchecked
 from ssl_jax.errors import UserError
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.guard import guarded
 from ssl_jax.runs.config_file import read_config_file
 from ssl_jax.runs.configuration import run_settings
@@ -29,6 +31,7 @@ from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.folder import WITH_OPTIMIZER
 from ssl_jax.training.hosts import Timeouts
+from ssl_jax.training.wandb import Wandb
 
 Config = Any
 Kind = TypeVar("Kind")
@@ -49,6 +52,8 @@ class StudyOptions(Settings):
     hosts: NonEmptyText = "auto"
     """auto joins the other workers of a TPU pod or a Slurm job; or HOST:PORT,ID,COUNT."""
     timeouts: Timeouts = dataclasses.field(default_factory=Timeouts)
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
     @property
     def folder(self) -> epath.Path:
@@ -66,6 +71,8 @@ class RunOptions(StudyOptions):
     """With --init_from RUN@STEP: start from its whole state, at that step, with the state of its optimizer."""
     profile: NonNegativeInt = 0
     """Write a jax.profiler trace of so many steps into profile/ of the run folder; 0 for none."""
+    wandb: Text = ""
+    """Show the run in this project of Weights & Biases too, whose package wandb must be installed; empty for none."""
 
     def check_relations(self) -> None:
         if self.with_optimizer and self.init_from is None:
@@ -201,10 +208,8 @@ def _reading(start: Invocation) -> dict[str, Any]:
 def _options(start: Invocation) -> Options:
     """The options of a command with these values."""
     how = _reading(start)
-    with (
-        unchecked(),
-        warnings.catch_warnings(action="ignore"),
-    ):  # tyro is to make the parser in another way one day
+    # tyro warns that it is going to make the parser in another way one day.
+    with unchecked(), warnings.catch_warnings(action="ignore"):
         return options_of(tyro.extras.get_parser(how.pop("kind"), use_underscores=True, **how))
 
 
@@ -283,12 +288,15 @@ def main(
             copy_resumed(given.resume, given.folder)
         if study:
             settings = study_settings(module, asked.preset, config)
-            return run_study(study(config), given.folder, settings)
+            with also_as(given.figures):
+                return run_study(study(config), given.folder, settings)
         if given.init_from is not None and given.resume is None:
             refuse_pretraining(config, presets[asked.preset])
         source = given.init_from, given.with_optimizer
         settings = run_settings(module, asked.preset, config, *source)
         experiment = build_run(build, config, given.folder, *source)
-        return loop.train(experiment, given.folder, settings, profile=given.profile)
+        with also_as(given.figures):
+            trackers = [functools.partial(Wandb, given.wandb)] if given.wandb else []
+            return loop.train(experiment, given.folder, settings, profile=given.profile, trackers=trackers)
 
     sys.exit(guarded(command))

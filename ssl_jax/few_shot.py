@@ -35,6 +35,7 @@ from ssl_jax.domains import NonEmptyText, PositiveInt, Seed, Settings, Text, int
 from ssl_jax.errors import UserError
 from ssl_jax.evals.few_shot import FewShot, Prompt
 from ssl_jax.evals.few_shot_accuracy import Accuracy, accuracy_of, draw_accuracy, input_free_baselines
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.evals.plots import save_figure
 from ssl_jax.files import write_json
 from ssl_jax.guard import guarded
@@ -79,6 +80,8 @@ class Arguments(Settings):
     """Decides the examples and the choice of items."""
     folder: Text = ""
     """Where the metrics and the plot are written; empty for few_shot/ in the run folder."""
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
     def check_relations(self) -> None:
         if not self.shots:
@@ -158,7 +161,9 @@ def _separator(tokenizer: Tokenizer, log: Callable[[str], None]) -> str:
 def main(arguments: list[str]) -> int:
     """Evaluates what the command line names. Returns the exit code."""
     module = "python -m ssl_jax.few_shot"
-    evaluate(read_arguments(Arguments, arguments, prog=module, description=__doc__), print)
+    chosen = read_arguments(Arguments, arguments, prog=module, description=__doc__)
+    with also_as(chosen.figures):
+        evaluate(chosen, print)
     return 0
 
 

@@ -28,10 +28,12 @@ from typing import Annotated, Literal
 import tyro
 from etils import epath
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from ssl_jax.cli import read_arguments
 from ssl_jax.domains import NonEmptyText, PositiveFloat, PositiveInt, Seed, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
 from ssl_jax.evals.probe_comparison import Metrics, compare_representations, metric_labels
 from ssl_jax.files import check_output_folder, read_json
@@ -50,6 +52,9 @@ CURVES = {
     "knn": "k-NN",
 }
 
+EXAMPLES = 50_000
+"""Labelled training examples that probes are fitted to, at most, where the run does not say."""
+
 
 @dataclass(frozen=True)
 class Arguments(Settings):
@@ -61,22 +66,27 @@ class Arguments(Settings):
     """Measure all kept checkpoints, and draw the accuracy against steps."""
     protocol: Literal["probes", "paper"] = "probes"
     """probes: on features of plain images. paper: a classifier, trained on random crops of all training images."""
-    examples: PositiveInt = 50_000
+    examples: PositiveInt | None = None
     """Most labelled training images that probes are fitted to: a seeded choice. All labelled held-out images are
-    scored. 1 and 10 % are shares of the whole training set."""
+    scored. 1 and 10 % are shares of the whole training set. None for as many as the report of the run takes (its
+    probe_examples, or 50,000), so that both give the same figures."""
     neighbours: PositiveInt | None = None
     """k of the nearest-neighbour vote; None for 20, or all examples where there are fewer."""
     output: Text = ""
     """Folder of the results; empty for linear_eval/ in the run folder."""
     data: DataPlaces = field(default_factory=DataPlaces)
-    seed: Seed = 0
-    """Decides which labelled examples are the few ones, and which part chooses the weight decay coefficient."""
+    seed: Seed | None = None
+    """Decides which labelled examples are taken, which are the few ones, and which part chooses the weight decay
+    coefficient. None for that of the run."""
     epochs: PositiveInt = 90
     """Of the protocol paper: passes over the training images."""
     optimizer: Literal["sgd", "lars"] = "sgd"
     """Of the protocol paper."""
     learning_rate: PositiveFloat = 0.1
     """Of the protocol paper: the first rate of a batch of 256 images. It grows with the batch of the run."""
+
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
     def check_relations(self) -> None:
         if self.protocol == "paper" and self.curve:
@@ -118,7 +128,9 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
     encoder, raw = with_labels(run.experiment.represent), with_labels(raw)
     representations = {f"step {step}": (encoder, step) for step in steps} | {raw_name: (raw, None)}
     labelled, heldout = run.data.labelled["train"], run.data.labelled["heldout"]
-    chosen = at_most(labelled, arguments.examples, arguments.seed)
+    examples = arguments.examples or getattr(run.config, "probe_examples", EXAMPLES)
+    seed = run.config.train.seed if arguments.seed is None else arguments.seed
+    chosen = at_most(labelled, examples, seed)
     features = {}
     for name, (function, step) in representations.items():
         variables = {"params": {}}
@@ -137,9 +149,9 @@ def _metrics(run: OpenedRun, steps: list[int], arguments: Arguments, log: Callab
         train_labels,
         test_labels,
         k=arguments.neighbours,
-        rows=arguments.examples,
+        rows=examples,
         total=len(labelled),
-        seed=arguments.seed,
+        seed=seed,
         log=log,
     )
     log_comparison(comparison, log)
@@ -178,6 +190,7 @@ def draw_curve(metrics: Metrics) -> Figure:
             axes.axhline(metrics[raw][metric], color=colour, linewidth=0.9, linestyle="--")
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label=raw)
     axes.set_xlabel("step")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -185,7 +198,9 @@ def draw_curve(metrics: Metrics) -> Figure:
 def main(arguments: list[str]) -> int:
     """Evaluates the run named on the command line. Returns the exit code."""
     module = "python -m ssl_jax.linear_eval"
-    evaluate(read_arguments(Arguments, arguments, prog=module, description=__doc__), print)
+    chosen = read_arguments(Arguments, arguments, prog=module, description=__doc__)
+    with also_as(chosen.figures):
+        evaluate(chosen, print)
     return 0
 
 

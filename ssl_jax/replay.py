@@ -28,6 +28,8 @@ from etils import epath
 from ssl_jax.cli import read_arguments
 from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.figure_formats import FigureFormat, also_as
+from ssl_jax.evals.metric_names import COLLAPSE
 from ssl_jax.files import check_output_folder
 from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
@@ -156,6 +158,8 @@ class Arguments(Settings):
     """Folder of the plots; empty for replay/ in the first of the folders. For runs in a folder that cannot be written,
     name another one."""
     data: DataPlaces = field(default_factory=DataPlaces)
+    figures: tuple[FigureFormat, ...] = ()
+    """Formats in which figures are written beside PNG: pdf, svg, or both."""
 
 
 def main(arguments: list[str]) -> int:
@@ -186,7 +190,8 @@ def main(arguments: list[str]) -> int:
 
         only = epath.Path(next(iter(curves))) if len(curves) == 1 else None
         baselines = read_baselines(only) if only else {}
-        files = save_figures(draw_curves(curves, headline, baselines), output)
+        with also_as(chosen.figures):
+            files = save_figures(draw_curves(curves, [*headline, *COLLAPSE], baselines), output)
         print("curves: " + ", ".join(str(file) for file in files))
     return max(codes)
 

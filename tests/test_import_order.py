@@ -41,6 +41,7 @@ LAYERS = (
         "ssl_jax.plan",
         "ssl_jax.prepare",
         "ssl_jax.replay",
+        "ssl_jax.report",
         "ssl_jax.generate",
         "ssl_jax.linear_eval",
         "ssl_jax.few_shot",

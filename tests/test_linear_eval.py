@@ -74,6 +74,21 @@ def metrics_in(folder):
     return json.loads((folder / "probes.json").read_text())
 
 
+def test_without_options_the_figures_are_those_of_the_report(run, command):
+    """The same images, the same seed: the report has fitted its probes to `probe_examples` of them."""
+    reported = metrics_in(run)
+    assert linear_eval.main([str(run)]) == 0
+    again = metrics_in(run / "linear_eval")
+    assert again == {
+        "step 0": reported["random init"],
+        "step 4": reported["trained"],
+        "raw pixels": reported["raw pixels"],
+    }
+    assert again["step 4"]["linear_probe_labels"] == EXAMPLES
+    assert linear_eval.main([str(run), "--seed", "1"]) == 0
+    assert metrics_in(run / "linear_eval")["raw pixels"] != reported["raw pixels"]
+
+
 def test_over_all_checkpoints_and_again_over_each(run, command, capsys):
     assert command(run, "--curve") == 0
     output = run / "linear_eval"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from ssl_jax.evals.plots import COLOURS, new_axes
 
@@ -35,6 +35,8 @@ def draw_roc(scores: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], *, t
         axes.plot(GRID, np.mean(detected, 0), color=colour, linewidth=1.5, label=name)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--", label="chance")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="false alarms", ylabel="anomalies detected")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 

@@ -1,27 +1,54 @@
 """What plots share: curves of runs, heat maps, and how figures look and are saved."""
 
+import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from etils import epath
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ssl_jax.files import whole
+from ssl_jax.evals.figure_formats import also_chosen
+from ssl_jax.evals.metric_names import is_share, kind, plot_title, shown
+from ssl_jax.files import write_whole
 
 COLOURS = (
     *("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118"),
     *("#6cc5b0", "#9c6b4e", "#97bbf5", "#ff8ab7", "#3d4350"),
 )
 
+UNDATED = {"CreationDate": None, "Creator": None, "Producer": None}
+"""Metadata of a PDF, so that equal figures give equal files."""
+MOST_POINTS = 1000
+"""Points of a curve; a figure has fewer pixels side by side, and a run may have a hundred thousand."""
+
 
 def save_figure(figure: Figure, file: epath.Path) -> None:
-    """Writes a figure as PNG. Raises UserError if it cannot be written."""
-    with whole(epath.Path(file)) as draft, draft.open("wb") as out:
-        figure.savefig(out, format="png", dpi=120, bbox_inches="tight")
+    """Writes a figure as PNG, and beside it in the formats of `also_as`. UserError if it cannot be written."""
+    file = epath.Path(file)
+    contents = {".png": _encoded(figure, "png", dpi=120)}
+    for form in also_chosen():
+        contents[f".{form}"] = svg(figure) if form == "svg" else _encoded(figure, form, metadata=UNDATED)
+    for suffix, content in contents.items():
+        write_whole(file.with_suffix(suffix), content)
+
+
+def _encoded(figure: Figure, kind: str, **how: Any) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, bbox_inches="tight", **how)
+    return out.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG, with its text as text; equal figures give equal files."""
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ssl_jax"}):
+        return _encoded(figure, "svg", metadata={"Date": None, "Creator": None})
 
 
 def save_figures(figures: Mapping[str, Figure], folder: epath.Path) -> list[epath.Path]:
@@ -74,18 +101,6 @@ def draw_matrix(
     return figure
 
 
-def kind(name: str) -> str:
-    """The kind of a metric, which is its last word; metrics of one kind share a plot.
-
-    One thing per another is a kind by itself.
-
-    Example:
-      >>> kind("mlm_loss"), kind("nsp_loss"), kind("bits_per_byte")
-      ('loss', 'loss', 'bits_per_byte')
-    """
-    return name if "_per_" in name else name.rsplit("_", 1)[-1]
-
-
 def draw_curves(
     runs: Mapping[str, Iterable[Mapping[str, Any]]],
     names: Iterable[str],
@@ -107,46 +122,93 @@ def draw_curves(
     """
     runs = {label: list(lines) for label, lines in runs.items()}
     figures = {}
-    for title, group in _groups(runs, list(names)).items():
-        figure, axes = new_axes(title=title.replace("_", " "))
-        curves = 0
-        for number, (label, lines) in enumerate(runs.items()):
-            for order, name in enumerate(group):
-                colour = COLOURS[(number * len(group) + order) % len(COLOURS)]
-                dashes = itertools.cycle(("-", "--", ":", "-."))
-                for split in dict.fromkeys(line.get("split") for line in lines):
-                    points = [
-                        (li["step"], li[name]) for li in lines if li.get("split") == split and name in li
-                    ]
-                    if not points:
-                        continue
-                    text = " ".join(
-                        part for part in (label if len(runs) > 1 else "", name, split or "train") if part
-                    )
-                    style = (
-                        {"marker": "o", "markersize": 3.5, "linewidth": 1.8, "linestyle": next(dashes)}
-                        if split
-                        else {"linewidth": 0.9, "alpha": 0.7}
-                    )
-                    axes.plot(*zip(*points, strict=True), color=colour, label=text, **style)
-                    curves += 1
-        if not curves:
-            continue
-        percent = kind(title) == "accuracy"
-        levels = [level for name in group for level in baselines.get(name, {}).items()]
+    for group, members in _groups(runs, [*dict.fromkeys(names)]).items():
+        figure, axes = new_axes(title=_plain(plot_title(members[0] if len(members) == 1 else group)))
+        curves = itertools.product(runs, members)
+        colours = {  # a run has the same one in every figure, whatever the others lack
+            (label, name): colour
+            for (label, name), colour in zip(curves, itertools.cycle(COLOURS), strict=False)
+            if any(name in line for line in runs[label])
+        }
+        having = [line for lines in runs.values() for line in lines if any(name in line for name in members)]
+        styles = _styles(dict.fromkeys(line.get("split") for line in having))
+        for label, name in colours:
+            for split, style in styles.items():
+                points = [
+                    (li["step"], li[name]) for li in runs[label] if li.get("split") == split and name in li
+                ]
+                if points:
+                    text = " ".join([*([label] if len(runs) > 1 else []), name, split or "train"])
+                    alone = {"marker": "o", "markersize": 3.5} if len(points) == 1 else {}
+                    axes.plot(*_thinned(points), color=colours[label, name], label=text, **style | alone)
+        levels = [level for name in members for level in baselines.get(name, {}).items()]
         for number, (name, value) in enumerate(sorted(levels, key=lambda level: -level[1])):
-            label = f"{name} {value:{'.1%' if percent else '.4g'}}"
             colour = COLOURS[-1 - number % len(COLOURS)]
-            axes.axhline(value, color=colour, linewidth=1, linestyle="--", label=label)
+            text = f"{name} {shown(members[0], value)}"
+            axes.axhline(value, color=colour, linewidth=1, linestyle="--", label=text)
         axes.set_xlabel("step")
-        if percent:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        if all(map(is_share, members)):
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_ylim(bottom=0)
-        outside = levels or len(axes.lines) > 8
-        place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if outside else {}
-        axes.legend(frameon=False, fontsize=8, **place)
-        figures[title] = figure
+        several = (len(runs) > 1, len(members) > 1)
+        _add_legend(axes, several, colours, styles, axes.lines[len(axes.lines) - len(levels) :])
+        figures[group] = figure
     return figures
+
+
+def _styles(splits: Iterable[str | None]) -> dict[str | None, dict[str, Any]]:
+    """How training (None) and each held-out set are drawn."""
+    dashes = itertools.cycle(("-", "--", ":", "-."))
+    return {
+        split: {"marker": "o", "markersize": 3.5, "linewidth": 1.8, "linestyle": next(dashes)}
+        if split
+        else {"linewidth": 0.9, "alpha": 0.7}
+        for split in splits
+    }
+
+
+def _add_legend(
+    axes: Axes,
+    several: tuple[bool, bool],
+    colours: Mapping[tuple[str, str], str],
+    styles: Mapping[str | None, Mapping[str, Any]],
+    levels: Sequence[Line2D],
+) -> None:
+    """A legend that names each colour, each style and each baseline once.
+
+    Args:
+      axes: with the curves.
+      several: whether runs, and whether metrics have to be told apart.
+      colours: by run and metric.
+      styles: see `_styles`.
+      levels: the lines of the baselines.
+    """
+    entries = [
+        Line2D([], [], color=colour, label=" ".join(itertools.compress(pair, several)))
+        for pair, colour in colours.items()
+        if any(several)
+    ]
+    colour = "#555555" if entries else next(iter(colours.values()))
+    entries += [Line2D([], [], color=colour, label=split or "train", **how) for split, how in styles.items()]
+    entries += levels
+    labels = [_plain(entry.get_label()) for entry in entries]
+    below = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "ncols": 2}
+    axes.legend(entries, labels, frameon=False, fontsize=8, **(below if len(entries) > 4 else {}))
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, values) of at most `MOST_POINTS` points: of more, the means of as many that follow each other."""
+    steps, values = np.array(points, np.float64).T
+    parts = min(MOST_POINTS, len(points))
+    starts = np.arange(parts) * len(points) // parts
+    counts = np.diff([*starts, len(points)])
+    return tuple(np.add.reduceat(numbers, starts) / counts for numbers in (steps, values))
+
+
+def _plain(text: str) -> str:
+    """A text in which "$" begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _groups(runs: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence[str]) -> dict[str, list[str]]:

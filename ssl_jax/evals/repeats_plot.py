@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from ssl_jax.evals.metric_names import is_share
 from ssl_jax.evals.plots import COLOURS
 
 Curve = Sequence[tuple[int, float]]
@@ -37,6 +39,8 @@ def draw_repeats(
                 axes.plot(steps, values.T, color=colour, linewidth=0.7, alpha=0.45)
             axes.plot(steps, values.mean(0), color=colour, linewidth=2.0, label=source)
         axes.set_ylim(bottom=0)
+        if is_share(name):
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("step", fontsize=9)
         axes.set_ylabel(name, fontsize=9)
         axes.legend(frameon=False, fontsize=9)

@@ -73,7 +73,8 @@ def report_code_prior(report: Report, prior: CodePrior, *, seed: int) -> None:
     )
     for name, u in use.items():
         save_plot(report, f"code_use_{name.replace(' ', '_')}", draw_code_use(u, title=f"codes of {name}"))
-    rows = [heldout[:SIDE], samples[:SIDE], sample_places(frequencies, SIDE, seed)]
+    some = np.random.default_rng(seed).permutation(len(heldout))[:SIDE]  # files are often sorted by class
+    rows = [heldout[some], samples[:SIDE], sample_places(frequencies, SIDE, seed)]
     figure = draw_grid(
         [_decoded(report, prior, codes) for codes in rows],
         title="reconstructions of held-out images, samples, and codes drawn by their frequency at each place",

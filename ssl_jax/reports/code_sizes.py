@@ -86,7 +86,7 @@ def size_table(errors: Mapping[str, Mapping[int, float]], mean_image: float) -> 
 
 
 def _draw_reconstructions(report: Report, family: Family, pca: Pca, sizes: Mapping[str, int]) -> None:
-    """The first held-out images, and their reconstructions from each code size."""
+    """Some held-out images, and their reconstructions from each code size."""
 
     def columns(params: Tree, extras: Mapping[str, Tree], batch: Batch) -> list[jax.Array]:
         images = family.preprocess(batch)

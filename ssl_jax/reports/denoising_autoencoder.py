@@ -54,7 +54,7 @@ def report_denoising_autoencoders(
 def _draw_reconstructions(
     report: Report, family: Family, noises: Mapping[str, Corruption], seed: int
 ) -> None:
-    """The first held-out images with each noise, and reconstructed by the autoencoder that was trained on it."""
+    """Some held-out images with each noise, and reconstructed by the autoencoder that was trained on it."""
 
     def columns(params: Tree, extras: Extras, batch: Batch) -> list[jax.Array]:
         images = family.preprocess(batch)

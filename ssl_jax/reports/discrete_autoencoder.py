@@ -141,7 +141,7 @@ def _report_errors(
 
 
 def _draw_reconstructions(report: Report, autoencoders: DiscreteFamily, sizes: Mapping[str, int]) -> None:
-    """The first held-out images, and their reconstructions from each kind of code."""
+    """Some held-out images, and their reconstructions from each kind of code."""
     family = autoencoders.family
 
     def columns(params: Tree, extras: Extras, batch: Batch) -> list[jax.Array]:

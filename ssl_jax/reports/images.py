@@ -1,6 +1,7 @@
 """What reports on images share: choices of images, their pixels, baselines fitted to them, and rows of pictures."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import grain
@@ -19,6 +20,8 @@ RAW_SIZE = 32
 """Images are shrunk to this many pixels a side where their raw pixels are probed beside what was learnt."""
 SHOWN = 8
 """Images in a picture."""
+CANDIDATES = 128
+"""Images among which those of a picture are chosen."""
 MAPPED = 2000
 """Images in a map."""
 PCA_NUMBERS = 2**28
@@ -48,6 +51,38 @@ def flat(images: jax.Array) -> jax.Array:
 def at_most(images: grain.MapDataset, count: int, seed: int) -> grain.MapDataset:
     """All images of a data set, or a seeded choice of so many where there are more."""
     return images.shuffle(seed=seed)[:count] if len(images) > count else images
+
+
+def varied(labels: Sequence[int], count: int) -> list[int]:
+    """The places of so many examples: a seeded choice that has as many classes, each as often, as it can.
+
+    Example:
+      >>> sorted([0, 0, 0, 0, 1, 2][place] for place in varied([0, 0, 0, 0, 1, 2], 4))
+      [0, 0, 1, 2]
+    """
+    seen: Counter[int] = Counter()
+    ranked = []
+    for place in np.random.default_rng(0).permutation(len(labels)):
+        label = int(labels[place])
+        ranked.append((seen[label], int(place)))
+        seen[label] += 1
+    return [place for _, place in sorted(ranked, key=lambda pair: pair[0])[:count]]
+
+
+def shown_images(images: grain.MapDataset) -> list[int]:
+    """The places of the images of a picture: a seeded choice of several classes.
+
+    Files are often sorted by class, so that the first images would be of one. To know the classes of a large set all of
+    it would have to be read; the choice is among `CANDIDATES` images.
+    """
+    candidates = np.random.default_rng(0).permutation(len(images))[:CANDIDATES]
+    labels = [int(images[int(place)].get("label", -1)) for place in candidates]
+    return [int(candidates[place]) for place in varied(labels, SHOWN)]
+
+
+def chosen(images: grain.MapDataset, places: Sequence[int]) -> grain.MapDataset:
+    """The images at these places."""
+    return grain.MapDataset.source([images[place] for place in places])
 
 
 def training_pixels(report: Report, pixels: Represent, count: int, seed: int, *, baseline: str) -> np.ndarray:
@@ -95,7 +130,7 @@ def save_image_rows(
     title: str,
     variables: Tree = None,
 ) -> None:
-    """Writes plots/NAME.png, which has a row of pictures for each of the first images.
+    """Writes plots/NAME.png, which has a row of pictures for each of some images of several classes.
 
     Args:
       report: of the run.
@@ -107,5 +142,5 @@ def save_image_rows(
       title: of the plot.
       variables: of the function; None for those of the model.
     """
-    pictures = report.map(function, images[: min(SHOWN, len(images))], variables)
+    pictures = report.map(function, chosen(images, shown_images(images)), variables)
     save_plot(report, name, draw_grid(list(zip(*pictures, strict=True)), columns=columns, title=title))

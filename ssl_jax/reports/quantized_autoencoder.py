@@ -9,7 +9,7 @@ from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.quantized_autoencoder import QuantizedAutoencoder
 from ssl_jax.reports.files import save_json, save_plot
-from ssl_jax.reports.images import SHOWN
+from ssl_jax.reports.images import chosen, shown_images
 from ssl_jax.reports.probes import report_probes
 from ssl_jax.training.experiment import Report
 
@@ -46,7 +46,7 @@ def report_quantized_autoencoder(
     save_json(report, "codes", {**metrics, "codes": autoencoder.codes, "places": places})
     save_plot(report, "code_use", draw_code_use(use, title="codes of the held-out images"))
     figure = draw_grid(
-        report.map(pictures, heldout[: min(SHOWN, len(heldout))]),
+        report.map(pictures, chosen(heldout, shown_images(heldout))),
         title=f"held-out images, and below them their reconstructions from {places} codes each",
     )
     save_plot(report, "reconstructions", figure)

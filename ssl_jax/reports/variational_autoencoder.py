@@ -27,6 +27,7 @@ from ssl_jax.reports.images import (
     flat,
     save_image_rows,
     training_pixels,
+    varied,
 )
 from ssl_jax.reports.probes import report_probes
 from ssl_jax.reports.tables import aligned
@@ -63,8 +64,8 @@ def report_variational_autoencoder(
       seed: of all choices and draws.
     """
     _report_likelihoods(report, autoencoder, code_size, likelihood, samples, seed)
-    means, activity = _report_activity(report, autoencoder, code_size, seed)
-    _draw_codes(report, autoencoder, means, activity, seed)
+    means, labels, activity = _report_activity(report, autoencoder, code_size, seed)
+    _draw_codes(report, autoencoder, means[varied(labels, 2 * SHOWN)], activity, seed)
     _draw_reconstructions(report, autoencoder, seed)
     encode = autoencoder.encode
     report_probes(report, {"code": encode}, random_init=encode, examples=probe_examples, seed=seed)
@@ -122,8 +123,12 @@ def _report_likelihoods(
 
 def _report_activity(
     report: Report, autoencoder: Variational, code_size: int, seed: int
-) -> tuple[np.ndarray, CodeActivity]:
-    """Prints how many numbers of the code are active, and draws a map; returns the means `[images, code_size]` too."""
+) -> tuple[np.ndarray, np.ndarray, CodeActivity]:
+    """Prints how many numbers of the code are active, and draws a map.
+
+    Returns:
+      The means of the codes `[images, code_size]`, the labels of the images, and the activity.
+    """
 
     def codes(params: Tree, extras: Extras, batch: Batch) -> tuple[jax.Array, jax.Array]:
         mean, log_variance = autoencoder.posterior(params, autoencoder.preprocess(batch))
@@ -147,13 +152,21 @@ def _report_activity(
             title=f"held-out images by the mean of their code of size {code_size}",
         )
         save_plot(report, "map", figure)
-    return means, activity
+    return means, labels, activity
 
 
 def _draw_codes(
     report: Report, autoencoder: Variational, means: np.ndarray, activity: CodeActivity, seed: int
 ) -> None:
-    """Images of codes drawn from the prior, of codes between two images', and of codes on a plane."""
+    """Images of codes drawn from the prior, of codes between two images', and of codes on a plane.
+
+    Args:
+      report: of the run.
+      autoencoder: the method.
+      means: of the codes of a few images.
+      activity: of the numbers of a code.
+      seed: of the draws.
+    """
     code_size, coordinates = means.shape[1], activity.order[:2]
     base, plane_title = np.zeros(code_size), "codes at quantiles of the prior"
     if code_size > 2:
@@ -165,7 +178,7 @@ def _draw_codes(
         "samples": ("samples from the prior: the mean of the pixels", samples.reshape(SHOWN, SHOWN, -1)),
         "interpolations": (
             "from the code of one held-out image to that of another",
-            interpolations(means[: 2 * SHOWN], SHOWN),
+            interpolations(means, SHOWN),
         ),
         "latent_grid": (
             plane_title,
@@ -184,7 +197,7 @@ def _draw_codes(
 
 
 def _draw_reconstructions(report: Report, autoencoder: Variational, seed: int) -> None:
-    """The first held-out images, one draw of the data that the likelihood is of, and the image of the code's mean."""
+    """Some held-out images, one draw of the data that the likelihood is of, and the image of the code's mean."""
 
     def columns(params: Tree, extras: Extras, batch: Batch) -> list[jax.Array]:
         images = autoencoder.preprocess(batch)

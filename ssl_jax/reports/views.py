@@ -11,7 +11,7 @@ from ssl_jax.evals.neighbours import nearest
 from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
 from ssl_jax.method import Represent
 from ssl_jax.reports.files import save_plot
-from ssl_jax.reports.images import SHOWN
+from ssl_jax.reports.images import SHOWN, shown_images, varied
 from ssl_jax.reports.probes import RANDOM_INIT, RAW_PIXELS, Probed, probed_features, report_comparison
 from ssl_jax.training.experiment import Report
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
@@ -59,8 +59,8 @@ def report_views(
 
 
 def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int) -> Figure:
-    """The first images, without augmentation and in some of their views."""
-    rows = [images[i] for i in range(min(SHOWN, len(images)))]
+    """Images of several classes, without augmentation and in some of their views."""
+    rows = [images[place] for place in shown_images(images)]
     batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
     keys = jax.random.split(jax.random.key(seed), (MORE_VIEWS, len(views)))
     # As one program each, or every operation is compiled by itself.
@@ -81,13 +81,13 @@ def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int)
 
 
 def draw_nearest(probed: Probed, representation: str) -> Figure:
-    """The first held-out images, and the training images nearest to each in the representation."""
+    """Held-out images of several classes, and the training images nearest to each in the representation."""
     fitted, scored = probed.features[representation]
-    queries = range(min(SHOWN, len(probed.test)))
-    found = nearest(fitted, scored[: len(queries)], min(NEIGHBOURS, len(probed.train)))
+    queries = varied(probed.test_labels, SHOWN)
+    found = nearest(fitted, scored[queries], min(NEIGHBOURS, len(probed.train)))
     return draw_neighbours(
-        [_picture(probed.test[i]) for i in queries],
-        probed.test_labels[: len(queries)],
+        [_picture(probed.test[place]) for place in queries],
+        probed.test_labels[queries],
         [[_picture(probed.train[int(i)]) for i in row] for row in found],
         probed.train_labels[found],
         title="held-out images and the nearest training images",

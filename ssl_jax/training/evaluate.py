@@ -122,9 +122,8 @@ class Evaluator:
                     return None
                 step = functools.partial(self._step, params, extras, batch, number)
                 try:
-                    measured = (
-                        step() if number else interruptibly(step, leave)
-                    )  # the first one may be compiled
+                    # The first one may be compiled.
+                    measured = step() if number else interruptibly(step, leave)
                 except LeftAloneError:
                     return None
                 if in_flight is not None:

@@ -28,9 +28,11 @@ ENCODER = "encoder.json"
 BASELINES = "baselines.json"
 """Values that the report found without training, by metric and name, beside which curves are drawn."""
 LOG, EVENTS, CHECKPOINTS, DAMAGED = "metrics.jsonl", "tensorboard", "checkpoints", "damaged"
+WALL_TIME = "wall_time.json"
 OF_THE_START = (
     DATA,
     LOG,
+    WALL_TIME,
     "tokenizer.model",
     "vocab.txt",
     "tokenizer_config.json",
@@ -192,7 +194,8 @@ def _remove_start(folder: epath.Path) -> None:
     for name in inside.intersection(OF_THE_START):
         (folder / name).unlink(missing_ok=True)
     if EVENTS in inside and (folder / EVENTS).is_dir():
-        for path in (folder / EVENTS).iterdir():
+        places = [folder / EVENTS, *(path for path in (folder / EVENTS).iterdir() if path.is_dir())]
+        for path in (path for place in places for path in place.iterdir()):
             if path.name.startswith("events.out.tfevents."):
                 path.unlink()
 

@@ -6,8 +6,8 @@ this after a restart is done again, so that a run that was killed has the same l
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ import jax
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.evals.metric_names import COLLAPSE
 from ssl_jax.files import write_json
 from ssl_jax.interruptible import LeftAloneError
 from ssl_jax.method import split_variables
@@ -45,6 +46,8 @@ from ssl_jax.training.progress import Display, duration, format_metric
 from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
+from ssl_jax.training.trackers import MakeTracker, Tracker
+from ssl_jax.training.wall_time import WallTime
 from ssl_jax.training.watchdog import Watchdog
 
 STEPS_IN_FLIGHT = 2
@@ -66,8 +69,10 @@ class Run:
         settings: Mapping[str, Any],
         *,
         profile: int = 0,
+        trackers: Sequence[MakeTracker] = (),
     ) -> None:
         """Claims the folder, opens the data, and restores or initialises the state. For the arguments see `train`."""
+        self.wall_time = WallTime()
         self.experiment, self.config, self.folder = experiment, experiment.train, epath.Path(folder)
         self.display = Display(steps=experiment.steps, unit=experiment.phases[0].work[0], enabled=is_main())
         self.profiler = StepProfiler(self.folder / "profile", profile, self.display.log)
@@ -102,7 +107,10 @@ class Run:
         for note in experiment.notes:
             self.display.log(note)
         self.step = int(self.state.step)
-        self.log = MetricsLog(self.folder, self.step, writes=is_main())
+        self.wall_time.begin(self.folder, self.step, experiment.steps, writes=is_main())
+        self.log = MetricsLog(
+            self.folder, self.step, writes=is_main(), trackers=self._make_trackers(settings, trackers)
+        )
         self._changes = read_changes(self.folder)
         self._check_log()
         if STEPS in self._changed:
@@ -112,6 +120,15 @@ class Run:
         self._along_batch = sharding.batch_sharding(self.mesh)
         self._unwritten: LoggedInterval | None = None
         self._logged_clock = self.clock
+
+    def _make_trackers(self, settings: Mapping[str, Any], others: Sequence[MakeTracker]) -> list[Tracker]:
+        """TensorBoard and the others that are asked for, on the process that writes."""
+        if not is_main():
+            return []
+        from ssl_jax.training.tensorboard import TensorBoard  # takes a tenth of a second
+
+        others = [make(self.folder, settings) for make in others]
+        return [TensorBoard(self.folder, self.step, settings), *others]
 
     def _first_state(self) -> TrainState:
         """This run's newest checkpoint, else a new state. The first line of the log says which."""
@@ -191,17 +208,32 @@ class Run:
 
     def train(self) -> int:
         """Trains to the last step and makes the report. Returns the exit code, as `train` does."""
-        with closing(self.log), closing(self.checkpoints):
+        with self._timed(), closing(self.log), closing(self.checkpoints):
             with StopRequest(current_hosts()) as stop, self.display, self.profiler, self.watchdog:
-                stopped = self._train(stop)
+                with self.wall_time.of("step"):
+                    stopped = self._train(stop)
                 self.log.flush()
-                self.checkpoints.wait()
+                with self.wall_time.of("checkpoint"):
+                    self.checkpoints.wait()
             if stopped:
                 saved = " and saved" if self.step > 0 else ""
                 self.display.log(f"stopped{saved} at step {self.step}; the same command continues")
+                self.wall_time.write(self.step, "stopped")
                 return 128 + stop.signal
-            self._report()
+            with self.wall_time.of("report"):
+                self._report()
+            self.wall_time.write(self.step, "finished")
             return 0
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Writes down an error that ends the run, beside the time that it took."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(UserError):  # that of the storage, which is then the error already
+                self.wall_time.write(self.step, f"{type(error).__name__}: {error}")
+            raise
 
     def _train(self, stop: StopRequest) -> bool:
         """Trains to the last step or the early end. Returns whether a signal stopped it before."""
@@ -218,9 +250,10 @@ class Run:
             left = range(done, phase.steps)
             if not left or self.ended:
                 break
-            steps = TrainSteps(self.program, phase, self.display.log, stop.at_once)
-            if self.profiler.enabled:
-                steps.compile_all()  # so that a trace shows steps, and no compilation
+            with self.wall_time.of("compile"):
+                steps = TrainSteps(self.program, phase, self.display.log, stop.at_once)
+                if self.profiler.enabled:
+                    steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
                 for _ in left:
                     if self._arrive(stop):
@@ -229,10 +262,11 @@ class Run:
                         return False
                     started = time.perf_counter()
                     with self.watchdog.step(self.step + 1):
-                        batch = next(batches)
+                        with self.wall_time.of("data_wait"):
+                            batch = next(batches)
                         waited = time.perf_counter() - started
                         if not steps.compiled(batch):
-                            with self.watchdog.paused():
+                            with self.watchdog.paused(), self.wall_time.of("compile"):
                                 started += steps.compile(batch)  # no time of training
                         train_step, work = steps(batch)
                         self.state, bad_step = train_step(self.state, batch)
@@ -303,7 +337,8 @@ class Run:
             self._write_metrics()
             self._stop_if_bad(int(self.state.bad_step))
             if evaluate and not stopping:
-                stopping = not self._evaluate(stop)
+                with self.wall_time.of("evaluation"):
+                    stopping = not self._evaluate(stop)
                 if not stopping and self._is_best_or_ends():
                     save = True
             if save or stopping:
@@ -345,12 +380,15 @@ class Run:
         # A checkpoint of this step is saved after it was sampled, so that a complete log means samples as well.
         if missing and self.experiment.sample:
             self.experiment.sample(self._shown(self.step, self.state.variables))
+            self.log.show_files(self.step)
         return True
 
     def _save(self) -> None:
         if self.step not in self.checkpoints.steps():
             self.log.flush()
-            self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
+            with self.wall_time.of("checkpoint"):
+                self.checkpoints.save(self.state, {"clock": asdict(self.clock)})
+            self.wall_time.write(self.step)
 
     def _report(self) -> None:
         """Draws the curves, makes the experiment's own report, and logs where everything is."""
@@ -371,8 +409,9 @@ class Run:
                 if shown.baselines:
                     write_json(self.folder / run_folder.BASELINES, shown.baselines)
                 curves = {self.folder.name: self.log.lines}
-                figures = draw_curves(curves, self.experiment.headline, shown.baselines)
+                figures = draw_curves(curves, [*self.experiment.headline, *COLLAPSE], shown.baselines)
                 save_figures(figures, self.folder / "plots")
+                self.log.show_files(self.step)
         self.display.log(f"checkpoints, metrics.jsonl, tensorboard and plots are in {self.folder}")
 
     def _best(self) -> tuple[int, Mapping[str, Any]]:
@@ -419,6 +458,7 @@ def train(
     settings: Mapping[str, Any],
     *,
     profile: int = 0,
+    trackers: Sequence[MakeTracker] = (),
 ) -> int:
     """Runs an experiment in a folder, from wherever it stands.
 
@@ -427,6 +467,8 @@ def train(
       folder: the run folder, local or gs://.
       settings: the run's configuration as JSON; see `runs.configuration.run_settings`.
       profile: steps to write a `jax.profiler` trace of, into the folder profile/ of the run.
+      trackers: where the run is shown besides TensorBoard: `(run folder, settings) -> Tracker`, called in the process
+        that writes.
 
     Returns:
       The exit code: 0, or 128 + the number of the signal that ended the run early.
@@ -441,4 +483,4 @@ def train(
         on_main(lambda: held.enter_context(locked(folder, print)))
         check_shared(folder)
         sync("folder seen")
-        return Run(experiment, folder, settings, profile=profile).train()
+        return Run(experiment, folder, settings, profile=profile, trackers=trackers).train()

@@ -1,4 +1,4 @@
-"""The log of a run: metrics.jsonl, exact over interruptions, and the same metrics for TensorBoard.
+"""The log of a run: metrics.jsonl, exact over interruptions, and the same metrics for trackers such as TensorBoard.
 
 A line is {"step": s, metrics..., "timing": {...}}, and for an evaluation {"step": s, "split": name, metrics...}.
 All but `timing` is a function of the configuration: a run that was killed and continued has the same lines as one
@@ -6,9 +6,6 @@ that was not.
 """
 
 import json
-import os
-import socket
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,8 +15,9 @@ from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.method import Mean
-from ssl_jax.training.folder import EVENTS, LOG
+from ssl_jax.training.folder import LOG
 from ssl_jax.training.growing import growing
+from ssl_jax.training.trackers import NewFiles, Tracker
 
 LABELS = {"step", "split", "timing"}
 """What a line holds besides metrics."""
@@ -105,25 +103,19 @@ def means(metrics: Mapping[str, Mean]) -> dict[str, float]:
 class MetricsLog:
     """Appends to a run's log. Lines after `step` belong to work that was lost, and are dropped when it is opened.
 
-    Every process holds the lines; only the one with `writes` writes them.
+    Every process holds the lines; only the one with `writes` writes them, and has the trackers.
     """
 
-    def __init__(self, folder: epath.Path, step: int, *, writes: bool) -> None:
+    def __init__(
+        self, folder: epath.Path, step: int, *, writes: bool, trackers: Sequence[Tracker] = ()
+    ) -> None:
+        self._trackers = list(trackers)
         self.lines = [line for line in read(folder) if line["step"] <= step]
         self._writes = writes
         if writes:
-            from ssl_jax.training import tensorboard_events
-
-            self._encode = tensorboard_events
             folder = epath.Path(folder)
             self._jsonl = growing(folder / LOG, folder / f".{LOG}.part", b"".join(map(_jsonl, self.lines)))
-            # Every sitting has its own file of events.
-            name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-            self._events = growing(
-                folder / EVENTS / name,
-                folder / f".{EVENTS}.part",  # not among the events, where TensorBoard would read it
-                self._encode.beginning(step + 1),
-            )
+            self._files = NewFiles(folder)
 
     def write(
         self, step: int, metrics: Mapping[str, float], *, split: str | None = None, timing: Any = None
@@ -136,8 +128,14 @@ class MetricsLog:
         if not self._writes:
             return
         self._jsonl.append(_jsonl(line))
-        values = {f"{split or 'train'}/{name}": value for name, value in metrics.items()}
-        self._events.append(self._encode.scalars(step, values))
+        speed = {f"speed/{name}": value for name, value in (timing or {}).items() if name != "seconds"}
+        for tracker in self._trackers:
+            tracker.log(step, split or "train", {**metrics, **speed})
+
+    def show_files(self, step: int) -> None:
+        """Gives the trackers the pictures and texts that the run has written since the last call."""
+        if self._writes:
+            self._files.show(self._trackers, step)
 
     def evaluated(self, step: int, split: str) -> bool:
         """Whether the log already holds this evaluation."""
@@ -152,13 +150,15 @@ class MetricsLog:
         """Called before every checkpoint, so that no checkpoint is ahead of its log."""
         if self._writes:
             self._jsonl.flush()
-            self._events.flush()
+            for tracker in self._trackers:
+                tracker.flush()
 
     def close(self) -> None:
         """Ends the writing."""
         if self._writes:
             self._jsonl.close()
-            self._events.close()
+            for tracker in self._trackers:
+                tracker.close()
 
 
 def _jsonl(line: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from ssl_jax.evals.metric_names import shown
+
 PLAIN_LINE_SECONDS = 15.0
 
 
@@ -26,8 +28,8 @@ def quantity(value: float) -> str:
 
 
 def format_metric(name: str, value: float) -> str:
-    """A metric for display: accuracies in percent."""
-    return f"{name} {value:.1%}" if name.endswith("accuracy") else f"{name} {value:.4g}"
+    """A metric for display: accuracies and other shares in percent."""
+    return f"{name} {shown(name, value)}"
 
 
 class _BarAboveMetrics(Progress):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
+from ssl_jax import report
 from ssl_jax.errors import UserError
 from ssl_jax.training import growing
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
@@ -43,8 +44,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 
 def test_a_run_is_the_same_as_in_a_local_folder(
-    storage: Storage, local: list[dict], capsys: pytest.CaptureFixture
+    storage: Storage, local: list[dict], capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
+    page = tmp_path / "page.html"
     for _ in range(2):  # to its end, then continued there
         assert toys.train(toys.experiment(), RUN) == 0
         assert log(storage) == local
@@ -52,8 +54,10 @@ def test_a_run_is_the_same_as_in_a_local_folder(
     assert "continuing at step 20 of 20" in capsys.readouterr().out
     assert {name.split("/")[2] for name in storage.names(NAME)} == {
         *("checkpoints", "config.json", "data.json", "environment.json"),
-        *("metrics.jsonl", "plots", "tensorboard"),
+        *("metrics.jsonl", "plots", "tensorboard", "wall_time.json"),
     }
+    assert report.main([str(RUN), "--output", str(page)]) == 0
+    assert "finished at step 20 of 20" in page.read_text()
     with pytest.raises(UserError, match=r"another configuration; nothing was touched.*seed: None -> 1"):
         toys.train(toys.experiment(), RUN, {"config": {"seed": 1}})
     assert Checkpoints(RUN / "checkpoints").steps() == [15, 20]

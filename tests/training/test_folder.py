@@ -90,14 +90,14 @@ def test_a_run_without_a_checkpoint_may_be_claimed_anew(run: Path) -> None:
     shutil.rmtree(run / "checkpoints" / "5")
     for name in ("vocab.txt", "tokenizer_config.json", "notes.md"):
         (run / name).write_text("old")
-    events = {file.name for file in (run / "tensorboard").iterdir()}
+    events = {file.name for file in (run / "tensorboard").rglob("events*")}
     assert toys.train(writing_tokenizer("new"), run, NEW) == 0
     assert json.loads((run / "config.json").read_text()) == NEW
     assert json.loads((run / "data.json").read_text())["tokenizer"] == "new"
     assert (run / "vocab.txt").read_text() == "new"
     assert not (run / "tokenizer_config.json").exists()
     assert (run / "notes.md").read_text() == "old"  # the user's own
-    assert not events & {file.name for file in (run / "tensorboard").iterdir()}
+    assert not events & {file.name for file in (run / "tensorboard").rglob("events*")}
     assert [line["step"] for line in toys.log(run)] == [1, 2, 3, 4, 5, 5]
 
 

@@ -1,5 +1,6 @@
 """The loop: what it logs, when it stops, and that it never stands in the way."""
 
+import io
 import json
 import os
 import signal
@@ -15,10 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from matplotlib.figure import Figure
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from tensorboardX.record_writer import masked_crc32c
 
 from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import save_figure
+from ssl_jax.files import write_whole
 from ssl_jax.training import loop
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
@@ -55,7 +61,7 @@ def test_interrupted_intervals_are_averaged_over_all_their_steps(tmp_path: Path)
 def events(folder: Path) -> list[Event]:
     """What a reader of TFRecords sees, checksums checked."""
     found = []
-    for file in sorted((folder / "tensorboard").iterdir()):
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
         content = file.read_bytes()
         while content:
             (length,), (check,) = struct.unpack("<Q", content[:8]), struct.unpack("<I", content[8:12])
@@ -67,21 +73,80 @@ def events(folder: Path) -> list[Event]:
     return found
 
 
-def test_tensorboard_shows_the_same_metrics(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_same_metrics_in_a_folder_for_each_split(tmp_path: Path) -> None:
+    """Tags of one name in different folders share a chart."""
     toys.train(toys.experiment(), tmp_path)
-    found = events(tmp_path)
-    assert found[0].file_version == "brain.Event:2"
-    scalars = {
-        (event.step, value.tag): value.simple_value for event in found for value in event.summary.value
-    }
-    for line in toys.log(tmp_path):
-        split = line.pop("split", "train")
-        for name in line.keys() - {"step"}:
-            assert scalars.pop((line["step"], f"{split}/{name}")) == pytest.approx(line[name], rel=1e-6)
-    assert not scalars
+    board = tmp_path / "tensorboard"
+    lines = toys.log(tmp_path)
+    for split in ("train", "heldout"):
+        found = events(board / split)
+        assert found[0].file_version == "brain.Event:2"
+        scalars = {(event.step, v.tag): v.simple_value for event in found for v in event.summary.value}
+        for line in (line for line in lines if line.get("split", "train") == split):
+            for name in line.keys() - {"step", "split"}:
+                assert scalars.pop((line["step"], name)) == pytest.approx(line[name], rel=1e-6)
+        assert {tag for _, tag in scalars} == (
+            {"speed/examples_per_second", "speed/data_wait"} if split == "train" else set()
+        )
     toys.train(toys.experiment(), tmp_path)
-    restarts = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    restarts = [event.step for event in events(board) if event.HasField("session_log")]
     assert restarts == [1, 21]
+
+
+def test_tensorboard_shows_settings_pictures_and_texts(tmp_path: Path) -> None:
+    def sample(report):
+        figure = Figure(figsize=(1, 1))
+        save_figure(figure, report.folder / "samples" / f"step-{report.step:07d}.png")
+        write_whole(report.folder / "samples" / f"step-{report.step}-b.txt", f"sample of {report.step}")
+
+    experiment = toys.experiment(train={"eval_every": 10})._replace(sample=sample)
+    toys.train(experiment, tmp_path, {"config": {"train": {"seed": 0}, "sizes": [1, 2]}})
+    found = [(event.step, v) for event in events(tmp_path / "tensorboard") for v in event.summary.value]
+    shown = {(step, value.tag): value for step, value in found}
+    assert {(10, "samples/step"), (20, "samples/step"), (20, "plots/error")} <= shown.keys()
+    image = shown[10, "samples/step"].image
+    assert Image.open(io.BytesIO(image.encoded_image_string)).size == (image.width, image.height)
+    assert shown[20, "samples/b/text_summary"].tensor.string_val[0] == b"sample of 20"
+    assert b"| config.train.seed | 0 |" in shown[0, "settings/text_summary"].tensor.string_val[0]
+    hyper = HParamsPluginData.FromString(
+        shown[0, "_hparams_/session_start_info"].metadata.plugin_data.content
+    )
+    assert hyper.session_start_info.hparams["config.train.seed"].number_value == 0
+    assert hyper.session_start_info.hparams["config.sizes"].string_value == "[1, 2]"
+    toys.train(experiment, tmp_path, {"config": {"train": {"seed": 0}, "sizes": [1, 2]}})
+    again = [v.tag for event in events(tmp_path / "tensorboard") for v in event.summary.value]
+    assert again.count("samples/step") == 2  # what an earlier process has shown is not shown again
+
+
+def test_a_tracker_of_ones_own_gets_everything_in_order(tmp_path: Path) -> None:
+    calls = []
+
+    class Mine:
+        def log(self, step, split, values):
+            calls.append((step, split, values["loss"] if split == "train" else None))
+
+        def picture(self, step, name, png, size):
+            calls.append((step, name))
+
+        def text(self, step, name, text): ...
+
+        def flush(self): ...
+
+        def close(self):
+            calls.append("closed")
+
+    def make(folder, settings):
+        assert folder == epath.Path(tmp_path)
+        return Mine()
+
+    experiment = toys.experiment()
+    assert loop.train(experiment, epath.Path(tmp_path), {"a": 1}, trackers=[make]) == 0
+    lines = toys.log(tmp_path)
+    logged = [(line["step"], line.get("split", "train"), line.get("loss")) for line in lines]
+    assert [call for call in calls if len(call) == 3] == [
+        (step, split, loss if split == "train" else None) for step, split, loss in logged
+    ]
+    assert calls[-2:] == [(20, "plots/error"), "closed"]
 
 
 class WithNaN:
