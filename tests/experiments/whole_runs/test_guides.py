@@ -151,9 +151,9 @@ def test_the_notebook(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     text = "\n\n".join("".join(cell["source"]) for cell in code)
-    assert text.count("STEPS, SCALE = 300, 3.0") == 1
+    assert text.count("STEPS, SCALE = 200, 3.0") == 1
     namespace = {}
-    exec(compile(text.replace("STEPS, SCALE = 300,", "STEPS, SCALE = 20,"), "notebook", "exec"), namespace)
+    exec(compile(text.replace("STEPS, SCALE = 200,", "STEPS, SCALE = 20,"), "notebook", "exec"), namespace)
     assert [type(image) for image in shown] == [bytes, bytes, type(tmp_path)]
     assert shown[-1].exists()
     assert namespace["rows"].keys() == {"mine", "SimCLR", "random init", "raw pixels"}
