@@ -72,7 +72,7 @@ def test_work_that_was_left_alone_does_not_keep_the_process() -> None:
 
 @pytest.mark.parametrize("module", ["experiments.minimal", "ssl_jax.replay"])
 def test_ctrl_c_while_a_command_is_imported_is_told_in_a_line(module: str, default_signals: None) -> None:
-    # A signal that meets an extension module while it initialises itself can crash the interpreter. That is another one.
+    # A signal while an extension module initialises itself can crash the interpreter, whatever a hook does.
     for _ in range(3):
         process = processes.start(module, [], None)
         processes.wait_until(
