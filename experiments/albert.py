@@ -56,11 +56,11 @@ PRESETS = {
     ),
     "base": PAPER,
     "large": replace(
-        PAPER, model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="dots")
+        PAPER, model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="full")
     ),
     "xlarge": replace(
         PAPER,
-        model=replace(PAPER.model, layers=24, width=2048, heads=16, mlp_width=8192, remat="dots"),
+        model=replace(PAPER.model, layers=24, width=2048, heads=16, mlp_width=8192, remat="full"),
         mesh=MeshConfig(fsdp=4),
     ),
 }

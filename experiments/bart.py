@@ -83,7 +83,7 @@ PRESETS = {
         BASE,
         steps=500_000,
         share_without_dropout=0.1,
-        model=replace(SIZES["large"], dtype="bfloat16", remat="dots"),
+        model=replace(SIZES["large"], dtype="bfloat16", remat="full"),
         schedule=ScheduleConfig(learning_rate=4e-4, warmup_steps=30_000),
         train=replace(BASE.train, batch_size=8000, micro_batches=5),
         mesh=MeshConfig(fsdp=4),

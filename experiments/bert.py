@@ -134,7 +134,7 @@ PRESETS = {
     "base": PAPER,
     "large": replace(
         PAPER,
-        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="dots"),
+        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="full"),
         mesh=MeshConfig(fsdp=4),
     ),
 }

@@ -80,7 +80,7 @@ def paper(size: str, *, learning_rate: float, micro_batches: int, fsdp: int = 1)
     usual = Config()
     return replace(
         usual,
-        model=replace(SIZES[size], dropout=0.0, attention_dropout=0.0, dtype="bfloat16", remat="dots"),
+        model=replace(SIZES[size], dropout=0.0, attention_dropout=0.0, dtype="bfloat16", remat="full"),
         schedule=replace(usual.schedule, learning_rate=learning_rate),
         train=replace(usual.train, micro_batches=micro_batches),
         mesh=MeshConfig(fsdp=fsdp),
