@@ -92,7 +92,7 @@ PRESETS = {
     "imagenet": replace(
         CIFAR10,
         steps=500_000,
-        prior=replace(CIFAR10.prior, layers=24, width=1024, heads=16, remat="dots"),
+        prior=replace(CIFAR10.prior, layers=24, width=1024, heads=16, remat="full"),
         vqvae=first_stage.PRESETS["imagenet"],
     ),
 }

@@ -100,7 +100,7 @@ PRESETS = {
             feature_dropout=0.0,
             feature_gradient=1.0,
             dtype="bfloat16",
-            remat="dots",
+            remat="full",
         ),
         quantizer=GumbelConfig(code_width=768, projection_width=768),
         contrast=ContrastConfig(last_temperature=0.1, penalty=0.0),
