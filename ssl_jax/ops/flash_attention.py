@@ -32,13 +32,19 @@ class Segments:
     Attributes:
       queries: int `[batch, query]`, the segment of each query, 0 for one that attends to nothing; None if every query
         attends to all keys that are not 0.
-      keys: int `[batch, key]`, the segment of each key, 0 for padding; None if all queries and keys are of one segment.
+      keys: int or bool `[batch, key]`, the segment of each key, 0 for padding; None if all queries and keys are of one
+        segment.
       causal: whether a query also attends to no key after its own position.
     """
 
     queries: jax.Array | None = None
     keys: jax.Array | None = None
     causal: bool = struct.field(pytree_node=False, default=False)
+
+    @property
+    def present(self) -> jax.Array:
+        """bool `[batch, key]`, whether a key is none of padding; for masks with keys."""
+        return self.keys.astype(jnp.int32) != 0
 
     def dense(self, queries: int, keys: int) -> jax.Array | None:
         """The mask as booleans, broadcastable to `[batch, heads, query, key]`; None if all are True.
@@ -49,7 +55,7 @@ class Segments:
         """
         mask = None
         if self.keys is not None:
-            mask = (self.keys != 0)[:, None, None]
+            mask = self.present[:, None, None]
             if self.queries is not None:
                 mask = mask & (self.queries[:, :, None] == self.keys[:, None, :])[:, None]
         if self.causal:
@@ -105,7 +111,7 @@ def flash_attention(
     # A kernel divides by the sum of the weights, which are alike where all keys are masked.
     if mask.keys is None:
         return out
-    attends = (mask.keys != 0).any(-1, keepdims=True) if mask.queries is None else mask.queries != 0
+    attends = mask.present.any(-1, keepdims=True) if mask.queries is None else mask.queries != 0
     return jnp.where(attends[..., None, None], out, 0)
 
 
@@ -136,8 +142,8 @@ def _splash(
     segments = None
     if mask.keys is not None:
         of_queries = jnp.ones_like(queries[:, :, 0, 0], jnp.int32) if mask.queries is None else mask.queries
-        of_keys = mask.keys != 0 if mask.queries is None else mask.keys
-        segments = kernels.SegmentIds(of_queries.astype(jnp.int32), of_keys.astype(jnp.int32))
+        of_keys = (mask.present if mask.queries is None else mask.keys).astype(jnp.int32)
+        segments = kernels.SegmentIds(of_queries.astype(jnp.int32), of_keys)
     by_head = (x.swapaxes(1, 2) for x in (queries * head_dim**-0.5, keys, values))
     in_axes = (0, 0, 0, None if segments is None else 0)
     return jax.vmap(kernel, in_axes)(*by_head, segments).swapaxes(1, 2)

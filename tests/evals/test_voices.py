@@ -64,7 +64,7 @@ def test_the_path_is_allowed_and_no_other_is_shorter(shape):
 def test_a_slower_utterance_is_not_distorted_and_aligned_frames_are_not_moved():
     log_mel = np.random.default_rng(0).standard_normal((9, 20))
     slower = np.repeat(log_mel, [1, 2, 3, 1, 1, 2, 1, 1, 2], 0)
-    assert distortion(log_mel, slower, aligned=False) == (0, 0)
+    assert distortion(log_mel, slower, aligned=False) == pytest.approx((0, 0), abs=1e-12)
     moved = np.roll(log_mel, 1, 0)
     found = distortion(log_mel, moved, aligned=True)
     assert found.log_mel == pytest.approx(np.abs(log_mel - moved).mean())

@@ -74,8 +74,7 @@ def test_takes_the_autoencoder_of_a_run(trained, tmp_path, capsys):
     second = loop.Run(build(config), epath.Path(tmp_path / "second"), settings(config))
     for run in (first, second):
         run.checkpoints.close()
-    lines = capsys.readouterr().out.splitlines()
-    assert f"starting from {trained / 'vqvae'}@2, a run of experiments.vqvae; " in lines[1]
+    assert f"starting from {trained / 'vqvae'}@2, a run of experiments.vqvae; " in capsys.readouterr().out
     # One has them from its checkpoint after training, the other from the run before any.
     assert (first.step, second.step) == (2, 0)
     jax.tree.map(np.testing.assert_array_equal, dict(first.state.extras), dict(second.state.extras))
