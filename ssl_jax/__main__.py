@@ -17,6 +17,7 @@ from ssl_jax.runs.listing import experiment_names, list_commands, list_experimen
 
 COMMANDS = (
     "check",
+    "prepare",
     "plan",
     "replay",
     "report",

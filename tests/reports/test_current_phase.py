@@ -38,7 +38,7 @@ def test_map_and_compute_give_numpy_arrays_of_the_model(tmp_path):
         rows = report.heldout["heldout"]
         w = np.asarray(report.variables["params"]["w"])
         by_map = report.map(lambda params, extras, batch: batch["x"] @ params["w"], rows)
-        np.testing.assert_allclose(by_map, np.stack([row["x"] for row in rows]) @ w, rtol=1e-5)
+        np.testing.assert_allclose(by_map, np.stack([row["x"] for row in rows]) @ w, rtol=1e-5, atol=1e-6)
         doubled = report.map(
             lambda params, extras, batch: params * batch["x"], rows, {"params": np.float32(2)}
         )

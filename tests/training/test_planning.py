@@ -59,11 +59,10 @@ def test_model_flops_are_those_of_the_formula_without_what_is_computed_again(
 ):
     """6 operations per weight of a product and token, and 12 x layers x length x width per token for attention."""
     monkeypatch.setattr(transformer, "kernel_takes", lambda *sizes: kernels)
-    config, model = gpt2.PRESETS["small"], gpt2.PRESETS["small"].model
-    step = traced(
-        gpt2,
-        dataclasses.replace(config, train=dataclasses.replace(config.train, micro_batches=micro_batches)),
-    )
+    config = gpt2.PRESETS["small"]
+    model = dataclasses.replace(config.model, remat="dots")
+    train = dataclasses.replace(config.train, micro_batches=micro_batches)
+    step = traced(gpt2, dataclasses.replace(config, model=model, train=train))
     weights = 12 * model.layers * model.width**2 + model.width * model.vocab_size
     per_token = 6 * weights + 12 * model.layers * config.length * model.width
     recomputed = planning.recomputed_flops(step)
