@@ -42,7 +42,21 @@ def decode_documents(records: Iterable[bytes], dtype: type, name: str) -> Tokeni
     decoded.append([np.zeros(0, each) for each in dtypes])  # there may be no document
     joined = [np.concatenate(arrays) for arrays in zip(*decoded, strict=True)]
     hashes, positions, text_bytes, sentences, lengths, tokens = joined
-    ends = offsets_of(sentences)
+    return corpus_of(name, tokens, lengths, sentences)._replace(
+        hashes=hashes, text_bytes=text_bytes, source_index=positions
+    )
+
+
+def corpus_of(name: str, tokens: np.ndarray, lengths: np.ndarray, sentences: np.ndarray) -> TokenizedCorpus:
+    """Documents without text, with their numbers in place of hashes.
+
+    Args:
+      name: of the corpus.
+      tokens: of all documents.
+      lengths: tokens of each sentence.
+      sentences: of each document.
+    """
+    ends, numbers = offsets_of(sentences), np.arange(len(sentences))
     return TokenizedCorpus(
         name=name,
         fingerprint="",
@@ -50,9 +64,9 @@ def decode_documents(records: Iterable[bytes], dtype: type, name: str) -> Tokeni
         sentence_offsets=offsets_of(lengths),
         first_sentence=ends[:-1],
         end_sentence=ends[1:],
-        hashes=hashes,
-        text_bytes=text_bytes,
-        source_index=positions,
+        hashes=numbers.astype(np.uint64),
+        text_bytes=np.zeros(len(sentences), np.int64),
+        source_index=numbers,
     )
 
 
@@ -65,16 +79,4 @@ def decode_text(records: Iterable[bytes], dtype: type, name: str) -> TokenizedCo
     """A corpus in which each record of `encode_text` is a document."""
     decoded = [decode(record, np.int32, dtype) for record in records]
     lengths, tokens = (np.concatenate(arrays) for arrays in zip(*decoded, strict=True))
-    ends = offsets_of(np.array([len(sentences) for sentences, _ in decoded]))
-    numbers = np.arange(len(decoded))
-    return TokenizedCorpus(
-        name=name,
-        fingerprint="",
-        tokens=tokens,
-        sentence_offsets=offsets_of(lengths),
-        first_sentence=ends[:-1],
-        end_sentence=ends[1:],
-        hashes=numbers.astype(np.uint64),
-        text_bytes=np.zeros(len(decoded), np.int64),
-        source_index=numbers,
-    )
+    return corpus_of(name, tokens, lengths, np.array([len(sentences) for sentences, _ in decoded]))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus
+from ssl_jax.data.prepared.documents import corpus_of
 from ssl_jax.data.prepared.records import Records, decode, encode
 from ssl_jax.data.ragged import offsets_of
 from ssl_jax.data.stream import Piece, Stream
@@ -33,20 +34,9 @@ def decode_row(record: bytes, dtype: type, end: int) -> tuple[TokenizedCorpus, l
     continues, lengths = int(lengths[0]), lengths[1:].astype(np.int64)
     stops = offsets_of(lengths)
     ended = tokens[stops[1:] - 1] == end
-    numbers = np.arange(len(lengths))
     text = np.ones(len(tokens), bool)
     text[stops[1:][ended] - 1] = False
-    corpus = TokenizedCorpus(
-        name="",
-        fingerprint="",
-        tokens=tokens[text],
-        sentence_offsets=offsets_of(lengths - ended),
-        first_sentence=numbers,
-        end_sentence=numbers + 1,
-        hashes=numbers.astype(np.uint64),
-        text_bytes=lengths,
-        source_index=numbers,
-    )
+    corpus = corpus_of("", tokens[text], lengths - ended, np.ones(len(lengths), np.int64))
     pieces = [Piece(number, continues * (number == 0), int(length)) for number, length in enumerate(lengths)]
     return corpus, pieces
 
