@@ -21,8 +21,6 @@ from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
 from ssl_jax.files import is_draft, read_json, write_json
 
-WORK = "work"
-"""Folder of what is not finished, within the output."""
 _ASKED = "asked.json"
 
 
@@ -84,7 +82,7 @@ def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str
     _check_same(folder, asked)
     if (folder / FILE).exists() and (finished := _finished(folder, log)):
         return finished
-    job = Job(str(folder / WORK / "parts"), str(folder), opening, share)
+    job = Job(str(folder / shards.WORK / "parts"), str(folder), opening, share)
     log(f"{len(parts):,} parts of {corpus.source} to tokenise, with {tokenizer.kind}")
     run_tasks("parts tokenised", partial(tokenize_part, job), parts, epath.Path(job.folder), options, log)
     summaries = shards.read_parts(epath.Path(job.folder), parts)
@@ -95,11 +93,11 @@ def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str
         f"{training['tokens']:,} tokens of {training['documents']:,} documents go into {plan.shards:,} shards"
     )
     tasks = list(range(plan.shards + 2))
-    done = epath.Path(plan.folder) / WORK / "shards"
+    done = shards.descriptions(folder)
     run_tasks("shards written", partial(shards.write_file, plan), tasks, done, options, log)
     manifest = _manifest(what, plan, training, settings)
     write_json(folder / FILE, manifest)
-    (folder / WORK).rmtree()
+    (folder / shards.WORK).rmtree()
     for path in folder.iterdir():
         if is_draft(path):  # of a process that was killed
             path.unlink()

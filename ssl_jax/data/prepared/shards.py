@@ -46,6 +46,8 @@ SAMPLE_TOKENS = 5_000_000
 """Training text in which the n-gram baselines of reports are counted."""
 BUCKETS_PER_OCTAVE = 8
 """Lengths of documents in a bucket differ by 9 % at most."""
+WORK = "work"
+"""Folder of what is not finished, within the output."""
 _SCATTER_SEED = 2
 _HELDOUT_BLOCK = 1 << 20
 _CURE = "Run the same command again."
@@ -175,8 +177,13 @@ def read_description(folder: epath.Path, name: str) -> Shard:
     return read_json(_description(folder, name), Shard)
 
 
+def descriptions(folder: epath.Path) -> epath.Path:
+    """The folder of the descriptions of finished files, within that of the files."""
+    return folder / WORK / "shards"
+
+
 def _description(folder: epath.Path, name: str) -> epath.Path:
-    return folder / "work" / "shards" / f"{name}.json"
+    return descriptions(folder) / f"{name}.json"
 
 
 def length_buckets(lengths: np.ndarray) -> np.ndarray:
