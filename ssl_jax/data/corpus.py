@@ -143,6 +143,18 @@ def document_hash(sentences: Sequence[str]) -> bytes:
     return hashlib.blake2b("\n".join(sentences).encode(), digest_size=8).digest()
 
 
+def in_share(hashes: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which documents are in a share that depends on nothing but their hashes, bool `[documents]`.
+
+    Args:
+      hashes: uint64 `[documents]`, of `document_hash`.
+      share: from 0 to 1; the documents of a smaller one are in a larger one, too.
+      seed: selects other documents.
+    """
+    # The largest float64 below 2**64: 2**64 itself does not fit.
+    return mix(hashes, seed) < np.uint64(min(share * 2.0**64, 2**64 - 2048))
+
+
 def mix(hashes: np.ndarray, seed: int) -> np.ndarray:
     """The finaliser of SplitMix64: another order for each seed."""
     state = hashes + np.uint64((0x9E3779B97F4A7C15 * (seed + 1)) % 2**64)

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from etils import epath
 
-from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, mix, read_corpus, write_corpus
+from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, in_share, mix, read_corpus, write_corpus
 from ssl_jax.data.json_lines import find_json_lines, is_json_lines
 from ssl_jax.data.prepared.documents import encode_documents
 from ssl_jax.data.prepared.manifest import Counts
@@ -179,7 +179,7 @@ def tokenize_part(job: Job, part: Part) -> None:
         if part.heldout:
             heldout = np.ones(len(corpus.hashes), bool)
         else:  # as `split` does
-            heldout = mix(corpus.hashes, HELDOUT_SEED) < np.uint64(job.heldout_share * 2.0**64)
+            heldout = in_share(corpus.hashes, job.heldout_share, HELDOUT_SEED)
         kept = corpus.select(heldout)
         texts = ["".join(source[int(index)]).encode() for index in kept.source_index]
         place = part.number * _POSITIONS + source.first

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from ssl_jax.bucket import AT_ONCE
-from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, mix
+from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, in_share, mix
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.prepared.documents import decode_documents, encode_documents, encode_text
 from ssl_jax.data.prepared.manifest import GROUP, HELDOUT, SAMPLE, Counts, Settings, Shard
@@ -257,9 +257,7 @@ def _heldout(plan: Plan) -> Iterator[bytes]:
     for part in _parts(plan):
         stored, texts = part.range(CELLS, CELLS + 2)
         documents = decode_documents([stored], dtype, "prepared")
-        kept = mix(documents.hashes, HELDOUT_SEED) < np.uint64(
-            min(plan.heldout_below * 2.0**64, 2**64 - 2048)
-        )
+        kept = in_share(documents.hashes, plan.heldout_below, HELDOUT_SEED)
         if kept.any():
             chosen = [text for text, keep in zip(decode_blobs(texts), kept, strict=True) if keep]
             blobs += [encode_documents(documents.select(kept)), encode_blobs(chosen)]
