@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests import processes
 from tests.cases import CASES
-from tests.test_run_folder_fuzz import DAMAGES, content
+from tests.resume.test_run_folder_fuzz import DAMAGES, content
 
 RUNS = {name: CASES[name] for name in ("minimal", "gpt2", "vqvae_prior")}
 """Without and with text and a tokenizer, and one that trains another run first."""
