@@ -108,6 +108,7 @@ def test_help_shows_presets_and_the_fields_that_matter_in_80_columns(capsys):
     assert max(map(len, lines)) <= 80
     assert "Presets: tiny (default), longer, mini, small, base, large" in lines
     assert "  --steps INT                   Optimiser steps of the whole run. [14000]" in lines
+    assert "  --data.format                 Of text files. {lines, raw, verbatim} [lines]" in lines
     fields = [line for line in lines if line.startswith("  --")]
     assert 18 <= len(fields) <= 27
     for name in ("--workdir", "--resume", "--init_from", "--data.source", "--train.batch_size"):
