@@ -20,6 +20,7 @@ from ssl_jax.domains import NonEmptyText, NonNegativeInt, Settings, Text, check_
 from ssl_jax.errors import UserError
 from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.guard import guarded
+from ssl_jax.other_names import refuse_other_names
 from ssl_jax.runs.config_file import read_config_file
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.encoders import refuse_pretraining
@@ -159,7 +160,8 @@ def parse(
       options: `default workdir -> default values of the options`, a dataclass.
 
     Raises:
-      UserError: there is no such preset, a value is out of its domain, or a file of settings cannot be used.
+      UserError: there is no such preset, an option is one of another library, a value is out of its domain, or a file
+        of settings cannot be used.
       SystemExit: code 2, after a suggestion, if a field is unknown or has a wrong value; code 0 after --help, which
         shows the fields that matter most, and after --help-all.
     """
@@ -178,6 +180,7 @@ def parse(
         title = document.strip().partition("\n")[0]
         print(short_help(program, title, [*presets], start.preset, _options(start)))
         raise SystemExit(0)
+    refuse_other_names(rest, (start.config, start.options))
     rest = ["--help" if word in ("--help-all", "--help_all") else word for word in rest]
     listing = "\n".join(f"  {name}{'  (default)' if name == first else ''}" for name in presets)
     below = f"Below, the fields of preset {start.preset} and their values."

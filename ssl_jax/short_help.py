@@ -114,14 +114,16 @@ def short_help(program: str, title: str, presets: Sequence[str], preset: str, op
 
 
 def _entry(name: str, action: argparse.Action) -> list[str]:
-    """The lines of an option: its name, the first sentence of its meaning, and its value."""
+    """The lines of an option: its name, the first sentence of its meaning, what it may be, and its value."""
     meaning, _, value = " ".join((action.help or "").replace("%%", "%").split()).rpartition(" (default: ")
     sentence = re.split(r"(?<=[^.]\.) ", meaning, maxsplit=1)[0]
     sentence = textwrap.shorten(sentence, LONGEST, placeholder=" ...")
     value = "" if value == "None)" else f" [{value.removesuffix(')')}]"
     kind = re.sub(r"\{None\}\||\[|[:>].*", "", action.metavar) if isinstance(action.metavar, str) else ""
     head = f"  {name} {kind}" if action.nargs != 0 and len(f"  {name} {kind}") <= NAMES else f"  {name}"
-    text = textwrap.wrap(f"{sentence}{value}", WIDTH - NAMES - 2)
+    listed = re.fullmatch(r"\{[^{}]+\}", kind) and kind not in head
+    choices = f" {kind.replace(',', ', ')}" if listed else ""
+    text = textwrap.wrap(f"{sentence}{choices}{value}", WIDTH - NAMES - 2)
     rows = [f"{'':{NAMES + 2}}{line}" for line in text]
     if len(head) > NAMES:
         return [head, *rows]

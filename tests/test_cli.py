@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
-from experiments import bert, minimal
+from experiments import bert, glue_benchmark, minimal
 from ssl_jax import cli
 from ssl_jax.errors import UserError
+from ssl_jax.other_names import OTHER_NAMES
 from ssl_jax.runs.configuration import restore_config
 from ssl_jax.short_help import wrapped
 from tests import processes
@@ -40,6 +42,30 @@ def test_fields_are_set_by_their_path():
 def test_misspelt_preset_gets_a_suggestion():
     with pytest.raises(UserError, match=r"unknown preset 'bsae'. Did you mean base\?"):
         parse("bsae")
+
+
+@pytest.mark.parametrize(
+    ("word", "here"),
+    [("--epochs", "--steps"), ("--lr=0.1", "--schedule.learning_rate"), ("--output-dir", "--workdir")],
+)
+def test_an_option_of_another_library_is_named_as_it_is_here(word, here):
+    with pytest.raises(UserError, match=f"is no option here; .*{here}"):
+        parse(word, "3")
+
+
+def test_the_options_that_stand_for_those_of_other_libraries_exist():
+    text = " ".join(OTHER_NAMES.values())
+    options = {"workdir", "resume", "init_from", "wandb"}
+    for name in {*re.findall(r"--([\w.]+)", text)} - options - {"encoder.dtype"}:
+        value = bert.PRESETS["tiny"]
+        for part in name.split("."):
+            value = getattr(value, part)
+    assert options <= {field.name for field in dataclasses.fields(cli.RunOptions)}
+
+
+def test_an_option_of_its_own_may_have_such_a_name():
+    asked = cli.parse(["--epochs", "1"], glue_benchmark.PRESETS, "x", options=cli.StudyOptions)
+    assert asked.config.epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -82,6 +108,7 @@ def test_help_shows_presets_and_the_fields_that_matter_in_80_columns(capsys):
     assert max(map(len, lines)) <= 80
     assert "Presets: tiny (default), longer, mini, small, base, large" in lines
     assert "  --steps INT                   Optimiser steps of the whole run. [14000]" in lines
+    assert "  --data.format                 Of text files. {lines, raw, verbatim} [lines]" in lines
     fields = [line for line in lines if line.startswith("  --")]
     assert 18 <= len(fields) <= 27
     for name in ("--workdir", "--resume", "--init_from", "--data.source", "--train.batch_size"):

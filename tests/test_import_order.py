@@ -34,7 +34,7 @@ LAYERS = (
     ("ssl_jax.reports",),
     ("ssl_jax.recipes",),
     ("ssl_jax.trained_model",),
-    ("ssl_jax.guard", "ssl_jax.short_help"),
+    ("ssl_jax.guard", "ssl_jax.other_names", "ssl_jax.short_help"),
     ("ssl_jax.cli",),
     (
         "ssl_jax.check",

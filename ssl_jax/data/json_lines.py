@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import re
+import shlex
 import zlib
 
 import numpy as np
@@ -26,6 +27,16 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".json.gz")
 def is_json_lines(spec: str) -> bool:
     """Whether a path or a pattern names files of JSON lines: by its suffix, unless it is a folder."""
     return spec.lower().endswith(SUFFIXES) and not (not is_remote(spec) and os.path.isdir(spec))
+
+
+def csv_advice(spec: str) -> str:
+    """How a .csv file becomes one of JSON lines, for a message; empty for other files."""
+    stem, suffix = os.path.splitext(spec)
+    if suffix.lower() != ".csv":
+        return ""
+    convert = "import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]"
+    source, target = shlex.quote(spec), shlex.quote(f"{stem}.jsonl")
+    return f" A .csv file is converted by: python -c '{convert}' < {source} > {target}"
 
 
 def find_json_lines(spec: str) -> list[epath.Path]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_jax.data.json_lines import csv_advice
 from ssl_jax.data.labelled_text import LabelledText
 from ssl_jax.data.lines import read_lines
 from ssl_jax.data.tfds_source import TfdsSource
@@ -93,7 +94,7 @@ def open_rows(spec: str, names: Sequence[str]) -> list[Row]:
     if not is_tsv(spec):
         raise UserError(
             f"data source {spec!r}: expected a .tsv file, a .jsonl file (one JSON object a line), or "
-            "tfds:name/config:split."
+            f"tfds:name/config:split.{csv_advice(spec)}"
         )
     table = Tsv(spec, header=not all(name.isdecimal() for name in names))
     for name in names:

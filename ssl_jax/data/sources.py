@@ -6,7 +6,7 @@ A document is a list of sentences. `source[i]` depends on `i` only.
 import hashlib
 from typing import Protocol
 
-from ssl_jax.data.json_lines import JsonLines, is_json_lines
+from ssl_jax.data.json_lines import JsonLines, csv_advice, is_json_lines
 from ssl_jax.data.pydocs import PyDocs
 from ssl_jax.data.text_files import TextFiles, TextFormat, find_files
 from ssl_jax.data.tfds_text import TfdsText
@@ -92,6 +92,10 @@ def open_source(spec: str, format: TextFormat = "lines", column: str = "text", s
         raise UserError(
             f"data source {spec!r}: expected 'pydocs', 'tfds:name/config[:split]', the path of a text file, a "
             "folder of *.txt, a pattern, a .tsv or a .jsonl file, or 'prepared:FOLDER'."
+        )
+    if advice := csv_advice(spec):  # which would be read as lines of text
+        raise UserError(
+            f"data source {spec!r}: a table is read from a .tsv file or from JSON lines, with --data.column.{advice}"
         )
     if is_tsv(spec):
         return TsvText(Tsv(spec), column, verbatim=format == "verbatim")

@@ -5,6 +5,7 @@ import hashlib
 import mmap
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -137,9 +138,11 @@ def _files_of_folder(folder: Path) -> list[Path]:
             raise UserError(
                 f"data source {str(folder)!r}: its text files are compressed ({others[0].path}); decompress them."
             )
+        endings = Counter(Path(file.path).suffix for file in list_files(folder, ("",)))
+        ending = max(endings, key=endings.__getitem__, default=".text")
         raise UserError(
             f"data source {str(folder)!r}: no *{SUFFIX} below this folder; give a glob pattern, such as "
-            f"'{folder}/*.text'."
+            f"'{folder}/**/*{ending}'."
         )
     return files
 

@@ -18,10 +18,10 @@ from ssl_jax.runs.encoders import with_own_encoder
 from ssl_jax.runs.named_runs import with_own_runs
 from ssl_jax.runs.reference import RunReference, choose_step
 from ssl_jax.runs.tokenizers import with_own_tokenizer
-from ssl_jax.training import folder as run_folder
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment
+from ssl_jax.training.run_data import open_again
 from ssl_jax.training.sharding import MeshConfig, make_mesh
 
 
@@ -70,10 +70,8 @@ class OpenedRun:
 
     @cached_property
     def data(self) -> Data:
-        """The data of the run. Raises UserError if it has changed since."""
-        data = self.experiment.open_data(self.folder)
-        run_folder.check_data(self.folder, data.identity)
-        return data
+        """The data of the run. Raises UserError if it is not found any more, or has changed since."""
+        return open_again(self.experiment, self.folder)
 
     @cached_property
     def program(self) -> Program:

@@ -1,6 +1,7 @@
 """The run folder: which configuration it belongs to, and what it was run with."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -269,11 +270,17 @@ def check_data(folder: epath.Path, identity: Mapping[str, str]) -> None:
       UserError: the identity has changed, or data.json is absent or damaged.
     """
     if changed := changed_values(read_data(folder).identity, dict(identity)):
+        short = {name: (_abbreviated(old), _abbreviated(new)) for name, (old, new) in changed.items()}
         raise UserError(
-            f"{folder}: the data is not what this run was started with (old -> new): {differences(changed)}. "
+            f"{folder}: the data is not what this run was started with (old -> new): {differences(short)}. "
             "Continuing would mix two curves. Bring the old files back, say with --data.source where they are now, or "
             "start anew with another --workdir."
         )
+
+
+def _abbreviated(value: Any) -> Any:
+    """The first eight digits of a hash; anything else as it is."""
+    return f"{value[:8]}..." if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def read_baselines(folder: epath.Path) -> dict[str, dict[str, float]]:

@@ -454,7 +454,7 @@ class Run:
 
 def train(
     experiment: Experiment,
-    folder: epath.Path,
+    folder: epath.PathLike,
     settings: Mapping[str, Any],
     *,
     profile: int = 0,
@@ -476,7 +476,7 @@ def train(
     Raises:
       UserError: the run cannot start or go on.
     """
-    folder = epath.Path(folder)
+    folder = epath.Path(folder).expanduser()
     if not same_everywhere([str(folder), settings]):
         raise UserError("the hosts were given different commands; give all of them the same one.")
     with ExitStack() as held:

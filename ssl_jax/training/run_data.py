@@ -31,8 +31,7 @@ def open_run_data(experiment: Experiment, folder: epath.Path, settings: Mapping[
     def first() -> Data:
         run_folder.check_claim(folder, settings)
         if run_folder.begun(folder, settings):
-            data = _checked(experiment.open_data(folder), folder)
-            run_folder.check_data(folder, data.identity)
+            data = _checked(open_again(experiment, folder), folder)
             run_folder.claim(folder, settings)
             return data
         with draft_folder(folder) as draft:
@@ -44,6 +43,23 @@ def open_run_data(experiment: Experiment, folder: epath.Path, settings: Mapping[
     data = on_main(first) or _checked(experiment.open_data(folder), folder)
     if not same_everywhere(data.identity):
         raise UserError(f"{folder}: the hosts see different data; use a --workdir that all of them share.")
+    return data
+
+
+def open_again(experiment: Experiment, folder: epath.Path) -> Data:
+    """The data of a run that has begun.
+
+    Raises:
+      UserError: it cannot be opened any more, or is not what the run was started with.
+    """
+    try:
+        data = experiment.open_data(folder)
+    except UserError as error:
+        raise UserError(
+            f"{error} The run {folder} was started with this data; if it lies elsewhere now, give its place, such as "
+            "--data.source PATH."
+        ) from error
+    run_folder.check_data(folder, data.identity)
     return data
 
 

@@ -2,9 +2,12 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 
+from ssl_jax.data.labelled_tables import Columns, read_labelled_text
 from ssl_jax.data.sources import open_source
 from ssl_jax.errors import UserError
 
@@ -75,3 +78,20 @@ def test_files_that_are_none(write, tmp_path):
     (tmp_path / "a.json.gz").write_bytes(b"no gzip")
     with pytest.raises(UserError, match=r"a.json.gz': cannot be read"):
         open_source(str(tmp_path / "a.json.gz"))
+
+
+def test_a_csv_file_is_refused_with_a_command_that_converts_it(tmp_path):
+    table = tmp_path / "my reviews.csv"
+    table.write_text('text,label\n"One, and ""two"".\nThree.",good\nFour.,bad\n')
+    with pytest.raises(UserError, match="a table is read from") as error:
+        open_source(str(table))
+    with pytest.raises(UserError, match=r"expected a \.tsv file") as labelled:
+        read_labelled_text(str(table), Columns())
+    command = str(error.value).partition("is converted by: ")[2]
+    assert str(labelled.value).endswith(command)
+    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)
+    rows = read_labelled_text(str(tmp_path / "my reviews.jsonl"), Columns())
+    assert [(row.text, row.label) for row in rows] == [
+        ('One, and "two".\nThree.', "good"),
+        ("Four.", "bad"),
+    ]

@@ -240,6 +240,9 @@ def test_missing_and_empty_sources(write, tmp_path):
                 open_source(spec)
     with pytest.raises(UserError, match=r"no \*\.txt below this folder"):
         open_source(str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"none/\*\*/\*\.md'"):  # a pattern that finds what is there
+        open_source(str(tmp_path / "none"))
+    assert documents(str(tmp_path / "none" / "**" / "*.md")) == [["text"]]
 
 
 def test_tsv_rows_and_documents(write):

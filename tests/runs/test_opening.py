@@ -48,11 +48,23 @@ def test_what_cannot_be_opened_is_named(folder: epath.Path, tmp_path: Path) -> N
 
 def test_data_is_opened_when_it_is_asked_for_and_compared_with_that_of_the_run(folder: epath.Path) -> None:
     kept = (folder / "data.json").read_text()
-    (folder / "data.json").write_text(json.dumps({"corpus": "another", "preprocessing": {}}))
+    (folder / "data.json").write_text(json.dumps({"corpus": 64 * "a", "preprocessing": {}}))
     try:
         run = open_run(RunReference(folder))
         assert run.restore()["params"]
-        with pytest.raises(UserError, match=r"the data is not what this run was started with .*corpus"):
+        with pytest.raises(
+            UserError, match=r"what this run was started with .*corpus: 'aaaaaaaa\.\.\.' -> None"
+        ):
             _ = run.data
     finally:
         (folder / "data.json").write_text(kept)
+
+
+def test_data_that_has_been_moved(folder: epath.Path) -> None:
+    def moved(folder: epath.Path) -> None:
+        raise UserError("data source 'photos': no such file or folder.")
+
+    run = open_run(RunReference(folder))
+    run = replace(run, experiment=run.experiment._replace(open_data=moved))
+    with pytest.raises(UserError, match=r"'photos': no such .* lies elsewhere now, .* --data\.source PATH"):
+        _ = run.data

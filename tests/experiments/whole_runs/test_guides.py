@@ -1,12 +1,15 @@
-"""The guides in docs/ and the tutorial of README.md run as they are written: each command and each block of Python."""
+"""The guides in docs/ and README.md run as they are written: each command and each block of Python.
+
+Commands that need a pod, data or weights of others are read in `test_documented_commands`.
+"""
 
 import importlib
 import json
+import os
 import re
-import shlex
+import shutil
 import sys
 import tempfile
-import textwrap
 import types
 
 import numpy as np
@@ -15,40 +18,42 @@ from PIL import Image
 
 import experiments
 from ssl_jax.runs import listing
+from ssl_jax.training import loop
 from tests import processes
 from tests.cases import SMALL, corpus, given, length, sentences
+from tests.data.test_idx import write_mnist
+from tests.documents import DOCS, blocks, commands_of
 
-DOCS = processes.ROOT / "docs"
+README = (processes.ROOT / "README.md").read_text()
 ELSEWHERE = ("gcloud ", "tests/parity/run.sh ", "export ", "until ", "photos/")
 """How blocks begin that need a pod, libtpu or a shell, or are a listing of files."""
 TWO_STEPS = [*length(2, 1), "--train.log_every", 1, "--train.eval_every", 2, "--train.save_every", 2]
 
 
-def blocks(text):
-    """The indented blocks of a document, each without its indentation."""
-    found = re.findall(r"\n\n((?:    .*\n|\n(?=    ))+)", text)
-    return [textwrap.dedent(block).strip() for block in found]
-
-
-def commands_of(block):
-    """(module, words) of each line of a block of commands."""
-    lines = block.replace("\\\n", " ").splitlines()
-    parsed = [shlex.split(line, comments=True) for line in lines if line.startswith("python -m ")]
-    return [(words[2], words[3:]) for words in parsed]
+OWN = {"mine": "minimal", "mine_views": "barlow_twins"}
+"""Experiments that the reader copies, and the ones that they are like."""
 
 
 def in_small(module, words):
     """A command with the network and the data of the tests; what the guide says of the data remains."""
     package, _, name = module.partition(".")
-    if package != "experiments":
+    saved = "--resume" in words or any(word.endswith("config.json") for word in words)
+    if package != "experiments" or saved:
         return words
+    if name == "compression":  # a study of runs that are there
+        return [*words, *given(images=8)]
     words = list(words)
     preset = [words.pop(0)] if words and not words[0].startswith("-") else []
-    if "--init_from" in words:  # the encoder is that of the run
+    if name == "sequence_classification":  # the encoder is that of the run
         small = [*given(length=48), *given("train", batch_size=8)]
+        if "--data.source" not in words:
+            small += [*given("data", source=sentences(here())), *given(labels=["long", "short"])]
+    elif "--run" in words:  # the first stage is that of the run
+        small = [*given("prior", layers=1, width=16, heads=2, dropout=0), *given("train", batch_size=32)]
     else:
-        small = SMALL["barlow_twins" if name == "mine_views" else name](here())
-    return [*preset, *small, *words, *TWO_STEPS]
+        small = SMALL[OWN.get(name, name)](here())
+    forked = ["--steps", 4] if "--with_optimizer" in words else []
+    return [*preset, *small, *words, *TWO_STEPS, *forked]
 
 
 def here():
@@ -59,23 +64,39 @@ def here():
 
 
 @pytest.fixture
-def guide(command, tmp_path, monkeypatch):
-    """Runs all of a guide in an empty folder; returns the names that its Python has defined."""
+def execute(command, tmp_path, monkeypatch):
+    """Runs blocks of a document in an empty folder; returns the names that their Python has defined.
+
+    Some words of the commands, such as steps, may be replaced. Reports of runs are left out where nothing reads them.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
-    def guide(name):
-        namespace = {}
-        for block in blocks((DOCS / name).read_text()):
+    def execute(text, replaced=None, *, reports=True):
+        if not reports:
+            monkeypatch.setattr(loop.Run, "_report", lambda run: None)
+        replaced, namespace, found = replaced or {}, {}, blocks(text)
+        files = {match[1]: block for block in found if (match := re.match(r"# (\w+\.yaml)\n", block))}
+        for name, content in files.items():
+            processes.Path(name).write_text(content)
+        for block in found:
             if commands := commands_of(block):
                 for module, words in commands:
+                    words = [os.path.expanduser(replaced.get(word, word)) for word in words]
                     code, out, error = command(module, *in_small(module, words))
                     assert code == 0, (module, words, out, error)
-            elif not block.startswith(ELSEWHERE):
-                exec(compile(block, name, "exec"), namespace)
+            elif not block.startswith(ELSEWHERE) and block not in files.values():
+                exec(compile(block, "document", "exec"), namespace)
         return namespace
 
-    return guide
+    return execute
+
+
+@pytest.fixture
+def guide(execute):
+    """Runs all of a guide."""
+    return lambda name, *how, **reports: execute((DOCS / name).read_text(), *how, **reports)
 
 
 def draw(folder, size):
@@ -105,19 +126,28 @@ def test_your_images(guide, tmp_path):
 
 
 @pytest.fixture
-def mine_views(tmp_path, monkeypatch):
-    """The tutorial of README.md, copied block by block into a file of the experiments."""
-    readme = (processes.ROOT / "README.md").read_text()
-    section = readme[readme.index("### A new loss on pairs of views") : readme.index("Then train it")]
+def own(tmp_path, monkeypatch):
+    """Puts a file of the reader's into the folder of experiments."""
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "mine_views.py").write_text("\n\n\n".join(blocks(section)) + "\n")
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(folder)])
-    importlib.import_module("experiments.mine_views")
     installed = listing._installed()
-    monkeypatch.setattr(listing, "_installed", lambda: [*installed, "mine_views"])
-    yield
-    sys.modules.pop("experiments.mine_views", None)
+
+    def own(name, text):
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.setattr(listing, "_installed", lambda: [*installed, name])
+        importlib.import_module(f"experiments.{name}")
+
+    yield own
+    for name in OWN:
+        sys.modules.pop(f"experiments.{name}", None)
+
+
+@pytest.fixture
+def mine_views(own):
+    """The tutorial of README.md, copied block by block into a file of the experiments."""
+    section = README[README.index("### A new loss on pairs of views") : README.index("Then train it")]
+    own("mine_views", "\n\n\n".join(blocks(section)) + "\n")
 
 
 def test_a_new_loss(guide, mine_views, tmp_path):
@@ -138,6 +168,101 @@ def test_reading_a_report(guide, command, tmp_path, monkeypatch):
         )
     assert len(guide("reading_a_report.md")["heldout"]) == 1
     assert (tmp_path / "runs" / "mine" / "replay" / "loss.pdf").exists()
+
+
+def test_from_python(guide):
+    found = guide("from_python.md")
+    assert [step for step, _ in found["curve"].points] == [100, 200]
+    assert found["last"]["step"] == 300
+    assert found["found"].keys() == {0, 1}
+
+
+@pytest.fixture
+def trained(command):
+    """Trains a small run that a guide starts from, without its report."""
+
+    def trained(name, folder, *words):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop.Run, "_report", lambda run: None)
+            code, out, error = command(name, *words, *TWO_STEPS, "--workdir", folder)
+        assert code == 0, (name, out, error)
+
+    return trained
+
+
+def last_step(folder):
+    return processes.last_step(processes.Path(folder))
+
+
+def test_sharing_and_forking(guide, trained, tmp_path):
+    home, shared = tmp_path / "home", tmp_path / "shared"
+    home.mkdir()
+    trained("bert", "runs/bert-tiny", *SMALL["bert"](here()))
+    shutil.copytree("runs/bert-tiny", shared / "bert")
+    trained("gpt2", shared / "gpt2", *SMALL["gpt2"](here()))
+    draw(tmp_path / "images", 8)
+    small = [*SMALL["denoising_autoencoder"](here()), *given("data", source="images")]
+    trained("denoising_autoencoder", shared / "images", *small)
+    shutil.copy(here() / "corpus.txt", home)
+    shutil.copytree("images", "photos")
+    shutil.move("images", home)
+    own = {f"/shared/{name}": str(shared / name) for name in ("bert", "gpt2", "images")}
+    others = {"6000": "4", "runs/bert-tiny@2000": "runs/bert-tiny@2", **own}
+    guide("sharing_and_forking.md", others, reports=False)
+    for run, steps in (("bert-tiny", 4), ("mine", 2), ("higher-rate", 4), ("again", 4), ("bert-longer", 2)):
+        assert last_step(f"runs/{run}") == steps
+    assert processes.log(processes.Path("runs/higher-rate"))[0]["step"] == 2
+    settings = json.loads(processes.Path("runs/bert-longer/config.json").read_text())
+    assert settings["config"]["schedule"]["learning_rate"] == 1e-3
+    assert processes.Path("plots/loss.png").exists()
+    assert processes.Path("probes").is_dir()
+
+
+def section(heading):
+    """A section of README.md, of any depth."""
+    depth = heading.partition(" ")[0]
+    start = README.index(f"\n{heading}\n")
+    return README[start : README.index(f"\n{depth} ", start + 1)]
+
+
+def test_readme_a_new_loss(execute, own):
+    own("mine", (processes.ROOT / "experiments" / "minimal.py").read_text())
+    execute(
+        README[README.index("run it:\n\n    cp") : README.index("### A new loss on pairs of views")],
+        reports=False,
+    )
+    assert last_step("runs/mine-digits") == 2
+
+
+def test_readme_fine_tuning(execute, trained, command, tmp_path):
+    trained("bert", "runs/bert", *SMALL["bert"](here()))
+    assert command("ssl_jax.export", "runs/bert", "BERT_FOLDER")[0] == 0
+    rows = [line.split("\t")[1] for line in sentences(here()).read_text().splitlines()[1:]]
+    stars = [f"{len(row) % 5 + 1}\t{row}" for row in rows]
+    (tmp_path / "reviews.tsv").write_text("\n".join(["stars\treview", *stars, ""]))
+    (tmp_path / "new.txt").write_text("\n".join(rows[:3]) + "\n")
+    before, _, _ = section("## Fine-tuning").partition("    python -m experiments.glue")  # which need GLUE
+    execute(before, {"128": "48"}, reports=False)
+    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 3
+
+
+def test_readme_text_generation(execute, trained, command, tmp_path):
+    words = corpus(here()).read_text().replace(".", "").lower().split()[:10]
+    (tmp_path / "french.tsv").write_text(
+        "\n".join(["input\toutput", *(f"{w}\t{w[::-1]}" for w in words), ""])
+    )
+    longer = [*given("model", positions=192), *given(length=192)]
+    trained("gpt2", "runs/first", *SMALL["gpt2"](here()), *longer)
+    assert command("ssl_jax.export", "runs/first", "GPT2_FOLDER")[0] == 0
+    execute(section("## Text generation"), reports=False)
+    assert list(tmp_path.glob("GPT2_FOLDER/few_shot/*.json"))
+
+
+def test_readme_images_as_codes(execute, tmp_path):
+    (tmp_path / "DIR").mkdir()
+    write_mnist(tmp_path / "DIR", train=64, test=16, shape=(28, 28))
+    execute(section("## Images as codes"), reports=False)
+    assert (tmp_path / "runs" / "compression-digits" / "rates.json").exists()
 
 
 def test_the_notebook(monkeypatch, tmp_path):
