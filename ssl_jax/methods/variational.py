@@ -75,6 +75,9 @@ class Variational(NamedTuple):
       decode: `(params, code) -> images`, the mean of the pixels.
       bounds: `(params, batch, rng, samples) -> [batch, 2]`, nats: the evidence lower bound, and the importance-weighted
         bound (arXiv:1509.00519), of the same draws.
+      score: `(samples, seed) -> ((params, extras, batch) -> {name: [batch]})`: the bounds of each image by itself, with
+        draws that are the same wherever it stands: `elbo` and `importance_weighted_bound` in nats, and the latter as
+        `bits_per_dim`.
     """
 
     method: Method
@@ -85,6 +88,7 @@ class Variational(NamedTuple):
     posterior: Callable[[Tree, jax.Array], tuple[jax.Array, jax.Array]]
     decode: Callable[[Tree, jax.Array], jax.Array]
     bounds: Callable[[Tree, Batch, jax.Array, int], jax.Array]
+    score: Callable[[int, int], Callable[[Tree, Extras, Batch], dict[str, jax.Array]]]
 
 
 def draw_data(rng: jax.Array, images: jax.Array, likelihood: Likelihood) -> jax.Array:
@@ -209,6 +213,26 @@ def variational_autoencoder(
         plain = elbo(likelihoods.mean(0), gaussian_kl(mean, log_variance))
         return jnp.stack([plain, importance_weighted_bound(log_weights)], -1)
 
+    def score(samples: int, seed: int) -> Callable[[Tree, Extras, Batch], dict[str, jax.Array]]:
+        def scores(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+            def one(image: jax.Array, extent: jax.Array) -> jax.Array:
+                alone = {"image": image[None], "extent": extent[None]}
+                return bounds(params, alone, jax.random.key(seed), samples)[0]
+
+            plain, weighted = jnp.moveaxis(jax.vmap(one)(batch["image"], batch["extent"]), -1, 0)
+            bits = bits_per_dim(-weighted, dims, levels=LEVELS[likelihood])
+            return {"elbo": plain, "importance_weighted_bound": weighted, "bits_per_dim": bits}
+
+        return scores
+
     return Variational(
-        Method(init, loss, evaluate, after_update), shape, preprocess, draw, encode, posterior, decode, bounds
+        Method(init, loss, evaluate, after_update),
+        shape,
+        preprocess,
+        draw,
+        encode,
+        posterior,
+        decode,
+        bounds,
+        score,
     )

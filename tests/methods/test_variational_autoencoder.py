@@ -187,3 +187,25 @@ def test_settings_that_cannot_be():
     for name in ("beta", "warmup_steps", "free_nats"):
         with pytest.raises(UserError, match=rf"KlConfig\.{name} -1: expected"):
             KlConfig(**{name: -1})
+
+
+def test_the_score_of_an_image_is_that_of_its_bounds_wherever_it_stands():
+    """And not of the other images: `bounds` of a batch draws for its places."""
+    method, params = made("gaussian"), found("gaussian").variables["params"]
+    few = {name: value[:3] for name, value in digits().items()}
+
+    @jax.jit
+    def everything():
+        score = method.score(SAMPLES, 5)
+        turned = {name: value[::-1] for name, value in few.items()}
+        alone = {name: value[1:2] for name, value in few.items()}
+        bounds = method.bounds(params, alone, jax.random.key(5), SAMPLES)[0]
+        return score(params, {}, few), score(params, {}, turned), bounds
+
+    scores, turned, (plain, weighted) = everything()
+    for name, values in scores.items():
+        np.testing.assert_allclose(turned[name][::-1], values, rtol=1e-5)
+    assert scores["elbo"][1] == pytest.approx(float(plain), rel=1e-5)
+    assert scores["importance_weighted_bound"][1] == pytest.approx(float(weighted), rel=1e-5)
+    bits = 8 - scores["importance_weighted_bound"] / (64 * np.log(2))
+    np.testing.assert_allclose(scores["bits_per_dim"], bits, rtol=1e-5)
