@@ -70,7 +70,7 @@ def fitted_to_images(
         lines.append(f"chosen from the images: {_flags(chosen)}")
     if adopted:
         lines.append(
-            f"as in the preset {LARGER}, since they are larger than the digits of {preset}: {_flags(adopted)}"
+            f"as in the preset {LARGER}, since they are larger than those of the preset {preset}: {_flags(adopted)}"
         )
     fitted = _with(config, chosen | adopted)
     seen = _seen(fitted)

@@ -39,7 +39,9 @@ def test_what_is_not_given_is_chosen(photos: str) -> None:
     assert lines[0] == (
         "chosen from the images: --data.canvas 128 --data.channels 3 --classes 3 --views.0.size 28 --views.1.size 28"
     )
-    assert lines[1].startswith("as in the preset mnist, since they are larger than the digits of digits: ")
+    assert lines[1].startswith(
+        "as in the preset mnist, since they are larger than those of the preset digits: "
+    )
     assert "--encoder.blocks 1 1 1 --encoder.stem small" in lines[1]
     assert lines[2].startswith(
         "the network sees 28x28 pixels of them; give --views.0.size --views.1.size for more"
