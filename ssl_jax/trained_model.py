@@ -149,8 +149,8 @@ class TrainedModel:
 
         - A language model: `log_likelihood` in nats, `tokens`, `bytes` and `bits_per_byte` of each text.
         - A variational autoencoder: `elbo` and `importance_weighted_bound`, lower bounds of the log-likelihood of an
-          image in nats, and `bits_per_dim`, the latter one in bits for each pixel and channel. The codes are drawn with
-          the seed of the run, the same ones for every image.
+          image in nats, and `bits_per_dim`, the latter one in bits for each pixel and channel. What is drawn for an
+          image depends on its pixels and the seed of the run alone.
         - A prior over codes: `code_log_likelihood` in nats, the log-likelihood of the code of an image, and
           `bits_per_dim`, of the code and of the 8-bit pixels given the code together.
         - An anomaly detector: scores that are higher for an anomaly, `[images, detectors]` if there are several
