@@ -22,6 +22,8 @@ and 17.0 %. It runs at 0.43 times gensim's speed on 2 cores: each step of 2,048 
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+import jax
+
 from ssl_jax.cli import main
 from ssl_jax.data.cbow_rows import Sampling, batch_shapes
 from ssl_jax.data.cbow_text import WordsConfig, open_cbow_text
@@ -30,8 +32,9 @@ from ssl_jax.domains import Length, NonEmptyText, NonNegativeInt, PositiveInt, P
 from ssl_jax.methods.cbow import cbow
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.word_vectors import open_word_tests, report_word_vectors
+from ssl_jax.runs.word_vectors import WordVectors
 from ssl_jax.training.distributed import announce
-from ssl_jax.training.experiment import Data, Experiment, TrainConfig
+from ssl_jax.training.experiment import Data, Experiment, Inference, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -128,6 +131,12 @@ def build(config: Config) -> Experiment:
             config.length,
         ),
         open_data=open_data,
+        inference=Inference(
+            text=lambda params, tokenizer, mesh: WordVectors(
+                jax.device_get(params["input"]["embedding"]), tokenizer
+            )
+        ),
+        not_exported="Its report writes vectors.txt, in word2vec's text format, which gensim and others read.",
         headline=("noise_loss",) if config.negatives else ("word_loss", "word_accuracy"),
         report=lambda report: report_word_vectors(report, model.contexts, sampling, config.length),
     )

@@ -27,6 +27,7 @@ from ssl_jax.cli import main
 from ssl_jax.domains import PositiveInt, Text, Width
 from ssl_jax.errors import UserError
 from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.hub.wav2vec2 import save_feature_extractor, save_wav2vec2
 from ssl_jax.methods.hubert import UnitConfig, unit_pretraining
 from ssl_jax.models.wav2vec import Hubert, WavConfig
 from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
@@ -130,8 +131,17 @@ def build(config: Config) -> Experiment:
         warn_of_code_collapse(report)
         report_units(report, made.units, stride=made.speech.stride, utterances=config.probe_utterances)
 
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_wav2vec2(folder, "hubert", config.model, variables["params"])
+        save_feature_extractor(folder, config.model, rate=config.data.rate, normalise=config.normalise)
+
     experiment = speech_experiment(
-        config, made.speech, headline=("unit_loss", "accuracy", "predicted_perplexity"), pictures=show
+        config,
+        made.speech,
+        headline=("unit_loss", "accuracy", "predicted_perplexity"),
+        pictures=show,
+        export=export,
+        units=made.units,
     )
     if first is None:
         return experiment

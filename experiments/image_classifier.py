@@ -3,6 +3,7 @@
     python -m experiments.image_classifier --init_from runs/simclr-digits    # 10 labels per class: 89 %
     python -m experiments.image_classifier --workdir runs/scratch            # the same from scratch: 88 %
     python -m experiments.image_classifier imagenet --init_from gs://...     # 1 % of ImageNet's labels
+    python -m ssl_jax.predict runs/scratch photos                            # the classes of other images
 
 On so few digits the two hardly differ, and a linear probe of the frozen encoder does better (94 %); see BUILD_NOTES.md.
 `imagenet` has the protocol of SimCLR (arXiv:2002.05709, B.5): Nesterov's momentum, no warm-up, no weight decay, random
@@ -25,6 +26,7 @@ from ssl_jax.data.image_source import ImageSource, Rows
 from ssl_jax.domains import NonNegativeInt
 from ssl_jax.errors import UserError
 from ssl_jax.methods.image_classification import image_classification
+from ssl_jax.recipes.image_labels import image_predictor, save_classes
 from ssl_jax.recipes.views import (
     DIGITS,
     IMAGENET,
@@ -93,20 +95,22 @@ def build(config: Config) -> Experiment:
     """The encoder and a classifier, on a choice of labelled images."""
     if not config.classes:
         raise UserError("classes 0: a classifier needs their number; give --classes 10 for the digits.")
-    method = image_classification(config.encoder, config.views[0], config.classes)
-    experiment = views_experiment(config, method, headline=("class_loss", "class_accuracy"))
+    made = image_classification(config.encoder, config.views[0], config.classes)
+    experiment = views_experiment(config, made.images, headline=("class_loss", "class_accuracy"))
 
     def open_data(folder: epath.Path) -> Data:
         data = experiment.open_data(folder)
         if not data.labelled:
             raise UserError(f"labels are missing: the images of {config.data.source} have none.")
+        save_classes(data.details.classes, config.classes, folder)
         training = data.labelled["train"]
         if config.labels_per_class:
             rows = few_labels(data.details.probe, config.labels_per_class, config.classes, config.train.seed)
             training = grain.MapDataset.source(Rows(data.details.probe, np.array(rows)))
         return data._replace(train=(training.seed(config.train.seed).shuffle().repeat(),))
 
-    return experiment._replace(open_data=open_data)
+    predictor = image_predictor(made.logits, config.data, config.classes)
+    return experiment._replace(open_data=open_data, predictor=predictor)
 
 
 if __name__ == "__main__":

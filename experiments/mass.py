@@ -29,6 +29,8 @@ import jax
 
 from ssl_jax.cli import main
 from ssl_jax.decoding.fragment import fragment_decoder
+from ssl_jax.hub.bart import load_bart, save_bart
+from ssl_jax.hub.tokenizer_files import save_tokenizer, token_ids
 from ssl_jax.method import Batch
 from ssl_jax.methods.denoising import Noise
 from ssl_jax.models.encoder_decoder import SIZES, EncoderDecoder
@@ -96,7 +98,14 @@ def build(config: Config) -> Experiment:
         inverse=filled_fragment,
         names={special.mask: "[MASK]"},
     )
-    return denoising_experiment(config, hide(config.noise), denoiser)
+
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_bart(folder, config.model, variables["params"], token_ids(tokenizer, decoder_start=special.cls))
+        save_tokenizer(folder, tokenizer, config.model.positions, form="text")
+
+    return denoising_experiment(
+        config, hide(config.noise), denoiser, import_weights=lambda path: load_bart(path)[1], export=export
+    )
 
 
 if __name__ == "__main__":

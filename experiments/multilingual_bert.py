@@ -31,6 +31,8 @@ from ssl_jax.data.pretraining_text import PairTask, bert_batch_shapes, bert_rows
 from ssl_jax.data.tokenizer_files import preprocessing
 from ssl_jax.domains import Length
 from ssl_jax.errors import UserError
+from ssl_jax.hub.bert import load_bert, save_bert
+from ssl_jax.hub.tokenizer_files import save_tokenizer
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.bert import BertConfig
@@ -168,6 +170,15 @@ def build(config: Config) -> Experiment:
             preprocessing=preprocessing(opened.tokenizer),
         )
 
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        if config.own_positions:
+            raise UserError(
+                f"{folder}: transformers' BERT has no positions of its own for each language; export a run with "
+                "--own_positions False."
+            )
+        save_bert(folder, config.model, variables["params"])
+        save_tokenizer(folder, tokenizer, config.model.positions)
+
     return make_experiment(
         config,
         tasks.method,
@@ -181,6 +192,8 @@ def build(config: Config) -> Experiment:
         rules=TRANSFORMER,
         headline=("mlm_loss", "mlm_accuracy"),
         report=lambda report: report_languages(report, config.steps * config.train.batch_size),
+        import_weights=lambda path: load_bert(path)[1],
+        export=export,
     )
 
 

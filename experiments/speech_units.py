@@ -112,6 +112,7 @@ def build(config: Config) -> Experiment:
         pictures=shown.report,
         speakers=config.speakers,
         sample=shown.sample,
+        units=made.units,
     )
 
 

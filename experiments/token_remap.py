@@ -85,6 +85,11 @@ def build(config: Config) -> Experiment:
         report=lambda report, tuned: report_symbols(report, tuned, config),
         predictor=lambda tuned: symbols_predictor(tuned, config.labels, config),
     )
+    experiment = experiment._replace(
+        export=None,
+        not_exported="Its symbols are pieces by a map of the run (symbols.json), which no tokenizer of transformers "
+        "reads; ssl_jax.load and ssl_jax.predict apply it.",
+    )
     if config.weights == "pretrained":
         return experiment
     rows, model = experiment.phases[0].rows, config.bert.model

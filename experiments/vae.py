@@ -52,7 +52,8 @@ class Config(AutoencodingConfig):
     """Of black and white pixels, which are drawn from the greys at every step, or Gaussian, of 8-bit pixels."""
     kl: KlConfig = field(default_factory=KlConfig)
     importance_samples: Annotated[int, integers(1, 100_000)] = 100
-    """Draws of a code for the importance-weighted estimate of an image's likelihood, at the end of the run."""
+    """Draws of a code for the importance-weighted estimate of an image's likelihood, at the end of the run and of new
+    images."""
 
     def check_relations(self) -> None:
         super().check_relations()
@@ -101,7 +102,9 @@ def build(config: Config) -> Experiment:
             probe_examples=config.probe_examples,
             seed=config.train.seed,
         ),
-        inference=inference_by_codes(made.encode, lambda params, extras, code: made.decode(params, code)),
+        inference=inference_by_codes(
+            made.encode, lambda params, extras, code: made.decode(params, code)
+        )._replace(score=made.score(config.importance_samples, config.train.seed)),
     )
 
 

@@ -31,6 +31,7 @@ from ssl_jax.domains import PositiveInt, Text
 from ssl_jax.method import Tree
 from ssl_jax.methods.code_prior import CodePrior, PriorConfig, code_prior
 from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.recipes.autoencoders import inference_by_codes
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.recipes.datasets import open_image_data
 from ssl_jax.reports.code_prior import report_code_prior, sample_images
@@ -146,6 +147,10 @@ def build(config: Config) -> Experiment:
         headline=("code_loss", "bits_per_dim"),
         sample=lambda report: sample_images(report, prior),
         report=lambda report: report_code_prior(report, prior, seed=seed),
+        inference=inference_by_codes(
+            lambda *example: prior.encode(*example).reshape(-1, *prior.grid),
+            lambda params, extras, codes: prior.decode(extras, codes),
+        )._replace(data=data, score=prior.score),
         starts=(first.start(lambda run: freeze(run, prior)),),
     )
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from ssl_jax.cli import main
 from ssl_jax.evals.collapse import collapse_metrics
+from ssl_jax.hub.wav2vec2 import save_feature_extractor, save_wav2vec2
 from ssl_jax.methods.wav2vec2 import ContrastConfig, masked_contrastive
 from ssl_jax.models.wav2vec import GumbelConfig, Wav2Vec2, WavConfig
 from ssl_jax.recipes.speech import LIBRISPEECH, SYNTHESISED, SpeechRunConfig, speech_experiment
@@ -122,11 +123,17 @@ def build(config: Config) -> Experiment:
         normalise=config.normalise,
         vector_metrics=collapse_metrics,
     )
+
+    def export(folder, variables, tokenizer) -> None:  # noqa: ANN001
+        save_wav2vec2(folder, "wav2vec2", config.model, variables["params"], config.quantizer)
+        save_feature_extractor(folder, config.model, rate=config.data.rate, normalise=config.normalise)
+
     return speech_experiment(
         config,
         method,
         headline=("contrastive_loss", "accuracy", "code_perplexity"),
         pictures=lambda report: warn_of_code_collapse(report, config.quantizer.groups),
+        export=export,
     )
 
 

@@ -284,7 +284,7 @@ def main(
             # Here, because what images are reported with takes long to import.
             from ssl_jax.recipes.fitting import fitted_to_images
 
-            config, lines = fitted_to_images(config, asked.given)
+            config, lines = fitted_to_images(config, asked.given, presets, asked.preset)
             for line in lines:
                 distributed.announce(line)
         if given.resume is not None:

@@ -5,6 +5,7 @@
     python -m ssl_jax.embed BERT_FOLDER sentences.txt --output sentences.npz       # imported weights
     python -m ssl_jax.embed runs/vqvae-digits photos/ --what codes --output codes.npz
     python -m ssl_jax.embed runs/anomaly_detection-digits new/ --what scores --output scores.npz
+    python -m ssl_jax.embed runs/vae-digits new/ --what scores --output bounds.npz       # of the log-likelihood
 
 RUN is a run folder (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
 --train.best_metric), or a folder of BERT, ALBERT, GPT-2, BART or T5 weights with the files of their tokenizer. The
@@ -19,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,8 +28,7 @@ from etils import epath
 
 import ssl_jax
 from ssl_jax.cli import read_arguments
-from ssl_jax.data import image_files, speech_files
-from ssl_jax.data.folders import list_files
+from ssl_jax.data.given_files import named_files
 from ssl_jax.data.lines import read_text_lines
 from ssl_jax.domains import BatchSize, NonEmptyText, Settings
 from ssl_jax.errors import UserError
@@ -38,8 +37,6 @@ from ssl_jax.guard import guarded
 from ssl_jax.runs.text_features import Pooling
 from ssl_jax.trained_model import TrainedModel
 
-SUFFIXES = {"images": image_files.SUFFIXES, "speech": speech_files.SUFFIXES}
-"""Of the files in a folder, by what the model reads."""
 ABILITIES = {"features": "embed", "codes": "encode", "scores": "score"}
 """The method of a model for each value of --what."""
 AT_ONCE = 1024
@@ -59,8 +56,9 @@ class Arguments(Settings):
     output: NonEmptyText
     """The .npz file to write."""
     what: Literal["features", "codes", "scores"] = "features"
-    """features: the representation that linear_eval probes, of a text the mean of its tokens. codes: of an autoencoder.
-    scores: how anomalous an image is, or the log-likelihood and the bits per byte of a text."""
+    """features: the representation that linear_eval probes, of a text the mean of its tokens. codes: of an autoencoder,
+    or the units of a recording. scores: how anomalous or how likely an image is, or the log-likelihood and the bits per
+    byte of a text."""
     pooling: Pooling = "mean"
     """The features of a text: the mean of its tokens, or its first or last token."""
     batch_size: BatchSize | None = None
@@ -119,25 +117,15 @@ def find_inputs(files: Sequence[str], reads: str) -> tuple[list[str], list[str]]
     Raises:
       UserError: a file is not there or cannot be read, or a folder has none of the right kind.
     """
-    found: list[tuple[str, str]] = []
-    for name in files:
-        path = Path(name).expanduser()
-        if reads == "text":
-            found += [(f"{name}:{number}", line) for number, line in enumerate(read_text_lines(name), 1)]
-        elif path.is_dir():
-            inside = [str(path / file.path) for file in list_files(path, SUFFIXES[reads])]
-            if not inside:
-                raise UserError(
-                    f"{name}: no files below this folder that end with {', '.join(SUFFIXES[reads])}."
-                )
-            found += [(file, file) for file in inside]
-        elif path.is_file():
-            found.append((str(path), str(path)))
-        else:
-            raise UserError(f"{name}: no such file or folder.")
-    if not found:
+    if reads != "text":
+        found = named_files(files, reads)
+        return found, found
+    lines = [
+        (f"{name}:{number}", line) for name in files for number, line in enumerate(read_text_lines(name), 1)
+    ]
+    if not lines:
         raise UserError(f"{', '.join(files)}: there is no line of text in it.")
-    return [name for name, _ in found], [value for _, value in found]
+    return [name for name, _ in lines], [line for _, line in lines]
 
 
 def main(arguments: list[str], log: Callable[[str], None]) -> int:

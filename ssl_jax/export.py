@@ -5,17 +5,19 @@
     python -m ssl_jax.export runs/gpt2-tiny exported/gpt2
     python -m ssl_jax.export runs/simclr-digits exported/simclr
 
-RUN is a run folder of bert, albert, gpt2, bart, t5, fine-tuning or views of images (RUN@STEP for another checkpoint
-than the newest). FOLDER is a new one, local or gs://. Transformers are in Hugging Face's layout. A fine-tuned model is
-read there by the class of its task, with the names of its labels; a pretrained one by AutoModel, a BERT or ALBERT also
-by AutoModelForPreTraining, a GPT-2 by AutoModelForCausalLM, a BART or T5 by AutoModelForSeq2SeqLM. A BART with
-`--model.norm pre` has the type of mBART:
+RUN is a run folder of bert, albert, multilingual_bert, gpt2, bart, mass, t5, wav2vec2, hubert, fine-tuning or views of
+images (RUN@STEP for another checkpoint than the newest). FOLDER is a new one, local or gs://. Transformers are in
+Hugging Face's layout. A fine-tuned model is read there by the class of its task, with the names of its labels; a
+pretrained one by AutoModel, a BERT or ALBERT also by AutoModelForPreTraining (AutoModelForMaskedLM without a task on
+pairs), a GPT-2 by AutoModelForCausalLM, a BART, MASS or T5 by AutoModelForSeq2SeqLM, a wav2vec 2.0 by
+AutoModelForPreTraining. A BART or MASS with `--model.norm pre` has the type of mBART:
 
     tokenizer = AutoTokenizer.from_pretrained("exported/sections")
     model = AutoModelForSequenceClassification.from_pretrained("exported/sections")
 
-`--init_from FOLDER` and `ssl_jax.load` read it here. The encoder of a run on views of images has the names of
-torchvision; ssl_jax/hub/resnet.py says how it is loaded there.
+`--init_from FOLDER` and `ssl_jax.load` read transformers of text here. A MASS becomes a BART: its decoder counts
+positions from the first one, as fine-tuning wants it, and no longer from the fragment of its pretraining. The encoder
+of a run on views of images has the names of torchvision; ssl_jax/hub/resnet.py says how it is loaded there.
 """
 
 import sys
@@ -65,7 +67,8 @@ def export(run: str, folder: epath.Path) -> RunReference:
     if write is None:
         raise UserError(
             f"{opened.folder}: a model of {opened.settings['experiment']} cannot be exported; expected a run of "
-            "experiments.bert, albert, gpt2, bart or t5, of fine-tuning, or of views of images."
+            "experiments.bert, albert, multilingual_bert, gpt2, bart, mass, t5, wav2vec2 or hubert, of fine-tuning, or "
+            f"of views of images. {opened.experiment.not_exported}".rstrip()
         )
     with whole_folder(folder) as draft:
         write(draft, jax.device_get(opened.restore()), tokenizer and tokenizer.open())

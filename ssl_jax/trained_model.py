@@ -25,6 +25,17 @@ from ssl_jax.training.mapping import MapFunction, batch_of_all_devices, map_exam
 Inputs = Sequence[str] | Sequence[GivenImage] | Sequence[GivenRecording] | np.ndarray
 """What the model was trained on: texts; images, as paths or arrays; or recordings, as paths or arrays."""
 
+WITH_ABILITY = {
+    "embed": "those on views of images, autoencoders, speech and text",
+    "reconstruct": "autoencoder, denoising_autoencoder, discrete_autoencoder, vae, vqvae, vqvae_prior",
+    "encode": "discrete_autoencoder, hubert, speech_units, vae, vqvae, vqvae_prior",
+    "decode": "discrete_autoencoder, vae, vqvae, vqvae_prior",
+    "score": "anomaly_detection, gpt2, vae, vqvae_prior",
+    "generate": "bart, gpt2, mass, summarize, t5",
+    "predict": "those of fine-tuning, and image_classifier",
+}
+"""Which experiments have runs with a method, for messages."""
+
 
 class TrainedModel:
     """A model with its weights, made by `ssl_jax.load`.
@@ -71,28 +82,18 @@ class TrainedModel:
     @property
     def abilities(self) -> tuple[str, ...]:
         """Names of the methods that the model has."""
-        opened = self._opened
-        of_rows = opened.inference if opened.data is not None else None
-        has = {
-            "embed": opened.text or (of_rows and opened.represent),
-            "reconstruct": of_rows and of_rows.reconstruct,
-            "encode": of_rows and of_rows.encode,
-            "decode": of_rows and of_rows.decode,
-            "score": (of_rows and of_rows.score) or (opened.language_model and opened.continues),
-            "generate": opened.language_model,
-            "predict": opened.predict,
-        }
-        return tuple(name for name, value in has.items() if value)
+        return self._opened.abilities
 
     def embed(self, inputs: Inputs, *, pooling: Pooling = "mean") -> np.ndarray:
         """The representation of each input by the frozen model, float32 `[inputs, width]`.
 
         Images and recordings have the representation that `ssl_jax.linear_eval` probes. A text is the mean of the last
-        layer's states of its tokens; what is longer than the model's context is cut off.
+        layer's states of its tokens; what is longer than the model's context is cut off. With CBOW it is the mean of
+        the vectors of its words, and 0 if it has no word of the vocabulary.
 
         Args:
           inputs: see `Inputs`.
-          pooling: of texts: the mean of all tokens, or the first or the last token.
+          pooling: of texts: the mean of all tokens, or the first or the last token (with CBOW: word).
 
         Raises:
           UserError: the model has no representation of these inputs, or one of them cannot be read.
@@ -114,17 +115,21 @@ class TrainedModel:
         self.check("reconstruct")
         return self._map(self._opened.inference.reconstruct, self._rows(images))
 
-    def encode(self, images: Sequence[GivenImage] | np.ndarray) -> np.ndarray:
-        """The code of each image: int32 `[images, rows, columns]` of a quantized autoencoder, else numbers.
+    def encode(self, inputs: Sequence[GivenImage] | Sequence[GivenRecording] | np.ndarray) -> np.ndarray:
+        """The code of each image or recording.
 
         Args:
-          images: paths or arrays.
+          inputs: images or recordings, as paths or arrays.
+
+        Returns:
+          int32 `[images, rows, columns]` of a quantized autoencoder of images, numbers of another one; of speech, int32
+          `[recordings, units]`, -1 after the end of a recording.
 
         Raises:
-          UserError: the model has no codes, or an image cannot be read.
+          UserError: the model has no codes, or an input cannot be read.
         """
         self.check("encode")
-        return self._map(self._opened.inference.encode, self._rows(images))
+        return self._map(self._opened.inference.encode, self._rows(inputs))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The images of codes, float32 `[images, height, width, channels]` in [0, 1].
@@ -142,9 +147,14 @@ class TrainedModel:
     def score(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """Scores of each input, by name, `[inputs]`.
 
-        A language model gives `log_likelihood` in nats, `tokens`, `bytes` and `bits_per_byte` of each text. An anomaly
-        detector gives scores that are higher for an anomaly, `[images, detectors]` if there are several detectors; for
-        a score whose threshold the run has set, `anomalous` says whether it is exceeded.
+        - A language model: `log_likelihood` in nats, `tokens`, `bytes` and `bits_per_byte` of each text.
+        - A variational autoencoder: `elbo` and `importance_weighted_bound`, lower bounds of the log-likelihood of an
+          image in nats, and `bits_per_dim`, the latter one in bits for each pixel and channel. What is drawn for an
+          image depends on its pixels and the seed of the run alone.
+        - A prior over codes: `code_log_likelihood` in nats, the log-likelihood of the code of an image, and
+          `bits_per_dim`, of the code and of the 8-bit pixels given the code together.
+        - An anomaly detector: scores that are higher for an anomaly, `[images, detectors]` if there are several
+          detectors; for a score whose threshold the run has set, `anomalous` says whether it is exceeded.
 
         Args:
           inputs: see `Inputs`.
@@ -199,31 +209,41 @@ class TrainedModel:
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         return generate_texts(self._language_model, texts, config)
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """What a fine-tuned model predicts of each text, as `ssl_jax.predict` gives it.
+    def predict(self, inputs: Sequence[str] | Sequence[GivenImage] | np.ndarray) -> list[dict[str, Any]]:
+        """What a fine-tuned model predicts of each input, as `ssl_jax.predict` gives it.
 
         Args:
-          texts: of the form that `ssl_jax.predict` reads: for pairs, two sentences with a tab between.
+          inputs: texts of the form that `ssl_jax.predict` reads (for pairs, two sentences with a tab between); or
+            images, as paths or arrays.
 
         Returns:
           For each text a dictionary with `text` and, by the kind of the task: `label`, `probability` and
-          `probabilities` by label; `score`; `words` and `tags`; or `answer` and its `start`.
+          `probabilities` by label; `score`; `words` and `tags`; or `answer` and its `start`. For each image one with
+          `file`, unless it is an array, and `label`, `probability` and `probabilities`.
 
         Raises:
-          UserError: the model is not fine-tuned, or a text is empty.
+          UserError: the model is not fine-tuned, a text is empty, or an image cannot be read.
         """
         self.check("predict")
-        return self._opened.predict(_texts(texts), self._batch_size)
+        given = _texts(inputs) if self.reads == "text" else list(_some(inputs, self.reads))
+        return self._opened.predict(given, self._batch_size)
 
     @functools.cached_property
     def _language_model(self) -> LanguageModel:
         return self._opened.language_model()
 
     def check(self, method: str) -> None:
-        """Raises UserError, which says what the model can do, if it does not have a method."""
-        if method not in self.abilities:
-            can = ", ".join(self.abilities) or "nothing of what can be done with other models here"
-            raise UserError(f"{self.name}: a model of {self._opened.kind} cannot {method}; it can {can}.")
+        """Raises UserError, which says what the model can do and which ones can, if it does not have a method."""
+        if method in self.abilities:
+            return
+        can = f"it can {', '.join(self.abilities)}" if self.abilities else "it takes no inputs of yours"
+        instead = " `python -m ssl_jax.convert` converts recordings with it." if self._opened.converts else ""
+        if not self.abilities and not instead:
+            instead = " What it has learnt is in its report: `python -m ssl_jax.report RUN` shows it."
+        raise UserError(
+            f"{self.name}: a model of {self._opened.kind} cannot {method}; {can}.{instead} Runs that can {method}: "
+            f"{WITH_ABILITY[method]}."
+        )
 
     def _rows(self, inputs: Inputs) -> Sequence[dict[str, np.ndarray]]:
         """The inputs as the data of the run has them."""

@@ -16,7 +16,7 @@ from etils import epath
 from safetensors.numpy import load_file
 
 import ssl_jax
-from experiments import dino, minimal, rotation, simclr, t5
+from experiments import dino, minimal, multilingual_bert, rotation, sequence_classification, simclr, t5
 from ssl_jax import export
 from ssl_jax.errors import UserError
 from ssl_jax.hub.bert import load_bert
@@ -119,3 +119,22 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(tmp_path):
         with pytest.raises(UserError, match=message):
             export.main([str(tmp_path / run), str(tmp_path / "out")], io.StringIO())
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("module", "fields", "message"),
+    [
+        (sequence_classification, {"shift": 1000}, "shifted by 1000, .* export a run with --shift 0"),
+        (
+            multilingual_bert,
+            {"own_positions": True, "length": 12},
+            "no positions of its own for each language; export a run with --own_positions False",
+        ),
+    ],
+    ids=["shift", "own positions"],
+)
+def test_text_that_no_tokenizer_of_transformers_encodes_is_refused(module, fields, message, tmp_path):
+    """Before anything is written."""
+    experiment = module.build(dataclasses.replace(module.PRESETS["tiny"], **fields))
+    with pytest.raises(UserError, match=message):
+        experiment.export(epath.Path(tmp_path), {"params": {}}, None)

@@ -4,7 +4,9 @@ Likelihoods are compared with the evaluation of a run in tests/evals/test_text_l
 the report of a run in tests/experiments/whole_runs/test_every_experiment.py.
 """
 
+import dataclasses
 import io
+import json
 import re
 import shutil
 import textwrap
@@ -17,15 +19,17 @@ import pytest
 from PIL import Image
 
 import ssl_jax
-from experiments import bert, vqvae
-from ssl_jax import cli, embed, export, generate
+from experiments import bert, cbow, image_classifier, summarize, vae, vqvae
+from ssl_jax import cli, embed, export, generate, predict
 from ssl_jax.errors import UserError
 from ssl_jax.method import evaluate, split_variables
 from ssl_jax.models.bert import BertEncoder
+from ssl_jax.models.encoder_decoder import EncoderDecoder
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.runs.text_features import as_applied
 from ssl_jax.training.mapping import map_examples
+from ssl_jax.training.sharding import MeshConfig, make_mesh
 from tests import cases
 from tests.runs.test_encoders import tune, tuning
 from tests.runs.test_warm_start import begin
@@ -53,6 +57,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images_run(folder):
     return begun("vqvae", vqvae, folder)
+
+
+@pytest.fixture(scope="module")
+def classifier_run(folder):
+    return begun("image_classifier", image_classifier, folder)
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +139,66 @@ def test_a_language_model_writes_what_the_command_writes(gpt2_weights):  # noqa:
         model.generate("ab", samples=2, beams=2)
 
 
+def test_images_are_classified_by_name(classifier_run, tmp_path):
+    """By the classes of the data, which are kept in the run folder; the network has not been trained."""
+    run, model = classifier_run, ssl_jax.load(classifier_run)
+    assert model.abilities == ("embed", "predict")
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    files = [photos / "b.png", photos / "deep" / "a.png"]
+    for file in files:
+        Image.fromarray(np.full((9, 12), 99, np.uint8)).save(file)
+    found = model.predict(files)
+    assert [one["file"] for one in found] == [*map(str, files)]
+    assert found[0]["probabilities"] == dict.fromkeys("0123456789", pytest.approx(0.1))
+    assert model.predict(np.zeros((2, 8, 8), np.uint8))[1]["label"] == "0"
+    out = io.StringIO()
+    assert predict.main([run, str(photos)], out, io.StringIO()) == 0
+    assert out.getvalue().splitlines() == [f"0\t0.1000\t{file}" for file in files]
+    out = io.StringIO()
+    assert predict.main([run, "--json"], out, io.StringIO(f"{files[1]}\n")) == 0
+    assert json.loads(out.getvalue()) == found[1]
+    with pytest.raises(UserError, match=r"none\.png: no such file or folder"):
+        predict.main([run, str(photos / "none.png")], io.StringIO(), io.StringIO())
+
+
+def test_a_text_is_the_mean_of_the_vectors_of_its_words(folder):
+    run = begun("cbow", cbow, folder)
+    model, opened = ssl_jax.load(run), open_run(RunReference.parse(run))
+    assert (model.abilities, model.reads) == (("embed",), "text")
+    vectors = np.asarray(opened.restore()["params"]["input"]["embedding"])
+    first, second, third = model.tokenizer.pieces(range(104, 107))
+    text = f"{first} {second} qqq {third} {third}"
+    expected = vectors[[104, 105, 106, 106]]
+    found = model.embed([text, "qqq", ""])
+    np.testing.assert_allclose(found, [expected.mean(0), 0 * expected[0], 0 * expected[0]], rtol=1e-5)
+    for pooling, word in (("first", 0), ("last", 3)):
+        np.testing.assert_array_equal(model.embed([text], pooling=pooling)[0], expected[word])
+    with pytest.raises(UserError, match=r"cbow cannot be exported; .*word2vec's text format"):
+        export.export(run, Path("out"))
+
+
+def test_the_text_of_a_summarizer_is_that_of_its_generator(text_run):
+    tokenizer, config = ssl_jax.load(text_run).tokenizer, summarize.PRESETS["tiny"]
+    sizes = {"layers": 1, "decoder_layers": 1, "width": 16, "heads": 2, "mlp_width": 32}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=120, **sizes))
+    ids = np.array([[tokenizer.special.cls, *tokenizer.encode("Abba bad."), tokenizer.special.sep]], np.int32)
+    network, inputs = EncoderDecoder(as_applied(config.model)), (ids, np.ones_like(ids))
+    params = jax.jit(network.init)(jax.random.key(0), *inputs, ids)["params"]
+    text = summarize.build(config).inference.text
+    encoder = text({"generator": {"model": params}}, tokenizer, make_mesh(MeshConfig()))
+    states = network.apply({"params": params}, *inputs, method="encode")
+    np.testing.assert_allclose(encoder.embed(["Abba bad."], "mean", 1), states.mean(1), atol=2e-5)
+
+
 def test_mistakes_are_explained(images_run, text_run, tmp_path):
     images, text = ssl_jax.load(images_run), ssl_jax.load(text_run)
     (tmp_path / "text.png").write_text("no image")
     for call, message in (
-        (lambda: text.generate("a"), r"bert@0: a model of experiments\.bert cannot generate; it can embed\."),
+        (
+            lambda: text.generate("a"),
+            r"bert@0: a model of experiments\.bert cannot generate; it can embed\. Runs that can generate: bart, gpt2",
+        ),
         (lambda: images.predict(["a"]), r"cannot predict; it can embed, reconstruct, encode, decode\."),
         (lambda: text.embed("a text"), "a single str was given; expected a list of text"),
         (lambda: text.embed([]), "there are no inputs"),
@@ -209,6 +273,7 @@ def blocks(document):
 def test_the_guide_runs_as_it_is_written(
     images_run,
     text_run,
+    classifier_run,
     gpt2_weights,  # noqa: F811
     folder,
     tmp_path,
@@ -216,7 +281,14 @@ def test_the_guide_runs_as_it_is_written(
 ):
     """docs/using_a_trained_model.md, its commands and its Python, on runs in small and on imported weights."""
     monkeypatch.chdir(tmp_path)
-    for name, source in (("vqvae-digits", images_run), ("bert-tiny", text_run), ("gpt2-tiny", gpt2_weights)):
+    sources = {
+        "vqvae-digits": images_run,
+        "vae-digits": begun("vae", vae, folder),
+        "image_classifier-digits": classifier_run,
+        "bert-tiny": text_run,
+        "gpt2-tiny": gpt2_weights,
+    }
+    for name, source in sources.items():
         shutil.copytree(source, tmp_path / "runs" / name)
     tune(tmp_path / "runs" / "sequence_classification-tiny", tuning(tmp_path, from_scratch=True))
     (tmp_path / "photos").mkdir()
@@ -232,10 +304,18 @@ def test_the_guide_runs_as_it_is_written(
             continue
         for line in block.split("\n"):
             module, *words = line.removeprefix("python -m ssl_jax.").split()
-            command = {"embed": embed.main, "export": export.main}[module]
-            assert command(words, print if module == "embed" else io.StringIO()) == 0
+            command = {
+                "embed": lambda words: embed.main(words, print),
+                "export": lambda words: export.main(words, io.StringIO()),
+                "predict": lambda words: predict.main(words, io.StringIO(), io.StringIO()),
+            }[module]
+            assert command(words) == 0
     assert namespace["features"].shape == (2, 64)
     assert len(namespace["texts"]) == 4
+    with np.load("scores.npz") as scores:
+        assert [*scores] == ["names", "bits_per_dim", "elbo", "importance_weighted_bound"]
+    lines = [json.loads(line) for line in (tmp_path / "classes.jsonl").read_text().splitlines()]
+    assert lines == namespace["classes"]
     with np.load("again.npz") as again, np.load("texts.npz") as first:
         np.testing.assert_allclose(again["features"], first["features"], atol=1e-5)
         assert first["names"].tolist() == ["texts.txt:1", "texts.txt:2"]

@@ -3,11 +3,11 @@
 import io
 import logging
 import threading
-from typing import Literal
+from typing import Literal, Self
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ssl_jax.data.image_source import REDUCING_GAP, Canvas, Example
+from ssl_jax.data.image_source import REDUCING_GAP, Canvas, Example, with_attributes
 from ssl_jax.errors import UserError
 
 Unreadable = Literal["stop", "skip"]
@@ -102,6 +102,10 @@ class EncodedImages:
                 return width, height, 1 if image.mode[0] in "1LIF" else 3
         except Exception:  # of many types; whoever reads the image is told
             return None
+
+    def on(self, canvas: Canvas) -> Self:
+        """The same images, fitted to another canvas. Each damaged one is still logged once."""
+        return with_attributes(self, _canvas=canvas)
 
     def _report(self, index: int, error: Exception) -> None:
         reason = reason_of(error)

@@ -1,8 +1,9 @@
 """The interface of image sources, and the conversion of images of any size and mode to one size."""
 
+import copy
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from ssl_jax.errors import UserError
 
 Example = dict[str, np.ndarray]
+Source = TypeVar("Source")
 
 UNLABELLED = -1
 REDUCING_GAP = 2.0
@@ -39,6 +41,10 @@ class ImageSource(Protocol):
 
     def original(self, index: int) -> tuple[int, int, int] | None:
         """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
+        ...
+
+    def on(self, canvas: "Canvas") -> Self:
+        """The same images, fitted to another canvas."""
         ...
 
 
@@ -122,8 +128,6 @@ class ImageArrays:
     ) -> None:
         self.name, self.classes = name, classes
         self._images, self._labels, self._canvas = images, labels, canvas
-        # Conversion by Pillow would be slower than training on small images.
-        self._fit_as_they_are = max(images.shape[1:3]) <= canvas.size and images.shape[-1] == canvas.channels
         digest = hashlib.sha256(repr((images.shape, classes)).encode())
         for array in (images, labels.astype(np.int32)):
             digest.update(np.ascontiguousarray(array))
@@ -134,7 +138,8 @@ class ImageArrays:
 
     def __getitem__(self, index: int) -> Example:
         pixels, label = self._images[index], self._labels[index]
-        if self._fit_as_they_are:
+        # Conversion by Pillow would be slower than training on small images.
+        if max(pixels.shape[:2]) <= self._canvas.size and pixels.shape[-1] == self._canvas.channels:
             return self._canvas.place(pixels, label)
         return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
 
@@ -142,6 +147,10 @@ class ImageArrays:
         """(width, height, channels), the same for all."""
         height, width, channels = self._images.shape[1:]
         return width, height, channels
+
+    def on(self, canvas: Canvas) -> Self:
+        """The same images, fitted to another canvas."""
+        return with_attributes(self, _canvas=canvas)
 
     def split(self, share: float) -> tuple[ImageSource, ImageSource]:
         """Splits into (training, held-out) at random, because arrays are often sorted by label."""
@@ -172,6 +181,17 @@ class Rows:
     def original(self, index: int) -> tuple[int, int, int] | None:
         """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
         return self._source.original(int(self._rows[index]))
+
+    def on(self, canvas: Canvas) -> Self:
+        """The same images, fitted to another canvas."""
+        return with_attributes(self, _source=self._source.on(canvas))
+
+
+def with_attributes(source: Source, **attributes: object) -> Source:
+    """A copy of a source with other attributes; it shares the rest."""
+    other = copy.copy(source)
+    vars(other).update(attributes)
+    return other
 
 
 def heldout_count(name: str, count: int, share: float) -> int:

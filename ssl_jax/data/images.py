@@ -69,6 +69,12 @@ class ImageSplits(NamedTuple):
     classes: tuple[str, ...]
     identity: dict[str, str]
 
+    def on(self, canvas: Canvas) -> "ImageSplits":
+        """The same images, fitted to another canvas."""
+        return self._replace(
+            train=self.train.on(canvas), probe=self.probe.on(canvas), heldout=self.heldout.on(canvas)
+        )
+
 
 class _OpenedImages(NamedTuple):
     """The images of one name.

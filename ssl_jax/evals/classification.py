@@ -46,6 +46,23 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
+def label_probabilities(labels: Sequence[str], logits: np.ndarray) -> list[dict[str, Any]]:
+    """The likeliest label of each example, its probability, and the probability of every label.
+
+    Args:
+      labels: names of the classes.
+      logits: `[examples, classes]`.
+    """
+    return [
+        {
+            "label": labels[int(row.argmax())],
+            "probability": float(row.max()),
+            "probabilities": dict(zip(labels, map(float, row), strict=True)),
+        }
+        for row in probabilities(logits)
+    ]
+
+
 def class_metrics(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, float]:
     """Metrics of all classes: accuracy and the mean F1 of the classes; of two classes, the Matthews correlation."""
     metrics = {"accuracy": accuracy(labels, predictions), "macro_f1": macro_f1(labels, predictions)}

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ssl_jax.errors import UserError
+from ssl_jax.files import write_json
 from ssl_jax.hub.safetensors import (
     Rule,
     export_parameters,
@@ -208,6 +210,28 @@ def save_wav2vec2(
     if quantizer is not None:
         settings |= {name: getattr(quantizer, field) for field, name in _QUANTIZER_FIELDS.items()}
     write_folder(path, settings, tensors)
+
+
+def save_feature_extractor(path: epath.Path, config: WavConfig, *, rate: int, normalise: bool) -> None:
+    """Writes preprocessor_config.json, from which `AutoFeatureExtractor` of transformers prepares waveforms.
+
+    Args:
+      path: the folder of the model.
+      config: of the encoder.
+      rate: samples a second.
+      normalise: whether each waveform gets mean 0 and variance 1.
+    """
+    settings = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "sampling_rate": rate,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "do_normalize": normalise,
+        # Normalisation over time (base) sees padding there, whatever the mask says; see the class's documentation.
+        "return_attention_mask": config.conv_norm == "layer",
+    }
+    write_json(path / "preprocessor_config.json", settings)
 
 
 def _current_name(name: str) -> str:

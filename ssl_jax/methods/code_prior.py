@@ -63,6 +63,7 @@ class CodePrior(NamedTuple):
 
     Attributes:
       codes: how many different codes there are.
+      grid: shape of an image's codes: rows, columns, and codes at a place if there are several.
       places: how many codes an image has.
       begin: the token before the first code.
       dims: pixels times channels of an image.
@@ -75,9 +76,12 @@ class CodePrior(NamedTuple):
       sample: `(params, count, seed) -> codes`, int32 [count, places], drawn from the prior.
       error: `(params, extras, batch) -> [batch, 1]`, mean squared error per pixel of the reconstruction of 8-bit
         pixels.
+      score: `(params, extras, batch) -> {name: [batch]}`: `code_log_likelihood`, of an image's code under the prior in
+        nats, and `bits_per_dim` of code and pixels.
     """
 
     codes: int
+    grid: tuple[int, ...]
     places: int
     begin: int
     dims: int
@@ -89,6 +93,7 @@ class CodePrior(NamedTuple):
     decode: Callable[[Mapping[str, Tree], jax.Array], jax.Array]
     sample: Callable[[Tree, int, int], np.ndarray]
     error: Callable[[Tree, Mapping[str, Tree], Batch], jax.Array]
+    score: Callable[[Tree, Mapping[str, Tree], Batch], dict[str, jax.Array]]
 
 
 def code_prior(
@@ -170,18 +175,28 @@ def code_prior(
         # Images resized on the way have values between two levels.
         return jnp.round(autoencoder.preprocess(batch) * (LEVELS - 1)).astype(jnp.int32)
 
-    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        found = encode(params, extras, batch)
-        logits, weights = predict(params, found, None), batch["example_weight"]
+    def pixel_bits(extras: Extras, found: jax.Array, batch: Batch) -> jax.Array:
+        """[batch], bits per dimension of the pixels once the codes are known."""
         likelihood = level_log_likelihood(
             preprocess(batch), decode(extras, found), extras["deviation"], count=LEVELS
         )
-        bits = -likelihood.reshape(weights.shape[0], -1).mean(-1) / math.log(2)
+        return -likelihood.reshape(found.shape[0], -1).mean(-1) / math.log(2)
+
+    def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
+        found = encode(params, extras, batch)
+        logits = predict(params, found, None)
         return {
             "code_loss": cross_entropy(logits, found, weigh(batch)),
             "code_accuracy": accuracy(logits, found, weigh(batch)),
-            "decoder_bits_per_dim": Mean.of(bits, weights),
+            "decoder_bits_per_dim": Mean.of(pixel_bits(extras, found, batch), batch["example_weight"]),
         }
+
+    def score(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+        found = encode(params, extras, batch)
+        of_codes = jax.nn.log_softmax(predict(params, found, None).astype(jnp.float32))
+        likelihood = jnp.take_along_axis(of_codes, found[..., None], -1).sum((1, 2))
+        bits = pixel_bits(extras, found, batch) - likelihood / (dims * math.log(2))
+        return {"code_log_likelihood": likelihood, "bits_per_dim": bits}
 
     def derive(metrics: Mapping[str, float]) -> dict[str, float]:
         prior = metrics["code_loss"] * places / (dims * math.log(2))
@@ -209,6 +224,7 @@ def code_prior(
 
     return CodePrior(
         codes,
+        autoencoder.grid,
         places,
         begin,
         dims,
@@ -220,6 +236,7 @@ def code_prior(
         decode,
         sample,
         error,
+        score,
     )
 
 

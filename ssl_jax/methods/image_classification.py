@@ -1,17 +1,31 @@
 """An encoder and a linear classifier, trained together on labels: for fine-tuning, and for training from scratch."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
+from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Represent, Tree
 from ssl_jax.methods.image_method import ImageMethod, blank_views, frozen_encoder
 from ssl_jax.methods.online_probe import label_metrics
 from ssl_jax.models.resnet import ResNet, ResNetConfig
 from ssl_jax.transforms.images import ViewConfig, random_views
 
 
-def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageMethod:
+class ImageClassifier(NamedTuple):
+    """An encoder with a classifier.
+
+    Attributes:
+      images: the objective, and the representation.
+      logits: `(params, extras, batch) -> float32 [batch, classes]` of the images as they are.
+    """
+
+    images: ImageMethod
+    logits: Represent
+
+
+def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -> ImageClassifier:
     """A method whose loss is the cross-entropy of the labels.
 
     The parameters of the encoder have the paths that they have in pretraining, for `--init_from`. The classifier starts
@@ -35,20 +49,21 @@ def image_classification(config: ResNetConfig, view: ViewConfig, classes: int) -
         }
         return {"params": params, "batch_stats": {"encoder": variables["batch_stats"]}}
 
-    def losses_and_metrics(
-        params: Tree, features: jax.Array, batch: Batch
-    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
-        return label_metrics("class", head.apply({"params": params["head"]}, features), batch)
+    def classify(params: Tree, features: jax.Array) -> jax.Array:
+        return head.apply({"params": params["head"]}, features)
+
+    def logits(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
+        return classify(params, represent(params, extras, batch)).astype(jnp.float32)
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         images = random_views(rng, batch["image"], batch["extent"], view)
         variables = {"params": params["encoder"], "batch_stats": extras["batch_stats"]["encoder"]}
         features, changed = encoder.apply(variables, images, train=True, mutable=["batch_stats"])
-        losses, metrics = losses_and_metrics(params, features, batch)
+        losses, metrics = label_metrics("class", classify(params, features), batch)
         return losses, Aux(metrics, {**extras, "batch_stats": {"encoder": changed["batch_stats"]}})
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        losses, metrics = losses_and_metrics(params, represent(params, extras, batch), batch)
+        losses, metrics = label_metrics("class", logits(params, extras, batch), batch)
         return losses | metrics
 
-    return ImageMethod(Method(init, loss, evaluate), represent)
+    return ImageClassifier(ImageMethod(Method(init, loss, evaluate), represent), logits)

@@ -75,6 +75,8 @@ class Variational(NamedTuple):
       decode: `(params, code) -> images`, the mean of the pixels.
       bounds: `(params, batch, rng, samples) -> [batch, 2]`, nats: the evidence lower bound, and the importance-weighted
         bound (arXiv:1509.00519), of the same draws.
+      score: `(samples, seed) -> ((params, extras, batch) -> {name: [batch]})`: the bounds of each image by itself, from
+        its `image_key`: `elbo` and `importance_weighted_bound` in nats, and the latter as `bits_per_dim`.
     """
 
     method: Method
@@ -85,6 +87,7 @@ class Variational(NamedTuple):
     posterior: Callable[[Tree, jax.Array], tuple[jax.Array, jax.Array]]
     decode: Callable[[Tree, jax.Array], jax.Array]
     bounds: Callable[[Tree, Batch, jax.Array, int], jax.Array]
+    score: Callable[[int, int], Callable[[Tree, Extras, Batch], dict[str, jax.Array]]]
 
 
 def draw_data(rng: jax.Array, images: jax.Array, likelihood: Likelihood) -> jax.Array:
@@ -93,6 +96,22 @@ def draw_data(rng: jax.Array, images: jax.Array, likelihood: Likelihood) -> jax.
         return jax.random.bernoulli(rng, images).astype(jnp.float32)
     # Rounded, as an image that was resized is no longer of 8 bits.
     return (jnp.round(images * 255) + jax.random.uniform(rng, images.shape, jnp.float32)) / 256
+
+
+def image_key(seed: int, image: jax.Array) -> jax.Array:
+    """A key that the pixels of an image decide: the same wherever it stands, another one for another image.
+
+    With one key for all images, what is drawn of a pixel would have the same error in all of them, which a mean over
+    images would keep.
+
+    Args:
+      seed: of all keys.
+      image: uint8, of any shape.
+    """
+    factors = jax.random.bits(jax.random.key(0), image.shape, jnp.uint32) | 1
+    return jax.random.fold_in(
+        jax.random.key(seed), (image.astype(jnp.uint32) * factors).sum(dtype=jnp.uint32)
+    )
 
 
 def variational_autoencoder(
@@ -209,6 +228,26 @@ def variational_autoencoder(
         plain = elbo(likelihoods.mean(0), gaussian_kl(mean, log_variance))
         return jnp.stack([plain, importance_weighted_bound(log_weights)], -1)
 
+    def score(samples: int, seed: int) -> Callable[[Tree, Extras, Batch], dict[str, jax.Array]]:
+        def scores(params: Tree, extras: Extras, batch: Batch) -> dict[str, jax.Array]:
+            def one(image: jax.Array, extent: jax.Array) -> jax.Array:
+                alone = {"image": image[None], "extent": extent[None]}
+                return bounds(params, alone, image_key(seed, image), samples)[0]
+
+            plain, weighted = jnp.moveaxis(jax.vmap(one)(batch["image"], batch["extent"]), -1, 0)
+            bits = bits_per_dim(-weighted, dims, levels=LEVELS[likelihood])
+            return {"elbo": plain, "importance_weighted_bound": weighted, "bits_per_dim": bits}
+
+        return scores
+
     return Variational(
-        Method(init, loss, evaluate, after_update), shape, preprocess, draw, encode, posterior, decode, bounds
+        Method(init, loss, evaluate, after_update),
+        shape,
+        preprocess,
+        draw,
+        encode,
+        posterior,
+        decode,
+        bounds,
+        score,
     )

@@ -164,7 +164,7 @@ def family_experiment(
     def reconstruct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         return family.reconstruct[represented](params, family.preprocess(batch))
 
-    encode, inference = family.encode[represented], Inference(reconstruct)
+    encode, inference = family.encode[represented], Inference(reconstruct=reconstruct)
     if decode:
         inference = inference_by_codes(encode, lambda params, extras, code: decode(params, code))
     return image_experiment(
@@ -188,7 +188,7 @@ def inference_by_codes(
     def reconstruct(params: Tree, extras: Extras, batch: Batch) -> jax.Array:
         return decode(params, extras, encode(params, extras, batch))
 
-    return Inference(reconstruct, encode, decode_batch)
+    return Inference(reconstruct=reconstruct, encode=encode, decode=decode_batch)
 
 
 def image_experiment(

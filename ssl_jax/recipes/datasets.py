@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import grain
 
+from ssl_jax.data.image_source import Canvas
 from ssl_jax.data.image_summary import describe_images
 from ssl_jax.data.images import ImageConfig, ImageSplits, open_images
 from ssl_jax.errors import UserError
@@ -60,9 +61,26 @@ accuracy has not been measured; the papers crop the whole picture. `--data.canva
 """
 
 
+_handed_over: dict[ImageConfig, ImageSplits] = {}
+"""At most one."""
+
+
+def hand_over(config: ImageConfig, images: ImageSplits) -> None:
+    """Keeps images that have been opened to choose settings by them, for the run that opens them next.
+
+    A large folder takes long to list.
+
+    Args:
+      config: of the images as the run has them.
+      images: what `open_images` has opened, of a configuration with another canvas or other channels.
+    """
+    _handed_over.clear()
+    _handed_over[config] = images.on(Canvas(config.canvas, config.channels))
+
+
 def opened_images(config: ImageConfig) -> ImageSplits:
-    """Opens the images of a run, and says what was found."""
-    images = open_images(config)
+    """Opens the images of a run, unless they have been handed over, and says what was found."""
+    images = _handed_over.pop(config, None) or open_images(config)
     for line in describe_images(config, images):
         announce(line)
     return images

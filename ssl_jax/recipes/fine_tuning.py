@@ -144,6 +144,11 @@ def fine_tuning_experiment(
     )
 
     def export(folder: epath.Path, variables: Tree, tokenizer: Tokenizer) -> None:
+        if config.shift:
+            raise UserError(
+                f"{folder}: the ids of this model's text are shifted by {config.shift}, which no tokenizer of "
+                "transformers does; export a run with --shift 0."
+            )
         has = {"labels": labels, "scores": task == "score", "head_dropout": config.encoder.head_dropout}
         save_bert(folder, model, variables["params"], **has)
         save_tokenizer(folder, tokenizer, model.positions)

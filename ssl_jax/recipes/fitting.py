@@ -1,30 +1,46 @@
 """Settings that follow from the images of a user, where a preset for the embedded digits is given other images."""
 
-from collections.abc import Collection
-from dataclasses import replace
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssl_jax.data.image_summary import median_size, original_sizes
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.recipes.autoencoders import WholeImageConfig
-from ssl_jax.recipes.datasets import DIGITS
+from ssl_jax.recipes.datasets import DIGITS, hand_over
 from ssl_jax.recipes.views import ViewsConfig
+from ssl_jax.runs.configuration import restore_config
+from ssl_jax.training.changes import flatten
 
 Config = Any
 
 LARGEST = 128
 """Pixels of a canvas that is chosen. `--data.canvas` may be larger."""
+LARGER = "mnist"
+"""The preset of the same experiment whose network and training suit larger images, in minutes of a laptop's CPU."""
+AS_DIGITS = 2 * DIGITS.size
+"""Below so many pixels, images are seen by the network of the digits, in their size."""
+DIVISOR = 4
+"""Of the sizes that are chosen, as the strides of networks want it."""
 
 
-def fitted_to_images(config: Config, given: Collection[str]) -> tuple[Config, list[str]]:
-    """The configuration with the canvas, the channels and the classes of its images; and lines for the log.
+def fitted_to_images(
+    config: Config, given: Collection[str], presets: Mapping[str, Config], preset: str
+) -> tuple[Config, list[str]]:
+    """The configuration with the canvas, the sizes, the network and the classes for its images; and lines for the log.
 
     Only a configuration of the embedded digits that was given another source is changed, and only in what the user has
-    not given. How large the network sees the images stays a choice, since it decides how long the run takes.
+    not given. For images of `AS_DIGITS` pixels and more, settings that are still those of the preset become those of
+    the preset `LARGER`; the network then sees 28x28 pixels, or as many as the images have. More pixels stay a choice,
+    since they decide how long the run takes.
+
+    The opened images are handed over to the run.
 
     Args:
       config: of an experiment on images.
       given: names of the fields that the user has given, such as "data.canvas".
+      presets: of the experiment.
+      preset: that the configuration began with.
 
     Raises:
       UserError: the images cannot be opened.
@@ -43,18 +59,63 @@ def fitted_to_images(config: Config, given: Collection[str]) -> tuple[Config, li
     found = {"data.canvas": min(longest, LARGEST), "data.channels": 3 if sizes[:, 2].max() > 1 else 1}
     if isinstance(config, ViewsConfig) and splits.classes and config.classes == DIGITS.classes:
         found["classes"] = len(splits.classes)
+    lines: list[str] = []
+    adopted: dict[str, Any] = {}
+    if longest >= AS_DIGITS and LARGER in presets:
+        adopted = _differences(config, presets[preset], presets[LARGER], given)
+        sides = {name: adopted.pop(name) for name in _seen(config) if name in adopted}
+        found |= {name: min(side, longest // DIVISOR * DIVISOR) for name, side in sides.items()}
     chosen = {name: value for name, value in found.items() if name not in given}
-    own = {n.removeprefix("data."): value for n, value in chosen.items() if n.startswith("data.")}
-    top = {name: value for name, value in chosen.items() if "." not in name}
-    lines = [f"chosen from the images: {' '.join(f'--{name} {value}' for name, value in chosen.items())}"]
-    seen = _seen(config)
-    if seen and longest > 2 * max(seen.values()):
-        flags = " ".join(f"--{name}" for name in seen)
+    if chosen:
+        lines.append(f"chosen from the images: {_flags(chosen)}")
+    if adopted:
         lines.append(
-            f"the network sees only {max(seen.values())}x{max(seen.values())} pixels of them, as the preset says; give "
-            f"{flags} for more, with a network that suits it"
+            f"as in the preset {LARGER}, since they are larger than those of the preset {preset}: {_flags(adopted)}"
         )
-    return replace(config, data=replace(data, **own), **top), lines if chosen else lines[1:]
+    fitted = _with(config, chosen | adopted)
+    seen = _seen(fitted)
+    if seen and longest > 2 * max(seen.values()):
+        side = max(seen.values())
+        lines.append(
+            f"the network sees {side}x{side} pixels of them; give {' '.join(f'--{name}' for name in seen)} for "
+            "more, with a network that suits it"
+        )
+    hand_over(fitted.data, splits)
+    return fitted, lines
+
+
+def _differences(config: Config, usual: Config, larger: Config, given: Collection[str]) -> dict[str, Any]:
+    """The values of another preset, by name, for what is not of the data, not given, and still as in the usual one."""
+    now, before, after = (flatten(dataclasses.asdict(each)) for each in (config, usual, larger))
+    return {
+        name: value
+        for name, value in after.items()
+        if name in now
+        and now[name] == before.get(name) != value
+        and name not in given
+        and not name.startswith("data.")
+    }
+
+
+def _with(config: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with other values of some fields, by name."""
+    settings = dataclasses.asdict(config)
+    for name, value in values.items():
+        *path, last = name.split(".")
+        inside: Any = settings
+        for key in path:
+            inside = inside[int(key) if isinstance(inside, list | tuple) else key]
+        inside[last] = value
+    return restore_config(config, settings, "settings that suit the images")
+
+
+def _flags(values: Mapping[str, Any]) -> str:
+    """The values as they would be given on a command line."""
+    words = {
+        name: " ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        for name, value in values.items()
+    }
+    return " ".join(f"--{name} {word}" for name, word in words.items())
 
 
 def _seen(config: Config) -> dict[str, int]:

@@ -18,7 +18,7 @@ from ssl_jax.data.tokenizer_files import TokenizerConfig, preprocessing
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, ProperShare, Text
 from ssl_jax.errors import UserError
-from ssl_jax.evals.classification import class_metrics, correlations, probabilities
+from ssl_jax.evals.classification import class_metrics, correlations, label_probabilities
 from ssl_jax.methods.fine_tuning import FineTuning
 from ssl_jax.recipes.fine_tuning import open_tokenizer, rows_in_order, training_rows
 from ssl_jax.reports.classification import Labelled, report_classification
@@ -246,15 +246,8 @@ def describe_classes(labels: Sequence[str], lines: Sequence[str], results: Any) 
       lines: the texts.
       results: of `FineTuning.predict`, for these.
     """
-    return [
-        {
-            "text": text,
-            "label": labels[int(row.argmax())],
-            "probability": float(row.max()),
-            "probabilities": dict(zip(labels, map(float, row), strict=True)),
-        }
-        for text, row in zip(lines, probabilities(results["logits"]), strict=True)
-    ]
+    found = label_probabilities(labels, results["logits"])
+    return [{"text": text, **one} for text, one in zip(lines, found, strict=True)]
 
 
 def report_scored(report: Report, tuned: FineTuning) -> None:

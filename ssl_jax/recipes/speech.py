@@ -11,6 +11,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
+from etils import epath
 
 from ssl_jax.data.speech import (
     SpeechConfig,
@@ -22,11 +23,11 @@ from ssl_jax.data.speech import (
 )
 from ssl_jax.domains import PositiveInt
 from ssl_jax.errors import UserError
-from ssl_jax.method import Batch, Extras, Tree
+from ssl_jax.method import Batch, Extras, Represent, Tree
 from ssl_jax.methods.speech import SpeechMethod, pooled
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.speech import LOG_MEL, normalised_log_mel, report_speech
-from ssl_jax.training.experiment import Data, Experiment, Report, TrainConfig
+from ssl_jax.training.experiment import Data, Experiment, Inference, Report, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
 from ssl_jax.transforms.speech_features import FeatureConfig, frame_mask
@@ -147,6 +148,8 @@ def speech_experiment(
     pictures: Any = None,
     speakers: int = 0,
     sample: Callable[[Report], None] | None = None,
+    export: Callable[[epath.Path, Tree, Any], None] | None = None,
+    units: Represent | None = None,
 ) -> Experiment:
     """The experiment of any method on speech: data, optimiser, and a report with probes.
 
@@ -156,7 +159,8 @@ def speech_experiment(
       headline: names of the metrics that the progress bar and the plots show.
       pictures: `(report)`: draws what only this method can; None for nothing.
       speakers: most speakers of data whose training rows name the speaker; 0 for rows without labels.
-      sample: see `ssl_jax.training.experiment.Experiment`.
+      sample, export: see `ssl_jax.training.experiment.Experiment`.
+      units: `(params, extras, batch) -> int32 [batch, units]`, the code of each recording, -1 where there is none.
     """
     rate, size = config.data.rate, config.train.batch_size
 
@@ -198,4 +202,6 @@ def speech_experiment(
         headline=headline,
         sample=sample,
         report=report,
+        export=export,
+        inference=Inference(encode=units),
     )

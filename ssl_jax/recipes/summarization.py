@@ -19,7 +19,8 @@ from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.recipes.denoising import SMALL
 from ssl_jax.reports.summaries import code_score, report_summaries, sample_summaries
-from ssl_jax.training.experiment import Data, Experiment
+from ssl_jax.runs.text_features import TextEncoder, as_applied
+from ssl_jax.training.experiment import Data, Experiment, Inference
 from ssl_jax.training.optimizers import OptimizerConfig, ParameterGroup
 from ssl_jax.training.schedules import ScheduleConfig
 
@@ -125,6 +126,13 @@ def summarization_experiment(config: SummarizationConfig) -> Experiment:
         sample=lambda report: sample_summaries(report, networks),
         report=lambda report: report_summaries(report, networks),
         decoder=pointer_decoder(networks.generator, writing, special.mask),
+        inference=Inference(
+            text=lambda params, tokenizer, mesh: TextEncoder(
+                as_applied(config.model), params["generator"]["model"], tokenizer, mesh
+            )
+        ),
+        not_exported="Its generator copies words of its source by a pointer, which no class of transformers does; "
+        "ssl_jax.load and ssl_jax.generate apply it.",
         adopt=from_denoiser,
         import_weights=lambda path: from_denoiser(load_bart(path)[1]),
     )

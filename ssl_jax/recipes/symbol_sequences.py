@@ -131,7 +131,7 @@ def symbols_predictor(tuned: FineTuning, labels: Sequence[str], config: Any) -> 
         rows, _ = symbols.rows(examples, unknown, config.length, cut=config.data.cut)
         return rows_in_order(rows), functools.partial(describe_classes, labels, lines)
 
-    return Predictor(prepare, tuned.predict, encoder)
+    return Predictor(prepare, tuned.predict, encoder, reads="symbols")
 
 
 def report_symbols(report: Report, tuned: FineTuning, config: Any) -> None:

@@ -151,32 +151,42 @@ class Score(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """How a fine-tuned model is applied to new text, for `ssl_jax.predict`.
+    """How a fine-tuned model is applied to new inputs, for `ssl_jax.predict`.
 
     Attributes:
-      prepare: `(texts, encoder) -> (data set, describe)`: examples of the arrays that `function` takes, and
-        `describe(results)`, which makes a dictionary for each text, ready for JSON.
+      prepare: `(inputs, encoder) -> (data set, describe)`: examples of the arrays that `function` takes, and
+        `describe(results)`, which makes a dictionary for each input, ready for JSON.
       function: `(params, extras, batch) -> tree` of arrays `[batch, ...]`.
-      encoder: `run folder -> encoder`, what texts are encoded with; the run's tokenizer unless it is given.
+      encoder: `run folder -> encoder`, what the run folder keeps to encode inputs or to name results: the run's
+        tokenizer, the map of symbols, the names of classes.
+      reads: what the inputs are: texts, which a tokenizer encodes; sequences of symbols, which a map encodes; or
+        images, as paths or arrays.
     """
 
-    prepare: Callable[[Sequence[str], Any], tuple[grain.MapDataset, Callable[[Tree], list[dict[str, Any]]]]]
+    prepare: Callable[[Sequence[Any], Any], tuple[grain.MapDataset, Callable[[Tree], list[dict[str, Any]]]]]
     function: MapFunction
     encoder: Callable[[epath.Path], Any] = lambda folder: find_tokenizer(folder).open()
+    reads: Literal["text", "symbols", "images"] = "text"
 
 
 class Inference(NamedTuple):
     """What else a trained model computes of new examples, for `ssl_jax.load`; None for what it does not.
 
     Attributes:
+      data: `ImageConfig` or `SpeechConfig` of what it reads, where that is not `data` of the configuration.
+      text: `(params, tokenizer, mesh) -> encoder` with `embed` of `ssl_jax.runs.text_features`, where texts are not
+        represented by the transformer at `model` of the configuration with all parameters.
       reconstruct: `(params, extras, batch) -> [batch, height, width, channels]`, images in [0, 1].
       encode: `(params, extras, batch) -> [batch, ...]`, the code of each example.
       decode: `(params, extras, batch) -> images` of a batch with `code [batch, ...]`.
-      score: `(params, extras, batch) -> {name: [batch, ...]}`, such as how anomalous each example is.
+      score: `(params, extras, batch) -> {name: [batch, ...]}`, such as how anomalous or how likely each example is.
+        That of an example depends on no other one of the batch, nor on its place there.
       thresholds: `run folder -> {name of a score: threshold}` that the report of the run has set; an example with a
         higher score is an anomaly.
     """
 
+    data: Any = None
+    text: Callable[[Tree, Any, Mesh], Any] | None = None
     reconstruct: MapFunction | None = None
     encode: MapFunction | None = None
     decode: MapFunction | None = None
@@ -319,7 +329,7 @@ class Experiment(NamedTuple):
       sample: called after each evaluation, to write what the model generates by then into the run folder. Its files are
         a function of the report, so that a step that is done again after a restart writes the same ones.
       report: called once at the end of a run, to print and draw what only this experiment can.
-      predictor: how the model is applied to new text, for `ssl_jax.predict`.
+      predictor: how the model is applied to new text or images, for `ssl_jax.predict`.
       decoder: how the model writes text (`ssl_jax.decoding.decoder.Decoder`), for `ssl_jax.generate`.
       inference: what else the model computes of new examples, for `ssl_jax.load`.
       converter: how the model converts voices (`ssl_jax.methods.voices.Voices`), for `ssl_jax.convert`.
@@ -327,6 +337,7 @@ class Experiment(NamedTuple):
       adopt: `params -> params` of the run that `--init_from` names, under the paths of this model; of shapes, too.
       export: `(folder, variables, tokenizer)`: writes the model as another library's files, for `ssl_jax.export`, with
         its tokenizer if it reads text. The variables `{"params": ..., **extras}` are NumPy arrays.
+      not_exported: where there is no `export`: a sentence that says why, and what there is instead; may be empty.
       starts: where a new run takes arrays from, one source after the other; empty: all are initialised.
       fork: the checkpoint that a new run begins with instead; None for none.
     """
@@ -354,6 +365,7 @@ class Experiment(NamedTuple):
     import_weights: Callable[[epath.Path], Tree] | None = None
     adopt: Callable[[Tree], Tree] = lambda params: params
     export: Callable[[epath.Path, Tree, Any], None] | None = None
+    not_exported: str = ""
     starts: tuple[Start, ...] = ()
     fork: Fork | None = None
 

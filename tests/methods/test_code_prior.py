@@ -127,3 +127,14 @@ def test_the_autoencoder_is_no_constant_of_the_step():
 def test_settings_that_cannot_be(settings, named):
     with pytest.raises(UserError, match=named):
         PriorConfig(**settings)
+
+
+def test_scores_of_images_have_the_means_of_the_evaluation():
+    params, extras, batch = setting()
+    found = jax.jit(PRIOR.score)(params, extras, batch)
+    codes = np.asarray(jax.jit(PRIOR.encode)(params, extras, batch))
+    numbers = codes @ 2 ** np.arange(PLACES)[::-1]
+    np.testing.assert_allclose(found["code_log_likelihood"], log_probabilities()[numbers], rtol=1e-4)
+    means = {name: float(mean.sum / mean.weight) for name, mean in evaluated().items()}
+    bits = np.mean(found["bits_per_dim"][:-1])
+    assert bits == pytest.approx(PRIOR.derive(means)["bits_per_dim"], rel=1e-5)

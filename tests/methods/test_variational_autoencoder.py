@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from ssl_jax.data.images import ImageConfig, open_images
 from ssl_jax.errors import UserError
-from ssl_jax.methods.variational import KlConfig, draw_data, variational_autoencoder
+from ssl_jax.methods.variational import KlConfig, draw_data, image_key, variational_autoencoder
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.step import objective
@@ -187,3 +187,34 @@ def test_settings_that_cannot_be():
     for name in ("beta", "warmup_steps", "free_nats"):
         with pytest.raises(UserError, match=rf"KlConfig\.{name} -1: expected"):
             KlConfig(**{name: -1})
+
+
+def test_the_score_of_an_image_is_that_of_its_bounds_wherever_it_stands():
+    """And not of the other images: `bounds` of a batch draws for its places."""
+    method, params = made("gaussian"), found("gaussian").variables["params"]
+    few = {name: value[:3] for name, value in digits().items()}
+
+    @jax.jit
+    def everything():
+        score = method.score(SAMPLES, 5)
+        turned = {name: value[::-1] for name, value in few.items()}
+        alone = {name: value[1:2] for name, value in few.items()}
+        bounds = method.bounds(params, alone, image_key(5, alone["image"][0]), SAMPLES)[0]
+        return score(params, {}, few), score(params, {}, turned), bounds
+
+    scores, turned, (plain, weighted) = everything()
+    for name, values in scores.items():
+        np.testing.assert_allclose(turned[name][::-1], values, rtol=1e-5)
+    assert scores["elbo"][1] == pytest.approx(float(plain), rel=1e-5)
+    assert scores["importance_weighted_bound"][1] == pytest.approx(float(weighted), rel=1e-5)
+    bits = 8 - scores["importance_weighted_bound"] / (64 * np.log(2))
+    np.testing.assert_allclose(scores["bits_per_dim"], bits, rtol=1e-5)
+
+
+def test_images_have_keys_of_their_own():
+    """Also those that have the same pixels in other places."""
+    images = jnp.concatenate([digits()["image"][:3], digits()["image"][:3, ::-1]])
+    keys = jax.random.key_data(jax.vmap(lambda image: image_key(0, image))(images))
+    assert len(np.unique(keys, axis=0)) == 6
+    assert (jax.random.key_data(image_key(0, images[2])) == keys[2]).all()
+    assert (jax.random.key_data(image_key(1, images[2])) != keys[2]).any()

@@ -1,4 +1,4 @@
-"""Canvas, channels and classes are those of the user's images, unless they are given."""
+"""Canvas, channels, sizes, network and classes are those for the user's images, unless they are given."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from experiments import autoencoder, simclr
+from experiments import autoencoder, simclr, vqvae
+from ssl_jax.data import image_files
+from ssl_jax.data.folders import list_files
+from ssl_jax.recipes.datasets import opened_images
 from ssl_jax.recipes.fitting import fitted_to_images
 
 
@@ -23,33 +26,79 @@ def on(source: str, config, **data):
     return replace(config, data=replace(config.data, source=source, **data))
 
 
+def fitted(module, source, given=(), preset="digits", **data):
+    """The configuration that was asked for, that of the run, and the lines."""
+    asked = on(source, module.PRESETS[preset], **data)
+    return asked, *fitted_to_images(asked, given, module.PRESETS, preset)
+
+
 def test_what_is_not_given_is_chosen(photos: str) -> None:
-    asked = on(photos, simclr.PRESETS["digits"])
-    config, lines = fitted_to_images(asked, [])
-    assert config == replace(on(photos, asked, canvas=128, channels=3), classes=3)
-    assert lines[0] == "chosen from the images: --data.canvas 128 --data.channels 3 --classes 3"
-    assert lines[1].startswith("the network sees only 8x8 pixels of them")
-    assert "--views.0.size --views.1.size" in lines[1]
+    """Network, sizes and training are those of the preset for 28x28 pixels; canvas, channels and classes are not."""
+    _, config, lines = fitted(simclr, photos)
+    assert config == replace(on(photos, simclr.PRESETS["mnist"], canvas=128, channels=3), classes=3)
+    assert lines[0] == (
+        "chosen from the images: --data.canvas 128 --data.channels 3 --classes 3 --views.0.size 28 --views.1.size 28"
+    )
+    assert lines[1].startswith(
+        "as in the preset mnist, since they are larger than those of the preset digits: "
+    )
+    assert "--encoder.blocks 1 1 1 --encoder.stem small" in lines[1]
+    assert lines[2].startswith(
+        "the network sees 28x28 pixels of them; give --views.0.size --views.1.size for more"
+    )
 
 
 def test_what_is_given_stays(photos: str) -> None:
-    asked = on(photos, simclr.PRESETS["digits"])
-    config, lines = fitted_to_images(asked, {"data.canvas", "classes"})
-    assert config == on(photos, asked, channels=3)
+    small = simclr.PRESETS["digits"]
+    given = {"data.canvas", "classes", "views.0.size", "views.1.size", "encoder.blocks"}
+    _, config, lines = fitted(simclr, photos, given)
+    larger = simclr.PRESETS["mnist"]
+    assert config == replace(
+        on(photos, larger, channels=3, canvas=8),
+        views=tuple(replace(view, size=8, crop_area=(0.4, 1.0)) for view in small.views),
+        encoder=replace(larger.encoder, blocks=(1, 1)),
+    )
     assert lines[0] == "chosen from the images: --data.channels 3"
-    config, _ = fitted_to_images(replace(asked, classes=0), ["data.channels"])
-    assert (config.data.canvas, config.data.channels, config.classes) == (128, 1, 0)  # a probe is not wanted
+    changed = replace(small, classes=0, steps=7)  # by a file of settings
+    config, _ = fitted_to_images(on(photos, changed), ["data.channels"], simclr.PRESETS, "digits")
+    assert (config.data.canvas, config.data.channels, config.classes, config.steps) == (128, 1, 0, 7)
 
 
 def test_presets_of_other_data_and_the_digits_themselves_stay(photos: str) -> None:
-    for config in (simclr.PRESETS["digits"], on(photos, simclr.PRESETS["imagenet"])):
-        assert fitted_to_images(config, []) == (config, [])
+    for source, preset in (("digits", "digits"), (photos, "imagenet")):
+        asked, config, lines = fitted(simclr, source, preset=preset)
+        assert (config, lines) == (asked, [])
 
 
-def test_small_images_fill_their_canvas(photos: str) -> None:
+def redrawn(photos: str, size: tuple[int, int]) -> None:
     for file in Path(photos).rglob("*.png"):
-        Image.new("L", (9, 12)).save(file)
-    asked = on(photos, autoencoder.PRESETS["digits"])
-    config, lines = fitted_to_images(asked, [])
+        Image.new("L", size).save(file)
+
+
+def test_images_that_are_hardly_larger_than_digits_are_seen_as_digits(photos: str) -> None:
+    redrawn(photos, (9, 12))
+    asked, config, lines = fitted(autoencoder, photos)
     assert config == on(photos, asked, canvas=12)
     assert lines == ["chosen from the images: --data.canvas 12 --data.channels 1"]
+
+
+@pytest.mark.parametrize("module", [autoencoder, vqvae], ids=["autoencoder", "vqvae"])
+def test_small_images_are_seen_in_their_size(module, photos: str) -> None:
+    """Which the strides of the network divide."""
+    redrawn(photos, (23, 18))
+    _, config, _ = fitted(module, photos)
+    assert config == replace(on(photos, module.PRESETS["mnist"], canvas=23), size=20)
+    module.build(config)
+
+
+def test_the_folder_is_listed_once_and_the_run_has_its_canvas(photos: str, monkeypatch, capsys) -> None:
+    listed = []
+    monkeypatch.setattr(image_files, "list_files", lambda *which: listed.append(which) or list_files(*which))
+    _, config, _ = fitted(simclr, photos)
+    images = opened_images(config.data)
+    assert len(listed) == 1
+    assert images.train[0]["image"].shape == images.heldout[0]["image"].shape == (128, 128, 3)
+    again = opened_images(config.data)
+    assert len(listed) == 2
+    assert images.identity == again.identity
+    assert "they have 300x200 pixels in colour (the median of" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+import ssl_jax
 from experiments import vqvae
 from experiments.vqvae_prior import PRESETS, Config, build
 from ssl_jax.errors import UserError
@@ -123,3 +124,20 @@ def test_presets(preset):
     assert jax.tree.map(lambda x: (x.shape, x.dtype), dict(aux.extras)) == jax.tree.map(
         lambda x: (x.shape, x.dtype), extras
     )
+
+
+def test_the_trained_model_scores_encodes_and_decodes_images(trained):
+    """Held-out images as arrays have the metrics of the evaluation."""
+    model = ssl_jax.load(str(trained))
+    assert (model.reads, model.abilities) == ("images", ("reconstruct", "encode", "decode", "score"))
+    heldout = open_run(RunReference.parse(str(trained))).data.heldout[0]["heldout"]
+    pixels = np.stack([heldout[i]["image"][..., 0] for i in range(len(heldout))])
+    scores = model.score(pixels)
+    last = metrics.read(trained)[-1]
+    codes = model.encode(pixels)
+    assert codes.shape == (len(pixels), 4, 4)
+    assert -scores["code_log_likelihood"].mean() / 16 == pytest.approx(last["code_loss"], rel=1e-4)
+    assert scores["bits_per_dim"].mean() == pytest.approx(last["bits_per_dim"], rel=1e-4)
+    np.testing.assert_allclose(model.decode(codes), model.reconstruct(pixels), atol=1e-6)
+    with pytest.raises(UserError, match=r"cannot embed; it can reconstruct, encode, decode, score\."):
+        model.embed(pixels)
