@@ -34,12 +34,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from ssl_jax.cli import main
+from ssl_jax.data.endless_images import EndlessImages
 from ssl_jax.data.one_class import (
     batch_shapes,
     heldout_images,
     heldout_shapes,
     split_one_class,
-    training_images,
 )
 from ssl_jax.domains import CodeSize, NonEmptyText, PositiveInt, ProperShare, integers
 from ssl_jax.errors import UserError
@@ -129,7 +129,7 @@ def open_data(config: Config) -> Data:
         seed=config.train.seed,
     )
     return Data(
-        train=(training_images(splits, config.train.seed),),
+        train=(EndlessImages(splits.train, config.train.seed),),
         heldout=({"heldout": heldout_images(splits)},),
         identity=splits.identity,
         details=splits,

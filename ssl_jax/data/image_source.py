@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
@@ -94,10 +95,18 @@ class Canvas:
 
     def place(self, pixels: np.ndarray, label: int = UNLABELLED) -> Example:
         """Makes the example of uint8 pixels `[height, width, channels]`, which must fit without resizing."""
-        height, width, _ = pixels.shape
-        image = np.zeros((self.size, self.size, self.channels), np.uint8)
-        image[:height, :width] = pixels
-        return {"image": image, "extent": np.array([height, width], np.int32), "label": np.int32(label)}
+        return {
+            name: array[0]
+            for name, array in self.place_all(pixels[None], np.array([label], np.int32)).items()
+        }
+
+    def place_all(self, pixels: np.ndarray, labels: np.ndarray) -> Example:
+        """Stacked examples of uint8 pixels `[images, height, width, channels]`, which must fit without resizing."""
+        count, height, width, _ = pixels.shape
+        images = np.zeros((count, self.size, self.size, self.channels), np.uint8)
+        images[:, :height, :width] = pixels
+        extents = np.tile(np.array([height, width], np.int32), (count, 1))
+        return {"image": images, "extent": extents, "label": labels.astype(np.int32)}
 
 
 def _flatten(image: Image.Image, mode: str) -> Image.Image:
@@ -139,9 +148,20 @@ class ImageArrays:
     def __getitem__(self, index: int) -> Example:
         pixels, label = self._images[index], self._labels[index]
         # Conversion by Pillow would be slower than training on small images.
-        if max(pixels.shape[:2]) <= self._canvas.size and pixels.shape[-1] == self._canvas.channels:
+        if self._fit_as_they_are:
             return self._canvas.place(pixels, label)
         return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
+
+    def stack(self, rows: np.ndarray) -> Example:
+        """Some of the images, stacked."""
+        if self._fit_as_they_are:
+            return self._canvas.place_all(self._images[rows], self._labels[rows])
+        return stacked([self[int(row)] for row in rows])
+
+    @property
+    def _fit_as_they_are(self) -> bool:
+        _, height, width, channels = self._images.shape
+        return max(height, width) <= self._canvas.size and channels == self._canvas.channels
 
     def original(self, index: int) -> tuple[int, int, int]:
         """(width, height, channels), the same for all."""
@@ -178,6 +198,10 @@ class Rows:
     def __getitem__(self, index: int) -> Example:
         return self._source[int(self._rows[index])]
 
+    def stack(self, rows: np.ndarray) -> Example:
+        """Some of the images, stacked."""
+        return read_images(self._source, self._rows[rows])
+
     def original(self, index: int) -> tuple[int, int, int] | None:
         """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
         return self._source.original(int(self._rows[index]))
@@ -185,6 +209,18 @@ class Rows:
     def on(self, canvas: Canvas) -> Self:
         """The same images, fitted to another canvas."""
         return with_attributes(self, _source=self._source.on(canvas))
+
+
+def read_images(source: ImageSource, rows: np.ndarray) -> Example:
+    """Some images of a source, stacked; at once, if the source is able to."""
+    if isinstance(source, ImageArrays | Rows):
+        return source.stack(rows)
+    return stacked([source[int(row)] for row in rows])
+
+
+def stacked(examples: Sequence[Example]) -> Example:
+    """Each array of the examples with a leading axis for them."""
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def with_attributes(source: Source, **attributes: object) -> Source:

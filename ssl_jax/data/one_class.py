@@ -145,17 +145,6 @@ def read_labels(source: ImageSource) -> np.ndarray:
     return np.array([source[i]["label"] for i in range(len(source))], np.int32)
 
 
-def training_images(splits: OneClassSplits, seed: int) -> grain.MapDataset:
-    """An infinite data set.
-
-    An example has one normal image per detector: each array has a leading axis for detectors.
-    """
-    each = [grain.MapDataset.source(part).seed(seed).shuffle().repeat() for part in splits.train]
-    return grain.experimental.ZipMapDataset(each).map(
-        lambda rows: {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    )
-
-
 def heldout_images(splits: OneClassSplits) -> grain.MapDataset:
     """The held-out images, with float32 `normal [detectors]`, 1 for detectors for which the image is normal."""
     normal = splits.normal.astype(np.float32)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import grain
 
+from ssl_jax.data.endless_images import EndlessImages
 from ssl_jax.data.image_source import Canvas
 from ssl_jax.data.image_summary import describe_images
 from ssl_jax.data.images import ImageConfig, ImageSplits, open_images
@@ -108,7 +109,7 @@ def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
     probed = images.classes and len(images.probe.classes) > 1
     labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if probed else {}
     return Data(
-        train=(grain.MapDataset.source(images.train).seed(seed).shuffle().repeat(),),
+        train=(EndlessImages(images.train, seed),),
         heldout=({"heldout": heldout},),
         identity=images.identity,
         details=images,

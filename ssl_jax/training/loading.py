@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import grain
 import jax
@@ -21,27 +22,48 @@ READ_THREADS = min(16, os.cpu_count() or 1)
 BATCHES_AHEAD = 2
 
 
+@runtime_checkable
+class Stacked(Protocol):
+    """A data set that reads many examples in less time than one after the other."""
+
+    def stack(self, places: np.ndarray) -> Examples:
+        """The examples at these places, in arrays with a leading axis for them."""
+        ...
+
+
 def training_batches(
     dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
 ) -> Iterator[dict[str, jax.Array]]:
     """The batches of these numbers, of an endless data set, on the devices ahead of their use."""
-    return _load(dataset.__getitem__, batch_size, sharding, numbers, examples=None)
+    return _load(_reader(dataset), batch_size, sharding, numbers, examples=None)
 
 
 def evaluation_batches(
     dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding
 ) -> Iterator[dict[str, jax.Array]]:
     """Every example once. The last batch is filled up with copies of the first example, whose `example_weight` is 0."""
-    examples = len(dataset)
+    examples, read = len(dataset), _reader(dataset)
 
-    def example(index: int) -> Examples:
-        return dataset[index if index < examples else 0]
+    def read_filled(places: np.ndarray) -> Examples:
+        return read(np.where(places < examples, places, 0))
 
-    return _load(example, batch_size, sharding, range(-(-examples // batch_size)), examples=examples)
+    return _load(read_filled, batch_size, sharding, range(-(-examples // batch_size)), examples=examples)
+
+
+def _reader(dataset: grain.MapDataset) -> Callable[[np.ndarray], Examples]:
+    """The function that reads the examples at some places, stacked."""
+    if isinstance(dataset, Stacked):
+        return dataset.stack
+
+    def read(places: np.ndarray) -> Examples:
+        examples = [dataset[int(place)] for place in places]
+        return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+    return read
 
 
 def _load(
-    example: Callable[[int], Examples],
+    read: Callable[[np.ndarray], Examples],
     batch_size: int,
     sharding: NamedSharding,
     numbers: Iterable[int],
@@ -56,12 +78,9 @@ def _load(
     rows = local_rows(sharding, batch_size)
     parts = np.array_split(rows, min(READ_THREADS, len(rows)))
 
-    def read(number: int, part: np.ndarray) -> list[Examples]:
-        return [example(number * batch_size + int(row)) for row in part]
-
-    def assemble(number: int, reads: list[Future[list[Examples]]]) -> dict[str, jax.Array]:
-        read = [example for done in reads for example in done.result()]
-        local = {name: np.stack([example[name] for example in read]) for name in read[0]}
+    def assemble(number: int, reads: list[Future[Examples]]) -> dict[str, jax.Array]:
+        found = [done.result() for done in reads]
+        local = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         real = np.ones(len(rows), bool) if examples is None else number * batch_size + rows < examples
         local["example_weight"] = real.astype(np.float32)
         return to_devices(local, rows, batch_size, sharding)
@@ -70,7 +89,7 @@ def _load(
     try:
         ahead: deque[Future[dict[str, jax.Array]]] = deque()
         for number in numbers:
-            reads = [pool.submit(read, number, part) for part in parts]
+            reads = [pool.submit(read, number * batch_size + part) for part in parts]
             ahead.append(
                 pool.submit(assemble, number, reads)
             )  # begun after its reads, so it never keeps them waiting

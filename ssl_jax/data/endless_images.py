@@ -1,0 +1,45 @@
+"""Training images without end, in shuffled order, many at a time."""
+
+import sys
+
+import grain
+import numpy as np
+
+from ssl_jax.data.image_source import Example, ImageSource, read_images
+from ssl_jax.data.shuffled_order import ShuffledOrder
+
+
+class EndlessImages(grain.MapDataset):
+    """What `grain.MapDataset.source(images).seed(seed).shuffle().repeat()` has, and quick to read in batches.
+
+    Small images in memory take less time to read one by one than to be passed through Grain, which is then most of the
+    time of training a small model on a CPU.
+
+    Args:
+      images: an example is one of them; or, of several sources, one of each, in arrays with a leading axis for them.
+      seed: of the order.
+    """
+
+    def __init__(self, images: ImageSource | tuple[ImageSource, ...], seed: int) -> None:
+        super().__init__()
+        self._single = not isinstance(images, tuple)
+        self._sources = (images,) if self._single else images
+        self._orders = [ShuffledOrder(len(source), seed) for source in self._sources]
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int | slice) -> "Example | grain.MapDataset":
+        if isinstance(index, slice):
+            return self.slice(index)
+        return {name: array[0] for name, array in self.stack(np.array([index])).items()}
+
+    def stack(self, places: np.ndarray) -> Example:
+        """The examples at these places, stacked."""
+        read = [
+            read_images(source, order[places])
+            for source, order in zip(self._sources, self._orders, strict=True)
+        ]
+        if self._single:
+            return read[0]
+        return {name: np.stack([images[name] for images in read], 1) for name in read[0]}
