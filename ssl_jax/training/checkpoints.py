@@ -36,11 +36,12 @@ COMMITTED = "commit_success.txt"
 
 
 class ClockNote(TypedDict):
-    """Time of training at a checkpoint; see `training.loop.Clock`."""
+    """Time of training at a checkpoint; see `training.clock.Clock`."""
 
     seconds: float
     waiting: float
     work: float
+    operations: NotRequired[float]
 
 
 class Notes(TypedDict):
