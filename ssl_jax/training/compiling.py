@@ -10,8 +10,18 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ssl_jax.interruptible import interruptibly
+from ssl_jax.method import Tree
 from ssl_jax.training.experiment import Experiment, Phase, Shape
-from ssl_jax.training.sharding import batch_sharding, place, replicated
+from ssl_jax.training.sharding import (
+    Where,
+    batch_sharding,
+    partition,
+    partition_of_update,
+    place,
+    replicated,
+    shard,
+    update_parts,
+)
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.step import make_initial_state, make_train_step
 
@@ -37,7 +47,15 @@ class Program:
     @cached_property
     def state(self) -> TrainState:
         """Shape, dtype and sharding of every array of the state."""
-        return place(self.mesh, self.experiment.rules, jax.eval_shape(self._first_state))
+        shapes, where = jax.eval_shape(self._first_state), (self.mesh, self.experiment.rules)
+        opt_state = place(*where, shapes.opt_state, partition_of_update)
+        return place(*where, shapes)._replace(opt_state=opt_state)
+
+    def _put(self, tree: Tree, where: Where) -> Tree:
+        """Parameters or gradients of a traced step, placed as `where` says."""
+        if update_parts(self.mesh) == 1:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, shard(self.mesh, self.experiment.rules, tree, where))
 
     def initial_state(self) -> TrainState:
         """The state before the first step, made where it lives."""
@@ -71,6 +89,8 @@ class Program:
             self.experiment.optimizer,
             seed=self.experiment.train.seed,
             micro_batches=self.experiment.train.micro_batches,
+            spread=lambda tree: self._put(tree, partition_of_update),
+            gather=lambda tree: self._put(tree, partition),
         )
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
         jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
