@@ -32,6 +32,7 @@ from ssl_jax.training import distributed, loop
 from ssl_jax.training.experiment import Experiment
 from ssl_jax.training.folder import WITH_OPTIMIZER
 from ssl_jax.training.hosts import Timeouts
+from ssl_jax.training.program_cache import keep_programs
 from ssl_jax.training.wandb import Wandb
 
 Config = Any
@@ -279,6 +280,7 @@ def main(
         if distributed.may_be_main(given.hosts):  # at once: JAX and the data take their time
             print(f"{module}, {asked.preset}: the folder of all results is {given.workdir}", flush=True)
         distributed.join(given.hosts, given.timeouts)
+        keep_programs()
         config = asked.config
         if asked.given is not None and isinstance(getattr(config, "data", None), ImageConfig):
             # Here, because what images are reported with takes long to import.

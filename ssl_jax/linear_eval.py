@@ -45,6 +45,7 @@ from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
 from ssl_jax.runs.reference import RunReference
 from ssl_jax.training import loop
 from ssl_jax.training.mapping import map_examples, with_labels
+from ssl_jax.training.program_cache import keep_programs
 
 CURVES = {
     "linear_probe": "linear probe",
@@ -199,6 +200,7 @@ def main(arguments: list[str]) -> int:
     """Evaluates the run named on the command line. Returns the exit code."""
     module = "python -m ssl_jax.linear_eval"
     chosen = read_arguments(Arguments, arguments, prog=module, description=__doc__)
+    keep_programs()
     with also_as(chosen.figures):
         evaluate(chosen, print)
     return 0

@@ -16,6 +16,18 @@ def along_batch(x: jax.Array) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES)) if _on_a_mesh() else x
 
 
+def in_parts(x: jax.Array) -> jax.Array:
+    """`x [batch_parts(), ...]` with each part on the devices of its examples; the compiler places the other axes."""
+    rest = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES, *rest)) if _on_a_mesh() else x
+
+
+def whole_rows(x: jax.Array) -> jax.Array:
+    """A table whose rows are not cut; the compiler places its first axis."""
+    spec = PartitionSpec(PartitionSpec.UNCONSTRAINED, None)
+    return jax.lax.with_sharding_constraint(x, spec) if _on_a_mesh() else x
+
+
 def whole(x: jax.Array) -> jax.Array:
     """A parameter gathered from the devices it is cut over; `x` itself where no mesh is set.
 

@@ -40,6 +40,7 @@ from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.folder import LOG, read_baselines
 from ssl_jax.training.metrics import LABELS, Line
 from ssl_jax.training.metrics import read as read_log
+from ssl_jax.training.program_cache import keep_programs
 
 DIFFERS, NOT_REPLAYED = 3, 2
 """Exit codes."""
@@ -172,6 +173,7 @@ def main(arguments: list[str]) -> int:
     curves: dict[str, Sequence[Line]] = {}
     headline: dict[str, None] = {}
     codes = [0]
+    keep_programs()
     for folder in folders:
         with _going_on(codes):
             for reference, module in runs_in(folder):

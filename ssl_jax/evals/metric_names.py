@@ -2,7 +2,7 @@
 
 import re
 
-SHARE = re.compile(r"(^|_)(accuracy|f1|precision|recall|match|probe|knn|data_wait)(_|$)")
+SHARE = re.compile(r"(^|_)(accuracy|f1|precision|recall|match|probe|knn|data_wait|mfu)(_|$)")
 """Names of metrics from 0 to 1, which are shown in percent."""
 NO_SHARE = re.compile(r"_(loss|labels|error)$")
 UNITS = {"kl": "nats", "elbo": "nats"}

@@ -23,21 +23,20 @@ def accuracy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
     return Mean.of(is_argmax(logits, labels), weights)
 
 
-def all_right(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Mean:
+def all_right(right: jax.Array, weights: jax.Array) -> Mean:
     """Share of the rows in which all predictions that count are correct, of the rows that have such predictions.
 
     Args:
-      logits: [batch, predictions, classes].
-      labels: [batch, predictions] int32.
+      right: [batch, predictions] bool, whether each prediction is correct.
       weights: [batch, predictions] float32, 0 for predictions that do not count.
 
     Example:
-      >>> logits = jnp.array([[[1.0, 3.0], [2.0, 0.0]], [[1.0, 3.0], [2.0, 0.0]]])
-      >>> rows, weight = all_right(logits, jnp.array([[1, 1], [1, 1]]), jnp.array([[1.0, 1.0], [1.0, 0.0]]))
+      >>> right = jnp.array([[True, False], [True, False]])
+      >>> rows, weight = all_right(right, jnp.array([[1.0, 1.0], [1.0, 0.0]]))
       >>> print(float(rows), float(weight))
       1.0 2.0
     """
     counts = weights > 0
     counted = counts.any(-1)
-    right = (is_argmax(logits, labels) | ~counts).all(-1) & counted
-    return Mean.of(right.astype(jnp.float32), counted.astype(jnp.float32))
+    rows = (right | ~counts).all(-1) & counted
+    return Mean.of(rows.astype(jnp.float32), counted.astype(jnp.float32))

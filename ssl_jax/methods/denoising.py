@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import jax
 
-from ssl_jax.losses.classification import cross_entropy
-from ssl_jax.losses.metrics import accuracy, all_right
+from ssl_jax.losses.metrics import all_right
+from ssl_jax.losses.vocabulary import predict_tokens
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from ssl_jax.ops.affine import OutputLayer
 from ssl_jax.transforms.denoising import Denoising
 
 Noise = Callable[[jax.Array, Batch], Denoising]
@@ -28,7 +29,7 @@ def denoising(config: EncoderDecoderConfig, noise: Noise) -> Method:
     """
     model = EncoderDecoder(config)
 
-    def apply(params: Tree, corrupted: Denoising, dropout_rng: jax.Array | None) -> jax.Array:
+    def apply(params: Tree, corrupted: Denoising, dropout_rng: jax.Array | None) -> OutputLayer:
         return model.apply(
             {"params": params},
             corrupted.source,
@@ -37,6 +38,7 @@ def denoising(config: EncoderDecoderConfig, noise: Noise) -> Method:
             corrupted.positions,
             context_present=corrupted.context_present,
             deterministic=dropout_rng is None,
+            method="predict",
             rngs=None if dropout_rng is None else {"dropout": dropout_rng},
         )
 
@@ -52,9 +54,12 @@ def denoising(config: EncoderDecoderConfig, noise: Noise) -> Method:
         corrupted = noise(noise_rng, batch)
         examples = batch["example_weight"]
         weights = corrupted.weights * examples[:, None]
-        predicted = apply(params, corrupted, dropout_rng), corrupted.targets, weights
-        metrics = {"token_accuracy": accuracy(*predicted), "exact_accuracy": all_right(*predicted)}
-        return {"token_loss": cross_entropy(*predicted)}, metrics
+        predicted = predict_tokens(apply(params, corrupted, dropout_rng), corrupted.targets, weights)
+        metrics = {
+            "token_accuracy": Mean.of(predicted.right, weights),
+            "exact_accuracy": all_right(predicted.right, weights),
+        }
+        return {"token_loss": predicted.cross_entropy}, metrics
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
         noise_rng, dropout_rng = jax.random.split(rng)

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.decoding.decoder import Decoder, causal_decoder
-from ssl_jax.losses.classification import cross_entropy
-from ssl_jax.losses.metrics import accuracy
+from ssl_jax.losses.vocabulary import TokenPredictions, predict_tokens
 from ssl_jax.method import Aux, Batch, Extras, Mean, Method, Tree
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
@@ -35,8 +34,8 @@ def next_token(config: Gpt2Config) -> NextToken:
     def init(rng: jax.Array, batch: Batch) -> dict[str, Tree]:
         return dict(model.init(rng, batch["tokens"], batch["segment_ids"], batch["positions"]))
 
-    def predict(params: Tree, batch: Batch, rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Logits of the targets `[batch, length, vocab]`, and the weights of the targets."""
+    def predict(params: Tree, batch: Batch, rng: jax.Array | None) -> tuple[TokenPredictions, jax.Array]:
+        """How well the targets are predicted, and their weights `[batch, length]`."""
         hidden, _ = model.apply(
             {"params": params},
             batch["tokens"],
@@ -45,21 +44,21 @@ def next_token(config: Gpt2Config) -> NextToken:
             deterministic=rng is None,
             rngs=None if rng is None else {"dropout": rng},
         )
-        logits = model.apply({"params": params}, hidden, method="logits")
-        examples = batch["example_weight"]
-        return logits, batch["weights"] * examples[:, None]
+        output = model.apply({"params": params}, hidden, method="output")
+        weights = batch["weights"] * batch["example_weight"][:, None]
+        return predict_tokens(output, batch["targets"], weights), weights
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
-        logits, weights = predict(params, batch, rng)
-        return {"next_token_loss": cross_entropy(logits, batch["targets"], weights)}, Aux({}, extras)
+        predicted, _ = predict(params, batch, rng)
+        return {"next_token_loss": predicted.cross_entropy}, Aux({}, extras)
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
-        logits, weights = predict(params, batch, None)
-        nats, count = cross_entropy(logits, batch["targets"], weights)
+        predicted, weights = predict(params, batch, None)
+        nats, count = predicted.cross_entropy
         return {
             "next_token_loss": Mean(nats, count),
             "bits_per_byte": Mean(nats / jnp.log(2.0), jnp.sum(batch["bytes"].astype(jnp.float32) * weights)),
-            "next_token_accuracy": accuracy(logits, batch["targets"], weights),
+            "next_token_accuracy": Mean.of(predicted.right, weights),
         }
 
     return NextToken(Method(init, loss, evaluate), causal_decoder(model))

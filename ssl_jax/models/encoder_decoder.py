@@ -32,7 +32,7 @@ from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import LayerNorm, Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
-from ssl_jax.ops.affine import tied_logits
+from ssl_jax.ops.affine import OutputLayer
 from ssl_jax.ops.dropout import dropout
 from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
@@ -217,6 +217,26 @@ class EncoderDecoder(nn.Module):
         context_present: jax.Array | None = None,
         deterministic: bool = True,
     ) -> jax.Array:
+        """float32 logits `[batch, target, vocab_size]` of each token of a target; see `predict`."""
+        return self.predict(
+            source,
+            source_present,
+            target_inputs,
+            target_positions,
+            context_present=context_present,
+            deterministic=deterministic,
+        ).logits()
+
+    def predict(
+        self,
+        source: jax.Array,
+        source_present: jax.Array,
+        target_inputs: jax.Array,
+        target_positions: jax.Array | None = None,
+        *,
+        context_present: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> OutputLayer:
         """Predicts each token of a target from the source and the tokens before it.
 
         Args:
@@ -230,7 +250,7 @@ class EncoderDecoder(nn.Module):
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
 
         Returns:
-          float32 logits `[batch, target, vocab_size]`.
+          What the logits `[batch, target, vocab_size]` are computed from.
 
         Raises:
           UserError: source or target is longer than `config.positions`.
@@ -240,7 +260,7 @@ class EncoderDecoder(nn.Module):
         hidden, _ = self.decode(
             target_inputs, context, context_present, target_positions, deterministic=deterministic
         )
-        return self.logits(hidden)
+        return self.output(hidden)
 
     def encode(
         self,
@@ -301,11 +321,15 @@ class EncoderDecoder(nn.Module):
             deterministic=deterministic,
         )
 
-    def logits(self, hidden: jax.Array) -> jax.Array:
-        """`hidden [..., width]` to float32 logits `[..., vocab_size]` of the token at each position."""
+    def output(self, hidden: jax.Array) -> OutputLayer:
+        """What the logits of the token at each position are computed from, for `hidden [..., width]`."""
         c = self.config
         table = (self.token if c.tied_head else self.head).embedding
-        return tied_logits(along_batch(hidden), table, self.bias if c.biases else None)
+        return OutputLayer(along_batch(hidden), table, self.bias if c.biases else None)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """`hidden [..., width]` to float32 logits `[..., vocab_size]` of the token at each position."""
+        return self.output(hidden).logits()
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         scale = math.sqrt(self.config.width) if self.config.scale_embeddings else 1.0

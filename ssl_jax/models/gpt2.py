@@ -23,7 +23,7 @@ from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import Table
 from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
-from ssl_jax.ops.affine import tied_logits
+from ssl_jax.ops.affine import OutputLayer
 from ssl_jax.ops.dropout import dropout
 from ssl_jax.ops.flash_attention import Segments
 from ssl_jax.placement import along_batch
@@ -170,6 +170,10 @@ class Gpt2(nn.Module):
         mask = None if segment_ids is None else Segments(segment_ids, segment_ids)
         return self.transformer(x, mask, cache=cache, deterministic=deterministic)
 
+    def output(self, hidden: jax.Array) -> OutputLayer:
+        """What the logits of the next token are computed from, for `hidden [..., width]`."""
+        return OutputLayer(hidden, self.embeddings.token.embedding)
+
     def logits(self, hidden: jax.Array) -> jax.Array:
         """`hidden [..., width]` to float32 logits `[..., vocab_size]` of the next token."""
-        return tied_logits(hidden, self.embeddings.token.embedding)
+        return self.output(hidden).logits()

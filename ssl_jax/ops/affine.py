@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +112,24 @@ def _fast_affine_output_first(
     y = jax.lax.dot_general(kernel, x, (contract, ((), ())))
     y = jnp.transpose(y, (*range(outputs, y.ndim), *range(outputs)))
     return y if bias is None else _add_bias(y, bias)
+
+
+class OutputLayer(NamedTuple):
+    """What the logits of tokens are computed from, so that a loss may compute them in tiles.
+
+    Attributes:
+      hidden: `[..., width]`.
+      table: float32 `[vocab, width]`.
+      bias: float32 `[vocab]`, or None.
+    """
+
+    hidden: jax.Array
+    table: jax.Array
+    bias: jax.Array | None = None
+
+    def logits(self) -> jax.Array:
+        """All logits, float32 `[..., vocab]`."""
+        return tied_logits(*self)
 
 
 @Operation

@@ -17,6 +17,7 @@ from ssl_jax.training.distributed import anywhere
 from ssl_jax.training.fingerprints import ArrayNote, describe, storable
 from ssl_jax.training.memory import check_memory
 from ssl_jax.training.paths import named_leaves
+from ssl_jax.training.reading_once import copied, cut_over_copies
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stored_arrays import (
     DamageError,
@@ -35,11 +36,12 @@ COMMITTED = "commit_success.txt"
 
 
 class ClockNote(TypedDict):
-    """Time of training at a checkpoint; see `training.loop.Clock`."""
+    """Time of training at a checkpoint; see `training.clock.Clock`."""
 
     seconds: float
     waiting: float
     work: float
+    operations: NotRequired[float]
 
 
 class Notes(TypedDict):
@@ -158,7 +160,7 @@ class Checkpoints:
                 step, {n: x for n, x in notes.items() if n.partition("/")[0] in abstract}, wanted
             )
             check_memory(abstract, checkpoint)
-            loaded = load_arrays(checkpoint, notes, wanted)
+            loaded = load_arrays(checkpoint, notes, {name: cut_over_copies(x) for name, x in wanted.items()})
         except (DamageError, UserError) as error:
             failure = error
         if anywhere(isinstance(failure, UserError)):
@@ -167,8 +169,9 @@ class Checkpoints:
             raise UserError(f"{checkpoint}: another process cannot read it; its output says why.")
         if anywhere(failure is not None):
             raise failure or DamageError("another process found it so")
-        parts = jax.tree.unflatten(jax.tree.structure(abstract), [loaded[name] for name in wanted])
+        parts = jax.tree.unflatten(jax.tree.structure(abstract), [loaded.pop(name) for name in wanted])
         with on_devices(checkpoint):
+            parts = copied(parts, abstract)
             found = describe(parts)
         changed = [name for name in found if found[name] != notes[name]]
         if changed:

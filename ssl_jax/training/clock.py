@@ -17,11 +17,13 @@ class Clock:
       seconds: of training.
       waiting: seconds of these that were spent waiting for data.
       work: done by then, in the unit of the phases.
+      operations: done by then; see `Utilization.operations`.
     """
 
     seconds: float = 0.0
     waiting: float = 0.0
     work: float = 0.0
+    operations: float = 0.0
 
 
 class LoggedInterval(NamedTuple):

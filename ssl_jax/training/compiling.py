@@ -3,15 +3,25 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from ssl_jax.interruptible import interruptibly
+from ssl_jax.method import Tree
 from ssl_jax.training.experiment import Experiment, Phase, Shape
-from ssl_jax.training.sharding import batch_sharding, place, replicated
+from ssl_jax.training.sharding import (
+    Where,
+    batch_sharding,
+    partition,
+    partition_of_update,
+    place,
+    replicated,
+    shard,
+    update_parts,
+)
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.step import make_initial_state, make_train_step
 
@@ -37,7 +47,15 @@ class Program:
     @cached_property
     def state(self) -> TrainState:
         """Shape, dtype and sharding of every array of the state."""
-        return place(self.mesh, self.experiment.rules, jax.eval_shape(self._first_state))
+        shapes, where = jax.eval_shape(self._first_state), (self.mesh, self.experiment.rules)
+        opt_state = place(*where, shapes.opt_state, partition_of_update)
+        return place(*where, shapes)._replace(opt_state=opt_state)
+
+    def _put(self, tree: Tree, where: Where) -> Tree:
+        """Parameters or gradients of a traced step, placed as `where` says."""
+        if update_parts(self.mesh) == 1:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, shard(self.mesh, self.experiment.rules, tree, where))
 
     def initial_state(self) -> TrainState:
         """The state before the first step, made where it lives."""
@@ -71,6 +89,8 @@ class Program:
             self.experiment.optimizer,
             seed=self.experiment.train.seed,
             micro_batches=self.experiment.train.micro_batches,
+            spread=lambda tree: self._put(tree, partition_of_update),
+            gather=lambda tree: self._put(tree, partition),
         )
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
         jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
@@ -78,22 +98,47 @@ class Program:
             return jitted.trace(self.state, self.place_batch(batch))
 
     def train_step(
-        self, phase: Phase, shape: Shape | None = None, leave: Callable[[], bool] = lambda: False
+        self,
+        phase: Phase,
+        shape: Shape | None = None,
+        leave: Callable[[], bool] = lambda: False,
+        look: Callable[[jax.stages.Traced], None] = lambda traced: None,
     ) -> jax.stages.Compiled:
         """The compiled step of `trace_train_step`. It accepts one shape of batch, and never compiles a second time.
 
         Args:
           phase, shape: as of `trace_train_step`.
           leave: asked while it is traced and compiled; whether to leave it.
+          look: is given the traced step before it is compiled.
 
         Raises:
           LeftAloneError: `leave` returned True.
         """
-        return interruptibly(lambda: self.trace_train_step(phase, shape).lower().compile(), leave)
+
+        def compiled() -> jax.stages.Compiled:
+            traced = self.trace_train_step(phase, shape)
+            look(traced)
+            return traced.lower().compile()
+
+        return interruptibly(compiled, leave)
 
     def cleared(self, state: TrainState) -> TrainState:
         """The state with empty metrics; the old ones stay readable."""
         return state._replace(metrics=self._clear(state.metrics))
+
+
+class CompiledStep(NamedTuple):
+    """The step of a batch.
+
+    Attributes:
+      run: `(state, batch) -> (state, bad_step)`.
+      work: how much of what the speed counts the batch holds.
+      operations: that the step needs; see `Utilization.operations`.
+    """
+
+    run: jax.stages.Compiled
+    work: int
+    operations: float
 
 
 class TrainSteps:
@@ -105,6 +150,7 @@ class TrainSteps:
         phase: Phase,
         log: Callable[[str], None],
         leave: Callable[[], bool] = lambda: False,
+        operations: Callable[[jax.stages.Traced], float] = lambda traced: 0.0,
     ) -> None:
         """Compiles the step of a phase whose batches have one shape.
 
@@ -113,10 +159,12 @@ class TrainSteps:
           phase: of the experiment.
           log: prints a line.
           leave: asked during a compilation; whether to leave it. LeftAloneError is raised then.
+          operations: that a traced step needs.
         """
         self._program, self._phase, self._log, self._leave = program, phase, log, leave
+        self._operations = operations
         self._shapes = {_signature(phase.batch_of(shape.rows)): shape for shape in phase.shapes}
-        self._compiled: dict[Any, jax.stages.Compiled] = {}
+        self._compiled: dict[Any, CompiledStep] = {}
         if not phase.smaller:
             self.compile_all()
 
@@ -134,10 +182,9 @@ class TrainSteps:
         """Compiles the step of a batch. Returns the seconds that it took."""
         return self._compile(self._of(batch))
 
-    def __call__(self, batch: Mapping[str, jax.Array]) -> tuple[jax.stages.Compiled, int]:
-        """(step of a batch, how much of what the speed counts the batch holds)."""
-        signature = self._of(batch)
-        return self._compiled[signature], self._shapes[signature].work
+    def __call__(self, batch: Mapping[str, jax.Array]) -> CompiledStep:
+        """The step of a batch."""
+        return self._compiled[self._of(batch)]
 
     def _of(self, batch: Mapping[str, jax.Array]) -> Any:
         """The signature of a batch. ValueError if the phase has no such batch."""
@@ -154,7 +201,11 @@ class TrainSteps:
         shape = self._shapes[signature]
         several = f" for batches of {shape.work:,} {self._phase.work[0]}" if self._phase.smaller else ""
         self._log(f"compiling the step{several}")
-        self._compiled[signature] = self._program.train_step(self._phase, shape, self._leave)
+        operations: list[float] = []
+        run = self._program.train_step(
+            self._phase, shape, self._leave, lambda traced: operations.append(self._operations(traced))
+        )
+        self._compiled[signature] = CompiledStep(run, shape.work, *operations)
         seconds = time.perf_counter() - started
         self._log(f"compiled the step{several} in {seconds:.1f} s")
         return seconds

@@ -34,8 +34,16 @@ from ssl_jax.training.changes import (
 from ssl_jax.training.checkpoint_writer import CheckpointWriter
 from ssl_jax.training.checkpoints import Checkpoints
 from ssl_jax.training.clock import Clock, LoggedInterval
-from ssl_jax.training.compiling import Program, TrainSteps
-from ssl_jax.training.distributed import current_hosts, is_main, of_main, on_main, same_everywhere, sync
+from ssl_jax.training.compiling import CompiledStep, Program, TrainSteps
+from ssl_jax.training.distributed import (
+    current_hosts,
+    gather,
+    is_main,
+    of_main,
+    on_main,
+    same_everywhere,
+    sync,
+)
 from ssl_jax.training.evaluate import Evaluator
 from ssl_jax.training.experiment import Experiment, Fork, Report
 from ssl_jax.training.loading import training_batches
@@ -47,6 +55,7 @@ from ssl_jax.training.run_data import open_run_data
 from ssl_jax.training.state import TrainState
 from ssl_jax.training.stopping import StopRequest
 from ssl_jax.training.trackers import MakeTracker, Tracker
+from ssl_jax.training.utilization import Utilization
 from ssl_jax.training.wall_time import WallTime
 from ssl_jax.training.watchdog import Watchdog
 
@@ -82,6 +91,7 @@ class Run:
                 raise UserError(f"a phase of {phase.steps} steps; it must have at least 1.")
             sharding.check_batch(self.mesh, phase.batch_size, self.config.micro_batches)
         self.program = Program(experiment, self.mesh)
+        self.utilization = Utilization(self.mesh)
         self._changed: Changed = {}
         if run_folder.begun(self.folder, settings):
             self._changed = run_folder.changes(self.folder, settings)
@@ -251,7 +261,9 @@ class Run:
             if not left or self.ended:
                 break
             with self.wall_time.of("compile"):
-                steps = TrainSteps(self.program, phase, self.display.log, stop.at_once)
+                steps = TrainSteps(
+                    self.program, phase, self.display.log, stop.at_once, self.utilization.operations
+                )
                 if self.profiler.enabled:
                     steps.compile_all()  # so that a trace shows steps, and no compilation
             with closing(training_batches(dataset, phase.batch_size, self._along_batch, left)) as batches:
@@ -268,22 +280,27 @@ class Run:
                         if not steps.compiled(batch):
                             with self.watchdog.paused(), self.wall_time.of("compile"):
                                 started += steps.compile(batch)  # no time of training
-                        train_step, work = steps(batch)
-                        self.state, bad_step = train_step(self.state, batch)
+                        step = steps(batch)
+                        self.state, bad_step = step.run(self.state, batch)
                         in_flight.append(bad_step)
                         if len(in_flight) > STEPS_IN_FLIGHT:
                             in_flight.popleft().block_until_ready()
                     self.step += 1
-                    self._tick(time.perf_counter() - started, waited, work)
+                    self._tick(time.perf_counter() - started, waited, step)
                     self.profiler.after_step(self.step, self.state)
                     if self.step % self.config.log_every == 0 or self.step == self.experiment.steps:
                         self._take_metrics(bad_step)
             done = 0
         return self._arrive(stop)
 
-    def _tick(self, seconds: float, waited: float, work: int) -> None:
+    def _tick(self, seconds: float, waited: float, step: CompiledStep) -> None:
         clock = self.clock
-        self.clock = Clock(clock.seconds + seconds, clock.waiting + waited, clock.work + work)
+        self.clock = Clock(
+            clock.seconds + seconds,
+            clock.waiting + waited,
+            clock.work + step.work,
+            clock.operations + step.operations,
+        )
         self.display.advance(self.step)
 
     def _take_metrics(self, bad_step: jax.Array) -> None:
@@ -304,13 +321,19 @@ class Run:
         before, self._logged_clock = self._logged_clock, clock
         seconds = max(clock.seconds - before.seconds, 1e-9)
         speed = (clock.work - before.work) / seconds
-        waiting = (clock.waiting - before.waiting) / seconds
+        waits = gather((clock.waiting - before.waiting) / seconds)
+        waiting = sum(waits) / len(waits)
         unit = self.experiment.phases[0].work[0]
         timing = {"seconds": clock.seconds, f"{unit}_per_second": speed, "data_wait": waiting}
+        if len(waits) > 1:
+            timing["largest_data_wait"] = max(waits)
+        used = self.utilization.share(clock.operations - before.operations, seconds)
+        if used is not None:
+            timing["mfu"] = used
         self.log.write(step, metrics, timing=timing)
         shown = {name: metrics[name] for name in self.experiment.headline if name in metrics}
         left = (self.experiment.steps - step) * clock.seconds / max(step, 1)
-        self.display.show(step, shown, speed=speed, waiting=waiting, seconds_left=left)
+        self.display.show(step, shown, speed=speed, waits=waits, mfu=used, seconds_left=left)
 
     def _stop_if_bad(self, bad_step: int) -> None:
         """Raises UserError if a step met NaN or infinity; the state has not changed since."""

@@ -1,7 +1,7 @@
 """Progress of a run: a live bar on a terminal; elsewhere a plain line every few seconds."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
@@ -79,7 +79,14 @@ class Display:
         self._bar.update(self._task, completed=step)
 
     def show(
-        self, step: int, metrics: Mapping[str, float], *, speed: float, waiting: float, seconds_left: float
+        self,
+        step: int,
+        metrics: Mapping[str, float],
+        *,
+        speed: float,
+        waits: Sequence[float],
+        seconds_left: float,
+        mfu: float | None = None,
     ) -> None:
         """Updates the metrics.
 
@@ -87,11 +94,15 @@ class Display:
           step: number of finished steps.
           metrics: means since the last line.
           speed: units of work per second.
-          waiting: share of the time that was spent waiting for data.
+          waits: share of the time that each host has spent waiting for data.
           seconds_left: estimated time to the last step.
+          mfu: model FLOPs utilization; None if it is not known.
         """
         learnt = "  ".join(format_metric(name, value) for name, value in metrics.items())
-        pace = f"{quantity(speed)} {self._unit}/s  data wait {waiting:.1%}  ETA {duration(seconds_left)}"
+        used = "" if mfu is None else f"  MFU {mfu:.1%}"
+        most = f" (slowest host {max(waits):.1%})" if len(waits) > 1 else ""
+        waiting = f"data wait {sum(waits) / len(waits):.1%}{most}"
+        pace = f"{quantity(speed)} {self._unit}/s{used}  {waiting}  ETA {duration(seconds_left)}"
         self._bar.metrics = learnt
         self._bar.update(self._task, description=pace)
         now = time.monotonic()

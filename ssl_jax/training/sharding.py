@@ -3,11 +3,15 @@
 Three mesh axes. `data` replicates the parameters and splits the batch. `fsdp` splits the batch and the parameters (each
 chip gathers a layer's weights when it needs them). `tensor` splits the width of the matrices inside a layer. The same
 run gives the same curve on any of them, to rounding.
+
+Updates are split over `data` as well (ZeRO-1, arXiv:1910.02054): each chip sums the gradients of its part, keeps the
+optimiser's state of it and computes its new parameters, which all chips then gather. That is as much communication as
+sums of whole gradients, less work and less memory.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -28,7 +32,10 @@ Rules = Sequence[tuple[str, tuple[str | None, ...]]]
 for a layer also holds for layers stacked on a leading axis. The first match counts."""
 
 SMALL = 2**14
-"""Arrays of fewer elements are not worth a collective each; they stay whole unless a rule names them."""
+"""Arrays of fewer elements are not worth a collective each; they stay whole unless a rule names them. Layers that are
+stacked count one by one, since each is gathered when it is needed."""
+STACKED = re.compile(r"(^|/)layers/")
+"""Names of parameters whose first axis is that of the layers, unless a rule says how many axes a layer has."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"{len(devices)} devices at hand; choose factors of {len(devices)} (data -1 takes what is left)."
         )
     shape, names, kinds = (data, config.fsdp, config.tensor), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3
-    slices = len({getattr(device, "slice_index", None) for device in devices})
+    slices = number_of_slices(devices)
     if slices == 1:
         return jax.make_mesh(shape, names, kinds, devices=devices)
     if data % slices:
@@ -73,6 +80,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         within, (slices, 1, 1), devices, allow_split_physical_axes=True
     )
     return Mesh(spread, names, axis_types=kinds)
+
+
+def number_of_slices(devices: Iterable[jax.Device]) -> int:
+    """How many slices of TPUs the devices are in, between which the network of the data centre lies."""
+    return len({getattr(device, "slice_index", None) for device in devices})
 
 
 def check_batch(mesh: Mesh, batch_size: int, micro_batches: int) -> None:
@@ -97,18 +109,54 @@ def partition(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, ...]) -> Pa
         )
     parts = mesh.shape["fsdp"]
     divisible = [i for i, n in enumerate(shape) if n % parts == 0]
-    if parts == 1 or not divisible or math.prod(shape) < SMALL:
+    if parts == 1 or not divisible or _is_small(rules, name, shape):
         return PartitionSpec()
     largest = max(divisible, key=lambda i: shape[i])
     return PartitionSpec(*("fsdp" if i == largest else None for i in range(len(shape))))
 
 
+def update_parts(mesh: Mesh) -> int:
+    """Over how many devices along `data` updates are cut.
+
+    1 where there are several slices: all parameters would go through the network of the data centre.
+    """
+    return mesh.shape["data"] if number_of_slices(mesh.devices.flat) == 1 else 1
+
+
+def partition_of_update(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, ...]) -> PartitionSpec:
+    """Where the update of an array is computed: as `partition`, and large arrays cut over `data` too.
+
+    They are cut along the dimension that is largest on one device.
+    """
+    kept, parts = partition(mesh, rules, name, shape), update_parts(mesh)
+    axes = [*kept, *[None] * (len(shape) - len(kept))]
+    own = [n // (mesh.shape[axis] if axis else 1) for n, axis in zip(shape, axes, strict=True)]
+    divisible = [i for i, n in enumerate(own) if n % parts == 0]
+    if parts == 1 or not divisible or _is_small(rules, name, shape):
+        return kept
+    largest = max(divisible, key=lambda i: own[i])
+    axes[largest] = (axes[largest], "data") if axes[largest] else "data"
+    return PartitionSpec(*axes)
+
+
+def _is_small(rules: Rules, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether an array, or each layer of it, is not worth a collective."""
+    axes = _rule(rules, name, shape)
+    stacked = bool(STACKED.search(name)) if axes is None else len(shape) - len(axes)
+    return math.prod(shape[stacked:]) < SMALL
+
+
+def _rule(rules: Rules, name: str, shape: tuple[int, ...]) -> tuple[str | None, ...] | None:
+    """The mesh axes of the first matching rule, of the last dimensions; None if no rule matches."""
+    return next(
+        (axes for pattern, axes in rules if re.search(pattern, name) and len(axes) <= len(shape)), None
+    )
+
+
 def _wanted(rules: Rules, name: str, shape: tuple[int, ...]) -> tuple[str | None, ...] | None:
     """The mesh axis of each dimension that the first matching rule asks for; None if no rule matches."""
-    for pattern, axes in rules:
-        if re.search(pattern, name) and len(axes) <= len(shape):
-            return (None,) * (len(shape) - len(axes)) + tuple(axes)
-    return None
+    axes = _rule(rules, name, shape)
+    return None if axes is None else (None,) * (len(shape) - len(axes)) + tuple(axes)
 
 
 def left_whole(mesh: Mesh, rules: Rules, params: Tree) -> list[str]:
@@ -121,17 +169,23 @@ def left_whole(mesh: Mesh, rules: Rules, params: Tree) -> list[str]:
     ]
 
 
-def shard(mesh: Mesh, rules: Rules, tree: Tree) -> Tree:
+Where = Callable[[Mesh, Rules, str, tuple[int, ...]], PartitionSpec]
+"""`partition` or `partition_of_update`."""
+
+
+def shard(mesh: Mesh, rules: Rules, tree: Tree, where: Where = partition) -> Tree:
     """The sharding of every leaf. Optimiser state follows its parameter, whose path ends its own."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, x: NamedSharding(mesh, partition(mesh, rules, path_name(path), x.shape)), tree
+        lambda path, x: NamedSharding(mesh, where(mesh, rules, path_name(path), x.shape)), tree
     )
 
 
-def place(mesh: Mesh, rules: Rules, shapes: Tree) -> Tree:
+def place(mesh: Mesh, rules: Rules, shapes: Tree, where: Where = partition) -> Tree:
     """The abstract arrays of `shapes`, each with its sharding; what a checkpoint is restored into."""
     return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shard(mesh, rules, shapes)
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        shapes,
+        shard(mesh, rules, shapes, where),
     )
 
 

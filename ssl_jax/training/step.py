@@ -48,9 +48,22 @@ def split_batch(batch: Batch, parts: int) -> Batch:
 
 
 def gradients(
-    method: Method, params: Tree, extras: Extras, batch: Batch, rngs: jax.Array
+    method: Method,
+    params: Tree,
+    extras: Extras,
+    batch: Batch,
+    rngs: jax.Array,
+    spread: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> tuple[Tree, jax.Array, dict[str, Mean], Extras]:
     """Gradient of the objective over a batch cut into `len(rngs)` micro-batches.
+
+    Args:
+      method: whose loss is differentiated.
+      params: at which it is.
+      extras: as the loss receives them.
+      batch: the whole batch.
+      rngs: a key for each micro-batch.
+      spread: places gradients where they are summed up, such as parts of them on each device.
 
     Returns (gradients, loss, metrics, extras). With named losses the result is that of the whole batch at once, however
     unevenly the weights fall: a first pass asks the loss for its weights only (the compiler drops the rest of the model
@@ -70,7 +83,7 @@ def gradients(
     differentiate = jax.value_and_grad(scalar, has_aux=True)
     if parts == 1:
         (loss, (metrics, extras)), grads = differentiate(params, extras, batch, rngs[0], None)
-        return grads, loss, metrics, extras
+        return spread(grads), loss, metrics, extras
 
     micro_batches = split_batch(batch, parts)
 
@@ -83,11 +96,12 @@ def gradients(
     def accumulate(carry: tuple, part: tuple[Batch, jax.Array]) -> tuple[tuple, None]:
         sums, extras = carry
         (loss, (metrics, extras)), grads = differentiate(params, extras, *part, weights)
-        return (jax.tree.map(jnp.add, sums, (grads, loss, metrics)), extras), None
+        return (jax.tree.map(jnp.add, sums, (spread(grads), loss, metrics)), extras), None
 
     first = jax.tree.map(lambda x: x[0], micro_batches)
     (loss, (metrics, _)), grads = jax.eval_shape(differentiate, params, extras, first, rngs[0], weights)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, loss, metrics))
+    grads, *others = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grads, loss, metrics))
+    zeros = (spread(grads), *others)
     (sums, extras), _ = jax.lax.scan(accumulate, (zeros, extras), (micro_batches, rngs))
     return (*sums, extras)
 
@@ -104,9 +118,23 @@ def metric_names(method: Method, batch: Batch) -> tuple[str, ...]:
 
 
 def make_train_step(
-    method: Method, optimizer: optax.GradientTransformation, *, seed: int, micro_batches: int = 1
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    micro_batches: int = 1,
+    spread: Callable[[Tree], Tree] = lambda tree: tree,
+    gather: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> TrainStep:
     """The pure function `(state, batch) -> (state, bad_step)`, to be compiled by the caller.
+
+    Args:
+      method: what is trained.
+      optimizer: its update rule.
+      seed: of the randomness of the loss.
+      micro_batches: parts of a batch that are differentiated one after the other.
+      spread: places parameters and gradients where the update is computed.
+      gather: places new parameters where the state has them.
 
     A step whose loss or gradient is not finite changes neither parameters nor optimiser nor extras; it records itself
     in `bad_step`, and every later step then leaves the state alone, until the loop has seen it. A step that makes
@@ -119,23 +147,26 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         step = state.step + 1
         rngs = jax.vmap(lambda part: step_rng(seed, step, part))(jnp.arange(micro_batches))
-        grads, loss, metrics, extras = gradients(method, state.params, state.extras, batch, rngs)
+        grads, loss, metrics, extras = gradients(method, state.params, state.extras, batch, rngs, spread)
         grad_norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        extras = method.after_update(params, extras, step)
-
+        before = spread(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, before)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         sound = finite & (state.bad_step == 0)
+
+        def keep(new: Tree, old: Tree) -> Tree:
+            return jax.tree.map(lambda new, old: jnp.where(sound, new, old), new, old)
+
+        params = spread(keep(optax.apply_updates(before, updates), before))
+        # The parameters tell of their updates, which then need not be in memory.
+        good = finite & jnp.isfinite(optax.tree.norm(params))
+        params = gather(params)
+        extras = method.after_update(params, extras, step)
         one = jnp.float32(1)
         metrics = {"loss": Mean(loss, one), "grad_norm": Mean(grad_norm, one), **metrics}
         summed = jax.tree.map(jnp.add, state.metrics, metrics)
-        proposed = (params, extras, opt_state, summed)
-        current = (state.params, state.extras, state.opt_state, state.metrics)
-        kept = jax.tree.map(lambda new, old: jnp.where(sound, new, old), proposed, current)
-        params, extras, opt_state, metrics = kept
-        # The parameters tell of their updates, which then need not be in memory.
-        good = finite & jnp.isfinite(optax.tree.norm(params))
+        kept = keep((extras, opt_state, summed), (state.extras, state.opt_state, state.metrics))
+        extras, opt_state, metrics = kept
         bad_step = jnp.where((state.bad_step == 0) & ~good, step, state.bad_step)
         return TrainState(step, params, extras, opt_state, metrics, bad_step), bad_step
 

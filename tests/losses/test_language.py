@@ -9,10 +9,16 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ssl_jax.losses import language, metrics
+from ssl_jax.ops.reductions import is_argmax
 
 masked_language_model = jax.jit(language.masked_language_model)
 next_sentence, sentence_order = jax.jit(language.next_sentence), jax.jit(language.sentence_order)
-accuracy, all_right = jax.jit(metrics.accuracy), jax.jit(metrics.all_right)
+accuracy = jax.jit(metrics.accuracy)
+
+
+@jax.jit
+def all_right(logits, labels, weights):
+    return metrics.all_right(is_argmax(logits, labels), weights)
 
 
 def cross_entropy(logits, labels):

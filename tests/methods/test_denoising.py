@@ -94,7 +94,7 @@ class Seen:
             calls = []
 
             def spy(call, arguments, settings, context):
-                if isinstance(context.module, EncoderDecoder) and context.method_name == "__call__":
+                if isinstance(context.module, EncoderDecoder) and context.method_name == "predict":
                     calls.append((arguments, {"context_present": settings["context_present"]}))
                 return call(*arguments, **settings)
 

@@ -21,7 +21,7 @@ def shown(*, terminal, width=80):
         display.log("starting")
         display.advance(50)
         metrics = {"loss": 2.5, "mlm_accuracy": 0.25}
-        display.show(50, metrics, speed=1234.0, waiting=0.015, seconds_left=75)
+        display.show(50, metrics, speed=1234.0, waits=[0.015], seconds_left=75)
     return out.getvalue()
 
 
@@ -41,5 +41,5 @@ def test_other_processes_are_silent():
     out = io.StringIO()
     with Display(steps=1, unit="tokens", enabled=False, console=Console(file=out)) as display:
         display.log("hello")
-        display.show(1, {"loss": 1.0}, speed=1.0, waiting=0.0, seconds_left=0.0)
+        display.show(1, {"loss": 1.0}, speed=1.0, waits=[0.0], seconds_left=0.0)
     assert out.getvalue() == ""
