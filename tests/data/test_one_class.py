@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ssl_jax.data.endless_images import EndlessImages
 from ssl_jax.data.image_source import Canvas, ImageArrays
 from ssl_jax.data.images import ImageSplits
-from ssl_jax.data.one_class import heldout_images, split_one_class, training_images, validation_needed
+from ssl_jax.data.one_class import heldout_images, split_one_class, validation_needed
 from ssl_jax.errors import UserError
 from ssl_jax.evals.anomaly import alarm_threshold
 from ssl_jax.training.loading import training_batches
@@ -41,7 +42,7 @@ def test_no_anomaly_is_in_a_batch(normal, names, sets):
     labels = np.resize([0, 1, 2, -1, 2, 0, 1], 84)
     found = split_one_class(splits(labels), normal, **SETTINGS)
     assert found.names == names
-    dataset = training_images(found, seed=3)
+    dataset = EndlessImages(found.train, seed=3)
     one = NamedSharding(jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), PartitionSpec("data"))
     batches = [jax.device_get(batch) for batch in training_batches(dataset, 8, one, range(15))]
     for place, allowed in enumerate(sets):
