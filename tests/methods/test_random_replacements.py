@@ -48,7 +48,9 @@ def test_of_bert(monkeypatch):
 
 def test_of_mass(monkeypatch):
     noises = []
-    monkeypatch.setattr(mass, "denoising_experiment", lambda config, noise, denoiser: noises.append(noise))
+    monkeypatch.setattr(
+        mass, "denoising_experiment", lambda config, noise, *rest, **options: noises.append(noise)
+    )
     tiny = mass.PRESETS["tiny"]
     mass.build(replace(tiny, noise=FragmentConfig(mask_prob=0.0, random_prob=1.0)))
     batch = {
