@@ -51,19 +51,27 @@ class CompiledSteps:
     """The compiled steps of a run, for the run that continues it: they are the same ones."""
 
     def __init__(self):
-        self.compile, self.compiled = Program.train_step, {}
+        self.compile, self.compiled, self.traced = Program.train_step, {}, {}
 
     def _key(self, program, phase, shape):
         arrays = (program.state, phase.batch if shape is None else phase.batch_of(shape.rows))
         return str(jax.tree.map(lambda x: (x.shape, x.dtype), arrays))
 
-    def first(self, program, phase, shape, leave):
+    def first(self, program, phase, shape, leave, look):
         # Of two programs with the same arrays, the later one is the run's; the one before it is a stage, which is over.
-        step = self.compiled[self._key(program, phase, shape)] = self.compile(program, phase, shape, leave)
-        return step
+        key = self._key(program, phase, shape)
 
-    def again(self, program, phase, shape, leave):
-        return self.compiled[self._key(program, phase, shape)]
+        def look_and_keep(traced):
+            self.traced[key] = traced
+            look(traced)
+
+        self.compiled[key] = self.compile(program, phase, shape, leave, look_and_keep)
+        return self.compiled[key]
+
+    def again(self, program, phase, shape, leave, look):
+        key = self._key(program, phase, shape)
+        look(self.traced[key])
+        return self.compiled[key]
 
 
 @pytest.mark.parametrize("name", RUNS)
