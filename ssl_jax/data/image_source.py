@@ -2,13 +2,13 @@
 
 import copy
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from ssl_jax.data.stacking import stacked
 from ssl_jax.errors import UserError
 
 Example = dict[str, np.ndarray]
@@ -216,11 +216,6 @@ def read_images(source: ImageSource, rows: np.ndarray) -> Example:
     if isinstance(source, ImageArrays | Rows):
         return source.stack(rows)
     return stacked([source[int(row)] for row in rows])
-
-
-def stacked(examples: Sequence[Example]) -> Example:
-    """Each array of the examples with a leading axis for them."""
-    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def with_attributes(source: Source, **attributes: object) -> Source:

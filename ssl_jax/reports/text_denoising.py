@@ -10,6 +10,7 @@ import numpy as np
 from ssl_jax.data.corpus import token_counts
 from ssl_jax.data.passages import Passages
 from ssl_jax.data.pretraining_text import PretrainingText, passage_rows
+from ssl_jax.data.stacking import stacked
 from ssl_jax.data.tokenizers import SpecialTokens
 from ssl_jax.decoding.decoder import Decoder
 from ssl_jax.decoding.generate import generate
@@ -128,8 +129,7 @@ def report_text_denoising(report: Report, denoiser: Denoiser) -> None:
 def corrupt_rows(report: Report, denoiser: Denoiser) -> CorruptedRows:
     """The first held-out rows, corrupted with the same randomness each time."""
     special, heldout = report.data.details.tokenizer.special, report.heldout["heldout"]
-    examples = [heldout[row] for row in range(min(ROWS, len(heldout)))]
-    batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+    batch = stacked([heldout[row] for row in range(min(ROWS, len(heldout)))])
     corrupted = jax.device_get(jax.jit(denoiser.noise)(jax.random.key(0), batch))
     sources = [
         row[: present.sum()] for row, present in zip(corrupted.source, corrupted.source_present, strict=True)

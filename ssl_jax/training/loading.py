@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from ssl_jax.data.stacking import stacked
+
 Examples = Mapping[str, np.ndarray]
 
 READ_THREADS = min(16, os.cpu_count() or 1)
@@ -56,8 +58,7 @@ def _reader(dataset: grain.MapDataset) -> Callable[[np.ndarray], Examples]:
         return dataset.stack
 
     def read(places: np.ndarray) -> Examples:
-        examples = [dataset[int(place)] for place in places]
-        return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+        return stacked([dataset[int(place)] for place in places])
 
     return read
 
