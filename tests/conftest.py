@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 
-from tests.processes import CACHE, CACHED_FROM, xla_flags
+from tests.processes import CACHE, xla_flags
 
 os.environ["XLA_FLAGS"] = xla_flags(devices=8)
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -16,6 +16,8 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import hypothesis
 import jax
 import pytest
+
+from tests import compiled_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Otherwise each operation of a program names the lines of Python that it comes from, which takes time to write.
@@ -27,8 +29,7 @@ OWN_CACHE = CACHE not in os.environ
 """Not if this process is a worker of another one, or if the user has named a folder that lasts."""
 if OWN_CACHE:
     os.environ[CACHE] = tempfile.mkdtemp(prefix="ssl_jax_compiled_")
-jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHED_FROM)
+compiled_programs.keep_programs(os.environ[CACHE])
 
 LONGEST = (
     "test_killed",

@@ -34,10 +34,13 @@ CACHED_FROM = 0.1
 
 
 def environment(devices: int = 1, *, cache: bool = True) -> dict[str, str]:
-    """The caller's environment without what the tests have set for themselves, but for the cache."""
+    """The caller's environment without what the tests have set for themselves, but for the cache.
+
+    Several devices have none (see `tests/compiled_programs.py`).
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_"))}
     own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""}
-    if not cache:
+    if not cache or devices > 1:
         own["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     elif CACHE in os.environ:
         own |= {CACHE: os.environ[CACHE], "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(CACHED_FROM)}

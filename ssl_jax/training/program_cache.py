@@ -18,13 +18,21 @@ KEPT_BYTES = 4 * 2**30
 
 
 def keep_programs() -> None:
-    """Keeps programs that take the compiler more than a second. Must come before the first one is compiled.
+    """Keeps programs that take the compiler more than a second.
+
+    Must come after the processes have met, and before the first program is compiled.
 
     They are in a folder of the user's cache that nobody else may write to, because compiled programs are run. They are
     never in a run folder, which may be a copy of a stranger's. `JAX_COMPILATION_CACHE_DIR` names another place, which
     may be on gs://, and `JAX_ENABLE_COMPILATION_CACHE=false` keeps none. A cache that cannot be written is no mistake:
     programs are then compiled at each start.
+
+    None is kept or read where a run has several CPU devices. XLA writes a program without the order of its collectives,
+    and devices that begin different ones wait for each other until XLA ends the process (seen with jaxlib 0.10.2).
     """
+    if jax.default_backend() == "cpu" and jax.device_count() > 1:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
     if jax.config.jax_compilation_cache_dir is not None:
         return
     try:

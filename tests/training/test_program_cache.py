@@ -12,9 +12,10 @@ from ssl_jax.training.program_cache import keep_programs, make_room
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The user's cache folder, with no place of compiled programs named."""
+    """The user's cache folder, with no place of compiled programs named, on one device."""
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.setenv("SSL_JAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
     jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path / "cache"
     jax.config.update("jax_compilation_cache_dir", before)
@@ -53,6 +54,14 @@ def test_programs_that_others_may_have_written_are_not_run(
     keep_programs()
     assert place() is None
     assert "other users may write there" in capsys.readouterr().err
+
+
+def test_programs_of_several_cpu_devices_are_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    keep_programs()
+    assert place() is None
+    assert not jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def test_a_cache_that_cannot_be_written_ends_nothing(cache: Path) -> None:
