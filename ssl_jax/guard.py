@@ -202,6 +202,11 @@ def _paragraph(error: Exception) -> str | None:
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, jax.errors.JaxRuntimeError) and message.startswith("RESOURCE_EXHAUSTED"):
         return f"the memory of the device is not enough ({message:.200}). {lower}"
+    if message.startswith("UNIMPLEMENTED: Unsupported element type for DotThunk"):
+        return (
+            "XLA cannot compute a product of bfloat16 numbers of this model on a CPU. Leave the dtype at float32, or "
+            "set XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type= and run the same command again."
+        )
     if message.startswith("Unable to initialize backend"):
         return f"JAX finds no device to run on: {message:.300}."
     return None

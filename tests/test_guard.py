@@ -43,6 +43,10 @@ def raises(error: BaseException) -> Callable[[], int]:
             "the memory of this machine is not enough (it gave no more). Lower --train.batch_size",
         ),
         (
+            jax.errors.JaxRuntimeError("UNIMPLEMENTED: Unsupported element type for DotThunk::Execute: BF16"),
+            "XLA cannot compute a product of bfloat16 numbers of this model on a CPU. Leave the dtype at float32",
+        ),
+        (
             jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nMore"),
             "the memory of the device is not enough (RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.). Lower",
         ),
