@@ -1,7 +1,5 @@
 """A restored state is read from storage once by all processes together."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from tests import processes
@@ -11,19 +9,8 @@ from tests.multiprocess.restoring import ROWS, WIDTH
 def test_two_processes_read_a_state_once(tmp_path: Path) -> None:
     address = f"localhost:{processes.free_port()}"
     pair = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.multiprocess.restoring",
-                f"{address},{i},2",
-                str(tmp_path / "checkpoints"),
-            ],
-            env=processes.environment(4),
-            cwd=processes.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        processes.start(
+            "tests.multiprocess.restoring", [f"{address},{i},2", tmp_path / "checkpoints"], None, devices=4
         )
         for i in range(2)
     ]

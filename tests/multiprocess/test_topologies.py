@@ -4,7 +4,6 @@ import math
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,16 +42,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndar
     """Of four devices each, over loopback."""
     file = tmp_path_factory.mktemp("two") / "curves.npz"
     address = f"localhost:{processes.free_port()}"
-    command = [sys.executable, "-m", "tests.multiprocess.topologies", address]
     pair = [
-        subprocess.Popen(
-            [*command, str(i), "2", str(file)],
-            env=processes.environment(4),
-            cwd=processes.ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        processes.start("tests.multiprocess.topologies", [address, i, 2, file], None, devices=4)
         for i in range(2)
     ]
     for process in pair:
