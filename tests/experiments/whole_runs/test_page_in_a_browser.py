@@ -51,7 +51,7 @@ def opened(page, width, folder):
     ]
     options += [
         "--enable-logging=stderr",
-        "--virtual-time-budget=20000",
+        "--virtual-time-budget=200000",
         f"--user-data-dir={folder / 'profile'}",
     ]
     found = subprocess.run(
