@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 ACTIVE = 0.01
 """Nats that a number of the code must tell of an image in the mean, to count as active."""
@@ -60,7 +60,7 @@ def latent_plane(base: np.ndarray, coordinates: np.ndarray, side: int) -> np.nda
     Returns:
       `[side^coordinates, code_size]`; the second coordinate runs fastest.
     """
-    quantiles = norm.ppf((np.arange(side) + 0.5) / side)
+    quantiles = ndtri((np.arange(side) + 0.5) / side)
     places = np.stack(np.meshgrid(*[quantiles] * len(coordinates), indexing="ij"), -1)
     codes = np.tile(base, (side ** len(coordinates), 1)).astype(np.float64)
     codes[:, coordinates] = places.reshape(-1, len(coordinates))

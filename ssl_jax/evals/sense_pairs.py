@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
 DIGITS = 6
 """Decimals of the cosines that are compared. Equal vectors then are equal, whatever the rounding of their products."""
@@ -166,6 +165,8 @@ def mean_of_rows(means: np.ndarray, counts: Sequence[int]) -> np.ndarray:
 
 def _ranks(cosines: np.ndarray) -> np.ndarray:
     """The rank of each pair, from 1, the mean rank for equal ones; `[pairs]` in the order of `np.triu_indices`."""
+    from scipy.stats import rankdata  # slow to import
+
     return rankdata(np.round(cosines[np.triu_indices(len(cosines), 1)], DIGITS))
 
 
