@@ -8,27 +8,50 @@ import pytest
 
 from ssl_jax import prepare
 from ssl_jax.data.prepared.beam import options_of
+from ssl_jax.data.prepared.image_preparation import ImagePreparation
 from ssl_jax.errors import UserError
+from ssl_jax.recipes.datasets import IMAGENET
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "c4_on_a_pod.md").read_text()
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
 def asked(monkeypatch) -> list:
     calls = []
-    monkeypatch.setattr(prepare, "prepare_text", lambda *arguments: calls.append(arguments[:2]))
+    for name in ("prepare_text", "prepare_images"):
+        monkeypatch.setattr(prepare, name, lambda *arguments: calls.append(arguments[:2]))
     return calls
 
 
-def test_the_command_of_the_guide(asked):
-    _, _, rest = GUIDE.partition(".venv-prepare/bin/python -m ssl_jax.prepare ")
+def run_the_command_of(guide: str) -> None:
+    _, _, rest = (DOCS / guide).read_text().partition(".venv-prepare/bin/python -m ssl_jax.prepare ")
     command = rest.partition("\n\n")[0].replace("\\\n", " ")
     assert prepare.main(shlex.split(command), io.StringIO()) == 0
+
+
+def test_the_command_of_the_guide(asked):
+    run_the_command_of("c4_on_a_pod.md")
     [(what, beam)] = asked
     assert (what.output, what.rows, what.length) == ("gs://BUCKET/c4-gpt2", "next_token", 1024)
     assert what.corpus.source == "gs://BUCKET/c4-en/*.json.gz"
     assert (what.corpus.tokenizer, what.corpus.heldout_share) == ("GPT2/tokenizer.json", 0.0005)
     assert beam == []
+
+
+def test_the_command_of_the_guide_to_images(asked):
+    run_the_command_of("imagenet_on_a_pod.md")
+    [(what, beam)] = asked
+    assert what == ImagePreparation("gs://BUCKET/imagenet", IMAGENET.data, 256)
+    assert beam == []
+
+
+def test_settings_in_messages_are_those_of_this_command(monkeypatch):
+    def refuse(*arguments):
+        raise UserError("give --data.canvas 3")
+
+    monkeypatch.setattr(prepare, "prepare_images", refuse)
+    with pytest.raises(UserError, match=r"^give --canvas 3$"):
+        prepare.main(["images", "--output", "o"], io.StringIO())
 
 
 def test_other_options_are_beams(asked):
@@ -46,4 +69,6 @@ def test_other_options_are_beams(asked):
 def test_values_have_domains(asked):
     with pytest.raises(UserError, match="length"):
         prepare.main(["--output", "o", "--length", "0"], io.StringIO())
+    with pytest.raises(UserError, match="canvas"):
+        prepare.main(["images", "--output", "o", "--canvas", "0"], io.StringIO())
     assert asked == []

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from ssl_jax.errors import UserError
+
 HELDOUT_EVERY = 6
 
 
@@ -22,11 +24,20 @@ class Digits:
 
     Args:
       heldout: True for the held-out images, every sixth one; False for the training images.
+
+    Raises:
+      UserError: scikit-learn, which has the images, is not installed.
     """
 
     def __init__(self, *, heldout: bool) -> None:
         # The file behind `sklearn.datasets.load_digits`; importing that takes a second.
-        file = Path(find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
+        package = find_spec("sklearn")
+        if package is None:  # as in the environment of ssl_jax.prepare
+            raise UserError(
+                "data source 'digits': is part of scikit-learn, which is not installed here. Install what "
+                "requirements.txt lists, or give another --data.source."
+            )
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         table = np.loadtxt(file, dtype=np.float32, delimiter=",")
         images, labels = table[:, :-1], table[:, -1]
         chosen = (np.arange(len(labels)) % HELDOUT_EVERY == 0) == heldout

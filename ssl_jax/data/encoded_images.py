@@ -15,6 +15,9 @@ Unreadable = Literal["stop", "skip"]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Formats that are read, whatever the file name says. Pillow's decoders of other formats are less tested."""
 
+QUALITY = 95
+"""Of the JPEG that a shrunk image is stored as."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,12 +40,36 @@ def decode(data: bytes, canvas: Canvas, label: int) -> Example:
       Exception: of many types, from Pillow: the bytes are no image, are truncated or decode to too many pixels.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        # A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in a fraction of the time.
-        width, height = canvas.fitted_size(image.size)
-        image.draft(canvas.mode, (int(REDUCING_GAP * width), int(REDUCING_GAP * height)))
-        image.load()
-        upright = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
-        return canvas.fit(image if upright is None else image.transpose(upright), label)
+        return canvas.fit(_upright(image, canvas), label)
+
+
+def encode_fitted(data: bytes, canvas: Canvas) -> bytes:
+    """An image as it is stored for a canvas, so that reading it costs no more than it must.
+
+    An image that fits keeps its bytes, so that `decode` makes the same pixels of them. One that has to be shrunk is
+    shrunk as `decode` does it, and becomes a JPEG of `QUALITY` with colour in full resolution.
+
+    Raises:
+      Exception: as `decode` does.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        fits = canvas.fitted_size(image.size) == image.size
+        upright = _upright(image, canvas)  # of an image that fits, too: it may be damaged
+        if fits:
+            return data
+        buffer = io.BytesIO()
+        canvas.fitted(upright).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+        return buffer.getvalue()
+
+
+def _upright(image: Image.Image, canvas: Canvas) -> Image.Image:
+    """The pixels of an opened image, rotated upright."""
+    # A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, in a fraction of the time.
+    width, height = canvas.fitted_size(image.size)
+    image.draft(canvas.mode, (int(REDUCING_GAP * width), int(REDUCING_GAP * height)))
+    image.load()
+    operation = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if operation is None else image.transpose(operation)
 
 
 def reason_of(error: Exception) -> str:
@@ -88,7 +115,7 @@ class EncodedImages:
             try:
                 return decode(data, self._canvas, label)
             except Exception as error:  # Pillow's decoders raise errors of a dozen types on damaged data
-                self._report(candidate, error)
+                self.report(candidate, error)
         raise UserError(
             f"data source {self.name!r}: none of its {len(self):,} images can be read; the warnings above say why."
         )
@@ -107,7 +134,16 @@ class EncodedImages:
         """The same images, fitted to another canvas. Each damaged one is still logged once."""
         return with_attributes(self, _canvas=canvas)
 
-    def _report(self, index: int, error: Exception) -> None:
+    def report(self, index: int, error: Exception) -> None:
+        """Stops at a damaged image, or logs that it is skipped, once.
+
+        Args:
+          index: of the image.
+          error: of `decode`.
+
+        Raises:
+          UserError: if damaged images are not skipped.
+        """
         reason = reason_of(error)
         if self._unreadable == "stop":
             raise UserError(

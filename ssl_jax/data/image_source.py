@@ -86,11 +86,16 @@ class Canvas:
         scale = min(1.0, self.size / max(size))
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
-    def fit(self, image: Image.Image, label: int = UNLABELLED) -> Example:
-        """Makes the example of an image, which is shrunk (antialiased bicubic) if it does not fit, never enlarged."""
+    def fitted(self, image: Image.Image) -> Image.Image:
+        """An image in this mode, shrunk (antialiased bicubic) if it does not fit, never enlarged."""
         image = _flatten(image, self.mode)
         if (size := self.fitted_size(image.size)) != image.size:
             image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
+        return image
+
+    def fit(self, image: Image.Image, label: int = UNLABELLED) -> Example:
+        """Makes the example of an image, see `fitted`."""
+        image = self.fitted(image)
         return self.place(np.asarray(image).reshape(image.height, image.width, -1), label)
 
     def place(self, pixels: np.ndarray, label: int = UNLABELLED) -> Example:

@@ -11,6 +11,8 @@ from ssl_jax.data.digits import Digits
 from ssl_jax.data.idx import find_training_images, open_idx
 from ssl_jax.data.image_files import open_folder
 from ssl_jax.data.image_source import Canvas, ImageArrays, ImageSource, Splittable
+from ssl_jax.data.prepared.image_reading import PreparedImages, open_prepared_images
+from ssl_jax.data.prepared.manifest import PREPARED
 from ssl_jax.data.tfds_images import open_tfds
 from ssl_jax.domains import NonEmptyText, Pixels, ProperShare, Settings, Text
 from ssl_jax.errors import UserError
@@ -24,7 +26,8 @@ class ImageConfig(Settings):
 
     source: NonEmptyText = "digits"
     """digits (scikit-learn's, 8x8); tfds:name[/config][:split]; a folder of images, with or without subfolders train/
-    and val/, each with or without a subfolder per class; a folder of idx files (MNIST's), or one of its image files."""
+    and val/, each with or without a subfolder per class; a folder of idx files (MNIST's), or one of its image files;
+    prepared:FOLDER, made by python -m ssl_jax.prepare images."""
     heldout_source: Text = ""
     """Another source to evaluate on. If empty: the validation or test images of probe_source, or of source if there is
     no probe_source; if these have none, a share of their images."""
@@ -46,8 +49,8 @@ class ImageConfig(Settings):
 
 
 _EXPECTED = (
-    "expected 'digits', 'tfds:name[/config][:split]', or the path of a folder of images, of a folder of idx files, or "
-    "of one idx file of images."
+    "expected 'digits', 'tfds:name[/config][:split]', 'prepared:FOLDER', or the path of a folder of images, of a "
+    "folder of idx files, or of one idx file of images."
 )
 
 
@@ -82,12 +85,12 @@ class _OpenedImages(NamedTuple):
     Attributes:
       train: training images.
       probe: labelled images to train probes on.
-      heldout: held-out images; None if the name does not determine any.
+      heldout: held-out images; None if the name does not determine any, as that of a prepared folder always does.
       exact: whether the name selects exactly `train`, as a file or `tfds:name:split` does.
     """
 
-    train: Splittable
-    probe: Splittable
+    train: ImageSource
+    probe: Splittable | PreparedImages
     heldout: ImageSource | None
     exact: bool
 
@@ -139,6 +142,9 @@ def _open(spec: str, config: ImageConfig) -> _OpenedImages:
         return _OpenedImages(train, train, heldout, exact=False)
     if spec.startswith("tfds:"):
         return _OpenedImages(*open_tfds(spec.removeprefix("tfds:"), canvas, config.unreadable))
+    if spec.startswith(PREPARED):
+        opened = open_prepared_images(spec.removeprefix(PREPARED), canvas, config.unreadable)
+        return _OpenedImages(*opened, exact=False)
     path = Path(spec).expanduser()
     if not path.exists():
         reason = _EXPECTED if ":" in spec else f"no such file or folder; {_EXPECTED}"

@@ -15,9 +15,10 @@ from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, split, tokenize_c
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
 from ssl_jax.data.passages import Passages, PreparedPassages
+from ssl_jax.data.prepared.manifest import PREPARED
 from ssl_jax.data.prepared.reading import Prepared
 from ssl_jax.data.sentence_rows import SentenceRows
-from ssl_jax.data.sources import PREPARED, Joined, Source
+from ssl_jax.data.sources import Joined, Source
 from ssl_jax.data.text_config import CorpusConfig, TextConfig
 from ssl_jax.data.tokenizer_files import (
     TRAINED,

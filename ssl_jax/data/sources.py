@@ -7,14 +7,12 @@ import hashlib
 from typing import Protocol
 
 from ssl_jax.data.json_lines import JsonLines, csv_advice, is_json_lines
+from ssl_jax.data.prepared.manifest import PREPARED
 from ssl_jax.data.pydocs import PyDocs
 from ssl_jax.data.text_files import TextFiles, TextFormat, find_files
 from ssl_jax.data.tfds_text import TfdsText
 from ssl_jax.data.tsv import Tsv, TsvText, is_tsv
 from ssl_jax.errors import UserError
-
-PREPARED = "prepared:"
-"""What the name of a prepared folder begins with."""
 
 
 class Source(Protocol):

@@ -8,9 +8,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ssl_jax.data.images import ImageConfig, open_images
+from ssl_jax.data.prepared import image_preparation
 from ssl_jax.errors import UserError
 from tests.data.test_images_canvas import encoded, scene
 from tests.data.test_images_sources import evaluation_batches_of
+from tests.data.test_prepared import Tasks
 
 SIZES = {"train": 20, "test": 4, "validation": 3, "unlabelled": 30, "extra": 1}
 OFFSETS = {"train": 0, "test": 50, "validation": 100, "unlabelled": 150, "extra": 200}
@@ -205,3 +207,19 @@ def test_mistakes():
         opened("shades/deep_train")
     with pytest.raises(UserError, match=r"tfds:shades/train:tost'.*tost"):
         opened("shades/train:tost")
+
+
+def test_prepared_images_are_those_of_the_splits(tmp_path, monkeypatch):
+    tasks = Tasks()
+    monkeypatch.setattr(image_preparation, "run_tasks", tasks.run)
+    config = ImageConfig(source="tfds:shades/train_unlabelled_test")
+    what = image_preparation.ImagePreparation(str(tmp_path / "out"), config, 0.0002)
+    image_preparation.prepare_images(what, [], lambda text: None)
+    read, plain = open_images(ImageConfig(source=f"prepared:{tmp_path / 'out'}")), open_images(config)
+    assert read.classes == plain.classes == ("even", "odd")
+    for name in ("train", "probe", "heldout"):
+        found, expected = getattr(read, name), getattr(plain, name)
+        assert len(found) == len(expected)
+        for index in range(len(expected)):
+            for field, values in expected[index].items():
+                np.testing.assert_array_equal(found[index][field], values)

@@ -1,27 +1,31 @@
 """A folder of prepared data on gs://: made there, read there by ranges, and what is wrong with it."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from etils import epath
+from PIL import Image
 
-from ssl_jax.data.prepared import preparation
+from ssl_jax.data.images import ImageConfig, open_images
+from ssl_jax.data.prepared import image_preparation, preparation
 from ssl_jax.data.prepared.reading import Prepared
 from ssl_jax.data.pretraining_text import bert_rows
 from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.errors import UserError
 from tests.bucket import Storage
+from tests.data.test_images_canvas import encoded
+
+
+def run_tasks(what, function, tasks, done, options, log):
+    for task in tasks:
+        function(task)
 
 
 @pytest.fixture
 def made(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | str]:
     """The same text prepared in a local folder and on gs://."""
-
-    def run_tasks(what, function, tasks, done, options, log):
-        for task in tasks:
-            function(task)
-
     monkeypatch.setattr(preparation, "run_tasks", run_tasks)
     (tmp_path / "text.txt").write_text("\n\n".join(f"Document {i}.\nAnd its end {i}." for i in range(200)))
     folders = [tmp_path / "out", "gs://bucket/out"]
@@ -56,3 +60,28 @@ def test_what_is_missing_is_named(storage: Storage, made: list) -> None:
         Prepared(made[1])
     with pytest.raises(UserError, match=r"prepared:gs://bucket/none'.*there is no manifest.json"):
         Prepared("gs://bucket/none")
+
+
+def test_images_are_those_of_a_local_folder(storage: Storage, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(image_preparation, "run_tasks", run_tasks)
+    (tmp_path / "photos").mkdir()
+    for number in range(12):
+        noise = np.random.default_rng(number).integers(0, 256, (300, 400, 3), np.uint8)
+        content = encoded(Image.fromarray(noise), "JPEG", quality=95)
+        (tmp_path / "photos" / f"{number}.jpg").write_bytes(content)
+    config = ImageConfig(source=str(tmp_path / "photos"), canvas=320, channels=3)
+    folders = [tmp_path / "out", "gs://bucket/images"]
+    for folder in folders:
+        what = image_preparation.ImagePreparation(str(folder), config, 0.3)
+        image_preparation.prepare_images(what, [], lambda text: None)
+    files = {file.name: file.read_bytes() for file in folders[0].iterdir()}
+    assert {name.removeprefix("images/"): storage.read(name) for name in storage.names("images/")} == files
+    storage.requests.clear()
+    remote, local = (
+        open_images(dataclasses.replace(config, source=f"prepared:{folder}")).train for folder in folders
+    )
+    assert len(storage.requests) < 5
+    storage.requests.clear()
+    for index in (0, 1, 2):
+        np.testing.assert_array_equal(remote[index]["image"], local[index]["image"])
+    assert len(storage.requests) == 4  # a shard is opened with one request, and an image is read with one

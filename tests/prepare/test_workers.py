@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.processes import finish, run, start, wait_until
 
@@ -33,9 +35,25 @@ def texts(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """200 photographs of two classes, larger than the canvas."""
+    folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for number in range(200):
+        coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), np.uint8))
+        (folder / "ab"[number % 2]).mkdir(exist_ok=True)
+        coarse.resize((400, 300)).save(folder / "ab"[number % 2] / f"{number}.jpg", quality=95)
+    return folder
+
+
 def arguments(texts: Path, output: Path, workers: int, *more: str) -> list[object]:
     shape = ["--rows", "packed", "--length", "64", "--tokenizer", "bytes", "--shard_megabytes", "0.05"]
     return ["--source", texts, "--output", output, *shape, "--direct_num_workers", workers, *more]
+
+
+def of_images(photos: Path, output: Path, workers: int, *more: str) -> list[object]:
+    shape = ["--canvas", "224", "--shard_megabytes", "0.2", "--direct_num_workers", workers]
+    return ["images", "--source", photos, "--output", output, *shape, *more]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -51,6 +69,40 @@ def by_one_worker(texts, tmp_path_factory) -> Path:
     assert len(shards) > 8
     assert f"rows in {len(shards)} files" in out
     return folder
+
+
+@pytest.fixture(scope="module")
+def images_by_one_worker(photos, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("one") / "images"
+    code, out, err = run("ssl_jax.prepare", of_images(photos, folder, 1))
+    assert (code, err) == (0, "")
+    files = list(folder.glob("*.array_record"))
+    assert len(files) > 20
+    assert f"held-out images in {len(files)} files" in out
+    return folder
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_images_are_the_same_bytes_by_any_number_of_workers(photos, tmp_path, images_by_one_worker, workers):
+    code, _, err = run("ssl_jax.prepare", of_images(photos, tmp_path / "out", workers))
+    assert (code, err) == (0, "")
+    assert contents(tmp_path / "out") == contents(images_by_one_worker)
+
+
+def test_a_killed_preparation_of_images_goes_on(photos, tmp_path, images_by_one_worker):
+    out = tmp_path / "out"
+    process = start("ssl_jax.prepare", of_images(photos, out, 2), None)
+    done = out / "work" / "shards"
+    wait_until(process, lambda: len(list(done.glob("*.json"))) >= 3)
+    os.killpg(process.pid, signal.SIGKILL)  # its workers, too
+    process.communicate()
+    assert not (out / "manifest.json").exists()
+    finished = {out / file.stem: (out / file.stem).stat().st_mtime_ns for file in done.glob("*.json")}
+    assert len(finished) >= 3
+    code, _, err = finish(start("ssl_jax.prepare", of_images(photos, out, 4), None))
+    assert (code, err) == (0, "")
+    assert contents(out) == contents(images_by_one_worker)
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
 
 
 @pytest.mark.parametrize("workers", [2, 4])
@@ -81,10 +133,13 @@ def test_a_killed_preparation_goes_on(texts, tmp_path, by_one_worker, when):
     assert {file: file.stat().st_mtime_ns for file in finished} == finished
 
 
-def test_mistakes_are_one_paragraph(texts, tmp_path):
+def test_mistakes_are_one_paragraph(texts, photos, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(texts, broken)
     (broken / "0.txt").write_bytes(b"One.\n\n" * 9000 + b"\xff")
+    torn = tmp_path / "torn"
+    shutil.copytree(photos, torn)
+    (torn / "a" / "0.jpg").write_bytes((photos / "a" / "0.jpg").read_bytes()[:5000])
     for given, message in (
         (arguments(broken, tmp_path / "a", 2), "is not UTF-8"),
         (
@@ -92,6 +147,8 @@ def test_mistakes_are_one_paragraph(texts, tmp_path):
             "Did you mean --direct_num_workers?",
         ),
         (arguments(tmp_path / "none", tmp_path / "c", 2), "no such file or folder"),
+        (of_images(torn, tmp_path / "d", 2), "or skip all such images with --unreadable skip"),
+        (of_images(photos, tmp_path / "e", 2, "--canvass", "96"), "Did you mean"),
     ):
         code, _, err = run("ssl_jax.prepare", given)
         assert code == 2, err

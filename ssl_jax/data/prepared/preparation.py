@@ -1,27 +1,25 @@
-"""Makes a prepared folder: both passes, and the manifest at the end."""
+"""Makes a prepared folder of text: both passes, and the manifest at the end."""
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from ssl_jax.data.corpus import token_dtype
-from ssl_jax.data.prepared import shards
+from ssl_jax.data.prepared import shards, work
 from ssl_jax.data.prepared.beam import options_of, run_tasks
 from ssl_jax.data.prepared.manifest import FILE, FORMAT, Counts, Manifest, RowKind, Settings, read_manifest
 from ssl_jax.data.prepared.parts import Job, Opening, Part, list_parts, tokenize_part, total
-from ssl_jax.data.prepared.records import is_intact
 from ssl_jax.data.pretraining_text import open_pretraining_tokenizer
 from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
-from ssl_jax.files import is_draft, read_json, write_json
 
-_ASKED = "asked.json"
+_CALLED = {"text": "the files of the source or how they are read"}
 
 
 class Preparation(NamedTuple):
@@ -33,16 +31,6 @@ class Preparation(NamedTuple):
     corpus: CorpusConfig
     vocab_size: int
     shard_megabytes: float
-
-
-class _Asked(TypedDict):
-    """What a folder is for, in words that can be compared: work/asked.json."""
-
-    source: str
-    heldout_source: str
-    text: str
-    shard_megabytes: float
-    settings: Settings
 
 
 def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str], None]) -> Manifest:
@@ -79,10 +67,14 @@ def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str
         "heldout_share": share,
     }
     asked = _asked(what, parts, opening, settings)
-    _check_same(folder, asked)
-    if (folder / FILE).exists() and (finished := _finished(folder, log)):
-        return finished
-    job = Job(str(folder / shards.WORK / "parts"), str(folder), opening, share)
+    work.check_same(folder, asked, _CALLED)
+    if (folder / FILE).exists():
+        manifest = read_manifest(folder)
+        if work.is_complete(
+            folder, [*manifest["shards"], manifest["heldout_file"], manifest["sample_file"]], log
+        ):
+            return manifest
+    job = Job(str(folder / work.WORK / "parts"), str(folder), opening, share)
     log(f"{len(parts):,} parts of {corpus.source} to tokenise, with {tokenizer.kind}")
     run_tasks("parts tokenised", partial(tokenize_part, job), parts, epath.Path(job.folder), options, log)
     summaries = shards.read_parts(epath.Path(job.folder), parts)
@@ -93,19 +85,15 @@ def prepare_text(what: Preparation, arguments: Sequence[str], log: Callable[[str
         f"{training['tokens']:,} tokens of {training['documents']:,} documents go into {plan.shards:,} shards"
     )
     tasks = list(range(plan.shards + 2))
-    done = shards.descriptions(folder)
+    done = work.descriptions(folder)
     run_tasks("shards written", partial(shards.write_file, plan), tasks, done, options, log)
     manifest = _manifest(what, plan, training, settings)
-    write_json(folder / FILE, manifest)
-    (folder / shards.WORK).rmtree()
-    for path in folder.iterdir():
-        if is_draft(path):  # of a process that was killed
-            path.unlink()
+    work.finish(folder, manifest)
     log(_summary(folder, manifest))
     return manifest
 
 
-def _asked(what: Preparation, parts: Sequence[Part], opening: Opening, settings: Settings) -> _Asked:
+def _asked(what: Preparation, parts: Sequence[Part], opening: Opening, settings: Settings) -> dict[str, Any]:
     """What is asked for. Of the source, the names and sizes of its files; for TFDS the number of documents."""
     described = json.dumps([[part.spec, part.size, part.share, part.shares] for part in parts])
     text = hashlib.sha256(f"{described} {opening}".encode()).hexdigest()
@@ -117,46 +105,6 @@ def _asked(what: Preparation, parts: Sequence[Part], opening: Opening, settings:
         "shard_megabytes": what.shard_megabytes,
         "settings": settings,
     }
-
-
-def _check_same(folder: epath.Path, asked: _Asked) -> None:
-    """Notes what a folder is for, or compares it."""
-    file = folder / _ASKED
-    if not file.exists():
-        if (folder / FILE).exists():
-            raise UserError(
-                f"{folder}: {_ASKED} is missing, which says what it was made for; name another folder."
-            )
-        write_json(file, asked)
-        return
-    before = read_json(file, _Asked)
-    both = [{**entry, **entry["settings"]} for entry in (before, asked)]
-    changed = [name for name in both[0] if name != "settings" and both[0][name] != both[1].get(name)]
-    if changed:
-        named = {"text": "the files of the source or how they are read"}
-        differences = ", ".join(
-            named.get(name, f"{name} ({both[0][name]} there, {both[1].get(name)} here)") for name in changed
-        )
-        raise UserError(
-            f"{folder}: was begun with other settings: {differences}. Give the same ones to continue, or another "
-            "--output."
-        )
-
-
-def _finished(folder: epath.Path, log: Callable[[str], None]) -> Manifest | None:
-    """The manifest of a folder, if all of its files are as they were written; otherwise notes which of them are."""
-    manifest = read_manifest(folder)
-    files = [*manifest["shards"], manifest["heldout_file"], manifest["sample_file"]]
-    intact = [is_intact(folder, file) for file in files]
-    if not all(intact):
-        for file, sound in zip(files, intact, strict=True):
-            if sound:
-                shards.describe(folder, file)
-            else:
-                log(f"{folder / file['name']} is missing or damaged; it is made again")
-        return None
-    log(f"{folder} is complete, and all of its files are intact")
-    return manifest
 
 
 def _check_counts(corpus: CorpusConfig, training: Counts, heldout: Counts) -> None:
@@ -200,9 +148,9 @@ def _manifest(what: Preparation, plan: shards.Plan, training: Counts, settings: 
         "settings": settings,
         "training": training,
         "heldout": shards.count_heldout(plan),
-        "shards": [shards.read_description(folder, name) for name in names],
-        "heldout_file": shards.read_description(folder, shards.HELDOUT),
-        "sample_file": shards.read_description(folder, shards.SAMPLE),
+        "shards": [work.read_description(folder, name) for name in names],
+        "heldout_file": work.read_description(folder, shards.HELDOUT),
+        "sample_file": work.read_description(folder, shards.SAMPLE),
     }
 
 

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from ssl_jax.bucket import is_remote, list_sizes
 from ssl_jax.data.corpus import TokenizedCorpus, token_dtype
 from ssl_jax.data.passages import PreparedPassages
 from ssl_jax.data.prepared.documents import decode_documents
-from ssl_jax.data.prepared.manifest import Manifest, RowKind, fingerprint, read_manifest
+from ssl_jax.data.prepared.manifest import CURE, Manifest, RowKind, fingerprint, read_manifest
 from ssl_jax.data.prepared.pairs import PreparedPairs
-from ssl_jax.data.prepared.records import RecordFile, Records
+from ssl_jax.data.prepared.records import RecordFile, Records, check_sizes
 from ssl_jax.data.prepared.shards import read_heldout
 from ssl_jax.data.prepared.streams import PreparedStream
 from ssl_jax.data.tokenizer_files import find_tokenizer
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.errors import UserError
-
-_CURE = "Run the command python -m ssl_jax.prepare that made this folder again: it makes what is missing or damaged."
 
 
 class HeldoutText:
@@ -55,27 +52,18 @@ class Prepared:
         self.name = f"prepared:{folder}"
         self.manifest: Manifest = read_manifest(self._folder)
         manifest = self.manifest
-        self._check_sizes([*manifest["shards"], manifest["heldout_file"], manifest["sample_file"]])
+        files = [*manifest["shards"], manifest["heldout_file"], manifest["sample_file"]]
+        check_sizes(self._folder, files, CURE)
         self.fingerprint = fingerprint(manifest)
         found = find_tokenizer(self._folder)
         tokenizer = found and found.open()
         if tokenizer is None or tokenizer.fingerprint != manifest["settings"]["tokenizer"]:
             raise UserError(
                 f"data source {self.name!r}: the tokenizer in this folder is missing or not the one that the text was "
-                f"tokenised with. {_CURE}"
+                f"tokenised with. {CURE}"
             )
         self.tokenizer: Tokenizer = tokenizer
         self._dtype = token_dtype(tokenizer)
-
-    def _check_sizes(self, files: Sequence[RecordFile]) -> None:
-        if is_remote(self._folder):
-            sizes = list_sizes(str(self._folder))
-        else:
-            sizes = {path.name: path.stat().length for path in self._folder.iterdir()}
-        for file in files:
-            if (size := sizes.get(file["name"])) != file["size"]:
-                found = "is missing" if size is None else f"has {size:,} bytes, not {file['size']:,}"
-                raise UserError(f"{self._folder / file['name']}: {found}. {_CURE}")
 
     def check_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Raises UserError if a run has another tokenizer than the text was tokenised with."""
@@ -87,7 +75,7 @@ class Prepared:
             )
 
     def _records(self, files: Sequence[RecordFile]) -> Records:
-        return Records(self._folder, files, _CURE)
+        return Records(self._folder, files, CURE)
 
     def _rows(self, kind: RowKind, length: int) -> Records:
         settings = self.manifest["settings"]
@@ -138,6 +126,6 @@ class Prepared:
                 f"data source {self.name!r}: no document is held out; prepare more text, or with a larger "
                 "--heldout_share."
             )
-        corpus, texts = read_heldout(self._folder, file, self._dtype, self.name, _CURE)
+        corpus, texts = read_heldout(self._folder, file, self._dtype, self.name, CURE)
         corpus = corpus._replace(source_index=np.arange(len(texts)), fingerprint=file["sha256"])
         return corpus, HeldoutText(self.name, texts, file["sha256"])

@@ -9,6 +9,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from etils import epath
 
+from ssl_jax.bucket import is_remote, list_sizes
 from ssl_jax.errors import UserError
 from ssl_jax.files import whole
 
@@ -97,6 +98,26 @@ def is_intact(folder: epath.Path, file: RecordFile) -> bool:
         return False
     found = _summed(path)
     return found == {"size": file["size"], "sha256": file["sha256"]}
+
+
+def check_sizes(folder: epath.Path, files: Sequence[RecordFile], cure: str) -> None:
+    """Checks that files have the sizes that they were written with, in one request on gs://.
+
+    Args:
+      folder, files: where they are and what they are.
+      cure: what to do if one has not.
+
+    Raises:
+      UserError: a file is missing or has another size.
+    """
+    if is_remote(folder):
+        sizes = list_sizes(str(folder))
+    else:
+        sizes = {path.name: path.stat().length for path in folder.iterdir()}
+    for file in files:
+        if (size := sizes.get(file["name"])) != file["size"]:
+            found = "is missing" if size is None else f"has {size:,} bytes, not {file['size']:,}"
+            raise UserError(f"{folder / file['name']}: {found}. {cure}")
 
 
 def _summed(path: epath.Path) -> dict[str, int | str]:

@@ -32,13 +32,13 @@ from ssl_jax.data.prepared.records import (
     Records,
     decode_blobs,
     encode_blobs,
-    is_intact,
     write_records,
 )
 from ssl_jax.data.prepared.streams import encode_row
+from ssl_jax.data.prepared.work import CURE, describe, is_done, read_description
 from ssl_jax.data.special_tokens import SpecialTokens
 from ssl_jax.data.stream import Stream
-from ssl_jax.files import read_json, write_json
+from ssl_jax.files import read_json
 
 HELDOUT_BYTES = 64 << 20
 """Text of held-out documents that is kept; every host reads all of it when it starts."""
@@ -46,11 +46,8 @@ SAMPLE_TOKENS = 5_000_000
 """Training text in which the n-gram baselines of reports are counted."""
 BUCKETS_PER_OCTAVE = 8
 """Lengths of documents in a bucket differ by 9 % at most."""
-WORK = "work"
-"""Folder of what is not finished, within the output."""
 _SCATTER_SEED = 2
 _HELDOUT_BLOCK = 1 << 20
-_CURE = "Run the same command again."
 
 
 class Plan(NamedTuple):
@@ -161,31 +158,6 @@ def write_sample(plan: Plan) -> None:
     describe(folder, file)
 
 
-def is_done(folder: epath.Path, name: str) -> bool:
-    """Whether a file is there as it was described when it was finished; all of it is read."""
-    description = _description(folder, name)
-    return description.exists() and is_intact(folder, read_json(description, Shard))
-
-
-def describe(folder: epath.Path, file: Shard) -> None:
-    """Notes that a file is finished."""
-    write_json(_description(folder, file["name"]), file)
-
-
-def read_description(folder: epath.Path, name: str) -> Shard:
-    """The description of a file that is done."""
-    return read_json(_description(folder, name), Shard)
-
-
-def descriptions(folder: epath.Path) -> epath.Path:
-    """The folder of the descriptions of finished files, within that of the files."""
-    return folder / WORK / "shards"
-
-
-def _description(folder: epath.Path, name: str) -> epath.Path:
-    return descriptions(folder) / f"{name}.json"
-
-
 def length_buckets(lengths: np.ndarray) -> np.ndarray:
     """The bucket of each document of `lengths` tokens, int64."""
     return np.floor(BUCKETS_PER_OCTAVE * np.log2(lengths)).astype(np.int64)
@@ -204,7 +176,7 @@ def _parts(plan: Plan) -> list[Records]:
     folder = epath.Path(plan.parts_folder)
     names = (part_file(part) for part in range(plan.parts))
     files = [RecordFile(name=name, records=PART_RECORDS, size=0, sha256="") for name in names]
-    return [Records(folder, [file], _CURE) for file in files]
+    return [Records(folder, [file], CURE) for file in files]
 
 
 def _read(plan: Plan, first: int, stop: int) -> TokenizedCorpus:
@@ -289,5 +261,5 @@ def count_heldout(plan: Plan) -> Counts:
     """What is counted of the held-out documents, which are written."""
     folder = epath.Path(plan.folder)
     described = read_description(folder, HELDOUT)
-    corpus, _ = read_heldout(folder, described, np.dtype(plan.dtype).type, "prepared", _CURE)
+    corpus, _ = read_heldout(folder, described, np.dtype(plan.dtype).type, "prepared", CURE)
     return count(corpus)

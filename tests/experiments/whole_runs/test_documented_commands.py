@@ -36,7 +36,9 @@ def read(shown: Shown) -> None:
         return
     module = importlib.import_module(shown.module)
     if package == "ssl_jax":
-        cli.read_arguments(_arguments(module), shown.words, prog=name)
+        of_images = name == "prepare" and shown.words[0] == "images"
+        kind = module.ImageArguments if of_images else _arguments(module)[0]
+        cli.read_arguments(kind, shown.words[of_images:], prog=name)
         return
     options = {word for word in shown.words if word.startswith("--")}
     if options <= {"--workdir", "--init_from"}:  # half of all commands: nothing but the preset can be wrong
@@ -46,9 +48,10 @@ def read(shown: Shown) -> None:
     cli.parse(shown.words, module.PRESETS, f"python -m {shown.module}", options=kind)
 
 
-def _arguments(module: ModuleType) -> type:
-    """The dataclass of the options of a command on runs."""
-    return module.Arguments if hasattr(module, "Arguments") else module.Options
+def _arguments(module: ModuleType) -> list[type]:
+    """The dataclasses of the options of a command."""
+    names = ("Arguments", "ImageArguments", "Options")
+    return [getattr(module, name) for name in names if hasattr(module, name)]
 
 
 def readable(shown: Shown) -> bool:
@@ -93,7 +96,7 @@ def known_options() -> frozenset[str]:
     commands = [importlib.import_module(f"ssl_jax.{name}") for name in COMMANDS]
     names = {*names_of(cli.RunOptions), *names_of(plan.Options)}
     for module in commands:  # the options of their sections have no prefix
-        names |= {name.rpartition(".")[2] for name in names_of(_arguments(module))}
+        names |= {name.rpartition(".")[2] for kind in _arguments(module) for name in names_of(kind)}
     for name in experiment_names():
         for preset in importlib.import_module(name).PRESETS.values():
             names |= {*names_of(preset)}
