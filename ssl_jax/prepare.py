@@ -84,6 +84,8 @@ class ImageArguments(Settings):
 def main(arguments: list[str], out: TextIO) -> int:
     """Prepares what the command line asks for. Returns the exit code."""
     of_images = arguments[:1] == [IMAGES]
+    if arguments and not of_images and not arguments[0].startswith("-"):
+        raise UserError(f"{arguments[0]!r}: expected {IMAGES!r}, or the options of text; --help lists them.")
     with unchecked():
         chosen, beam_options = tyro.cli(
             ImageArguments if of_images else Arguments,

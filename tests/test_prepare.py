@@ -66,6 +66,12 @@ def test_other_options_are_beams(asked):
     assert sum(option.startswith("--direct_num_workers") for option in local) == 1
 
 
+def test_text_is_not_prepared_for_a_mistyped_word(asked):
+    with pytest.raises(UserError, match="'image': expected 'images', or the options of text"):
+        prepare.main(["image", "--output", "o"], io.StringIO())
+    assert asked == []
+
+
 def test_values_have_domains(asked):
     with pytest.raises(UserError, match="length"):
         prepare.main(["--output", "o", "--length", "0"], io.StringIO())

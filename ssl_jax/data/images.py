@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
+from etils import epath
 
 from ssl_jax.data.digits import Digits
 from ssl_jax.data.idx import find_training_images, open_idx
@@ -13,6 +14,7 @@ from ssl_jax.data.image_files import open_folder
 from ssl_jax.data.image_source import Canvas, ImageArrays, ImageSource, Splittable
 from ssl_jax.data.prepared.image_reading import PreparedImages, open_prepared_images
 from ssl_jax.data.prepared.manifest import PREPARED
+from ssl_jax.data.prepared.work import is_prepared
 from ssl_jax.data.tfds_images import open_tfds
 from ssl_jax.domains import NonEmptyText, Pixels, ProperShare, Settings, Text
 from ssl_jax.errors import UserError
@@ -40,7 +42,8 @@ class ImageConfig(Settings):
     channels: Literal[1, 3] = 1
     """1: grayscale; 3: RGB. Other images are converted."""
     unreadable: Literal["stop", "skip"] = "stop"
-    """What to do with a damaged image. stop: end with an error; skip: use the next one instead and log a warning."""
+    """What to do with a damaged image. stop: end with an error; skip: use the next one instead and log a warning; leave
+    it out of images that are prepared."""
 
     @property
     def preprocessing(self) -> dict[str, str]:
@@ -151,6 +154,8 @@ def _open(spec: str, config: ImageConfig) -> _OpenedImages:
         raise UserError(f"data source {spec!r}: {reason}")
     idx = path if path.is_file() else find_training_images(path)
     if idx is None:
+        if is_prepared(epath.Path(path)):
+            raise UserError(f"data source {spec!r}: is a prepared folder; name it {PREPARED}{spec}.")
         train, heldout = open_folder(path, canvas, config.unreadable)
         return _OpenedImages(train, train, heldout, exact=False)
     train, heldout = open_idx(idx, canvas)

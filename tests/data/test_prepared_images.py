@@ -202,9 +202,10 @@ def test_damaged_images_stop_it_or_are_left_out_and_named(tmp_path):
         for number in range(6):
             (tmp_path / "in" / name / f"{number}.png").write_bytes(encoded(Image.fromarray(scene(9, 9))))
     plain = of(tmp_path / "in")
-    damaged = ["truncated.jpg", "truncated.png", "empty.png"]
-    for name in damaged:
-        (tmp_path / "in" / "b" / name).write_bytes(DAMAGED[name])
+    damaged = {name: DAMAGED[name] for name in ("truncated.jpg", "empty.png")}
+    damaged["fits.png"] = encoded(Image.fromarray(scene(20, 20)))[:300]
+    for name, content in damaged.items():
+        (tmp_path / "in" / "b" / name).write_bytes(content)
     with pytest.raises(UserError, match=r"cannot be read as an image.*skip"):
         prepare(tmp_path / "in", tmp_path / "out", megabytes=0.0002)
     made = prepare(tmp_path / "in", tmp_path / "out", megabytes=0.0002, unreadable="skip")
@@ -226,6 +227,8 @@ def test_what_cannot_be_read_says_why(photos, tmp_path):
         UserError, match=r"prepared in grey, and this run has colour\. Give --data.channels 1"
     ):
         opened(out)
+    with pytest.raises(UserError, match=re.escape(f"is a prepared folder; name it prepared:{out}.")):
+        of(out)
     shard = out / made["splits"]["train"]["shards"][1]["name"]
     content = shard.read_bytes()
     shard.write_bytes(content[:100] + bytes(100) + content[200:])

@@ -17,6 +17,11 @@ CURE = "Run the same command again."
 _ASKED = "asked.json"
 
 
+def is_prepared(folder: epath.Path) -> bool:
+    """Whether a folder was made by `ssl_jax.prepare`, finished or not."""
+    return (folder / _ASKED).exists()
+
+
 def check_same(folder: epath.Path, asked: Mapping[str, Any], called: Mapping[str, str]) -> None:
     """Notes what a folder is for, or compares it.
 
