@@ -21,6 +21,7 @@ from ssl_jax.data.stacking import stacked
 Examples = Mapping[str, np.ndarray]
 
 READ_THREADS = min(16, os.cpu_count() or 1)
+"""More threads wait for Python's lock: an image holds it for up to 40 % of its time (benchmarks/image_reading.py)."""
 BATCHES_AHEAD = 2
 
 

@@ -35,7 +35,7 @@ from ssl_jax.data.prepared.records import (
     write_records,
 )
 from ssl_jax.data.prepared.streams import encode_row
-from ssl_jax.data.prepared.work import CURE, describe, is_done, read_description
+from ssl_jax.data.prepared.work import RERUN, describe, is_done, read_description
 from ssl_jax.data.special_tokens import SpecialTokens
 from ssl_jax.data.stream import Stream
 from ssl_jax.files import read_json
@@ -176,7 +176,7 @@ def _parts(plan: Plan) -> list[Records]:
     folder = epath.Path(plan.parts_folder)
     names = (part_file(part) for part in range(plan.parts))
     files = [RecordFile(name=name, records=PART_RECORDS, size=0, sha256="") for name in names]
-    return [Records(folder, [file], CURE) for file in files]
+    return [Records(folder, [file], RERUN) for file in files]
 
 
 def _read(plan: Plan, first: int, stop: int) -> TokenizedCorpus:
@@ -261,5 +261,5 @@ def count_heldout(plan: Plan) -> Counts:
     """What is counted of the held-out documents, which are written."""
     folder = epath.Path(plan.folder)
     described = read_description(folder, HELDOUT)
-    corpus, _ = read_heldout(folder, described, np.dtype(plan.dtype).type, "prepared", CURE)
+    corpus, _ = read_heldout(folder, described, np.dtype(plan.dtype).type, "prepared", RERUN)
     return count(corpus)

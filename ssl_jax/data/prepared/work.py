@@ -12,7 +12,7 @@ from ssl_jax.files import is_draft, read_json, write_json
 
 WORK = "work"
 """Folder of what is not finished, within the output."""
-CURE = "Run the same command again."
+RERUN = "Run the same command again."
 """What to do about a damaged file while others are made of it."""
 _ASKED = "asked.json"
 
