@@ -1,7 +1,9 @@
 """Self-supervised learning in JAX: methods as pure functions, and the machinery for TPU pods around them."""
 
+import os
+import signal
 import sys
-from types import TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,14 +30,13 @@ def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
     return TrainedModel(open_model(str(source)), batch_size)
 
 
-def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Shows an error that nothing has handled; Ctrl-C in a line."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("ended by SIGINT, before anything was done", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends the process at once. An exception would crash an extension module that is just initialising itself."""
+    os.write(2, b"ended by SIGINT\n")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
-# `python -m` is about to import a command, which takes seconds; `guard` is not there before.
-if sys.argv[:1] == ["-m"]:
-    sys.excepthook = _tell
+# `python -m` is about to import a command, which takes seconds; `guard` hears signals only after that.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end)

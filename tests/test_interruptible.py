@@ -72,14 +72,7 @@ def test_work_that_was_left_alone_does_not_keep_the_process() -> None:
 
 @pytest.mark.parametrize("module", ["experiments.minimal", "ssl_jax.replay"])
 def test_ctrl_c_while_a_command_is_imported_is_told_in_a_line(module: str, default_signals: None) -> None:
-    # A signal while an extension module initialises itself can crash the interpreter, whatever a hook does.
-    for _ in range(3):
-        process = processes.start(module, [], None)
-        processes.wait_until(
-            process, lambda pid=process.pid: b"/jaxlib/" in Path(f"/proc/{pid}/maps").read_bytes()
-        )
-        process.send_signal(signal.SIGINT)
-        code, out, err = processes.finish(process)
-        if code != -signal.SIGSEGV:
-            break
-    assert (code, out, err) == (-signal.SIGINT, "", "ended by SIGINT, before anything was done\n")
+    process = processes.start(module, [], None)
+    processes.wait_until(process, lambda: b"/jaxlib/" in Path(f"/proc/{process.pid}/maps").read_bytes())
+    process.send_signal(signal.SIGINT)
+    assert processes.finish(process) == (-signal.SIGINT, "", "ended by SIGINT\n")
