@@ -37,6 +37,10 @@ def _end(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), number)
 
 
-# `python -m` is about to import a command, which takes seconds; `guard` hears signals only after that.
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+# `python -m` is about to import one of our commands, which takes seconds; `guard` hears signals only after that.
+if (
+    sys.argv[:1] == ["-m"]
+    and any(word.startswith(("experiments.", "ssl_jax.")) for word in sys.orig_argv)
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
     signal.signal(signal.SIGINT, _end)

@@ -76,3 +76,15 @@ def test_ctrl_c_while_a_command_is_imported_is_told_in_a_line(module: str, defau
     processes.wait_until(process, lambda: b"/jaxlib/" in Path(f"/proc/{process.pid}/maps").read_bytes())
     process.send_signal(signal.SIGINT)
     assert processes.finish(process) == (-signal.SIGINT, "", "ended by SIGINT\n")
+
+
+def test_ctrl_c_in_the_program_of_a_user_is_left_to_it(tmp_path: Path, default_signals: None) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("import ssl_jax\n")
+    (tmp_path / "theirs" / "__main__.py").write_text(
+        "import signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n"
+    )
+    environment = processes.environment()
+    environment["PYTHONPATH"] += f":{tmp_path}"
+    command = [sys.executable, "-m", "theirs"]
+    assert subprocess.check_output(command, env=environment, text=True) == "default_int_handler\n"

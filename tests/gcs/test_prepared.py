@@ -16,17 +16,13 @@ from ssl_jax.data.text_config import CorpusConfig
 from ssl_jax.errors import UserError
 from tests.bucket import Storage
 from tests.data.test_images_canvas import encoded
-
-
-def run_tasks(what, function, tasks, done, options, log):
-    for task in tasks:
-        function(task)
+from tests.data.test_prepared import Tasks
 
 
 @pytest.fixture
 def made(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | str]:
     """The same text prepared in a local folder and on gs://."""
-    monkeypatch.setattr(preparation, "run_tasks", run_tasks)
+    monkeypatch.setattr(preparation, "run_tasks", Tasks().run)
     (tmp_path / "text.txt").write_text("\n\n".join(f"Document {i}.\nAnd its end {i}." for i in range(200)))
     folders = [tmp_path / "out", "gs://bucket/out"]
     corpus = CorpusConfig(source=str(tmp_path / "text.txt"), tokenizer="bytes", heldout_share=0.2)
@@ -63,7 +59,7 @@ def test_what_is_missing_is_named(storage: Storage, made: list) -> None:
 
 
 def test_images_are_those_of_a_local_folder(storage: Storage, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(image_preparation, "run_tasks", run_tasks)
+    monkeypatch.setattr(image_preparation, "run_tasks", Tasks().run)
     (tmp_path / "photos").mkdir()
     for number in range(12):
         noise = np.random.default_rng(number).integers(0, 256, (300, 400, 3), np.uint8)

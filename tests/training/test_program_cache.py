@@ -19,6 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path / "cache"
     jax.config.update("jax_compilation_cache_dir", before)
+    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def place() -> Path | None:
@@ -61,7 +62,6 @@ def test_programs_of_several_cpu_devices_are_not_kept(cache: Path, monkeypatch: 
     keep_programs()
     assert place() is None
     assert not jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def test_a_cache_that_cannot_be_written_ends_nothing(cache: Path) -> None:
