@@ -31,7 +31,7 @@ class TensorBoard:
         self._files: dict[str, GrowingFile | GrowingObject] = {}
         flat = flatten(settings)
         self._of("").append(events.hyperparameters(step, flat))
-        rows = "\n".join(f"| {name} | {value} |" for name, value in flat.items())
+        rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in flat.items())
         self.text(step, "settings", f"| setting | value |\n|---|---|\n{rows}")
 
     def _of(self, split: str) -> GrowingFile | GrowingObject:
@@ -66,3 +66,8 @@ class TensorBoard:
         """See `Tracker`."""
         for file in self._files.values():
             file.close()
+
+
+def _cell(value: Any) -> str:
+    """A value in a table of Markdown, where a bar would end the cell."""
+    return str(value).replace("|", r"\|")

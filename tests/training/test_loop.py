@@ -100,20 +100,22 @@ def test_tensorboard_shows_settings_pictures_and_texts(tmp_path: Path) -> None:
         write_whole(report.folder / "samples" / f"step-{report.step}-b.txt", f"sample of {report.step}")
 
     experiment = toys.experiment(train={"eval_every": 10})._replace(sample=sample)
-    toys.train(experiment, tmp_path, {"config": {"train": {"seed": 0}, "sizes": [1, 2]}})
+    settings = {"config": {"train": {"seed": 0}, "sizes": [1, 2], "no_decay": "bias|norm"}}
+    toys.train(experiment, tmp_path, settings)
     found = [(event.step, v) for event in events(tmp_path / "tensorboard") for v in event.summary.value]
     shown = {(step, value.tag): value for step, value in found}
     assert {(10, "samples/step"), (20, "samples/step"), (20, "plots/error")} <= shown.keys()
     image = shown[10, "samples/step"].image
     assert Image.open(io.BytesIO(image.encoded_image_string)).size == (image.width, image.height)
     assert shown[20, "samples/b/text_summary"].tensor.string_val[0] == b"sample of 20"
-    assert b"| config.train.seed | 0 |" in shown[0, "settings/text_summary"].tensor.string_val[0]
+    table = shown[0, "settings/text_summary"].tensor.string_val[0].splitlines()
+    assert {b"| config.train.seed | 0 |", rb"| config.no_decay | bias\|norm |"} <= set(table)
     hyper = HParamsPluginData.FromString(
         shown[0, "_hparams_/session_start_info"].metadata.plugin_data.content
     )
     assert hyper.session_start_info.hparams["config.train.seed"].number_value == 0
     assert hyper.session_start_info.hparams["config.sizes"].string_value == "[1, 2]"
-    toys.train(experiment, tmp_path, {"config": {"train": {"seed": 0}, "sizes": [1, 2]}})
+    toys.train(experiment, tmp_path, settings)
     again = [v.tag for event in events(tmp_path / "tensorboard") for v in event.summary.value]
     assert again.count("samples/step") == 2  # what an earlier process has shown is not shown again
 
