@@ -177,6 +177,7 @@ def ours(views):
         "image": chance.integers(0, 256, (BATCH, SIZE, SIZE, CHANNELS), np.uint8),
         "extent": np.full((BATCH, 2), SIZE, np.int32),
         "label": chance.integers(0, 10, BATCH, np.int32),
+        "example_weight": np.ones(BATCH, np.float32),
     }
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]
@@ -191,8 +192,10 @@ def ours(views):
             y, back = jax.vjp(lambda *of: convolve(*of, shape.stride), x, kernel)
             return y, back(g)[1:] if shape.inputs == CHANNELS else back(g)
 
-        x, kernel, g = (jnp.full(axes, 0.5) for axes in operands(shape))
-        return lambda: jax.block_until_ready(both_ways(x, kernel, g))
+        arrays = [jnp.full(axes, 0.5) for axes in operands(shape)]
+        with jax.set_mesh(mesh):  # as in a step: convolutions have another form where there is no mesh
+            compiled = both_ways.lower(*arrays).compile()
+        return lambda: jax.block_until_ready(compiled(*arrays))
 
     return step, convolution
 

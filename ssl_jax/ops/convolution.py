@@ -3,7 +3,8 @@
 JAX writes the gradients of a convolution with axes out of their usual order. XLA for CPUs has fast code for the usual
 order alone, and restores that order only outside of loops: in the body of one (layers under `nn.scan`, micro-batches)
 those gradients take up to a hundred times as long (https://github.com/jax-ml/jax/issues/12868). The fast forms here
-write them in the usual order, between transpositions. XLA for TPUs compiles both to the same program.
+write them in the usual order, between transpositions. XLA for TPUs compiles both to the same program. On one CPU, wide
+convolutions of images are computed a few images at a time (`ssl_jax/ops/convolution_in_pieces.py`).
 """
 
 import functools
@@ -13,8 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.ops import convolution_in_pieces as in_pieces
 from ssl_jax.ops.operation import Operation
+from ssl_jax.placement import batch_parts, platform
 
+WIDE = 64
+"""Channels or features from which on pieces are faster, or as fast."""
 _AXES = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC")}
 """By the number of axes between batch and channels."""
 
@@ -61,6 +66,8 @@ def convolve_transposed(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 @convolve.fast_form
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _fast_convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    if _suits_pieces(kernel.shape):
+        return in_pieces.convolve(x, kernel, stride, _padding(kernel.shape[0], stride))
     return convolve.plain(x, kernel, stride)
 
 
@@ -98,6 +105,8 @@ def _to_input(g: jax.Array, kernel: jax.Array, stride: int, sizes: Sequence[int]
     """Gradient of a convolution's input of these `sizes`, from `g`, the gradient of its output."""
     axes, size = g.ndim - 2, kernel.shape[0]
     low, high = _padding(size, stride)
+    if _suits_pieces(kernel.shape):
+        return in_pieces.to_input(g, kernel, stride, (low, high), sizes)
     rests = _rests(size, stride, sizes, g.shape[1:-1])
     flipped = jnp.flip(kernel.astype(g.dtype), range(axes)).swapaxes(-1, -2)
     padding = [(size - 1 - low, size - 1 - high + rest) for rest in rests]
@@ -108,6 +117,8 @@ def _to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int) -> jax.Array:
     """Gradient of a convolution's kernel, from its input and the gradient of its output."""
     axes = x.ndim - 2
     low, high = _padding(size, stride)
+    if _suits_pieces((size,) * axes + (x.shape[-1], g.shape[-1])):
+        return in_pieces.to_kernel(x, g, size, stride, (low, high))
     dkernel = _convolve(
         x.swapaxes(0, -1),
         jnp.moveaxis(g, 0, -2),
@@ -116,6 +127,12 @@ def _to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int) -> jax.Array:
         preferred_element_type=jnp.float32,
     )
     return jnp.moveaxis(dkernel, 0, -2)
+
+
+def _suits_pieces(kernel: Sequence[int]) -> bool:
+    """Whether a convolution with a kernel of this shape is faster in pieces, where all examples are on one CPU."""
+    *axes, channels, features = kernel
+    return platform() == "cpu" and batch_parts() == 1 and len(axes) == 2 and max(channels, features) >= WIDE
 
 
 def _padding(size: int, stride: int) -> tuple[int, int]:

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssl_jax.ops import convolution_in_pieces
 from ssl_jax.ops.convolution import convolve, convolve_transposed
+from ssl_jax.ops.operation import plain_formulas
 
 
 def randoms(*shapes):
@@ -69,3 +71,63 @@ def test_gradients_of_a_bfloat16_kernel_are_summed_in_float32():
     _, back = jax.vjp(lambda *a: convolve_transposed(*a, 1), ones, jnp.ones((1, 1, 1)))
     dx, dkernel = back(ones)
     assert (dkernel.dtype, dkernel.item(), dx.dtype) == (jnp.float32, 4096, jnp.bfloat16)
+
+
+def mesh_of(devices):
+    return jax.make_mesh(
+        (devices, 1), ("data", "fsdp"), (jax.sharding.AxisType.Auto,) * 2, devices=jax.devices()[:devices]
+    )
+
+
+@pytest.mark.parametrize("operation", [convolve, convolve_transposed], ids=["down", "up"])
+@pytest.mark.parametrize(
+    ("sizes", "size", "stride", "dtype"),
+    [
+        ((9, 7), 3, 1, jnp.float32),
+        ((9, 7), 3, 2, jnp.float32),
+        ((12, 8), 4, 2, jnp.float32),
+        ((8, 8), 7, 2, jnp.float32),
+        ((6, 6), 1, 2, jnp.float32),
+        ((8, 8), 3, 1, jnp.bfloat16),
+    ],
+)
+def test_wide_ones_are_computed_in_pieces_on_one_cpu(monkeypatch, operation, sizes, size, stride, dtype):
+    image = 4 * sizes[0] * sizes[1] // stride * (size * 64 + 5 // stride)  # as `_pieces` counts them
+    monkeypatch.setattr(convolution_in_pieces, "PIECE", 2 * image)
+    if operation is convolve_transposed:
+        sizes = [-(-n // stride) for n in sizes]
+    x, kernel = randoms((6, *sizes, 64 if operation is convolve else 5), (size, size, 64, 5))
+    y = jax.eval_shape(lambda *a: operation(*a, stride), x, kernel)
+    arrays = x.astype(dtype), kernel, jax.random.normal(jax.random.key(2), y.shape).astype(dtype)
+
+    def both(x, kernel, cotangent):
+        y, back = jax.vjp(lambda *a: operation(*a, stride), x, kernel)
+        return y, *back(cotangent)
+
+    with plain_formulas():
+        expected = jax.jit(both)(*(a.astype(jnp.float32) for a in arrays))
+    with jax.set_mesh(mesh_of(1)):
+        program = jax.jit(both).lower(*arrays)
+        found = program.compile()(*arrays)
+    assert program.as_text().count("stablehlo.while") == 3
+    assert [a.dtype for a in found] == [dtype, dtype, jnp.float32]
+    for a, b in zip(found, expected, strict=True):
+        b = np.asarray(b)
+        tolerance = (2e-5 if dtype == jnp.float32 else 2e-2) * np.abs(b).max()
+        np.testing.assert_allclose(np.float32(a), b, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("devices", "shape"), [(2, (3, 3, 64, 5)), (1, (3, 3, 16, 5)), (1, (3, 64, 5))], ids=str
+)
+def test_other_ones_are_xlas(devices, shape):
+    x, kernel = randoms((6, *(8,) * (len(shape) - 2), shape[-2]), shape)
+    with jax.set_mesh(mesh_of(devices)):
+        assert "stablehlo.while" not in jax.jit(convolve).lower(x, kernel).as_text()
+
+
+def test_pieces_are_the_largest_equal_ones_that_are_not_too_large():
+    image = 4 * 8 * 8 * (3 * 64 + 64)
+    found = [convolution_in_pieces._pieces((n, 8, 8, 64), (3, 3, 64, 64), 1) for n in (1, 6, 31, 32, 33, 128)]
+    assert image * 32 == convolution_in_pieces.PIECE
+    assert found == [1, 1, 1, 1, 3, 4]
