@@ -23,18 +23,16 @@ same command continues. The results are in linear_eval/ of the run folder, or in
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from etils import epath
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from ssl_jax.cli import read_arguments
 from ssl_jax.domains import NonEmptyText, PositiveFloat, PositiveInt, Seed, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.figure_formats import FigureFormat, also_as
-from ssl_jax.evals.plots import COLOURS, new_axes, save_figure
+from ssl_jax.evals.plots import COLOURS, new_axes, percent, save_figure
 from ssl_jax.evals.probe_comparison import Metrics, compare_representations, metric_labels
 from ssl_jax.files import check_output_folder, read_json
 from ssl_jax.guard import guarded
@@ -46,6 +44,9 @@ from ssl_jax.runs.reference import RunReference
 from ssl_jax.training import loop
 from ssl_jax.training.mapping import map_examples, with_labels
 from ssl_jax.training.program_cache import keep_programs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES = {
     "linear_probe": "linear probe",
@@ -178,7 +179,7 @@ def train_classifier(run: OpenedRun, arguments: Arguments, output: epath.Path) -
     return {f"step {run.step}": read_json(folder / f"{RESULT}.json", dict)}
 
 
-def draw_curve(metrics: Metrics) -> Figure:
+def draw_curve(metrics: Metrics) -> "Figure":
     """Accuracy against steps; dashed lines are that of the input itself."""
     raw = next(name for name in metrics if not name.startswith("step "))
     rows = {int(name.removeprefix("step ")): row for name, row in metrics.items() if name.startswith("step ")}
@@ -191,7 +192,7 @@ def draw_curve(metrics: Metrics) -> Figure:
             axes.axhline(metrics[raw][metric], color=colour, linewidth=0.9, linestyle="--")
     axes.plot([], [], color="gray", linewidth=0.9, linestyle="--", label=raw)
     axes.set_xlabel("step")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    percent(axes.yaxis)
     axes.legend(frameon=False, fontsize=8)
     return figure
 

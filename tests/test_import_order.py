@@ -133,6 +133,29 @@ def test_imports_only_from_earlier_layers(file: Path) -> None:
         assert violations(name, file.read_text()) == []
 
 
+LATE = ("matplotlib", "scipy.stats")
+"""What takes a second to import: functions import it when they need it, so that commands say soon what they do."""
+
+
+def imported_at_once(source: str) -> list[str]:
+    """Of `LATE`, what a module imports when it is imported itself; types alone are not."""
+    statements = [
+        s
+        for s in ast.parse(source).body
+        if not (isinstance(s, ast.If) and "TYPE_CHECKING" in ast.dump(s.test))
+    ]
+    own = ast.Module([s for s in statements if not isinstance(s, ast.FunctionDef | ast.ClassDef)], [])
+    return [name for name in imports(own) if any(inside(name, late) for late in LATE)]
+
+
+def test_what_takes_a_second_to_import_is_imported_late() -> None:
+    assert {
+        module_name(file): found for file in modules() if (found := imported_at_once(file.read_text()))
+    } == {}
+    assert imported_at_once("from matplotlib.figure import Figure")
+    assert not imported_at_once("def f():\n    import matplotlib")
+
+
 @pytest.mark.parametrize(
     ("name", "source"),
     [

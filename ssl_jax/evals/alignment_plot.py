@@ -1,18 +1,20 @@
 """Figures of cross-lingual alignment: the mean reciprocal rank of translations over layers and over steps."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.alignment import at_last, runs_by_model
-from ssl_jax.evals.plots import COLOURS
+from ssl_jax.evals.plots import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _STYLES = {"raw": "--", "centred": "-"}
 
 
-def draw_alignment(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
+def draw_alignment(found: Mapping[str, Mapping[str, Any]]) -> dict[str, "Figure"]:
     """`layers`: the last checkpoint by layer; `steps`: the chosen layer by step. A panel for each test.
 
     Args:
@@ -37,9 +39,9 @@ def _by_step(of: Mapping[str, Any], way: str) -> tuple[list[int], list[float]]:
     return [0, *steps], [each[way][layer]["mrr"] for each in scores]
 
 
-def _draw(found, models, across, curve) -> Figure:  # noqa: ANN001
+def _draw(found, models, across, curve) -> "Figure":  # noqa: ANN001
     tests = list(next(iter(found.values())))
-    figure = Figure(figsize=(5.2 * len(tests), 4.2))
+    figure = new_figure((5.2 * len(tests), 4.2))
     for axes, test in zip(figure.subplots(1, len(tests), squeeze=False).flat, tests, strict=True):
         axes.set_title(test, loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)

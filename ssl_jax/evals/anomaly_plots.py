@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter
 
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, new_axes, new_figure, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BINS = 40
 COLUMNS = 5
@@ -15,7 +17,7 @@ GRID = np.linspace(0, 1, 201)
 """Shares of false alarms at which ROC curves are averaged."""
 
 
-def draw_roc(scores: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], *, title: str) -> Figure:
+def draw_roc(scores: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], *, title: str) -> "Figure":
     """ROC curves, one for each method: the share of anomalies that is detected against that of false alarms.
 
     Args:
@@ -36,12 +38,12 @@ def draw_roc(scores: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], *, t
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle="--", label="chance")
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="false alarms", ylabel="anomalies detected")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0))
+        percent(axis)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
-def draw_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], *, title: str) -> Figure:
+def draw_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], *, title: str) -> "Figure":
     """Histograms of the scores of normal examples and of anomalies, one for each detector.
 
     The axis of the scores is logarithmic where they are all above 0.
@@ -52,7 +54,7 @@ def draw_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], *, t
     """
     across = min(COLUMNS, len(scores))
     down = math.ceil(len(scores) / across)
-    figure = Figure(figsize=(max(5.0, 2.5 * across), 0.5 + 2.1 * down))
+    figure = new_figure((max(5.0, 2.5 * across), 0.5 + 2.1 * down))
     figure.suptitle(title, x=0.1, ha="left", fontsize=11)
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(scores) :]:
@@ -68,7 +70,7 @@ def draw_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray, float]], *, t
         axes.axvline(threshold, color="#333333", linewidth=1, linestyle="--", label="threshold")
         if by_logarithm:
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_formatter("")
         axes.set_title(name, fontsize=9)
         axes.set_yticks([])
         axes.tick_params(labelsize=7, which="both")

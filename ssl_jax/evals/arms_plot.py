@@ -2,11 +2,12 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from ssl_jax.evals.plots import COLOURS, new_figure, percent
 
-from ssl_jax.evals.plots import COLOURS
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _WIDTH = 0.3
 """Half the width of the bar of a median, and of the range of the dots."""
@@ -14,7 +15,7 @@ _WIDTH = 0.3
 
 def draw_arms(
     arms: Mapping[str, Mapping[str, Sequence[float]]], baselines: Mapping[str, Mapping[str, float]], runs: str
-) -> Figure:
+) -> "Figure":
     """A panel for each metric, with a column for each arm and for each baseline.
 
     Args:
@@ -22,7 +23,7 @@ def draw_arms(
       baselines: shares by metric and name.
       runs: what a dot is, for the title.
     """
-    figure = Figure(figsize=(11.0, 4.8))
+    figure = new_figure((11.0, 4.8))
     panels = figure.subplots(1, len(arms), squeeze=False)[0]
     for axes, (metric, of_arm) in zip(panels, arms.items(), strict=True):
         axes.set_title(metric.replace("_", " "), loc="left", fontsize=10)
@@ -38,7 +39,7 @@ def draw_arms(
         axes.axvline(len(of_arm) - 0.5, color="black", linewidth=0.6, linestyle=":")
         names = [textwrap.fill(name.replace("_", " "), 20) for name in (*of_arm, *baselines[metric])]
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        percent(axes.yaxis)
         axes.set_ylim(0, 1)
     figure.suptitle(
         f"held-out sequences; a dot is {runs}, a bar their median", x=0.01, ha="left", fontsize=11

@@ -4,10 +4,9 @@ Classes are int `[examples]`, from 0.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.label_metrics import (
     accuracy,
@@ -17,6 +16,9 @@ from ssl_jax.evals.label_metrics import (
     spearman_correlation,
 )
 from ssl_jax.evals.plots import draw_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ClassResult(NamedTuple):
@@ -101,7 +103,7 @@ def results_by_class(counts: np.ndarray) -> list[ClassResult]:
     ]
 
 
-def draw_confusions(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
+def draw_confusions(counts: np.ndarray, names: Sequence[str], title: str) -> "Figure":
     """The predictions of each class as shares of its examples."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     rows = [f"{name} ({count:,})" for name, count in zip(names, counts.sum(1), strict=True)]

@@ -1,12 +1,13 @@
 """How the codes of a quantiser are used, and what they cost under their frequencies at each place."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, logarithmic_ticks, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CodeUse(NamedTuple):
@@ -58,7 +59,7 @@ def sample_places(frequencies: np.ndarray, images: int, seed: int) -> np.ndarray
     return np.stack(columns, 1).astype(np.int32)
 
 
-def draw_code_use(use: CodeUse, *, title: str) -> Figure:
+def draw_code_use(use: CodeUse, *, title: str) -> "Figure":
     """The share of each code, from the most frequent one to the last, beside equal shares for all."""
     size = len(use.counts)
     share = np.sort(use.counts)[::-1] / use.counts.sum()
@@ -73,8 +74,7 @@ def draw_code_use(use: CodeUse, *, title: str) -> Figure:
     axes.axhline(1 / size, color=COLOURS[1], linewidth=1.1, linestyle="--", label="equal shares")
     axes.set_xlim(0, size + 1)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
+    logarithmic_ticks(axes.yaxis)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.set_xlabel("codes, the most frequent first")
     axes.set_ylabel("share of all places")

@@ -2,15 +2,16 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from ssl_jax.errors import UserError
 from ssl_jax.evals.plots import COLOURS, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WINDOW = 7
 """Height and width of the windows that SSIM compares."""
@@ -136,7 +137,7 @@ def jpeg_scan(content: bytes) -> bytes:
             return content[place:-2]
 
 
-def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> dict[str, Figure]:
+def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> dict[str, "Figure"]:
     """PSNR and SSIM of each codec against its bits a pixel; without headers, dashed.
 
     Args:
@@ -162,7 +163,7 @@ def draw_rates(rates: Mapping[str, Sequence[Rate]]) -> dict[str, Figure]:
         axes.plot([], [], "--", color="gray", label="without headers")
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_formatter("")
         axes.set_xlabel("bits a pixel")
         axes.set_ylabel(name)
         axes.legend(frameon=False, fontsize=8)

@@ -1,23 +1,24 @@
 """What is learnt when, drawn: a figure for each question, over logarithmic steps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from ssl_jax.evals.embryology import AT_EQUAL_FREQUENCY, KINDS
 from ssl_jax.evals.learning_curves import log_spaced
-from ssl_jax.evals.plots import COLOURS
+from ssl_jax.evals.plots import COLOURS, new_figure, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STYLES = ("-", "--")
 """Of classes of words; there are more of them than colours."""
 TICKS = 6
 
 
-def draw_embryology(values: Mapping[str, Any]) -> dict[str, Figure]:
+def draw_embryology(values: Mapping[str, Any]) -> dict[str, "Figure"]:
     """Every run is a thin line, the mean of the runs a thick one; baselines are horizontal lines.
 
     Args:
@@ -54,7 +55,7 @@ def draw_embryology(values: Mapping[str, Any]) -> dict[str, Figure]:
     return figures
 
 
-def _draw_kind(values: Mapping[str, Any], kind: str) -> Figure:
+def _draw_kind(values: Mapping[str, Any], kind: str) -> "Figure":
     """All classes in one panel, and beside it at equal frequency."""
     classes, equal = values["classes"], values["equal_frequency"]
     kinds = [kind] + ([kind + AT_EQUAL_FREQUENCY] if equal else [])
@@ -80,7 +81,7 @@ def _draw_kind(values: Mapping[str, Any], kind: str) -> Figure:
     return figure
 
 
-def _draw_classes(values: Mapping[str, Any]) -> Figure:
+def _draw_classes(values: Mapping[str, Any]) -> "Figure":
     """A panel for each class: prediction, reconstruction, and the n-gram baseline of prediction."""
     classes = values["classes"]
     figure, panels = _panels([*classes], values["steps"], columns=4, size=(2.6, 2.1))
@@ -95,7 +96,7 @@ def _draw_classes(values: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_probes(values: Mapping[str, Any]) -> Figure:
+def _draw_probes(values: Mapping[str, Any]) -> "Figure":
     """A panel for each probe, a line for each layer; the untrained model at the left."""
     probes = values["probes"]
     titles = [f"linear probe of {name} ({probe['tags']} tags)" for name, probe in probes.items()]
@@ -117,12 +118,10 @@ def _draw_probes(values: Mapping[str, Any]) -> Figure:
 
 def _panels(
     titles: Sequence[str], steps: Sequence[int], *, columns: int = 1, size: tuple[float, float] = (7.5, 3.8)
-) -> tuple[Figure, list[Axes]]:
+) -> tuple["Figure", list["Axes"]]:
     """Coordinate systems with logarithmic steps and shares in %."""
     rows = -(-len(titles) // columns)
-    figure = Figure(
-        figsize=(size[0] * columns, size[1] * rows), layout=None if columns > 1 else "constrained"
-    )
+    figure = new_figure((size[0] * columns, size[1] * rows), layout=None if columns > 1 else "constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes in grid[len(titles) :]:
         axes.remove()
@@ -133,27 +132,27 @@ def _panels(
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.set_xscale("log")
         axes.set_xticks(ticks)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter("")
         axes.minorticks_off()
         axes.set_xlabel("step of pretraining", fontsize=9)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        percent(axes.yaxis)
         axes.tick_params(labelsize=8)
     return figure, [*grid[: len(titles)]]
 
 
-def _draw_runs(axes: Axes, steps: Sequence[int], curves: Sequence[Sequence[float]], **look: Any) -> None:
+def _draw_runs(axes: "Axes", steps: Sequence[int], curves: Sequence[Sequence[float]], **look: Any) -> None:
     values = np.array([*curves])
     if len(values) > 1:
         axes.plot(steps, values.T, linewidth=0.6, alpha=0.4, **{**look, "label": None})
     axes.plot(steps, values.mean(0), marker="o", markersize=2.5, linewidth=1.8, **look)
 
 
-def _baseline(axes: Axes, value: float, label: str) -> None:
+def _baseline(axes: "Axes", value: float, label: str) -> None:
     axes.axhline(value, color="grey", linestyle=":", linewidth=1.4, label=label)
 
 
-def _finish(axes: Axes, *, beside: bool = False, from_zero: bool = True) -> None:
+def _finish(axes: "Axes", *, beside: bool = False, from_zero: bool = True) -> None:
     """The legend and the range, when everything is drawn."""
     if from_zero:
         axes.set_ylim(bottom=0)

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from ssl_jax.data.few_shot import Item
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, new_axes, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TITLES = {
     "per_token": "choice, per token",
@@ -61,7 +62,7 @@ def input_free_baselines(items: Sequence[Item]) -> dict[str, float]:
 
 def draw_accuracy(
     metrics: Mapping[int, Mapping[str, Accuracy]], baselines: Mapping[str, float], *, title: str
-) -> Figure:
+) -> "Figure":
     """Accuracy against the number of examples, with two standard errors; baselines are dashed.
 
     Args:
@@ -80,7 +81,7 @@ def draw_accuracy(
         axes.axhline(share, color="gray", linewidth=1.0, linestyle=style, label=name)
     axes.set_xticks(list(places), [str(shots) for shots in metrics])
     axes.set_xlabel("examples in the prompt")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    percent(axes.yaxis)
     axes.set_ylim(-0.02, 1.02)
     axes.legend(frameon=False, fontsize=8)
     return figure

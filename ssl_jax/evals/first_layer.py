@@ -1,9 +1,14 @@
 """The weights of the first layer of a dense network, as pictures."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from ssl_jax.evals.plots import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIDE = 6
 """Units along each side of a mosaic."""
@@ -36,14 +41,14 @@ def mosaic(kernel: np.ndarray, shape: Sequence[int], side: int = SIDE) -> np.nda
     return picture
 
 
-def draw_first_layers(kernels: Mapping[str, np.ndarray], shape: Sequence[int]) -> Figure:
+def draw_first_layers(kernels: Mapping[str, np.ndarray], shape: Sequence[int]) -> "Figure":
     """A mosaic for each network, side by side.
 
     Args:
       kernels: by name of the network, `[pixels, units]`.
       shape: of an image, `(height, width, channels)`.
     """
-    figure = Figure(figsize=(INCHES * len(kernels), INCHES))
+    figure = new_figure((INCHES * len(kernels), INCHES))
     for number, (name, kernel) in enumerate(kernels.items(), 1):
         axes = figure.add_subplot(1, len(kernels), number)
         axes.imshow(mosaic(kernel, shape).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -1,18 +1,20 @@
 """GLUE's tasks relative to people: published systems, and the runs of a study beside them."""
 
 from collections.abc import Mapping
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from ssl_jax.data.glue import TASKS
 from ssl_jax.evals.glue import PUBLISHED, TaskResult, relative_scores, relative_to_human
 from ssl_jax.evals.plots import COLOURS, new_axes
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _DISTANCE = 0.04
 """Between two tasks that stand beside each other."""
 
 
-def draw_relative(results: Mapping[str, TaskResult]) -> Figure:
+def draw_relative(results: Mapping[str, TaskResult]) -> "Figure":
     """Each task's score divided by that of people, which is the line at 1.
 
     A task is a line over the published systems, then the median of the study with a bar from its lowest to its highest

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, new_axes, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 QUERIES = {False: "new queries", True: "queries shown before"}
 
@@ -93,7 +95,7 @@ def clustered_error(values: np.ndarray, clusters: np.ndarray) -> float:
     return float(np.sqrt(np.square(sums).sum()) / len(values))
 
 
-def draw_points(points: Sequence[Point], *, title: str) -> Figure:
+def draw_points(points: Sequence[Point], *, title: str) -> "Figure":
     """Accuracy against the number of examples, with two standard errors; the ideal learner's is dashed."""
     figure, axes = new_axes(title=title)
     curves = dict.fromkeys(point.curve for point in points)
@@ -107,7 +109,7 @@ def draw_points(points: Sequence[Point], *, title: str) -> Figure:
     axes.plot([], [], color="gray", linewidth=1.2, linestyle="--", label="ideal learner")
     axes.set_xlabel("examples before the query")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    percent(axes.yaxis)
     axes.set_ylim(-0.02, 1.04)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

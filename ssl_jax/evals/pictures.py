@@ -1,16 +1,16 @@
 """Pictures of representations: grids of images, maps of features, bars of metrics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from threadpoolctl import threadpool_limits
 
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, new_axes, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SAME, OTHER = COLOURS[2], COLOURS[1]
 """Frames of a neighbour with the query's label, and of one with another."""
@@ -43,7 +43,7 @@ def draw_grid(
     frames: Sequence[Sequence[str | None]] = (),
     title: str = "",
     note: str = "",
-) -> Figure:
+) -> "Figure":
     """A grid of small pictures, such as an image and its views in each row.
 
     Args:
@@ -58,7 +58,7 @@ def draw_grid(
     """
     height, width = len(rows), max(map(len, rows))
     pitch = 1 + CAPTION if captions else 1.0
-    figure = Figure(figsize=(width * CELL, height * CELL * pitch))
+    figure = new_figure((width * CELL, height * CELL * pitch))
     axes = figure.add_axes((0, 0, 1, 1))
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
@@ -88,7 +88,7 @@ def draw_neighbours(
     neighbour_labels: np.ndarray,
     *,
     title: str = "nearest neighbours",
-) -> Figure:
+) -> "Figure":
     """Each query image and its nearest neighbours, framed by whether they have its label.
 
     Args:
@@ -120,7 +120,7 @@ def draw_map(
     points: int = 2000,
     seed: int = 0,
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """A map of features in two dimensions, coloured by label; the same for the same seed.
 
     Args:
@@ -170,7 +170,7 @@ def draw_bars(
     *,
     deviations: Mapping[str, Mapping[str, float]] | None = None,
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """Shares in [0, 1] as grouped bars with their values: a group for each metric, a colour for each name.
 
     Args:
@@ -216,7 +216,7 @@ def draw_bars(
     return figure
 
 
-def _draw_cell(axes: Axes, image: np.ndarray, x: float, y: float, frame: str | None) -> None:
+def _draw_cell(axes: "Axes", image: np.ndarray, x: float, y: float, frame: str | None) -> None:
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if image.dtype != np.uint8:
@@ -231,6 +231,8 @@ def _draw_cell(axes: Axes, image: np.ndarray, x: float, y: float, frame: str | N
         interpolation="nearest" if max(image.shape[:2]) < 64 else "antialiased",
     )
     if frame:
+        from matplotlib.patches import Rectangle
+
         corner = (x - half[1], y - half[0])
         axes.add_patch(
             Rectangle(corner, 2 * half[1], 2 * half[0], fill=False, edgecolor=frame, linewidth=2.5)
@@ -240,6 +242,8 @@ def _draw_cell(axes: Axes, image: np.ndarray, x: float, y: float, frame: str | N
 def _palette(count: int) -> list:
     if count <= len(COLOURS):
         return list(COLOURS[:count])
+    from matplotlib import colormaps
+
     return list(colormaps["turbo"](np.linspace(0.03, 0.97, count)))
 
 

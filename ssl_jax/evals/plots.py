@@ -4,19 +4,20 @@ import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from etils import epath
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ssl_jax.evals.figure_formats import also_chosen
 from ssl_jax.evals.metric_names import is_share, kind, plot_title, shown
 from ssl_jax.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 COLOURS = (
     *("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118"),
@@ -29,7 +30,7 @@ MOST_POINTS = 1000
 """Points of a curve; a figure has fewer pixels side by side, and a run may have a hundred thousand."""
 
 
-def save_figure(figure: Figure, file: epath.Path) -> None:
+def save_figure(figure: "Figure", file: epath.Path) -> None:
     """Writes a figure as PNG, and beside it in the formats of `also_as`. UserError if it cannot be written."""
     file = epath.Path(file)
     contents = {".png": _encoded(figure, "png", dpi=120)}
@@ -39,19 +40,21 @@ def save_figure(figure: Figure, file: epath.Path) -> None:
         write_whole(file.with_suffix(suffix), content)
 
 
-def _encoded(figure: Figure, kind: str, **how: Any) -> bytes:
+def _encoded(figure: "Figure", kind: str, **how: Any) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format=kind, bbox_inches="tight", **how)
     return out.getvalue()
 
 
-def svg(figure: Figure) -> bytes:
+def svg(figure: "Figure") -> bytes:
     """A figure as SVG, with its text as text; equal figures give equal files."""
+    from matplotlib import rc_context
+
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ssl_jax"}):
         return _encoded(figure, "svg", metadata={"Date": None, "Creator": None})
 
 
-def save_figures(figures: Mapping[str, Figure], folder: epath.Path) -> list[epath.Path]:
+def save_figures(figures: Mapping[str, "Figure"], folder: epath.Path) -> list[epath.Path]:
     """Writes each figure as NAME.png in a folder, and returns the files."""
     files = [epath.Path(folder) / f"{name}.png" for name in figures]
     for figure, file in zip(figures.values(), files, strict=True):
@@ -59,9 +62,32 @@ def save_figures(figures: Mapping[str, Figure], folder: epath.Path) -> list[epat
     return files
 
 
-def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+def new_figure(inches: tuple[float, float], layout: str | None = None) -> "Figure":
+    """An empty figure of a width and height in inches; `layout` as matplotlib's."""
+    # Matplotlib takes a second to import, and most commands draw when they are done: nothing imports it at the start.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=inches, layout=layout)
+
+
+def percent(axis: "Axis") -> None:
+    """Labels an axis of shares in percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0))
+
+
+def logarithmic_ticks(axis: "Axis") -> None:
+    """Labels a logarithmic axis at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_ticks([], minor=True)
+
+
+def new_axes(*, title: str, width: float = 7.0, height: float = 4.2) -> tuple["Figure", "Axes"]:
     """An empty coordinate system with a light grid; width and height in inches."""
-    figure = Figure(figsize=(width, height))
+    figure = new_figure((width, height))
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
@@ -76,7 +102,7 @@ def draw_matrix(
     columns: Sequence[str],
     title: str,
     labels: tuple[str, str],
-) -> Figure:
+) -> "Figure":
     """Shares between 0 and 1 as a heat map with the numbers in it.
 
     Args:
@@ -105,7 +131,7 @@ def draw_curves(
     runs: Mapping[str, Iterable[Mapping[str, Any]]],
     names: Iterable[str],
     baselines: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
-) -> dict[str, Figure]:
+) -> dict[str, "Figure"]:
     """Metrics of one or several runs against the step.
 
     Training is a thin line, evaluation a line with dots, dashed for a second held-out set. Every metric of every run
@@ -120,6 +146,8 @@ def draw_curves(
       A figure for each kind of metric that the runs have, by kind. Where not all runs have the same metrics of a kind,
       as runs with different objectives, there is one for those of the same runs, by the name of the first of them.
     """
+    from matplotlib.ticker import MaxNLocator
+
     runs = {label: list(lines) for label, lines in runs.items()}
     figures = {}
     for group, members in _groups(runs, [*dict.fromkeys(names)]).items():
@@ -149,7 +177,7 @@ def draw_curves(
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         if all(map(is_share, members)):
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            percent(axes.yaxis)
             axes.set_ylim(bottom=0)
         several = (len(runs) > 1, len(members) > 1)
         _add_legend(axes, several, colours, styles, axes.lines[len(axes.lines) - len(levels) :])
@@ -169,11 +197,11 @@ def _styles(splits: Iterable[str | None]) -> dict[str | None, dict[str, Any]]:
 
 
 def _add_legend(
-    axes: Axes,
+    axes: "Axes",
     several: tuple[bool, bool],
     colours: Mapping[tuple[str, str], str],
     styles: Mapping[str | None, Mapping[str, Any]],
-    levels: Sequence[Line2D],
+    levels: Sequence["Line2D"],
 ) -> None:
     """A legend that names each colour, each style and each baseline once.
 
@@ -184,6 +212,8 @@ def _add_legend(
       styles: see `_styles`.
       levels: the lines of the baselines.
     """
+    from matplotlib.lines import Line2D
+
     entries = [
         Line2D([], [], color=colour, label=" ".join(itertools.compress(pair, several)))
         for pair, colour in colours.items()

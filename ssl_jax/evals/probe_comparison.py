@@ -1,15 +1,17 @@
 """Several frozen representations of the same examples, compared by linear probes and nearest neighbours."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.neighbours import check_k, knn_accuracy
 from ssl_jax.evals.pictures import draw_bars
 from ssl_jax.evals.probes import Repeated, check_features, few_label_probe, label_subset, linear_probe
 from ssl_jax.evals.sgd_probe import sgd_probe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEIGHBOURS = 20
 REPEATS = 5
@@ -157,7 +159,7 @@ def metric_title(name: str) -> str:
     return f"{kind} {amount}".strip()
 
 
-def draw_metrics(metrics: Metrics) -> Figure:
+def draw_metrics(metrics: Metrics) -> "Figure":
     """The metrics of a `Comparison` as bars, with whiskers for the standard deviations."""
     names = metric_names(metrics)
     shown, deviations = (

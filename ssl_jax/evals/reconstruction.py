@@ -1,16 +1,17 @@
 """Reconstruction of images from small codes: PCA as the best linear way, and errors by the size of the code."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from threadpoolctl import threadpool_limits
 
-from ssl_jax.evals.plots import COLOURS, new_axes
+from ssl_jax.evals.plots import COLOURS, logarithmic_ticks, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Pca(NamedTuple):
@@ -71,7 +72,7 @@ def draw_by_size(
     levels: Mapping[str, float] | None = None,
     deviations: Mapping[str, Mapping[int, float]] | None = None,
     share: bool = False,
-) -> Figure:
+) -> "Figure":
     """A metric against the size of the code, which is drawn by doublings, with a curve for each method.
 
     Args:
@@ -103,15 +104,14 @@ def draw_by_size(
     axes.set_xscale("log", base=2)
     every = sorted({size for row in curves.values() for size in row})
     axes.set_xticks(every, map(str, every))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_ticks([], minor=True)
     values = [*(value for row in curves.values() for value in row.values()), *(levels or {}).values()]
     if share:
         axes.set_ylim(0, 1.02)
         axes.set_yticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
     elif min(values) > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
+        logarithmic_ticks(axes.yaxis)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("code size")
     axes.set_ylabel(metric)

@@ -1,13 +1,15 @@
 """Curves of runs that differ in their seed alone."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from ssl_jax.evals.metric_names import is_share
-from ssl_jax.evals.plots import COLOURS
+from ssl_jax.evals.plots import COLOURS, new_figure, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curve = Sequence[tuple[int, float]]
 """(step, value) pairs."""
@@ -15,7 +17,7 @@ Curve = Sequence[tuple[int, float]]
 
 def draw_repeats(
     panels: Mapping[str, Mapping[str, Sequence[Curve]]], name: str, lines: Sequence[str] = ()
-) -> Figure:
+) -> "Figure":
     """A panel for each task: every run as a thin line, the mean of a source as a thick one.
 
     Args:
@@ -24,7 +26,7 @@ def draw_repeats(
       lines: a table to print below the panels.
     """
     rows, height = -(-len(panels) // 2), 0.17 * len(lines)
-    figure = Figure(figsize=(9.5, 3.1 * rows + height))
+    figure = new_figure((9.5, 3.1 * rows + height))
     grid = figure.subplots(rows, 2, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.remove()
@@ -40,7 +42,7 @@ def draw_repeats(
             axes.plot(steps, values.mean(0), color=colour, linewidth=2.0, label=source)
         axes.set_ylim(bottom=0)
         if is_share(name):
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            percent(axes.yaxis)
         axes.set_xlabel("step", fontsize=9)
         axes.set_ylabel(name, fontsize=9)
         axes.legend(frameon=False, fontsize=9)

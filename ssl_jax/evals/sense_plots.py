@@ -1,13 +1,15 @@
 """Plots of words in several senses: cosines of their occurrences, areas under the curve by layer, and maps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from ssl_jax.evals.plots import COLOURS
+from ssl_jax.evals.plots import COLOURS, new_figure
 from ssl_jax.evals.sense_pairs import cosine_matrix, principal_components, same_sense_auc
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN_LAYERS = 4
 """Layers in a row of a figure, at most."""
@@ -31,7 +33,7 @@ def draw_cosines(
     senses: np.ndarray,
     sentences: Sequence[str],
     names: Sequence[str],
-) -> Figure:
+) -> "Figure":
     """The cosines of all pairs of occurrences of a word, a panel for each layer: raw ones above, centred ones below.
 
     Args:
@@ -43,7 +45,7 @@ def draw_cosines(
     """
     shown = shown_layers(len(layers))
     side = max(2.1, 0.17 * len(senses))
-    figure = Figure(figsize=(4.2 + side * len(shown), 1.2 + 2 * (side + 0.35)), layout="constrained")
+    figure = new_figure((4.2 + side * len(shown), 1.2 + 2 * (side + 0.35)), layout="constrained")
     grid = figure.subplots(2, len(shown), squeeze=False)
     figure.suptitle(f'"{word}": cosine similarity of its {len(senses)} occurrences', fontsize=11)
     borders = np.flatnonzero(np.diff(senses)) + 0.5
@@ -75,14 +77,14 @@ def draw_cosines(
 
 def draw_map(
     word: str, layers: Sequence[tuple[np.ndarray, np.ndarray]], senses: np.ndarray, names: Sequence[str]
-) -> Figure:
+) -> "Figure":
     """The occurrences of a word in two dimensions, by the first principal components of its centred embeddings.
 
     Args:
       word, layers, senses, names: as in `draw_cosines`, whose numbers the occurrences have here too.
     """
     shown = shown_layers(len(layers))
-    figure = Figure(figsize=(0.6 + 2.9 * len(shown), 3.3), layout="constrained")
+    figure = new_figure((0.6 + 2.9 * len(shown), 3.3), layout="constrained")
     figure.suptitle(f'"{word}": principal components of its occurrences', fontsize=11)
     for layer, axes in zip(shown, figure.subplots(1, len(shown), squeeze=False)[0], strict=True):
         vectors, centre = layers[layer]
@@ -112,7 +114,7 @@ def draw_map(
     return figure
 
 
-def draw_layers(values: Mapping[str, Any], layers: Sequence[str], baselines: Sequence[str]) -> Figure:
+def draw_layers(values: Mapping[str, Any], layers: Sequence[str], baselines: Sequence[str]) -> "Figure":
     """The areas under the curve by layer, of raw cosines on the left and of centred ones on the right.
 
     Args:
@@ -121,7 +123,7 @@ def draw_layers(values: Mapping[str, Any], layers: Sequence[str], baselines: Seq
       layers: names of the layers, in order.
       baselines: names of the others.
     """
-    figure = Figure(figsize=(9.5, 4.4), layout="constrained")
+    figure = new_figure((9.5, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     steps = range(len(layers))
     for axes, kind in zip(panels, KINDS, strict=True):

@@ -1,16 +1,21 @@
 """Pictures of features of speech over time."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from ssl_jax.evals.plots import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HOP_SECONDS = 0.010
 
 
 def draw_spectrograms(
     utterances: Sequence[Mapping[str, np.ndarray]], *, names: Sequence[str], title: str
-) -> Figure:
+) -> "Figure":
     """A row for each kind of picture, a column for each utterance; all of a column have one scale of colours.
 
     Args:
@@ -19,7 +24,7 @@ def draw_spectrograms(
       title: at the top.
     """
     kinds = [*utterances[0]]
-    figure = Figure(figsize=(3.2 * len(utterances), 1.7 * len(kinds) + 0.6), layout="constrained")
+    figure = new_figure((3.2 * len(utterances), 1.7 * len(kinds) + 0.6), layout="constrained")
     axes = figure.subplots(len(kinds), len(utterances), squeeze=False, sharex="col")
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     for column, (utterance, name) in enumerate(zip(utterances, names, strict=True)):

@@ -1,10 +1,14 @@
 """How well discrete units of speech agree with phones."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from ssl_jax.evals.plots import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class UnitQuality(NamedTuple):
@@ -67,7 +71,7 @@ def joint_counts(units: np.ndarray, phones: np.ndarray, shape: tuple[int, int] =
     return counts
 
 
-def draw_unit_phones(counts: np.ndarray, phones: Sequence[str], title: str) -> Figure:
+def draw_unit_phones(counts: np.ndarray, phones: Sequence[str], title: str) -> "Figure":
     """The shares of the phones in the frames of each unit, as a heat map; unused units are left out.
 
     Args:
@@ -81,7 +85,7 @@ def draw_unit_phones(counts: np.ndarray, phones: Sequence[str], title: str) -> F
         (-shares.max(1), shares.argmax(1))
     )  # by the most frequent phone, the purest unit first
     size = 1.6 + 0.22 * len(phones), 1.2 + min(0.14 * len(used), 24)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size, layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares[order], vmin=0, vmax=1, cmap="Blues", aspect="auto", interpolation="nearest")
     axes.set_title(title, loc="left", fontsize=10)

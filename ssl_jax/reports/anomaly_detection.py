@@ -1,13 +1,12 @@
 """What an experiment that detects anomalies shows at its end: metrics beside other methods, score plots, examples."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grain
 import jax
 import numpy as np
 from etils import epath
-from matplotlib.figure import Figure
 
 from ssl_jax.data.image_source import ImageSource, Rows
 from ssl_jax.data.one_class import OneClassSplits
@@ -29,6 +28,9 @@ from ssl_jax.reports.images import pixels_of
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.mapping import with_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULT = "anomalies"
 """Name of the file of metrics."""
@@ -154,7 +156,7 @@ def _draw_examples(
     found: Mapping[str, Sequence[tuple[str, float]]],
     thresholds: Mapping[str, float],
     score: str,
-) -> Figure:
+) -> "Figure":
     """The telling examples of each detector and their reconstructions, with class and score, in a frame if alarming.
 
     Args:

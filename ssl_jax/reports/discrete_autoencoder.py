@@ -1,13 +1,12 @@
 """What an experiment with real, binary and one-hot codes shows at its end: errors, clusters, bits, and probes."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.clusters import Agreement, agreement, fit_kmeans, nearest_centre
 from ssl_jax.evals.discrete_codes import bit_images, bit_use, code_bits, surest_images
@@ -28,6 +27,9 @@ from ssl_jax.reports.probes import report_probes
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Report
 from ssl_jax.training.mapping import with_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = 6
 """Images of a class, and of either value of a bit."""
@@ -205,7 +207,7 @@ def _report_classes(
 
 def _draw_classes(
     examined: Examined, decoded: np.ndarray, order: np.ndarray, shape: tuple[int, int, int]
-) -> Figure:
+) -> "Figure":
     """For each class: the image that its code decodes to, and the held-out images that are most surely of it."""
     blank = np.ones(shape, np.float32)
     rows = []

@@ -1,22 +1,24 @@
 """The files that reports leave in the run folder, written by one process."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.data.wav import write_wav
 from ssl_jax.evals.plots import save_figure
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.training.experiment import Report
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def save_plot(report: Report, name: str, figure: Figure) -> None:
+
+def save_plot(report: Report, name: str, figure: "Figure") -> None:
     """Writes plots/NAME.png. UserError if it cannot be written."""
     save_picture(report, f"plots/{name}.png", figure)
 
 
-def save_picture(report: Report, path: str, figure: Figure) -> None:
+def save_picture(report: Report, path: str, figure: "Figure") -> None:
     """Writes a figure to a path in the run folder. UserError if it cannot be written."""
     if report.writes:
         save_figure(figure, report.folder / path)

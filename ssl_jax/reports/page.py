@@ -9,10 +9,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.metric_names import COLLAPSE, kind, plot_title
 from ssl_jax.evals.plots import draw_curves, svg
@@ -30,6 +29,9 @@ from ssl_jax.reports.page_tables import (
 )
 from ssl_jax.runs.records import Result, RunRecord
 from ssl_jax.training.metrics import LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIRST = 12
 """Curves that are shown at once; more are behind a click."""
@@ -183,7 +185,7 @@ def _curve(
     return Picture(plot_title(name), _address("image/svg+xml", _vector(figure)), alt)
 
 
-def _vector(figure: Figure) -> bytes:
+def _vector(figure: "Figure") -> bytes:
     figure.set_size_inches(5.6, 3.4)
     return svg(figure)
 

@@ -1,11 +1,11 @@
 """What an experiment on views of images shows at its end: the views, probes, a map, and neighbours."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import grain
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from ssl_jax.evals.neighbours import nearest
 from ssl_jax.evals.pictures import draw_grid, draw_map, draw_neighbours
@@ -15,6 +15,9 @@ from ssl_jax.reports.images import SHOWN, shown_images, varied
 from ssl_jax.reports.probes import RANDOM_INIT, RAW_PIXELS, Probed, probed_features, report_comparison
 from ssl_jax.training.experiment import Report
 from ssl_jax.transforms.images import ViewConfig, plain_view, random_views
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NEIGHBOURS, MORE_VIEWS = 8, 3
 """Neighbours of each image in a picture; views of each kind of each image."""
@@ -58,7 +61,7 @@ def report_views(
     save_plot(report, "neighbours", draw_nearest(probed, "trained"))
 
 
-def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int) -> Figure:
+def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int) -> "Figure":
     """Images of several classes, without augmentation and in some of their views."""
     rows = [images[place] for place in shown_images(images)]
     batch = {name: np.stack([row[name] for row in rows]) for name in ("image", "extent")}
@@ -80,7 +83,7 @@ def draw_views(images: grain.MapDataset, views: Sequence[ViewConfig], seed: int)
     )
 
 
-def draw_nearest(probed: Probed, representation: str) -> Figure:
+def draw_nearest(probed: Probed, representation: str) -> "Figure":
     """Held-out images of several classes, and the training images nearest to each in the representation."""
     fitted, scored = probed.features[representation]
     queries = varied(probed.test_labels, SHOWN)
