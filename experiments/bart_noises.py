@@ -19,6 +19,7 @@ from experiments import bart
 from ssl_jax.cli import main
 from ssl_jax.domains import Settings
 from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import draw_curves, draw_matrix
 from ssl_jax.reports.tables import aligned
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import Figures, Runs, Study, Table
@@ -116,8 +117,6 @@ def tabulate(matrix: Matrix) -> Table:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """A heat map of the accuracies, and the curves of all runs, each on its own noise."""
-    from ssl_jax.evals.plots import draw_curves, draw_matrix  # matplotlib is slow to import
-
     noises = draw_matrix(
         [[row[tested]["token_accuracy"] for tested in TESTED] for row in table.values.values()],
         rows=list(runs),

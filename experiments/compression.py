@@ -30,6 +30,7 @@ from experiments import vqvae_prior
 from ssl_jax.cli import main
 from ssl_jax.domains import CodebookSize, NonEmptyText, PositiveInt, Settings
 from ssl_jax.errors import UserError
+from ssl_jax.evals.compression import draw_rates, pillow_rates
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
 
@@ -74,7 +75,6 @@ def with_codes(prior: vqvae_prior.Config, codes: int) -> vqvae_prior.Config:
 
 def tabulate(runs: Runs, folder: epath.Path, images: int) -> Table:
     """Writes the files of codes, and compares their sizes and reconstructions with those of JPEG and WebP."""
-    from ssl_jax.evals.compression import pillow_rates  # matplotlib is slow to import
     from ssl_jax.recipes.image_files import code_images
     from ssl_jax.reports.compression import rate_table
 
@@ -102,7 +102,6 @@ def tabulate(runs: Runs, folder: epath.Path, images: int) -> Table:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """Quality against size, and the reconstructions of every run below their images."""
-    from ssl_jax.evals.compression import draw_rates  # matplotlib is slow to import
     from ssl_jax.evals.pictures import draw_grid
 
     rates, coded = table.details

@@ -38,6 +38,7 @@ from ssl_jax.data.word_rows import sample_sentences
 from ssl_jax.data.word_senses import EXAMPLES, LEAST, Occurrences, documented_words, read_occurrences
 from ssl_jax.domains import LARGEST_INT, NonEmptyText, PositiveInt, Settings, Text, integers
 from ssl_jax.errors import UserError
+from ssl_jax.evals.sense_plots import draw_cosines, draw_layers, draw_map
 from ssl_jax.recipes.word_senses import (
     CBOW,
     CONTEXT,
@@ -166,8 +167,6 @@ def tabulate(config: Config, runs: Runs, folder: epath.Path) -> Table:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """The areas by layer, and for each word the cosines of its occurrences and a map of them."""
-    from ssl_jax.evals.sense_plots import draw_cosines, draw_layers, draw_map  # matplotlib is slow to import
-
     found: Found = table.details
     layers = [layer_name(number) for number in range(len(found.layers))]
     figures: dict[str, Any] = {"auc": draw_layers(table.values, layers, (STATIC, CONTEXT, CBOW))}

@@ -49,6 +49,7 @@ from ssl_jax.cli import main
 from ssl_jax.data.parallel_text import PairSource, read_pairs
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.alignment_plot import draw_alignment
 from ssl_jax.recipes.alignment import (
     Translations,
     alignment_of,
@@ -198,8 +199,6 @@ def pairs_of(config: Config, run: OpenedRun, length: int) -> list[Translations]:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """The MRR over layers and over steps."""
-    from ssl_jax.evals.alignment_plot import draw_alignment  # matplotlib is slow to import
-
     return draw_alignment(table.values)
 
 

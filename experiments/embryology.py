@@ -55,6 +55,7 @@ from ssl_jax.cli import main
 from ssl_jax.domains import NonEmptyText, NonNegativeInt, PositiveInt, Settings, integers
 from ssl_jax.errors import UserError
 from ssl_jax.evals.embryology import class_curves, cloze_curves, probe_curves
+from ssl_jax.evals.embryology_plot import draw_embryology
 from ssl_jax.evals.learning_curves import log_spaced
 from ssl_jax.recipes.embryology import Measures, MeasuresConfig, check_files
 from ssl_jax.recipes.fine_tuning import FineTuningConfig
@@ -214,8 +215,6 @@ def last_metric(run: OpenedRun, metric: str) -> float | None:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """A figure for each question."""
-    from ssl_jax.evals.embryology_plot import draw_embryology  # matplotlib is slow to import
-
     return draw_embryology(table.values)
 
 

@@ -27,6 +27,7 @@ from ssl_jax.data.parallel_text import PairSource, read_pairs
 from ssl_jax.data.tokenizers import Tokenizer
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text, numbers
 from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import draw_matrix
 from ssl_jax.files import write_whole
 from ssl_jax.recipes.language_vector import (
     Blanks,
@@ -183,8 +184,6 @@ def written(of: Blanks, fills: dict[float, np.ndarray], tokenizer: Tokenizer) ->
 
 def draw(config: Config, table: Table) -> Figures:
     """Heat maps of the shares that are of the second language, and translations."""
-    from ssl_jax.evals.plots import draw_matrix  # matplotlib is slow to import
-
     layers = list(table.values)
     alphas = list(table.values[layers[0]])
     titles = {

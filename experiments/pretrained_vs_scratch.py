@@ -36,6 +36,7 @@ from experiments import pair_classification, question_answering, sequence_classi
 from ssl_jax.cli import main
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings
 from ssl_jax.errors import UserError
+from ssl_jax.evals.repeats_plot import draw_repeats
 from ssl_jax.recipes.fine_tuning import BERT_RUN, FineTuningConfig
 from ssl_jax.reports.repeats import Seeds, repeats_table
 from ssl_jax.runs.prerequisites import PlannedRun
@@ -138,8 +139,6 @@ def tabulate(config: Config, runs: Runs) -> Table:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """A panel of training losses for each task, and the table below them."""
-    from ssl_jax.evals.repeats_plot import draw_repeats  # matplotlib is slow to import
-
     titles = {task: f"{task} ({module.rsplit('.', 1)[-1]})" for task, module in TASKS.items()}
     panels = {titles[task]: losses for task, losses in table.details.items()}
     return {"loss": draw_repeats(panels, "training loss", table.lines)}

@@ -24,7 +24,13 @@ so few steps. Nearest neighbours reach 84.0, a logistic regression on positions 
 classifier yet. Folk songs by region (853 of 8,514 held out, 7 classes, first 64 symbols), the same settings: pretrained
 22.7 (20.8 to 23.1), random 21.8 (10.3 to 22.5), shuffled 21.8 (18.5 to 23.2), new_embeddings 22.3 (20.3 to 23.1), most
 frequent class 10.3, n-grams 33.2, nearest neighbours 34.5. Pretrained is better than random with 5 of 5 maps, by 1.1
-points (p 0.004): too little to matter. No result of the default preset has been measured.
+points (p 0.004): too little to matter.
+
+The default (digits as sequences of four grey levels, 300 held out, 3 maps, one seed, one rate; 2 AMD cores, 28 November
+2026), median macro-F1: new_embeddings 82.1 (75.0 to 83.2), random 68.6 (51.8 to 77.9), shuffled 54.6 (51.6 to 59.8),
+pretrained 53.5 (38.2 to 62.7). With each map new_embeddings is the best, as if the layers helped there and the
+embeddings of words did harm; of three pairs the least p is 0.25. Nearest neighbours reach 94.0, a logistic regression
+on positions 96.0.
 
 all-MiniLM-L6-v2 (6 layers of 384, trained further as an encoder of sentences; its weights rounded to half precision)
 on DNA, 500 steps of 16 sequences with 50 of warm-up, rates 1e-4 and 3e-4 with --tried_maps 3, 5 maps, 3 seeds (one
@@ -52,6 +58,7 @@ from experiments import token_remap
 from ssl_jax.cli import main
 from ssl_jax.domains import PositiveFloat, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.arms_plot import draw_arms
 from ssl_jax.evals.classification import class_metrics
 from ssl_jax.recipes.fine_tuning import BERT_RUN
 from ssl_jax.recipes.labelled_text import HELDOUT
@@ -218,7 +225,6 @@ def tabulate(config: Config, runs: Runs) -> Table:
 
 def draw(config: Config, table: Table, runs: Runs) -> Figures:
     """The metrics of every run, and the learning curves of the arms."""
-    from ssl_jax.evals.arms_plot import draw_arms  # matplotlib is slow to import
     from ssl_jax.evals.repeats_plot import draw_repeats
 
     names = ("accuracy", METRIC)

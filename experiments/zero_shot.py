@@ -36,6 +36,7 @@ from experiments import multilingual_bert, question_answering, sequence_classifi
 from ssl_jax.cli import main
 from ssl_jax.domains import NonEmptyText, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import draw_matrix
 from ssl_jax.method import Tree
 from ssl_jax.recipes.alignment import Embedder
 from ssl_jax.recipes.labelled_text import HELDOUT
@@ -256,8 +257,6 @@ def measure(
 
 def draw(config: Config, table: Table) -> Figures:
     """A heat map of the medians."""
-    from ssl_jax.evals.plots import draw_matrix  # matplotlib is slow to import
-
     metric = METRICS[config.task]
     tested = list(next(iter(table.values.values())))
     return {

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from ssl_jax.errors import UserError
+from ssl_jax.evals.plots import save_figures
 from ssl_jax.files import write_json, write_whole
 from ssl_jax.runs.configuration import RunSettings, read_config, read_settings
 from ssl_jax.runs.listing import import_experiment
@@ -215,8 +216,6 @@ def _train(planned: Mapping[str, PlannedRun], folder: epath.Path, names: Sequenc
 
 
 def _write(study: Study, table: Table, runs: Runs, folder: epath.Path) -> None:
-    from ssl_jax.evals.plots import save_figures  # matplotlib is slow to import
-
     lines = "\n".join(table.lines)
     announce(f"\n{lines}")
     write_json(folder / f"{study.name}.json", table.values)
