@@ -7,8 +7,9 @@ BERT with four changes: the layers share their parameters, embeddings are narrow
 sentence order prediction, and masks cover n-grams of up to three words. Expected of base (12 M parameters, 125,000
 steps of batch 4,096): SQuAD 1.1 F1 89.3, MNLI 81.6 (the paper's table 2).
 
-`--model.relative_buckets 32 --model.relative_distance 64` gives the model relative positions (T5, arXiv:1910.10683) in
-place of learned ones. Hugging Face's ALBERT has none: such a model cannot be exported.
+`--model.position_encoding relative --model.relative_distance 64` gives the model relative positions (T5,
+arXiv:1910.10683) in place of learned ones, `--model.position_encoding rotary` rotary ones (RoFormer, arXiv:2104.09864).
+Hugging Face's ALBERT has neither: such a model cannot be exported.
 
 Steps, optimiser and rates are those of google-research/albert (run_pretraining.py, optimization.py), sizes those of the
 paper's table 1. LAMB corrects the bias of its means, as in its paper (arXiv:1904.00962); the code of ALBERT does not.

@@ -10,6 +10,10 @@ two neighbours is right for 35 % of the words they mask. The others want
 of base after its million steps: NSP accuracy 97 to 98 % on held-out text, GLUE average 79.6 (large: 82.1; the paper's
 section 3.1 and table 1).
 
+`--model.position_encoding relative --model.relative_distance 64` gives the model relative positions (T5,
+arXiv:1910.10683) in place of learned ones, `--model.position_encoding rotary` rotary ones (RoFormer, arXiv:2104.09864).
+Hugging Face's BERT has neither: such a model cannot be exported.
+
 On TPUs: mini, small, base, large on v5e:4x4 (docs/planning.md).
 """
 

@@ -22,6 +22,9 @@ DIR/tokenizer.json`). Batches of 512 x 1,024 tokens are the paper's, the schedul
 480), the rates of medium, large and xl GPT-3's (arXiv:2005.14165, table 2.1). Expected after 600,000 steps of small on
 OpenWebText: a held-out loss of 2.85 (nanoGPT); the released weights have 3.12 there. None of them has been trained.
 
+`--model.position_encoding rotary` gives the model rotary positions (RoFormer, arXiv:2104.09864) in place of learned
+ones. Hugging Face's GPT-2 has none: such a model cannot be exported.
+
 On TPUs: small, medium, large, xl on v5e:4x4 (docs/planning.md).
 """
 

@@ -75,10 +75,10 @@ class Config(RunConfig):
                 f"own_positions True: needs rows without a task on pairs, not pair_task {self.pair_task}; give "
                 "--pair_task none."
             )
-        if self.own_positions and self.model.relative_buckets:
+        if self.own_positions and self.model.position_encoding != "absolute":
             raise UserError(
-                f"own_positions True: needs learned positions; with model.relative_buckets "
-                f"{self.model.relative_buckets} they are relative. Give one of the two."
+                f"own_positions True: needs absolute positions, not model.position_encoding "
+                f"{self.model.position_encoding}. Give one of the two."
             )
         if self.one_sentence and self.pair_task != "none":
             raise UserError(

@@ -20,6 +20,9 @@ The small preset trains on the documentation inside the installed Python package
 place of Adafactor. Expected of the paper's baseline, 2^19 steps of 128 x 512 tokens: GLUE average 83.28, SQuAD exact
 match 80.88, CNN/DailyMail ROUGE-2 19.24 (table 9, first row).
 
+`--model.position_encoding rotary` gives the model rotary positions (RoFormer, arXiv:2104.09864) in place of relative
+ones. Hugging Face's T5 has none: such a model cannot be exported.
+
 On TPUs: base on v5e:4x4 (docs/planning.md).
 """
 

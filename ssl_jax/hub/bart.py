@@ -33,6 +33,7 @@ from ssl_jax.hub.settings import (
     parameter_shapes,
     read_activation,
     read_fields,
+    require_position_encoding,
 )
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
@@ -144,11 +145,7 @@ def save_bart(
     """
     if not (config.biases and config.tied_head) or config.gated:
         raise UserError(f"{path}: a model with settings of T5 cannot be written as a BART")
-    if config.relative_buckets:
-        raise UserError(
-            f"{path}: Hugging Face's BART and mBART have no relative positions; export a model that was trained with "
-            "--model.relative_buckets 0."
-        )
+    require_position_encoding("absolute", config.position_encoding, path, "BART and mBART")
     if config.norm_epsilon != _NORM_EPSILON:
         raise UserError(
             f"{path}: norm_epsilon is {config.norm_epsilon}; transformers' BART supports only {_NORM_EPSILON}"

@@ -33,6 +33,7 @@ from ssl_jax.hub.settings import (
     parameter_shapes,
     read_activation,
     read_fields,
+    require_position_encoding,
 )
 from ssl_jax.models.bert import BertConfig, BertPretraining
 from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClassifier
@@ -166,11 +167,7 @@ def save_bert(
         )
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
-    if config.relative_buckets:
-        raise UserError(
-            f"{path}: Hugging Face's BERT and ALBERT have no relative positions; export a model that was trained with "
-            "--model.relative_buckets 0."
-        )
+    require_position_encoding("absolute", config.position_encoding, path, "BERT and ALBERT")
     tensors = export_parameters(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,

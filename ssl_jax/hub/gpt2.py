@@ -29,6 +29,7 @@ from ssl_jax.hub.settings import (
     parameter_shapes,
     read_activation,
     read_fields,
+    require_position_encoding,
 )
 from ssl_jax.models.gpt2 import Gpt2, Gpt2Config
 
@@ -110,8 +111,9 @@ def save_gpt2(
       tokens: ids of special tokens; see `ssl_jax.hub.tokenizer_files.token_ids`.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
     """
+    require_position_encoding("absolute", config.position_encoding, path, "GPT-2")
     settings = {name: getattr(config, field) for field, name in _FIELDS.items()} | {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],

@@ -1,5 +1,6 @@
 """Functions for all model families: fields of `config.json`, tied tensors, and shapes of parameters."""
 
+import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -119,6 +120,26 @@ def merge_tied(
             )
         merged.pop(copy, None)
     return merged
+
+
+def require_position_encoding(expected: str, actual: str, path: str | pathlib.Path, layout: str) -> None:
+    """Refuses the export of a model with another `position_encoding` than a layout of Hugging Face has.
+
+    Args:
+      expected: that of the layout.
+      actual: that of the model.
+      path: the folder to be written, in the error.
+      layout: names of the models with this layout, in the error.
+
+    Raises:
+      UserError: the two differ.
+    """
+    if actual != expected:
+        raise UserError(
+            f"{path}: positions are {expected} in Hugging Face's {layout}, and this model was trained with "
+            f"--model.position_encoding {actual}; export a model that was trained with "
+            f"--model.position_encoding {expected}."
+        )
 
 
 def parameter_shapes(model: nn.Module, *arguments: Any) -> dict[str, tuple[int, ...]]:

@@ -24,7 +24,14 @@ from ssl_jax.hub.safetensors import (
     table,
     write_folder,
 )
-from ssl_jax.hub.settings import make_config, merge_tied, one_of, parameter_shapes, read_fields
+from ssl_jax.hub.settings import (
+    make_config,
+    merge_tied,
+    one_of,
+    parameter_shapes,
+    read_fields,
+    require_position_encoding,
+)
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 
 _FIELDS = {  # field of the configuration: setting in config.json
@@ -44,9 +51,14 @@ _REQUIRED = ("vocab_size", "layers", "width", "heads", "mlp_width")
 _DEFAULTS = {  # of transformers, for settings that a file does not have
     "dropout": 0.1,
     "norm_epsilon": 1e-6,
-    "relative_buckets": 32,
 }
-_FIXED = {"norm": "pre", "biases": False, "scale_embeddings": True, "initializer_stddev": None}
+_FIXED = {
+    "norm": "pre",
+    "biases": False,
+    "position_encoding": "relative",
+    "scale_embeddings": True,
+    "initializer_stddev": None,
+}
 _BLOCKS = {
     "relu": ("relu", False),
     "gated-gelu": ("gelu_tanh", True),
@@ -145,10 +157,11 @@ def save_t5(
     """
     blocks = {value: name for name, value in _BLOCKS.items()}
     block = config.activation, config.gated
-    if config.norm != "pre" or config.biases or not config.scale_embeddings or not config.relative_buckets:
+    if config.norm != "pre" or config.biases or not config.scale_embeddings:
         raise UserError(
             f"{path}: a model with other settings than those of T5_SIZES cannot be written as a T5"
         )
+    require_position_encoding("relative", config.position_encoding, path, "T5")
     if block not in blocks or config.attention_dropout != config.dropout:
         raise UserError(
             f"{path}: a T5 has relu or gated gelu_tanh in its MLP and one dropout rate; this model has "

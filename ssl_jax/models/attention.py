@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.models.layers import Dense
+from ssl_jax.models.rotary import Rotation, rotate
 from ssl_jax.ops.attention import masked_softmax, weighted_sum
 from ssl_jax.ops.flash_attention import Segments, flash_attention
 from ssl_jax.ops.recompute import keep
@@ -55,7 +56,7 @@ class LayerCache(NamedTuple):
     """Keys and values of one layer.
 
     Attributes:
-      keys: `[batch, heads, capacity, head_dim]`, of the tokens read so far.
+      keys: `[batch, heads, capacity, head_dim]`, of the tokens read so far; rotary positions have rotated them.
       values: of the same shape.
       context_keys: `[batch, heads, context, head_dim]`, of the encoder's output; None before the call that is given the
         context.
@@ -169,6 +170,7 @@ class SelfAttention(nn.Module):
         cache: LayerCache | None = None,
         slot: jax.Array | None = None,
         bias: jax.Array | None = None,
+        rotation: Rotation | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         """Attends to the input itself, or with a cache to all tokens in it.
 
@@ -178,6 +180,7 @@ class SelfAttention(nn.Module):
           cache: this layer's part of a `Cache`, or None.
           slot: where in the cache the tokens of this call are written.
           bias: see `attend`.
+          rotation: of queries and keys, by the positions of the input (rotary positions), or None.
 
         Returns:
           `[batch, length, width]`, and the cache with the tokens of this call, None if none was given.
@@ -186,6 +189,8 @@ class SelfAttention(nn.Module):
         features = (3, self.heads, width // self.heads)
         qkv = Dense(features, self.stddev, self.dtype, bias=self.biases, name="qkv")(x)
         queries, keys, values = (qkv[..., i, :, :] for i in range(3))
+        if rotation is not None:
+            queries, keys = rotate(queries, rotation), rotate(keys, rotation)
         if cache is not None:
             cache = cache._replace(
                 keys=_write(cache.keys, keys, slot), values=_write(cache.values, values, slot)

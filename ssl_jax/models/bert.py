@@ -22,7 +22,7 @@ from ssl_jax.domains import (
 )
 from ssl_jax.errors import UserError
 from ssl_jax.models.layers import Dense, LayerNorm, Table
-from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.models.transformer import PositionEncoding, Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import ACTIVATIONS, Activation
 from ssl_jax.ops.affine import affine
 from ssl_jax.ops.dropout import dropout
@@ -52,10 +52,14 @@ class BertConfig(Settings):
     """Width of the embeddings, which a dense layer maps to `width` (ALBERT); None for `width` without that layer."""
     share_layers: bool = False
     """Whether all layers have the same parameters (ALBERT)."""
-    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
-    """Number of buckets of distances, for relative positions (T5); 0 for learned positions (BERT)."""
+    position_encoding: PositionEncoding = "absolute"
+    """Positions of tokens: absolute, a learned embedding of each place, added to that of the token (BERT); relative,
+    learned biases of attention by distance (T5, arXiv:1910.10683); rotary, rotated queries and keys (RoFormer,
+    arXiv:2104.09864)."""
+    relative_buckets: Annotated[int, integers(4, 2**16)] = 32
+    """Number of buckets of distances, for relative positions."""
     relative_distance: Length = 128
-    """All distances of at least this many tokens share a bucket."""
+    """All distances of at least this many tokens share a bucket, for relative positions."""
     dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: Fraction = 0.1
@@ -124,7 +128,7 @@ class BertPredictions(NamedTuple):
 
 
 class BertEmbeddings(nn.Module):
-    """The normalised sum of token, position and token type embeddings; with relative positions, those have no part."""
+    """The normalised sum of token, position and token type embeddings; only absolute positions have a part in it."""
 
     config: BertConfig
 
@@ -132,7 +136,7 @@ class BertEmbeddings(nn.Module):
         c = self.config
         width = c.embedding_width or c.width
         self.token = Table(c.vocab_size, width, c.initializer_stddev)
-        if not c.relative_buckets:
+        if c.position_encoding == "absolute":
             self.position = Table(c.positions, width, c.initializer_stddev)
         self.segment = Table(c.token_types, width, c.initializer_stddev)
         self.norm = LayerNorm(c.norm_epsilon, c.dtype)
@@ -150,7 +154,7 @@ class BertEmbeddings(nn.Module):
                 f"give shorter sequences, or build the model with positions={length} or more"
             )
         x = along_batch(self.token(tokens))
-        if not c.relative_buckets:
+        if c.position_encoding == "absolute":
             if positions is None:
                 positions = jnp.arange(length, dtype=jnp.int32)[None]
             x = x + self.position(positions)
@@ -188,8 +192,8 @@ class BertEncoder(nn.Module):
           token_type_ids: int `[batch, length]`, the segment of a pair that each token belongs to.
           segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document; 1 everywhere
             for rows of one document. A token attends to its own document only.
-          positions: int `[batch, length]`, or None for 0, 1, ...; packed documents start again at 0. For learned
-            positions only: relative ones are those in the row.
+          positions: int `[batch, length]`, or None for 0, 1, ...; packed documents start again at 0. For absolute
+            positions only: the others, of which only differences matter, are those in the row.
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
 
         Raises:

@@ -1,9 +1,9 @@
 """Encoder-decoders: BART (Lewis et al. 2019, arXiv:1910.13461), mBART and T5.
 
-Encoder and decoder share one table of tokens, which is also the output layer. BART has learned positions and normalises
-the sum of token and position embeddings; mBART (arXiv:2001.08210) differs by `norm="pre"` and `scale_embeddings=True`.
-T5 (arXiv:1910.10683) has relative positions and no biases; its version 1.1 also has gated MLPs and a separate output
-layer: see `T5_SIZES`.
+Encoder and decoder share one table of tokens, which is also the output layer. BART has absolute positions and
+normalises the sum of token and position embeddings; mBART (arXiv:2001.08210) differs by `norm="pre"` and
+`scale_embeddings=True`. T5 (arXiv:1910.10683) has relative positions and no biases; its version 1.1 also has gated MLPs
+and a separate output layer: see `T5_SIZES`.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from ssl_jax.domains import (
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import LayerNorm, Table
-from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.models.transformer import PositionEncoding, Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.affine import OutputLayer
 from ssl_jax.ops.dropout import dropout
@@ -73,10 +73,14 @@ class EncoderDecoderConfig(Settings):
     """Whether the MLP blocks are gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
     """Whether dense layers, the output layer and normalisations have biases (T5 has none)."""
-    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
-    """Number of buckets of distances, for relative positions (T5); 0 for learned positions (BART)."""
+    position_encoding: PositionEncoding = "absolute"
+    """Positions of tokens: absolute, a learned embedding of each place, added to that of the token, and the sum is
+    normalised (BART); relative, learned biases of self-attention by distance (T5, arXiv:1910.10683); rotary, rotated
+    queries and keys of self-attention (RoFormer, arXiv:2104.09864)."""
+    relative_buckets: Annotated[int, integers(4, 2**16)] = 32
+    """Number of buckets of distances, for relative positions."""
     relative_distance: Length = 128
-    """All distances of at least this many tokens share a bucket."""
+    """All distances of at least this many tokens share a bucket, for relative positions."""
     tied_head: bool = True
     """Whether the output layer is the table of tokens (BART, T5) instead of a separate table (T5 1.1)."""
     initializer_stddev: Stddev | None = 0.02
@@ -128,7 +132,7 @@ def _t5(layers: int, width: int, mlp_width: int, **version: Any) -> EncoderDecod
         norm="pre",
         norm_epsilon=1e-6,
         biases=False,
-        relative_buckets=32,
+        position_encoding="relative",
         scale_embeddings=True,
         initializer_stddev=None,
         **version,
@@ -156,7 +160,7 @@ class _Side(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        if not c.relative_buckets:
+        if c.position_encoding == "absolute":
             self.position = Table(c.positions, c.width, c.initializer_stddev)
             self.embedding_norm = LayerNorm(c.norm_epsilon, c.dtype)
         self.transformer = Transformer(self.layers)
@@ -181,7 +185,7 @@ class _Side(nn.Module):
                 f"give shorter sequences, or build the model with positions={length} or more"
             )
         x = embedded
-        if not c.relative_buckets:
+        if c.position_encoding == "absolute":
             if positions is None:
                 start = jnp.zeros(1, jnp.int32) if cache is None else cache.length
                 positions = start[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
@@ -244,7 +248,7 @@ class EncoderDecoder(nn.Module):
           source_present: `[batch, source]`, zero for padding.
           target_inputs: int `[batch, target]`, the input of the decoder: at each position the token before the one to
             predict. Padding is on the right, where no other position attends to it.
-          target_positions: int `[batch, target]`, or None for 0, 1, ...; for learned positions only.
+          target_positions: int `[batch, target]`, or None for 0, 1, ...; for absolute positions only.
           context_present: `[batch, source]`, zero where the decoder does not attend to (the masked tokens of MASS,
             arXiv:1905.02450); None for `source_present`.
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
@@ -276,7 +280,7 @@ class EncoderDecoder(nn.Module):
           tokens: int `[batch, source]`, or float `[batch, source, vocab_size]`, a share of every token at each place,
             whose embeddings are averaged.
           present: `[batch, source]`, zero for padding.
-          positions: int `[batch, source]`, or None for 0, 1, ...; for learned positions only.
+          positions: int `[batch, source]`, or None for 0, 1, ...; for absolute positions only.
           deterministic: turns dropout off.
 
         Returns:
@@ -303,8 +307,8 @@ class EncoderDecoder(nn.Module):
           tokens: int `[batch, target]`; with a cache, the tokens that follow those in it.
           context: `[batch, source, width]` from `encode`; None if the cache holds its keys and values.
           context_present: `[batch, source]`, zero where the decoder does not attend to.
-          positions: int `[batch, target]`, or None to count from the length of the cache, or from 0; for learned
-            positions only.
+          positions: int `[batch, target]`, or None to count from the length of the cache, or from 0; for
+            absolute positions only.
           cache: `empty_cache(config.decoder, batch, capacity)`, or the cache that an earlier call returned, or None.
           deterministic: turns dropout off.
 

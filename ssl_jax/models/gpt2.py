@@ -1,6 +1,7 @@
 """GPT-2 (Radford et al. 2019): a causal pre-norm transformer whose table of tokens is also its output layer."""
 
 import dataclasses
+from typing import Annotated
 
 import flax.linen as nn
 import jax
@@ -17,11 +18,12 @@ from ssl_jax.domains import (
     Stddev,
     VocabSize,
     Width,
+    integers,
 )
 from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache
 from ssl_jax.models.layers import Table
-from ssl_jax.models.transformer import Remat, Transformer, TransformerConfig
+from ssl_jax.models.transformer import PositionEncoding, Remat, Transformer, TransformerConfig
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.affine import OutputLayer
 from ssl_jax.ops.dropout import dropout
@@ -49,6 +51,14 @@ class Gpt2Config(Settings):
     """Number of attention heads; it divides the width."""
     mlp_width: Width = 3072
     """Hidden units of the MLP block."""
+    position_encoding: PositionEncoding = "absolute"
+    """Positions of tokens: absolute, a learned embedding of each place, added to that of the token (GPT-2); relative,
+    learned biases of attention by distance (T5, arXiv:1910.10683); rotary, rotated queries and keys (RoFormer,
+    arXiv:2104.09864)."""
+    relative_buckets: Annotated[int, integers(4, 2**16)] = 32
+    """Number of buckets of distances, for relative positions."""
+    relative_distance: Length = 128
+    """All distances of at least this many tokens share a bucket, for relative positions."""
     dropout: Fraction = 0.1
     """Dropout rate of the embeddings and of the output of each block."""
     attention_dropout: Fraction = 0.1
@@ -61,7 +71,8 @@ class Gpt2Config(Settings):
     """Standard deviation that initialises token embeddings and kernels. Kernels whose output is added to the residual
     stream have 1/sqrt(2 * layers) of it, as in section 2.3 of the paper and nanoGPT."""
     position_stddev: Stddev = 0.01
-    """Standard deviation that initialises position embeddings (0.01 in the released code, 0.02 in nanoGPT)."""
+    """Standard deviation that initialises position embeddings, of absolute positions (0.01 in the released code, 0.02
+    in nanoGPT)."""
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
@@ -85,6 +96,9 @@ class Gpt2Config(Settings):
             norm="pre",
             norm_epsilon=self.norm_epsilon,
             activation=self.activation,
+            position_encoding=self.position_encoding,
+            relative_buckets=self.relative_buckets,
+            relative_distance=self.relative_distance,
             initializer_stddev=stddev,
             residual_stddev=stddev / (2 * self.layers) ** 0.5,
             dtype=self.dtype,
@@ -106,19 +120,22 @@ SIZES = {  # 124, 355, 774 and 1558 million parameters (table 2 of the paper cou
 
 
 class Gpt2Embeddings(nn.Module):
-    """The sum of token and position embeddings."""
+    """The sum of token and position embeddings; only absolute positions have a part in it."""
 
     config: Gpt2Config
 
     def setup(self) -> None:
         c = self.config
         self.token = Table(c.vocab_size, c.width, c.initializer_stddev / _CUT_NORMAL)
-        self.position = Table(c.positions, c.width, c.position_stddev / _CUT_NORMAL)
+        if c.position_encoding == "absolute":
+            self.position = Table(c.positions, c.width, c.position_stddev / _CUT_NORMAL)
 
     def __call__(self, tokens: jax.Array, positions: jax.Array, deterministic: bool) -> jax.Array:
         """Embeds tokens as `[batch, length, width]`; see `Gpt2`."""
-        x = along_batch(self.token(tokens)) + self.position(positions)
-        return dropout(x, self.config.dropout, None if deterministic else self.make_rng("dropout"))
+        c, x = self.config, along_batch(self.token(tokens))
+        if c.position_encoding == "absolute":
+            x = x + self.position(positions)
+        return dropout(x, c.dropout, None if deterministic else self.make_rng("dropout"))
 
 
 class Gpt2(nn.Module):
@@ -147,7 +164,8 @@ class Gpt2(nn.Module):
           segment_ids: int `[batch, length]`, 0 for padding, otherwise the number of the packed document; a token
             attends to its own document only. None for one document without padding, and always None with a cache.
           positions: int `[batch, length]`, or None for 0, 1, ..., continued from the tokens in the cache; packed
-            documents start again at 0. A position beyond the table gives NaN.
+            documents start again at 0. A position beyond the table gives NaN. For absolute positions only: the
+            others, of which only differences matter, are those in the row.
           cache: keys and values of earlier tokens; see `Cache`.
           deterministic: turns dropout off. Otherwise the call needs the "dropout" key.
 

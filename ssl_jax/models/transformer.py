@@ -29,12 +29,14 @@ from ssl_jax.errors import UserError
 from ssl_jax.models.attention import Cache, CrossAttention, LayerCache, SelfAttention, causal_mask
 from ssl_jax.models.layers import LayerNorm, Mlp, RmsNorm
 from ssl_jax.models.relative import RelativePositions
+from ssl_jax.models.rotary import Rotation, rotation
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.dropout import dropout
 from ssl_jax.ops.flash_attention import Segments, kernel_takes
 from ssl_jax.ops.recompute import keep_policy
 from ssl_jax.placement import along_batch
 
+PositionEncoding = Literal["absolute", "relative", "rotary"]
 Remat = Literal["none", "dots", "full"]
 
 
@@ -65,11 +67,14 @@ class TransformerConfig(Settings):
     """Whether the MLP is gated (arXiv:2002.05202, T5 1.1)."""
     biases: bool = True
     """Whether dense layers and normalisations have biases. Without them the normalisation is `RmsNorm` (T5)."""
-    relative_buckets: Annotated[int, integers(0, 2**16)] = 0
-    """Number of buckets of distances between tokens, each with a learned bias of the attention logits per head (T5);
-    0 for no relative positions."""
+    position_encoding: PositionEncoding = "absolute"
+    """How self-attention knows positions: absolute, by its input, to which the model has added them (BERT, GPT-2);
+    relative, by a learned bias of the logits for each head and each bucket of distances (T5, arXiv:1910.10683); rotary,
+    by rotating queries and keys (RoFormer, arXiv:2104.09864)."""
+    relative_buckets: Annotated[int, integers(4, 2**16)] = 32
+    """Number of buckets of distances between tokens, for relative positions."""
     relative_distance: Length = 128
-    """All distances of at least this many tokens share a bucket."""
+    """All distances of at least this many tokens share a bucket, for relative positions."""
     initializer_stddev: Stddev | None = 0.02
     """Standard deviation of the truncated normal distribution that initialises kernels; None for 1/sqrt(number of
     inputs) of each kernel (T5)."""
@@ -92,10 +97,15 @@ class TransformerConfig(Settings):
             raise UserError(
                 f"a model of width {self.width} cannot have {self.heads} heads; their number must divide the width."
             )
-        if self.relative_buckets and not 4 <= self.relative_buckets < 2 * self.relative_distance:
+        if self.position_encoding == "relative" and self.relative_buckets >= 2 * self.relative_distance:
             raise UserError(
-                f"relative_buckets {self.relative_buckets} and relative_distance {self.relative_distance}: expected 0 "
-                "buckets, or 4 or more and a distance of more than half of them."
+                f"relative_buckets {self.relative_buckets} and relative_distance {self.relative_distance}: expected a "
+                "distance of more than half of the buckets."
+            )
+        if self.position_encoding == "rotary" and self.head_dim % 2:
+            raise UserError(
+                f"position_encoding rotary: rotates pairs of features, but heads of a model of width {self.width} with "
+                f"{self.heads} heads have {self.head_dim}; give a number of heads with which that is even."
             )
 
     @classmethod
@@ -104,6 +114,11 @@ class TransformerConfig(Settings):
         names = {field.name for field in dataclasses.fields(cls)}
         values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
         return cls(**{name: value for name, value in values.items() if name in names})
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return self.width // self.heads
 
     @property
     def out_stddev(self) -> float | None:
@@ -136,6 +151,7 @@ class Layer(nn.Module):
         context: jax.Array | None,
         context_mask: jax.Array | Segments | None,
         bias: jax.Array | None = None,
+        rotation: Rotation | None = None,
     ) -> tuple[jax.Array, LayerCache | None]:
         """Applies the layer; `nn.scan` calls it with the arguments in this order.
 
@@ -147,6 +163,7 @@ class Layer(nn.Module):
           context: `[batch, keys, context_width]`, of cross-attention, or None.
           context_mask: of cross-attention.
           bias: of the logits of self-attention, or None.
+          rotation: of queries and keys of self-attention, or None.
 
         Returns:
           `[batch, length, width]`, and this layer's part of the cache.
@@ -172,7 +189,7 @@ class Layer(nn.Module):
             return normalise(x + dropout(along_batch(block), c.dropout, key), name, "post")
 
         block = normalise(x, "attention_norm", "pre")
-        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, slot, bias)
+        block, cache = SelfAttention(*shared, name="attention")(block, mask, cache, slot, bias, rotation)
         x = residual(x, block, "attention_norm")
         if c.cross_attention:
             block = normalise(x, "cross_attention_norm", "pre")
@@ -237,11 +254,11 @@ class Transformer(nn.Module):
             variable_axes={} if c.share_layers else {"params": 0},
             variable_broadcast="params" if c.share_layers else False,
             split_rngs={"params": not c.share_layers, "dropout": True},
-            in_axes=(0, *(nn.broadcast,) * 5),
+            in_axes=(0, *(nn.broadcast,) * 6),
             length=c.layers,
         )(c, deterministic, name="layers")
-        bias = self._relative_bias(x.shape[1], jnp.zeros(1, jnp.int32), None)
-        x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, bias)
+        positions = self._positions(length, jnp.zeros(1, jnp.int32), None)
+        x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, *positions)
         return self._last_norm(x), None
 
     def _prepare(
@@ -265,12 +282,12 @@ class Transformer(nn.Module):
           own: whether it is the mask of self-attention, which may be causal and have a bias.
         """
         c = self.config
-        causal, biased = own and c.causal, own and c.relative_buckets > 0
+        causal, biased = own and c.causal, own and c.position_encoding == "relative"
         if isinstance(mask, jax.Array):
             return mask & causal_mask(queries, keys) if causal else mask
         segments = Segments(causal=causal) if mask is None else mask.replace(causal=causal)
         plain = biased or (c.attention_dropout > 0 and not deterministic)
-        if not plain and kernel_takes(queries, keys, c.width // c.heads, c.dtype):
+        if not plain and kernel_takes(queries, keys, c.head_dim, c.dtype):
             return segments
         return segments.dense(queries, keys)
 
@@ -278,8 +295,10 @@ class Transformer(nn.Module):
         c = self.config
         return c.normalisation("final_norm")(x) if c.norm == "pre" else x
 
-    def _relative_bias(self, length: int, before: jax.Array, present: jax.Array | None) -> jax.Array | None:
-        """The bias of the attention logits of `length` queries; None without relative positions.
+    def _positions(
+        self, length: int, before: jax.Array, present: jax.Array | None
+    ) -> tuple[jax.Array | None, Rotation | None]:
+        """What tells self-attention the positions of `length` tokens: the bias of its logits, the rotation of tokens.
 
         Args:
           length: number of queries.
@@ -287,11 +306,13 @@ class Transformer(nn.Module):
           present: `[batch, key]`, which keys are tokens; None if the keys are the queries.
         """
         c = self.config
-        if not c.relative_buckets:
-            return None
+        if c.position_encoding == "absolute":
+            return None, None
         queries = before[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
+        if c.position_encoding == "rotary":
+            return None, rotation(queries, c.head_dim)  # keys in a cache were rotated when they were written
         keys = queries if present is None else present.cumsum(1) - 1  # slots with padding do not count
-        return relative_positions(c, name="relative")(queries, keys)
+        return relative_positions(c, name="relative")(queries, keys), None
 
     def _continue(
         self,
@@ -310,11 +331,13 @@ class Transformer(nn.Module):
         if isinstance(context_mask, Segments):
             context_mask = context_mask.dense(queries, context_mask.keys.shape[1])
 
-        bias = self._relative_bias(queries, cache.length, present)
+        positions = self._positions(queries, cache.length, present)
         params = unstack(self.get_variable("params", "layers"), c)
         layer, x, parts = Layer(c, deterministic=True, parent=None), x.astype(c.dtype), []
         for own, part in zip(params, cache.layers, strict=True):
-            x, part = layer.apply({"params": own}, x, part, mask, cache.slot, context, context_mask, bias)
+            x, part = layer.apply(
+                {"params": own}, x, part, mask, cache.slot, context, context_mask, *positions
+            )
             parts.append(part)
         return x, Cache(tuple(parts), cache.length + queries, cache.slot + queries, present)
 
@@ -338,7 +361,7 @@ def unstack(layers: Mapping[str, Any] | tuple, config: TransformerConfig) -> tup
 
 def empty_cache(config: TransformerConfig, batch: int, capacity: int) -> Cache:
     """An empty cache for up to `capacity` tokens of each of `batch` rows."""
-    shape = (batch, config.heads, capacity, config.width // config.heads)
+    shape = (batch, config.heads, capacity, config.head_dim)
     layers = tuple(
         LayerCache(jnp.zeros(shape, config.dtype), jnp.zeros(shape, config.dtype))
         for _ in range(config.layers)

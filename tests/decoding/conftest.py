@@ -23,7 +23,8 @@ NEW = 7
 BART = EncoderDecoderConfig(
     vocab_size=VOCAB, positions=12, layers=1, decoder_layers=2, width=WIDTH, heads=2, mlp_width=24
 )
-T5 = dataclasses.replace(BART, norm="pre", biases=False, gated=True, relative_buckets=6, relative_distance=5)
+T5 = dataclasses.replace(BART, norm="pre", biases=False, gated=True)
+T5 = dataclasses.replace(T5, position_encoding="relative", relative_buckets=6, relative_distance=5)
 
 
 class Writer(NamedTuple):

@@ -18,13 +18,13 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[0, 6], ids=["learned", "relative"])
+@pytest.fixture(scope="module", params=["absolute", "relative"])
 def model(request):
-    """With learned positions, and with relative ones, for which a fragment begins at distance 0."""
+    """With absolute positions, and with relative ones, for which a fragment begins at distance 0."""
     sizes = {"layers": 1, "decoder_layers": 2, "width": 16, "heads": 2, "mlp_width": 24}
-    relative = {"relative_buckets": request.param, "relative_distance": 5}
+    positions = {"position_encoding": request.param, "relative_buckets": 6, "relative_distance": 5}
     return EncoderDecoder(
-        EncoderDecoderConfig(vocab_size=23, positions=LENGTH, norm="pre", **sizes, **relative)
+        EncoderDecoderConfig(vocab_size=23, positions=LENGTH, norm="pre", **sizes, **positions)
     )
 
 
@@ -75,4 +75,5 @@ def test_a_text_ends_with_its_fragment(model, params, prompts):
     decoder = fragment_decoder(model, MASK, END)
     written = generate(decoder, params, *prompts, max_new_tokens=LENGTH, end=END)
     # With relative positions, the random weights end the first text before its place is full.
-    assert written.lengths.tolist() == [2 if model.config.relative_buckets else 3, 2, 2, 6]
+    first = {"absolute": 3, "relative": 2}[model.config.position_encoding]
+    assert written.lengths.tolist() == [first, 2, 2, 6]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -31,8 +33,9 @@ def test_with_a_cache_is_what_whole_passes_give(writer):
     np.testing.assert_array_equal(write(writer, *move_padding_right(left, present)).tokens, expected)
 
 
-def test_relative_positions_with_a_cache():
-    writer = make_encoder_decoder(T5)
+@pytest.mark.parametrize("encoding", ["relative", "rotary"])
+def test_other_positions_with_a_cache(encoding):
+    writer = make_encoder_decoder(dataclasses.replace(T5, position_encoding=encoding))
     expected = writer.greedy(PROMPTS, NEW)
     assert len(np.unique(expected)) > 3
     np.testing.assert_array_equal(write(writer).tokens, expected)

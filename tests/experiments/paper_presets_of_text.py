@@ -181,8 +181,9 @@ STATED = {
         (T5, {"steps": 2**19, "train.batch_size": 128, "length": 512, "schedule.decay": "rsqrt"}),
         (T5, {"model.layers": 12, "model.decoder_layers": 12, "model.width": 768, "model.heads": 12}),
         (T5, {"model.mlp_width": 3072, "model.dropout": 0.1, "model.activation": "relu"}),
-        (T5, {"noise.density": 0.15, "noise.mean_span": 3.0, "model.relative_buckets": 32}),
-        (T5, {"model.relative_distance": 128, "model.vocab_size": 32_128}),
+        (T5, {"noise.density": 0.15, "noise.mean_span": 3.0, "model.vocab_size": 32_128}),
+        (T5, {"model.position_encoding": "relative", "model.relative_buckets": 32}),
+        (T5, {"model.relative_distance": 128}),
     ],
     ("multilingual_bert", "base"): [
         (MULTILINGUAL, {**sizes(12, 768, 12, 3072), "model.vocab_size": 119_547, "data.lowercase": False}),

@@ -182,9 +182,10 @@ def test_models_without_a_hugging_face_layout_are_not_exported(tmp_path):
         save_bert(tmp_path, config, random_params(BertPretraining(config)))
 
 
-def test_relative_positions_are_not_exported(tmp_path):
-    config = dataclasses.replace(BERT, relative_buckets=4)
-    with pytest.raises(UserError, match=r"no relative positions; .*--model\.relative_buckets 0"):
+@pytest.mark.parametrize("encoding", ["relative", "rotary"])
+def test_positions_that_transformers_do_not_have_are_not_exported(encoding, tmp_path):
+    config = dataclasses.replace(BERT, position_encoding=encoding)
+    with pytest.raises(UserError, match=rf"trained with --model\.position_encoding {encoding}; .* absolute"):
         save_bert(tmp_path, config, random_params(BertPretraining(config)))
 
 

@@ -183,10 +183,16 @@ def test_settings_that_our_t5_does_not_have_are_refused_by_name(t5, settings, me
     [
         (save_bart, dataclasses.replace(BART, norm_epsilon=1e-6), "norm_epsilon is 1e-06"),
         (save_bart, T5, "cannot be written as a BART"),
+        (save_bart, dataclasses.replace(BART, position_encoding="relative"), "position_encoding relative;"),
         (
             save_bart,
-            dataclasses.replace(BART, relative_buckets=8),
-            "no relative positions; .*--model.relative_buckets 0",
+            dataclasses.replace(BART, position_encoding="rotary"),
+            "position_encoding rotary; .* absolute",
+        ),
+        (
+            save_t5,
+            dataclasses.replace(T5, position_encoding="rotary"),
+            "position_encoding rotary; .* relative",
         ),
         (save_t5, BART, "cannot be written as a T5"),
         (save_t5, dataclasses.replace(T5, activation="gelu"), "activation gelu, gated False"),

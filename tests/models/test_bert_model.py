@@ -14,7 +14,8 @@ from ssl_jax.models.heads import QuestionAnswerer, SequenceClassifier, TokenClas
 
 SMALL = BertConfig(vocab_size=40, positions=16, layers=2, width=16, heads=2, mlp_width=32)
 SMALL = dataclasses.replace(SMALL, initializer_stddev=0.2)
-RELATIVE = dataclasses.replace(SMALL, relative_buckets=8, relative_distance=6)
+RELATIVE = dataclasses.replace(SMALL, position_encoding="relative", relative_buckets=8, relative_distance=6)
+ROTARY = dataclasses.replace(SMALL, position_encoding="rotary")
 RNG = np.random.default_rng(0)
 TOKENS = jnp.asarray(RNG.integers(0, 40, (8, 12)), jnp.int32)
 TOKEN_TYPES = jnp.asarray(RNG.integers(0, 2, (8, 12)), jnp.int32)
@@ -73,7 +74,7 @@ def test_predictions_are_gathered_in_the_order_asked_for():
     np.testing.assert_allclose(gathered.pair_logits, dense.pair_logits, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", [SMALL, RELATIVE], ids=["learned", "relative"])
+@pytest.mark.parametrize("config", [SMALL, RELATIVE, ROTARY], ids=["absolute", "relative", "rotary"])
 def test_packed_documents_do_not_see_each_other(config):
     """Each of two documents in one row comes out as if it were alone, whatever the other one says."""
     model = BertEncoder(config)

@@ -18,9 +18,11 @@ T5 = dataclasses.replace(
     T5_SIZES["base-1.1"],
     **{name: getattr(BART, name) for name in ("vocab_size", "positions", "layers", "decoder_layers")},
     **{name: getattr(BART, name) for name in ("width", "heads", "mlp_width")},
+    position_encoding="relative",
     relative_buckets=8,
     relative_distance=6,
 )
+ROTARY = dataclasses.replace(BART, position_encoding="rotary")
 CONFIGS = pytest.mark.parametrize("config", [BART, T5], ids=["bart", "t5"])
 RNG = np.random.default_rng(0)
 SOURCE = jnp.asarray(RNG.integers(0, 40, (3, 9)), jnp.int32)
@@ -113,14 +115,16 @@ def test_explicit_positions_take_the_rows_of_the_table():
     assert jnp.abs(ours - apply(BART, params, SOURCE, PRESENT, TARGET)).max() > 1e-2
 
 
-def test_relative_positions_are_the_same_anywhere_in_the_row():
+@pytest.mark.parametrize("config", [T5, ROTARY], ids=["relative", "rotary"])
+def test_places_are_the_same_anywhere_in_the_row(config):
     """A source behind padding is read as without it: there is no position but the distance."""
-    params = init(T5)
+    params = init(config)
     behind = jnp.concatenate([SOURCE[:, :2], SOURCE], axis=1)
     present = jnp.concatenate([jnp.zeros((3, 2), bool), PRESENT], axis=1)
-    expected = apply(T5, params, SOURCE, PRESENT, TARGET)
-    np.testing.assert_allclose(apply(T5, params, behind, present, TARGET), expected, rtol=1e-4, atol=1e-5)
-    swapped = apply(T5, params, SOURCE.at[:, :2].set(SOURCE[:, 1::-1]), PRESENT, TARGET)
+    expected = apply(config, params, SOURCE, PRESENT, TARGET)
+    found = apply(config, params, behind, present, TARGET)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    swapped = apply(config, params, SOURCE.at[:, :2].set(SOURCE[:, 1::-1]), PRESENT, TARGET)
     assert jnp.abs(swapped - expected).max() > 1e-3  # and the order counts
 
 

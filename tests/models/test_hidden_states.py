@@ -16,10 +16,13 @@ SMALL = BertConfig(
     vocab_size=20, positions=8, layers=2, width=8, heads=2, mlp_width=16, initializer_stddev=0.3, pooler=False
 )
 ALBERT = dataclasses.replace(SMALL, share_layers=True, embedding_width=4)
-RELATIVE = dataclasses.replace(SMALL, relative_buckets=4, relative_distance=3)
+RELATIVE = dataclasses.replace(SMALL, position_encoding="relative", relative_buckets=4, relative_distance=3)
+ROTARY = dataclasses.replace(SMALL, position_encoding="rotary")
 
 
-@pytest.mark.parametrize("config", [SMALL, ALBERT, RELATIVE], ids=["bert", "albert", "relative"])
+@pytest.mark.parametrize(
+    "config", [SMALL, ALBERT, RELATIVE, ROTARY], ids=["bert", "albert", "relative", "rotary"]
+)
 def test_layers(config):
     rng = np.random.default_rng(0)
     tokens, types = (jnp.asarray(rng.integers(0, high, (3, 6)), jnp.int32) for high in (20, 2))

@@ -46,7 +46,14 @@ def test_bias_is_the_table_looked_up_for_each_pair():
         assert bias[row, head, q, k] == table[bucket, head]
 
 
-@pytest.mark.parametrize(("buckets", "distance"), [(2, 128), (32, 16)])
-def test_buckets_that_cannot_be_are_refused(buckets, distance):
-    with pytest.raises(UserError, match=f"relative_buckets {buckets} and relative_distance {distance}"):
-        TransformerConfig(1, 8, 2, 8, relative_buckets=buckets, relative_distance=distance)
+@pytest.mark.parametrize(
+    ("buckets", "distance", "message"),
+    [
+        (2, 128, "relative_buckets 2: expected an integer from 4"),
+        (32, 16, "relative_buckets 32 and relative_distance 16"),
+    ],
+)
+def test_buckets_that_cannot_be_are_refused(buckets, distance, message):
+    sizes = {"relative_buckets": buckets, "relative_distance": distance}
+    with pytest.raises(UserError, match=message):
+        TransformerConfig(1, 8, 2, 8, position_encoding="relative", **sizes)
