@@ -106,3 +106,10 @@ def test_settings_that_our_model_does_not_have_are_refused_by_name(saved, settin
     rewrite(folder, tensors, **settings)
     with pytest.raises(UserError, match=message):
         load_gpt2(folder)
+
+
+@pytest.mark.parametrize("encoding", ["relative", "rotary"])
+def test_positions_that_transformers_do_not_have_are_not_exported(encoding, tmp_path):
+    config = dataclasses.replace(CONFIG, position_encoding=encoding)
+    with pytest.raises(UserError, match=rf"trained with --model\.position_encoding {encoding}; .* absolute"):
+        save_gpt2(tmp_path, config, PARAMS)
