@@ -14,6 +14,7 @@ from experiments import (
     sequence_classification,
     zero_shot,
 )
+from ssl_jax.errors import UserError
 from ssl_jax.recipes.alignment import Embedder
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
@@ -185,3 +186,9 @@ def test_fine_tuned_in_one_language_and_tested_in_both(model, tmp_path):
 def test_bad_input(experiment, arguments, named, aligned, refused, tmp_path):
     given = [argument.format(aligned) for argument in arguments]
     assert named in refused(experiment, *given, f"--workdir={tmp_path / 'study'}")
+
+
+def test_a_language_has_positions_of_its_own_only_in_a_table():
+    model = replace(multilingual_bert.OFFLINE.model, positions=48, position_encoding="rotary")
+    with pytest.raises(UserError, match=r"needs absolute positions, not .* rotary"):
+        replace(multilingual_bert.OFFLINE, own_positions=True, model=model)
