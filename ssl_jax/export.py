@@ -10,7 +10,8 @@ images (RUN@STEP for another checkpoint than the newest). FOLDER is a new one, l
 Hugging Face's layout. A fine-tuned model is read there by the class of its task, with the names of its labels; a
 pretrained one by AutoModel, a BERT or ALBERT also by AutoModelForPreTraining (AutoModelForMaskedLM without a task on
 pairs), a GPT-2 by AutoModelForCausalLM, a BART, MASS or T5 by AutoModelForSeq2SeqLM, a wav2vec 2.0 by
-AutoModelForPreTraining. A BART or MASS with `--model.norm pre` has the type of mBART:
+AutoModelForPreTraining. A BART or MASS with `--model.norm pre` has the type of mBART, a BERT with rotary positions that
+of RoFormer, which has no pooler and no task on pairs:
 
     tokenizer = AutoTokenizer.from_pretrained("exported/sections")
     model = AutoModelForSequenceClassification.from_pretrained("exported/sections")

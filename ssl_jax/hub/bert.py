@@ -1,8 +1,11 @@
-"""Imports and exports BERT and ALBERT weights in Hugging Face's layout: config.json and model.safetensors.
+"""Imports and exports BERT, ALBERT and RoFormer weights in Hugging Face's layout: config.json and model.safetensors.
 
 The contents of a file determine the returned parameters. They have the structure of `BertPretraining` and of the models
 of `models.heads`: `encoder`, and the heads that the file has: `head` (masked tokens), `pair` (pair of segments),
 `classifier` (of sequences, or of tokens if there is no pooler) or `span` (question answering).
+
+RoFormer is BERT with rotary positions. Its layout has no pooler, and no head of pairs: a pretrained model is written
+without them.
 """
 
 import pathlib
@@ -15,6 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ssl_jax.errors import UserError
+from ssl_jax.hub import roformer
 from ssl_jax.hub.safetensors import (
     Rule,
     export_parameters,
@@ -58,6 +62,7 @@ _SUPPORTED = {  # settings that the models do not have, with their only supporte
     "add_cross_attention": False,
     "num_hidden_groups": 1,
     "inner_group_num": 1,
+    "rotary_value": False,
 }
 _HEAD_DROPOUT = {"bert": "classifier_dropout", "albert": "classifier_dropout_prob"}
 _QKV = ("query", "key", "value")
@@ -113,7 +118,14 @@ def _albert_rules(prefix: str) -> tuple[Rule, ...]:
     )
 
 
-RULES = {"bert": _bert_rules, "albert": _albert_rules}
+def _roformer_rules(prefix: str) -> tuple[Rule, ...]:
+    lacking = ("encoder/embeddings/position/", "encoder/pooler/", "pair/")
+    return tuple(rule for rule in _bert_rules(prefix) if not rule.path.startswith(lacking))
+
+
+RULES = {"bert": _bert_rules, "albert": _albert_rules, "roformer": _roformer_rules}
+_CLASSES = {"bert": "Bert", "albert": "Albert", "roformer": "RoFormer"}
+"""How the names of the classes of transformers begin."""
 
 
 def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
@@ -134,7 +146,10 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
     rules = RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
     present = {rule.path.split("/")[0] for rule in rules if rule.name in tensors} | {"encoder"}
     shapes = {p: s for p, s in _shapes(config, tensors).items() if p.split("/")[0] in present}
-    return config, unflatten_dict(import_parameters(rules, tensors, shapes, str(path)), sep="/")
+    params = import_parameters(rules, tensors, shapes, str(path))
+    if family == "roformer":
+        params = roformer.with_halves(params)
+    return config, unflatten_dict(params, sep="/")
 
 
 def save_bert(
@@ -159,22 +174,31 @@ def save_bert(
     Raises:
       UserError: Hugging Face's layout does not support the model, or the folder cannot be written.
     """
-    family = "albert" if config.share_layers else "bert"
+    family = _family(config)
     if config.share_layers != (config.embedding_width is not None):
         raise UserError(
             f"{path}: Hugging Face's layouts have neither BERT with embedding_width nor ALBERT without it; "
             "export a model with share_layers and embedding_width both set, or neither"
         )
+    if family == "roformer":
+        params = _without_pooler(params, path)
+    else:
+        require_position_encoding("absolute", config.position_encoding, path, "BERT and ALBERT")
     architecture = _architecture(params)
     prefix = "" if architecture == "Model" else f"{family}."
-    require_position_encoding("absolute", config.position_encoding, path, "BERT and ALBERT")
-    tensors = export_parameters(RULES[family](prefix), flatten_dict(dict(params), sep="/"))
+    flat = flatten_dict(dict(params), sep="/")
+    if family == "roformer":
+        flat = roformer.with_neighbours(flat)
+    tensors = export_parameters(RULES[family](prefix), flat)
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
-        "architectures": [family.capitalize() + architecture],
+        "architectures": [_CLASSES[family] + architecture],
         "hidden_act": activation_name(config.activation),
         "dtype": "float32",
     }
+    if family == "roformer":
+        tensors[prefix + roformer.SINES] = roformer.sines(config.positions, config.width // config.heads)
+        settings["embedding_size"] = config.width
     if family == "albert":
         settings |= {"embedding_size": config.embedding_width, "num_hidden_groups": 1, "inner_group_num": 1}
     if "classifier" in params:
@@ -186,9 +210,26 @@ def save_bert(
             settings["problem_type"] = "regression"
         elif labels and architecture == "ForSequenceClassification":
             settings["problem_type"] = "single_label_classification"
-        if head_dropout is not None:
+        if head_dropout is not None and family in _HEAD_DROPOUT:
             settings[_HEAD_DROPOUT[family]] = head_dropout
     write_folder(path, settings, tensors)
+
+
+def _family(config: BertConfig) -> str:
+    if config.share_layers:
+        return "albert"
+    return "roformer" if config.position_encoding == "rotary" else "bert"
+
+
+def _without_pooler(params: Mapping[str, Any], path: str | pathlib.Path) -> dict[str, Any]:
+    """What RoFormer's layout has of a model. UserError for a classifier that reads the pooler."""
+    if "classifier" in params and "pooler" in params["encoder"]:
+        raise UserError(
+            f"{path}: Hugging Face's RoFormer has no pooler, which this classifier of sequences reads; export the "
+            "run of pretraining, or a model that was trained with --model.position_encoding absolute."
+        )
+    encoder = {name: value for name, value in params["encoder"].items() if name != "pooler"}
+    return {name: value for name, value in params.items() if name != "pair"} | {"encoder": encoder}
 
 
 def _architecture(params: Mapping[str, Any]) -> str:
@@ -206,9 +247,14 @@ def _config_from(settings: Mapping[str, Any], family: str, pooler: bool, source:
     if family == "albert":
         names["embedding_width"] = "embedding_size"
         required.append("embedding_width")
-    fields = read_fields(BertConfig, settings, names, required, _SUPPORTED, source)
-    activation = read_activation(settings, "hidden_act", "gelu" if family == "bert" else "gelu_new", source)
+    supported = dict(_SUPPORTED)
+    if family == "roformer":
+        supported["embedding_size"] = settings.get("hidden_size")
+    fields = read_fields(BertConfig, settings, names, required, supported, source)
+    activation = read_activation(settings, "hidden_act", "gelu_new" if family == "albert" else "gelu", source)
     fields |= {"activation": activation, "share_layers": family == "albert", "pooler": pooler}
+    if family == "roformer":
+        fields["position_encoding"] = "rotary"
     return make_config(BertConfig, source, **fields)
 
 
@@ -217,7 +263,7 @@ def _normalize_names(tensors: Mapping[str, np.ndarray], prefix: str, source: str
     renamed = {}
     for name, tensor in tensors.items():
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        if not name.endswith(("embeddings.position_ids", "embeddings.token_type_ids")):
+        if not name.endswith(("embeddings.position_ids", "embeddings.token_type_ids", roformer.SINES)):
             renamed[name] = tensor
     copies = {}
     for head in ("cls.predictions.", "predictions."):

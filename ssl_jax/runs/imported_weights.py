@@ -18,6 +18,7 @@ from ssl_jax.training.folder import CONFIG
 LOADERS = {
     "bert": load_bert,
     "albert": load_bert,
+    "roformer": load_bert,
     "gpt2": load_gpt2,
     "bart": load_bart,
     "mbart": load_bart,
@@ -55,7 +56,7 @@ def tokenizer_of(folder: epath.Path) -> Tokenizer:
 
 
 def open_weights(folder: epath.Path) -> ImportedWeights:
-    """Opens a folder of BERT, ALBERT, GPT-2, BART, mBART or T5 weights: config.json, model.safetensors, the tokenizer.
+    """Opens a folder of weights of a model of `LOADERS`: config.json, model.safetensors, the tokenizer.
 
     Raises:
       UserError: the weights are not of such a model, or have no tokenizer or that of another model.

@@ -18,6 +18,7 @@ BERT = BertConfig(
 )
 ALBERT = dataclasses.replace(BERT, embedding_width=4, share_layers=True)
 WITHOUT_POOLER = dataclasses.replace(BERT, pooler=False)
+ROTARY = dataclasses.replace(BERT, position_encoding="rotary", pooler=False)
 TOKEN = jnp.zeros((1, 1), jnp.int32)
 
 
@@ -35,6 +36,10 @@ CASES = {
     "BertForSequenceClassification": (BERT, random_params(SequenceClassifier(BERT, 3))),
     "BertForTokenClassification": (WITHOUT_POOLER, random_params(TokenClassifier(BERT, 2))),
     "BertForQuestionAnswering": (WITHOUT_POOLER, random_params(QuestionAnswerer(BERT))),
+    "RoFormerModel": (ROTARY, random_params(BertPretraining(ROTARY), "encoder")),
+    "RoFormerForMaskedLM": (ROTARY, random_params(BertPretraining(ROTARY))),
+    "RoFormerForTokenClassification": (ROTARY, random_params(TokenClassifier(ROTARY, 2))),
+    "RoFormerForQuestionAnswering": (ROTARY, random_params(QuestionAnswerer(ROTARY))),
     "AlbertForPreTraining": (ALBERT, random_params(BertPretraining(ALBERT))),
     "AlbertModel": (ALBERT, random_params(BertPretraining(ALBERT), "encoder")),
 }
@@ -182,11 +187,28 @@ def test_models_without_a_hugging_face_layout_are_not_exported(tmp_path):
         save_bert(tmp_path, config, random_params(BertPretraining(config)))
 
 
-@pytest.mark.parametrize("encoding", ["relative", "rotary"])
-def test_positions_that_transformers_do_not_have_are_not_exported(encoding, tmp_path):
-    config = dataclasses.replace(BERT, position_encoding=encoding)
+@pytest.mark.parametrize(("config", "encoding"), [(BERT, "relative"), (ALBERT, "rotary")])
+def test_positions_that_transformers_do_not_have_are_not_exported(config, encoding, tmp_path):
+    config = dataclasses.replace(config, position_encoding=encoding)
     with pytest.raises(UserError, match=rf"trained with --model\.position_encoding {encoding}; .* absolute"):
         save_bert(tmp_path, config, random_params(BertPretraining(config)))
+
+
+def test_a_roformer_is_written_without_what_it_has_not(tmp_path):
+    config = dataclasses.replace(ROTARY, pooler=True)
+    params = random_params(BertPretraining(config))
+    save_bert(tmp_path / "pretrained", config, params)
+    save_bert(tmp_path / "masked", ROTARY, CASES["RoFormerForMaskedLM"][1])
+    assert tensors_of(tmp_path / "pretrained").keys() == tensors_of(tmp_path / "masked").keys()
+    with pytest.raises(UserError, match=r"RoFormer has no pooler, .*position_encoding absolute"):
+        save_bert(tmp_path / "sequences", config, random_params(SequenceClassifier(config, 3)))
+
+
+def test_a_roformer_with_narrow_embeddings_is_refused(tmp_path):
+    save_bert(tmp_path, *CASES["RoFormerModel"])
+    rewrite(tmp_path, tensors_of(tmp_path), embedding_size=4)
+    with pytest.raises(UserError, match="embedding_size 4; only 8 is supported"):
+        load_bert(tmp_path)
 
 
 def test_unwritable_folder_is_named(tmp_path):

@@ -358,6 +358,21 @@ def test_a_multilingual_bert(tmp_path):
     np.testing.assert_allclose(ours.encoding.hidden, encoder.last_hidden_state, atol=1e-4)
 
 
+def test_a_bert_with_rotary_positions_is_a_roformer(tmp_path):
+    settings = ("--model.initializer_stddev", "0.3", "--model.position_encoding", "rotary")
+    config, run, exported = writer("bert", bert, tmp_path, *settings)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    inputs = tokenizer("Abba bad cafe.", "Fed a gab?", return_tensors="pt")
+    arrays = [inputs[name].numpy() for name in ("input_ids", "token_type_ids", "attention_mask")]
+    ours = BertPretraining(config.model).apply({"params": jax.device_get(run.state.params)}, *arrays)
+    model, loading = transformers.AutoModelForMaskedLM.from_pretrained(exported, output_loading_info=True)
+    assert not any(loading.values()), loading
+    with torch.no_grad():
+        theirs = model.eval()(**inputs)
+    np.testing.assert_allclose(ours.token_logits, theirs.logits, atol=1e-4)
+    assert np.ptp(ours.token_logits) > 1
+
+
 @pytest.mark.parametrize(
     ("name", "module", "architecture"),
     [("wav2vec2", wav2vec2, "Wav2Vec2ForPreTraining"), ("hubert", hubert, "HubertModel")],

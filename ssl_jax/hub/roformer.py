@@ -1,0 +1,41 @@
+"""What sets RoFormer's layout in Hugging Face apart from BERT's: the order of rotated features, and a table of sines.
+
+RoFormer is BERT with rotary positions. Its rotations turn the neighbours 2i and 2i + 1 of the features of a head, those
+of `ssl_jax.models.rotary` the features i and i + head_dim / 2. It has no pooler, and no head that reads one.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+SINES = "encoder.embed_positions.weight"
+"""Name of the table of sines, which files have although it is always the same."""
+_QKV = "encoder/layers/attention/qkv/"
+
+
+def with_neighbours(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Parameters by path, with the features of queries and keys in the order of RoFormer."""
+    return _reordered(params, lambda x: np.stack(np.split(x, 2, axis=-1), axis=-1).reshape(x.shape))
+
+
+def with_halves(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `with_neighbours`."""
+    return _reordered(params, lambda x: np.concatenate([x[..., ::2], x[..., 1::2]], axis=-1))
+
+
+def sines(positions: int, head_dim: int) -> np.ndarray:
+    """The table of sines and cosines of the angles, float32 `[positions, head_dim]`."""
+    angles = np.arange(positions)[:, None] * 10_000.0 ** (-2 * np.arange(head_dim // 2) / head_dim)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).astype(np.float32)
+
+
+def _reordered(
+    params: Mapping[str, np.ndarray], order: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The kernels and biases `[..., 3, heads, head_dim]` of queries and keys with another order of their features."""
+    changed = {}
+    for path, array in params.items():
+        if path.startswith(_QKV):
+            array = np.concatenate([order(array[..., :2, :, :]), array[..., 2:, :, :]], axis=-3)
+        changed[path] = array
+    return changed
