@@ -114,7 +114,7 @@ def test_help_shows_presets_and_the_fields_that_matter_in_80_columns(capsys):
     for name in ("--workdir", "--resume", "--init_from", "--data.source", "--train.batch_size"):
         assert any(line.split()[0] == name for line in fields)
     assert not any("--masking" in line or "--no_" in line for line in fields)
-    assert "--help-all shows all 83 fields, and examples." in lines
+    assert "--help-all shows all 84 fields, and examples." in lines
 
 
 def test_help_all_lists_presets_and_every_field_with_its_meaning(capsys):
