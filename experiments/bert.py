@@ -13,7 +13,7 @@ section 3.1 and table 1).
 `--model.position_encoding relative --model.relative_distance 64` gives the model relative positions (T5,
 arXiv:1910.10683) in place of learned ones, `--model.position_encoding rotary` rotary ones (RoFormer, arXiv:2104.09864).
 Rotary ones make it a RoFormer, and it is exported as one, without the pooler and the task on pairs, which Hugging
-Face's has not; a model with relative positions cannot be exported.
+Face's RoFormer does not have; a model with relative positions cannot be exported.
 
 On TPUs: mini, small, base, large on v5e:4x4 (docs/planning.md).
 """

@@ -31,6 +31,7 @@ from ssl_jax.cli import main
 from ssl_jax.domains import CodebookSize, NonEmptyText, PositiveInt, Settings
 from ssl_jax.errors import UserError
 from ssl_jax.evals.compression import draw_rates, pillow_rates
+from ssl_jax.evals.pictures import draw_grid
 from ssl_jax.runs.prerequisites import PlannedRun
 from ssl_jax.runs.study import Figures, NamedRun, Runs, Study, Table
 
@@ -102,8 +103,6 @@ def tabulate(runs: Runs, folder: epath.Path, images: int) -> Table:
 
 def draw(table: Table, runs: Runs) -> Figures:
     """Quality against size, and the reconstructions of every run below their images."""
-    from ssl_jax.evals.pictures import draw_grid
-
     rates, coded = table.details
     bits = ", ".join(f"{of.together.bits:.2f}" for of in coded)
     reconstructions = draw_grid(

@@ -32,6 +32,7 @@ from ssl_jax.domains import PositiveFloat, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.glue import METRICS, task_result
 from ssl_jax.evals.glue_plot import draw_relative
+from ssl_jax.evals.plots import draw_curves
 from ssl_jax.recipes.fine_tuning import BERT_RUN
 from ssl_jax.recipes.glue import OFFLINE_TASKS, Compute, Submission, predict_tests
 from ssl_jax.recipes.labelled_text import OFFLINE
@@ -144,8 +145,6 @@ def computer(run: OpenedRun) -> Compute:
 
 def draw(config: Config, table: Table, runs: Runs) -> Figures:
     """The scores relative to people, and the curves of the first seed of each task."""
-    from ssl_jax.evals.plots import draw_curves
-
     firsts = [next(iter(task_runs(config, task))) for task in config.tasks]
     curves = draw_curves(
         {name: metrics.read(runs[name].folder) for name in firsts}, ["class_loss", "score_loss"]

@@ -60,6 +60,7 @@ from ssl_jax.domains import PositiveFloat, PositiveInt, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.arms_plot import draw_arms
 from ssl_jax.evals.classification import class_metrics
+from ssl_jax.evals.repeats_plot import draw_repeats
 from ssl_jax.recipes.fine_tuning import BERT_RUN
 from ssl_jax.recipes.labelled_text import HELDOUT
 from ssl_jax.recipes.symbol_sequences import VALIDATION, baselines_of
@@ -225,8 +226,6 @@ def tabulate(config: Config, runs: Runs) -> Table:
 
 def draw(config: Config, table: Table, runs: Runs) -> Figures:
     """The metrics of every run, and the learning curves of the arms."""
-    from ssl_jax.evals.repeats_plot import draw_repeats
-
     names = ("accuracy", METRIC)
     arms = {name: {arm: of["metrics"][name] for arm, of in table.values["arms"].items()} for name in names}
     baselines = {

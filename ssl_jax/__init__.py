@@ -17,7 +17,7 @@ def load(source: str, *, batch_size: int | None = None) -> "TrainedModel":
 
     Args:
       source: RUN, RUN@STEP or RUN@best, a run folder; or a folder of weights in Hugging Face's layout with the files of
-        their tokenizer: BERT, ALBERT, GPT-2, BART, mBART or T5.
+        their tokenizer: BERT, ALBERT, RoFormer, GPT-2, BART, mBART or T5.
       batch_size: examples that are computed at once; None for that of the run, 32 for weights.
 
     Raises:

@@ -8,9 +8,9 @@
     python -m ssl_jax.embed runs/vae-digits new/ --what scores --output bounds.npz       # of the log-likelihood
 
 RUN is a run folder (RUN@STEP for another checkpoint than the newest, RUN@best for the one with the best
---train.best_metric), or a folder of BERT, ALBERT, GPT-2, BART or T5 weights with the files of their tokenizer. The
-files are what the model was trained on: text files, of which each line is a text; image files, or folders of them; wav
-or flac files, or folders of them.
+--train.best_metric), or a folder of BERT, ALBERT, RoFormer, GPT-2, BART or T5 weights with the files of their
+tokenizer. The files are what the model was trained on: text files, of which each line is a text; image files, or
+folders of them; wav or flac files, or folders of them.
 
 The output has an array `names`, FILE:LINE of a text and the path of a file, and in the same order `features`
 [inputs, width], `codes`, or an array for each score. numpy.load("features.npz") reads it.

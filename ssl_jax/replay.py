@@ -30,6 +30,7 @@ from ssl_jax.domains import NonEmptyText, Settings, Text
 from ssl_jax.errors import UserError
 from ssl_jax.evals.figure_formats import FigureFormat, also_as
 from ssl_jax.evals.metric_names import COLLAPSE
+from ssl_jax.evals.plots import draw_curves, save_figures
 from ssl_jax.files import check_output_folder
 from ssl_jax.guard import guarded
 from ssl_jax.runs.opening import DataPlaces, OpenedRun, open_run
@@ -187,9 +188,6 @@ def main(arguments: list[str]) -> int:
                     curves[str(run.folder)] = read_log(run.folder)
                     headline |= dict.fromkeys(run.experiment.headline)
     if curves:
-        # Imported here, where its warnings (a home folder that cannot be written) are left out.
-        from ssl_jax.evals.plots import draw_curves, save_figures
-
         only = epath.Path(next(iter(curves))) if len(curves) == 1 else None
         baselines = read_baselines(only) if only else {}
         with also_as(chosen.figures):

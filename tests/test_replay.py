@@ -11,7 +11,6 @@ from etils import epath
 from experiments import minimal
 from ssl_jax import replay
 from ssl_jax.errors import UserError
-from ssl_jax.evals import plots
 from ssl_jax.runs.configuration import run_settings
 from ssl_jax.runs.opening import open_run
 from ssl_jax.runs.reference import RunReference
@@ -60,7 +59,7 @@ def test_curves_of_several_runs_go_into_one_plot(run, tmp_path, capsys):
 
 def test_the_curves_of_a_run_are_drawn_beside_the_baselines_of_its_report(run, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "draw_curves", lambda *drawing: drawn.append(drawing) or {})
+    monkeypatch.setattr(replay, "draw_curves", lambda *drawing: drawn.append(drawing) or {})
     other = shutil.copytree(run, tmp_path / "other")
     assert replay.main([str(run)]) == 0
     assert replay.main([str(run), str(other)]) == 0

@@ -197,7 +197,7 @@ def save_bert(
         "dtype": "float32",
     }
     if family == "roformer":
-        tensors[prefix + roformer.SINES] = roformer.sines(config.positions, config.width // config.heads)
+        tensors[prefix + roformer.SINES] = roformer.sines(config.positions, config.transformer.head_dim)
         settings["embedding_size"] = config.width
     if family == "albert":
         settings |= {"embedding_size": config.embedding_width, "num_hidden_groups": 1, "inner_group_num": 1}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ssl_jax.models.speech_transformer import sinusoids
+
 SINES = "encoder.embed_positions.weight"
 """Name of the table of sines, which files have although it is always the same."""
 _QKV = "encoder/layers/attention/qkv/"
@@ -20,13 +22,16 @@ def with_neighbours(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def with_halves(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The inverse of `with_neighbours`."""
-    return _reordered(params, lambda x: np.concatenate([x[..., ::2], x[..., 1::2]], axis=-1))
+    return _reordered(params, _halves)
 
 
 def sines(positions: int, head_dim: int) -> np.ndarray:
-    """The table of sines and cosines of the angles, float32 `[positions, head_dim]`."""
-    angles = np.arange(positions)[:, None] * 10_000.0 ** (-2 * np.arange(head_dim // 2) / head_dim)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).astype(np.float32)
+    """The table of sines, then cosines, of the angles, float32 `[positions, head_dim]`."""
+    return _halves(sinusoids(positions, head_dim))
+
+
+def _halves(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[..., ::2], x[..., 1::2]], axis=-1)
 
 
 def _reordered(

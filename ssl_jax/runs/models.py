@@ -74,8 +74,8 @@ def open_model(source: str) -> OpenedModel:
     """Opens a model.
 
     Args:
-      source: RUN, RUN@STEP or RUN@best; or a folder of BERT, ALBERT, GPT-2, BART, mBART or T5 weights: config.json,
-        model.safetensors and the files of the tokenizer.
+      source: RUN, RUN@STEP or RUN@best; or a folder of BERT, ALBERT, RoFormer, GPT-2, BART, mBART or T5 weights:
+        config.json, model.safetensors and the files of the tokenizer.
 
     Raises:
       UserError: there is no such folder or checkpoint, the weights are not of such a model, or have no tokenizer.

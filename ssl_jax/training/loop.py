@@ -16,6 +16,7 @@ from etils import epath
 
 from ssl_jax.errors import UserError
 from ssl_jax.evals.metric_names import COLLAPSE
+from ssl_jax.evals.plots import draw_curves, save_figures
 from ssl_jax.files import write_json
 from ssl_jax.interruptible import LeftAloneError
 from ssl_jax.method import split_variables
@@ -415,9 +416,6 @@ class Run:
 
     def _report(self) -> None:
         """Draws the curves, makes the experiment's own report, and logs where everything is."""
-        # matplotlib takes half a second, which no start need wait for.
-        from ssl_jax.evals.plots import draw_curves, save_figures
-
         if self.ended:
             self.display.log(
                 f"{self.criterion} was no better in the last {self.criterion.patience} evaluations: the run ends early"
