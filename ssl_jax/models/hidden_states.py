@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from ssl_jax.method import Tree
 from ssl_jax.models.attention import packed_mask
 from ssl_jax.models.bert import BertConfig, BertEmbeddings
-from ssl_jax.models.rotary import rotation
-from ssl_jax.models.transformer import Layer, relative_positions, unstack
+from ssl_jax.models.transformer import Layer, known_positions, relative_positions, unstack
 
 
 def hidden_states(
@@ -31,14 +30,14 @@ def hidden_states(
     embeddings = {"params": params["embeddings"]}
     x = BertEmbeddings(config).apply(embeddings, tokens, token_type_ids, positions, True)
     layer, states, mask = Layer(config.transformer, deterministic=True), [x], packed_mask(segment_ids)
-    rows, bias, rotated = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None], None, None
-    if config.position_encoding == "relative":
-        bias = relative_positions(config.transformer).apply({"params": params["relative"]}, rows, rows)
-    elif config.position_encoding == "rotary":
-        rotated = rotation(rows, config.transformer.head_dim)
+    rows = jnp.arange(tokens.shape[1], dtype=jnp.int32)[None]
+    where = known_positions(
+        config.transformer,
+        rows,
+        rows,
+        lambda *rows: relative_positions(config.transformer).apply({"params": params["relative"]}, *rows),
+    )
     for own in unstack(params["layers"], config.transformer):
-        x, _ = layer.apply(
-            {"params": own}, x.astype(config.dtype), None, mask, None, None, None, bias, rotated
-        )
+        x, _ = layer.apply({"params": own}, x.astype(config.dtype), None, mask, None, None, None, *where)
         states.append(x)
     return jnp.stack(states)

@@ -6,7 +6,7 @@ grow with depth. Parameters are float32; `dtype` is the dtype of the computation
 
 import dataclasses
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import flax.linen as nn
@@ -298,21 +298,16 @@ class Transformer(nn.Module):
     def _positions(
         self, length: int, before: jax.Array, present: jax.Array | None
     ) -> tuple[jax.Array | None, Rotation | None]:
-        """What tells self-attention the positions of `length` tokens: the bias of its logits, the rotation of tokens.
+        """`known_positions` of `length` tokens.
 
         Args:
           length: number of queries.
           before: int `[batch]`, how many tokens of each row precede the queries.
           present: `[batch, key]`, which keys are tokens; None if the keys are the queries.
         """
-        c = self.config
-        if c.position_encoding == "absolute":
-            return None, None
         queries = before[:, None] + jnp.arange(length, dtype=jnp.int32)[None]
-        if c.position_encoding == "rotary":
-            return None, rotation(queries, c.head_dim)  # keys in a cache were rotated when they were written
         keys = queries if present is None else present.cumsum(1) - 1  # slots with padding do not count
-        return relative_positions(c, name="relative")(queries, keys), None
+        return known_positions(self.config, queries, keys, relative_positions(self.config, name="relative"))
 
     def _continue(
         self,
@@ -340,6 +335,26 @@ class Transformer(nn.Module):
             )
             parts.append(part)
         return x, Cache(tuple(parts), cache.length + queries, cache.slot + queries, present)
+
+
+def known_positions(
+    config: TransformerConfig,
+    queries: jax.Array,
+    keys: jax.Array,
+    relative: Callable[[jax.Array, jax.Array], jax.Array],
+) -> tuple[jax.Array | None, Rotation | None]:
+    """What tells self-attention where its tokens are: a bias of the logits, a rotation of queries and keys, or neither.
+
+    Args:
+      config: of the stack.
+      queries: int `[batch or 1, query]`, their positions. Keys in a cache were rotated when they were written, so that
+        a rotation is of the tokens of this call.
+      keys: int `[batch or 1, key]`.
+      relative: the bias of queries and keys, for relative positions (`relative_positions`).
+    """
+    if config.position_encoding == "relative":
+        return relative(queries, keys), None
+    return None, rotation(queries, config.head_dim) if config.position_encoding == "rotary" else None
 
 
 def relative_positions(config: TransformerConfig, name: str | None = None) -> RelativePositions:
