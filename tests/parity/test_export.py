@@ -90,7 +90,7 @@ def pretraining(folder):
     data = dataclasses.replace(
         tiny.data, source=str(cases.corpus(folder)), heldout_share=0.2, heldout_rows=20
     )
-    sizes = {"initializer_stddev": 0.3, "activation": "gelu_tanh", **WIDE}
+    sizes = {"initializer_stddev": 0.3, "activation": "gelu_tanh", "position_encoding": "absolute", **WIDE}
     train = dataclasses.replace(tiny.train, batch_size=8)
     own = {
         "phases": (bert.PhaseConfig(length=40),),
