@@ -1,6 +1,6 @@
 """BERT: masked words and next sentences (Devlin et al. 2018, arXiv:1810.04805).
 
-    python -m experiments.bert                             # offline, 3 to 8 minutes on 2 CPU cores: MLM accuracy 35 to 38 %
+    python -m experiments.bert                             # offline, minutes on 2 CPU cores: MLM accuracy 35 to 38 %
     python -m experiments.bert longer                      # offline, four times as many steps, twice as many layers
     python -m experiments.bert base --workdir gs://...     # the paper's settings, for a TPU pod
 
@@ -107,8 +107,9 @@ class Config(RunConfig):
 
 PAPER = Config(model=replace(SIZES["base"], activation="gelu_tanh", dtype="bfloat16"))
 
-# Small enough for a laptop. Rotary positions, more and narrower heads, a wider initialisation and a faster second moment
-# than the paper's shorten the plateau before attention finds the neighbours, which would be most of so short a run.
+# Small enough for a laptop. Rotary positions, more and narrower heads, a wider initialisation and a faster second
+# moment than the paper's shorten the plateau before attention finds the neighbours, which would be most of so short a
+# run.
 OFFLINE = Config(
     steps=3000,
     phases=(PhaseConfig(length=64),),

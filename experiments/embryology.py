@@ -24,25 +24,25 @@ frequent word predicts half of all determiners: read the steps of the most frequ
 
 A BERT of bert's default size on the Brown corpus and the State of the Union speeches, three seeds, 300 words of each
 part of speech in held-out sentences of Brown, medians (experiments.bert --pair_task none --phases.0.length 32
---train.batch_size 144 --schedule.learning_rate 3e-3 --steps 2500 --train.save_every 50 --train.keep_every 50; 2 AMD
-cores, 27 November 2026). Reconstruction comes before prediction: half of its last accuracy is reached at steps 61 to
-311, of prediction at steps 252 to 1,415, but for determiners, which "the" predicts from the first checkpoint on.
-Punctuation and prepositions are predicted first (252 and 669), then pronouns, particles and auxiliaries
-(704 to 864), adjectives, conjunctions and numbers (1,008 to 1,194), verbs and adverbs (1,243 and 1,316), nouns last
-(1,415); seeds differ by up to some 700 steps, and by 50 for nouns. Most of the order is one of frequency: among words
-that are 512 to 2,047 times in the training text, half is reconstructed at steps 225 to 275 in all classes but proper
-nouns (327). Predictions differ there too: determiners are at 15.8 % in the end (n-grams 13.5), pronouns at 10.6, nouns
-6.6 and verbs 6.0 (n-grams 14.5, 8.0 and 12.0), others below. The probe of parts of speech in layer 1 is right for 64.7
-% of the words before the first step and for 84.9 % at the end, the most frequent tag of each word for 75.9 %; it rises
-between steps 450 and 1,050, as predictions do. Of 15 facts, made for this, 3 are filled in.
+--model.position_encoding absolute --train.batch_size 144 --schedule.learning_rate 3e-3 --steps 2500 --train.save_every
+50 --train.keep_every 50; 2 AMD cores, 27 November 2026). Reconstruction comes before prediction: half of its last
+accuracy is reached at steps 61 to 311, of prediction at steps 252 to 1,415, but for determiners, which "the" predicts
+from the first checkpoint on. Punctuation and prepositions are predicted first (252 and 669), then pronouns, particles
+and auxiliaries (704 to 864), adjectives, conjunctions and numbers (1,008 to 1,194), verbs and adverbs (1,243 and
+1,316), nouns last (1,415); seeds differ by up to some 700 steps, and by 50 for nouns. Most of the order is one of
+frequency: among words that are 512 to 2,047 times in the training text, half is reconstructed at steps 225 to 275 in
+all classes but proper nouns (327). Predictions differ there too: determiners are at 15.8 % in the end (n-grams 13.5),
+pronouns at 10.6, nouns 6.6 and verbs 6.0 (n-grams 14.5, 8.0 and 12.0), others below. The probe of parts of speech in
+layer 1 is right for 64.7 % of the words before the first step and for 84.9 % at the end, the most frequent tag of each
+word for 75.9 %; it rises between steps 450 and 1,050, as predictions do. Of 15 facts, made for this, 3 are filled in.
 
-The default, one seed (2 AMD cores, 28 November 2026): half of the last reconstruction is reached at steps 103 to 447 in
-all classes, of prediction at 516 (determiners) to 2,249 (other words), but for punctuation, of which the first
-checkpoint already predicts 48.7 %, and numbers, of which none is predicted. Determiners alone reach the n-grams in
-3,000 steps (57.7 %, n-grams 56.7). Of words that are 512 to 1,023 times in the training text, at least 93.4 % of each
-class are reconstructed and at most 2.0 % predicted (n-grams 10.7 to 25.0). The probe of words of code (3 tags) is right
-for 81.7 % in layer 1 before the first step, for 79.8 % at step 200 and for 87.2 % at the end; the most frequent tag of
-each word, for 84.7 %.
+The default with learned positions (--bert.model.position_encoding absolute), one seed (2 AMD cores, 28 November 2026):
+half of the last reconstruction is reached at steps 103 to 447 in all classes, of prediction at 516 (determiners) to
+2,249 (other words), but for punctuation, of which the first checkpoint already predicts 48.7 %, and numbers, of which
+none is predicted. Determiners alone reach the n-grams in 3,000 steps (57.7 %, n-grams 56.7). Of words that are 512 to
+1,023 times in the training text, at least 93.4 % of each class are reconstructed and at most 2.0 % predicted (n-grams
+10.7 to 25.0). The probe of words of code (3 tags) is right for 81.7 % in layer 1 before the first step, for 79.8 % at
+step 200 and for 87.2 % at the end; the most frequent tag of each word, for 84.7 %.
 """
 
 from collections.abc import Sequence

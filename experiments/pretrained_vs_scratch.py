@@ -14,8 +14,9 @@ weights. Each training is an ordinary run in a folder of its own, TASK-SOURCE-SE
 plots/loss.png has the training losses of all runs and the metrics on held-out examples below them; pretrained.txt and
 pretrained.json have the metrics, the median of the seeds and their range.
 
-The 25 runs took 55 minutes on 2 AMD cores that were busy with other work (26 November 2026). On held-out examples, the
-median of the seeds 0 to 2 and their range, in per cent:
+The 25 runs took 55 minutes on 2 AMD cores that were busy with other work (26 November 2026). On held-out examples, with
+learned positions (--bert.model.position_encoding absolute), the median of the seeds 0 to 2 and their range, in per
+cent:
 
                                      pretrained          random start
     sentences, accuracy        52.3 (51.2 to 53.2)    47.3 (43.8 to 49.9)

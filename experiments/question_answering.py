@@ -11,9 +11,10 @@ file in the layout of SQuAD. Long texts are cut into overlapping windows; an ans
 predictions.json in the run folder is what the official scorers of SQuAD read. `exact_match` and `answer_f1` are theirs.
 
 The default preset answers questions for the type or the default of a parameter from the description of two; a third of
-them has no answer there. The held-out documents are those that the pretraining holds out. On them, seeds 0 to 2 (26
-November 2026, 2 AMD cores): exact match 70.6 % (66.9 to 70.8), F1 73.2 (69.5 to 73.5); from a random start 57.8 (56.8
-to 61.0) and 64.0 (62.7 to 66.7); "no answer" to all 34.5 and 34.5.
+them has no answer there. The held-out documents are those that the pretraining holds out. On them, with learned
+positions (--bert.model.position_encoding absolute), seeds 0 to 2 (26 November 2026, 2 AMD cores): exact match 70.6 %
+(66.9 to 70.8), F1 73.2 (69.5 to 73.5); from a random start 57.8 (56.8 to 61.0) and 64.0 (62.7 to 66.7); "no answer" to
+all 34.5 and 34.5.
 
 On TPUs: squad, squad2 on v5e:2x2 (docs/planning.md).
 """

@@ -16,9 +16,10 @@ A saved model labels new text: `python -m ssl_jax.predict RUN "A sentence."`
 
 The default preset tells from which section of a docstring a sentence is: the summary, the parameters, what is returned,
 or the notes. It has 250 labelled sentences of each; the held-out documents are those that the pretraining holds out. On
-them, seeds 0 to 2 (26 November 2026, 2 AMD cores): accuracy 52.3 % (51.2 to 53.2), from a random start 47.3 (43.8 to
-49.9). A tf-idf and logistic regression is no worse (53.2): single words tell most, and the BERT is small. The most
-frequent class is 25.0. The rate was chosen on a tenth of the training documents.
+them, with learned positions (--bert.model.position_encoding absolute), seeds 0 to 2 (26 November 2026, 2 AMD cores):
+accuracy 52.3 % (51.2 to 53.2), from a random start 47.3 (43.8 to 49.9). A tf-idf and logistic regression is no worse
+(53.2): single words tell most, and the BERT is small. The most frequent class is 25.0. The rate was chosen on a tenth
+of the training documents.
 
 On TPUs: base, large on v5e:2x2 (docs/planning.md).
 """

@@ -10,10 +10,11 @@ file, a .conllu treebank, a .jsonl file with lists, or tfds:name:split, and `--t
 its first piece; every word of long sentences is scored once. Tags such as B-LOC are scored as entities, by their F1.
 
 The default preset tells which words of a sentence are code; the double backticks that say so are removed. It has 1,000
-labelled sentences; the held-out documents are those that the pretraining holds out. On them, seeds 0 to 2 (26 November
-2026, 2 AMD cores), settings chosen on a tenth of the training documents: F1 of the pieces of code 56.1 % (55.1 to
-56.9), from a random start 31.2 (30.3 to 31.4; 33.9 with the rate that is best for it, 1e-3); most frequent tag of a
-word 24.4. With 4,000 sentences and 800 steps, seed 0: 63.1 and 41.7.
+labelled sentences; the held-out documents are those that the pretraining holds out. On them, with learned positions
+(--bert.model.position_encoding absolute), seeds 0 to 2 (26 November 2026, 2 AMD cores), settings chosen on a tenth of
+the training documents: F1 of the pieces of code 56.1 % (55.1 to 56.9), from a random start 31.2 (30.3 to 31.4; 33.9
+with the rate that is best for it, 1e-3); most frequent tag of a word 24.4. With 4,000 sentences and 800 steps, seed 0:
+63.1 and 41.7.
 
 On TPUs: conll2003 on v5e:2x2 (docs/planning.md).
 """
