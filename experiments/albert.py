@@ -51,6 +51,7 @@ PAPER = replace(
 PRESETS = {
     "tiny": replace(
         BERT_OFFLINE,
+        steps=2000,  # of twice as many layers, so that they take minutes
         pair_task="sop",
         model=replace(BERT_OFFLINE.model, layers=4, embedding_width=64, share_layers=True),
         masking=PAPER.masking,

@@ -16,7 +16,7 @@ The small presets have rotary positions (RoFormer, arXiv:2104.09864), the others
 positions 27.1 to 27.8 %, with relative ones 28.4 (seed 0). `longer` with learned positions has 43 %; with rotary ones
 it has not been run.
 
-Rotary positions make a BERT a RoFormer, and it is exported as one, without the pooler and the task on pairs, which
+Rotary positions make a BERT a RoFormer, and it is exported as one, without the task on pairs and its pooler, which
 Hugging Face's RoFormer does not have; a model with relative positions cannot be exported.
 
 On TPUs: mini, small, base, large on v5e:4x4 (docs/planning.md).

@@ -1,6 +1,6 @@
 """Writes a model for other libraries: a transformer with its tokenizer for transformers, a ResNet for torchvision.
 
-    python -m ssl_jax.export runs/token_classification-tiny exported/code
+    python -m ssl_jax.export runs/sequence_classification-tiny exported/sections
     python -m ssl_jax.export runs/bert-tiny@1000 exported/bert
     python -m ssl_jax.export runs/gpt2-tiny exported/gpt2
     python -m ssl_jax.export runs/simclr-digits exported/simclr
@@ -11,11 +11,10 @@ Hugging Face's layout. A fine-tuned model is read there by the class of its task
 pretrained one by AutoModel, a BERT or ALBERT also by AutoModelForPreTraining (AutoModelForMaskedLM without a task on
 pairs), a GPT-2 by AutoModelForCausalLM, a BART, MASS or T5 by AutoModelForSeq2SeqLM, a wav2vec 2.0 by
 AutoModelForPreTraining. A BART or MASS with `--model.norm pre` has the type of mBART. A BERT with rotary positions, as
-in the small presets, has that of RoFormer, which has no pooler: the task on pairs is left out, and classifiers of
-sentences are refused. Train those that are to be exported with `--bert.model.position_encoding absolute`.
+in the small presets, has that of RoFormer, without the pooler of the task on pairs:
 
-    tokenizer = AutoTokenizer.from_pretrained("exported/code")
-    model = AutoModelForTokenClassification.from_pretrained("exported/code")
+    tokenizer = AutoTokenizer.from_pretrained("exported/sections")
+    model = AutoModelForSequenceClassification.from_pretrained("exported/sections")
 
 `--init_from FOLDER` and `ssl_jax.load` read transformers of text here. A MASS becomes a BART: its decoder counts
 positions from the first one, as fine-tuning wants it, and no longer from the fragment of its pretraining. The encoder

@@ -4,8 +4,8 @@ The contents of a file determine the returned parameters. They have the structur
 of `models.heads`: `encoder`, and the heads that the file has: `head` (masked tokens), `pair` (pair of segments),
 `classifier` (of sequences, or of tokens if there is no pooler) or `span` (question answering).
 
-RoFormer is BERT with rotary positions. Its layout has no pooler, and no head of pairs: a pretrained model is written
-without them.
+RoFormer is BERT with rotary positions. In its layout only classifiers of sequences have a pooler, and there is no head
+of pairs: a pretrained model is written without them.
 """
 
 import pathlib
@@ -119,7 +119,7 @@ def _albert_rules(prefix: str) -> tuple[Rule, ...]:
 
 
 def _roformer_rules(prefix: str) -> tuple[Rule, ...]:
-    lacking = ("encoder/embeddings/position/", "encoder/pooler/", "pair/")
+    lacking = ("encoder/embeddings/position/", "pair/")
     return tuple(rule for rule in _bert_rules(prefix) if not rule.path.startswith(lacking))
 
 
@@ -141,6 +141,8 @@ def load_bert(path: str | pathlib.Path) -> tuple[BertConfig, dict[str, Any]]:
     settings, tensors = read_folder(path)
     family = one_of(RULES, settings, "model_type", str(path))
     tensors = _normalize_names(tensors, f"{family}.", str(path))
+    if family == "roformer":
+        tensors = roformer.with_pooler(tensors)
     has_pooler = any("pooler." in name for name in tensors)
     config = _config_from(settings, family, has_pooler, str(path))
     rules = RULES[family](f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else "")
@@ -181,7 +183,7 @@ def save_bert(
             "export a model with share_layers and embedding_width both set, or neither"
         )
     if family == "roformer":
-        params = _without_pooler(params, path)
+        params = _without_pair(params)
     else:
         require_position_encoding("absolute", config.position_encoding, path, "BERT and ALBERT")
     architecture = _architecture(params)
@@ -190,6 +192,8 @@ def save_bert(
     if family == "roformer":
         flat = roformer.with_neighbours(flat)
     tensors = export_parameters(RULES[family](prefix), flat)
+    if architecture == "ForSequenceClassification" and family == "roformer":
+        tensors = roformer.with_classifier(tensors)
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
         "architectures": [_CLASSES[family] + architecture],
@@ -221,13 +225,10 @@ def _family(config: BertConfig) -> str:
     return "roformer" if config.position_encoding == "rotary" else "bert"
 
 
-def _without_pooler(params: Mapping[str, Any], path: str | pathlib.Path) -> dict[str, Any]:
-    """What RoFormer's layout has of a model. UserError for a classifier that reads the pooler."""
-    if "classifier" in params and "pooler" in params["encoder"]:
-        raise UserError(
-            f"{path}: Hugging Face's RoFormer has no pooler, which this classifier of sequences reads; export the "
-            "run of pretraining, or a model that was trained with --model.position_encoding absolute."
-        )
+def _without_pair(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What RoFormer's layout has of a model: no task on pairs, and a pooler for a classifier alone."""
+    if "classifier" in params:
+        return dict(params)
     encoder = {name: value for name, value in params["encoder"].items() if name != "pooler"}
     return {name: value for name, value in params.items() if name != "pair"} | {"encoder": encoder}
 

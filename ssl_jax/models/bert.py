@@ -72,7 +72,8 @@ class BertConfig(Settings):
     initializer_stddev: Stddev = 0.02
     """Standard deviation of the truncated normal distribution that initialises weights."""
     pooler: bool = True
-    """Whether there is a dense layer with tanh on the output of the first token, for the classification of pairs."""
+    """Whether there is a dense layer on the output of the first token, for the classification of sequences and pairs:
+    with tanh, or with rotary positions the activation of the MLP, as in the classifier of Hugging Face's RoFormer."""
     dtype: Dtype = "float32"
     """Dtype of the computation, float32 or bfloat16; parameters are float32."""
     remat: Remat = "none"
@@ -201,8 +202,11 @@ class BertEncoder(nn.Module):
         """
         x = self.embeddings(tokens, token_type_ids, positions, deterministic)
         hidden, _ = self.transformer(x, Segments(segment_ids, segment_ids), deterministic=deterministic)
-        pooled = jnp.tanh(self.pooler(hidden[:, 0])) if self.config.pooler else None
-        return BertEncoding(hidden, pooled)
+        if not self.config.pooler:
+            return BertEncoding(hidden, None)
+        rotary = self.config.position_encoding == "rotary"
+        activate = ACTIVATIONS[self.config.activation] if rotary else jnp.tanh
+        return BertEncoding(hidden, activate(self.pooler(hidden[:, 0])))
 
 
 class MaskedTokenHead(nn.Module):

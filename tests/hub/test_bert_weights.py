@@ -19,6 +19,7 @@ BERT = BertConfig(
 ALBERT = dataclasses.replace(BERT, embedding_width=4, share_layers=True)
 WITHOUT_POOLER = dataclasses.replace(BERT, pooler=False)
 ROTARY = dataclasses.replace(BERT, position_encoding="rotary", pooler=False)
+ROTARY_POOLED = dataclasses.replace(ROTARY, pooler=True)
 TOKEN = jnp.zeros((1, 1), jnp.int32)
 
 
@@ -38,6 +39,7 @@ CASES = {
     "BertForQuestionAnswering": (WITHOUT_POOLER, random_params(QuestionAnswerer(BERT))),
     "RoFormerModel": (ROTARY, random_params(BertPretraining(ROTARY), "encoder")),
     "RoFormerForMaskedLM": (ROTARY, random_params(BertPretraining(ROTARY))),
+    "RoFormerForSequenceClassification": (ROTARY_POOLED, random_params(SequenceClassifier(ROTARY, 3))),
     "RoFormerForTokenClassification": (ROTARY, random_params(TokenClassifier(ROTARY, 2))),
     "RoFormerForQuestionAnswering": (ROTARY, random_params(QuestionAnswerer(ROTARY))),
     "AlbertForPreTraining": (ALBERT, random_params(BertPretraining(ALBERT))),
@@ -195,13 +197,9 @@ def test_positions_that_transformers_do_not_have_are_not_exported(config, encodi
 
 
 def test_a_roformer_is_written_without_what_it_has_not(tmp_path):
-    config = dataclasses.replace(ROTARY, pooler=True)
-    params = random_params(BertPretraining(config))
-    save_bert(tmp_path / "pretrained", config, params)
+    save_bert(tmp_path / "pretrained", ROTARY_POOLED, random_params(BertPretraining(ROTARY_POOLED)))
     save_bert(tmp_path / "masked", ROTARY, CASES["RoFormerForMaskedLM"][1])
     assert tensors_of(tmp_path / "pretrained").keys() == tensors_of(tmp_path / "masked").keys()
-    with pytest.raises(UserError, match=r"RoFormer has no pooler, .*position_encoding absolute"):
-        save_bert(tmp_path / "sequences", config, random_params(SequenceClassifier(config, 3)))
 
 
 def test_a_roformer_with_narrow_embeddings_is_refused(tmp_path):

@@ -84,13 +84,13 @@ TEXTS = {
 WIDE = {"vocab_size": 120, "positions": 40, "layers": 2, "width": 32, "heads": 2, "mlp_width": 48}
 
 
-def pretraining(folder):
+def pretraining(folder, positions="absolute"):
     """A BERT with large weights, so that predictions differ."""
     tiny = bert.PRESETS["tiny"]
     data = dataclasses.replace(
         tiny.data, source=str(cases.corpus(folder)), heldout_share=0.2, heldout_rows=20
     )
-    sizes = {"initializer_stddev": 0.3, "activation": "gelu_tanh", "position_encoding": "absolute", **WIDE}
+    sizes = {"initializer_stddev": 0.3, "activation": "gelu_tanh", "position_encoding": positions, **WIDE}
     train = dataclasses.replace(tiny.train, batch_size=8)
     own = {
         "phases": (bert.PhaseConfig(length=40),),
@@ -101,11 +101,11 @@ def pretraining(folder):
     return dataclasses.replace(tiny, **own)
 
 
-def tuned(kind, folder):
+def tuned(kind, folder, positions):
     module, _, fields, data = KINDS[kind]
     tiny = module.PRESETS["tiny"]
     own = {
-        "bert": pretraining(folder),
+        "bert": pretraining(folder, positions),
         "from_scratch": True,
         "length": 32,
         "data": dataclasses.replace(tiny.data, source=str(FILES[kind](folder)), **data),
@@ -134,10 +134,11 @@ def theirs_of(kind, texts, folder):
     return rows, outputs, words, model.config
 
 
+@pytest.mark.parametrize("positions", ["absolute", "rotary"], ids=["BERT", "RoFormer"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_predictions_of_a_fine_tuned_model(kind, tmp_path):
+def test_predictions_of_a_fine_tuned_model(kind, positions, tmp_path):
     module, texts, run = KINDS[kind].module, TEXTS[kind], tmp_path / "run"
-    begin(run, tuned(kind, tmp_path), module=module)
+    begin(run, tuned(kind, tmp_path, positions), module=module)
     export(str(run), epath.Path(tmp_path / "exported"))
     opened = open_run(RunReference(epath.Path(run)))
     predictor = opened.experiment.predictor
