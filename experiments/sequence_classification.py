@@ -1,6 +1,6 @@
 """Fine-tuning BERT on sentences with labels (Devlin et al. 2018, arXiv:1810.04805, section 4.1).
 
-    python -m experiments.sequence_classification                            # offline, 5 minutes: a BERT, then this
+    python -m experiments.sequence_classification                            # offline, minutes: a BERT, then this
     python -m experiments.sequence_classification --from_scratch True        # the same without pretraining
     python -m experiments.sequence_classification --init_from runs/bert-tiny
     python -m experiments.sequence_classification base --init_from gs://.../bert-base   # SST-2, for a TPU slice

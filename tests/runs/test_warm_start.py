@@ -55,7 +55,7 @@ def config(folder: Path, phrases: tuple[str, ...] = ANIMALS, **data: object) -> 
     source = corpus(folder / f"{phrases[0][:3]}.txt", phrases)
     text = dataclasses.replace(tiny.data, source=source, heldout_share=0.2, heldout_rows=8)
     sizes = {"vocab_size": VOCABULARY, "positions": 24, "layers": 1, "width": 16, "heads": 2, "mlp_width": 16}
-    sizes["position_encoding"] = "absolute"  # so that all that is made of it can be exported
+    sizes["position_encoding"] = "absolute"  # tests of exports know the layout of BERT
     return dataclasses.replace(
         tiny,
         steps=1,
