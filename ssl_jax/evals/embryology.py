@@ -107,14 +107,19 @@ def _curves(
     found: Mapping[str, Sequence[Found]],
 ) -> dict[str, Any]:
     curves = {
-        run: [float(getattr(at, kind)[inside] @ weights) for at in of_run] for run, of_run in found.items()
+        run: [_share(getattr(at, kind)[inside], weights) for at in of_run] for run, of_run in found.items()
     }
     return {
         "words": words,
-        "n_gram": float(classed.n_gram[inside] @ weights) if kind == "predicted" else None,
+        "n_gram": _share(classed.n_gram[inside], weights) if kind == "predicted" else None,
         "curves": curves,
         "half_step": {run: half_step(steps, curve, words) for run, curve in curves.items()},
     }
+
+
+def _share(right: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted share of words that are right, between 0 and 1 whatever the rounding of the weights."""
+    return float(np.average(right, weights=weights))
 
 
 def probe_curves(
