@@ -1,17 +1,18 @@
 """ALBERT: all layers share one layer's parameters; sentence order prediction (Lan et al. 2019, arXiv:1909.11942).
 
-    python -m experiments.albert                            # offline, minutes on 2 CPU cores: MLM accuracy 29 %
+    python -m experiments.albert                            # offline, minutes on 2 CPU cores: MLM accuracy 27 to 29 %
     python -m experiments.albert base --workdir gs://...    # the paper's settings, for a TPU pod
 
 BERT with four changes: the layers share their parameters, embeddings are narrower than the model, the task on pairs is
 sentence order prediction, and masks cover n-grams of up to three words. Expected of base (12 M parameters, 125,000
 steps of batch 4,096): SQuAD 1.1 F1 89.3, MNLI 81.6 (the paper's table 2).
 
-The small preset has rotary positions (RoFormer, arXiv:2104.09864), with which it predicts 28.8 % of the masked words of
-held-out text after its 2,000 steps (seed 0, 28 November 2026; the most frequent word after the left neighbour is right
-for 17.1 %), with learned ones 16.1 % after 2,100 of 3,000 steps; which sentence comes first it does not learn in so few
-steps (52.5 %). Hugging Face's ALBERT has learned positions alone: `--model.position_encoding absolute` trains a model
-that can be exported. `relative --model.relative_distance 64` are those of T5 (arXiv:1910.10683).
+The small preset has rotary positions (RoFormer, arXiv:2104.09864), with which it predicts 28.8, 26.8 and 27.2 % of the
+masked words of held-out text after its 2,000 steps (seeds 0 to 2, 8 minutes each, 2 AMD cores, 28 November 2026; the
+most frequent word after the left neighbour is right for 17.1 %), with learned ones 16.1 % after 2,100 of 3,000 steps;
+which sentence comes first it does not learn in so few steps (52 to 55 %). Hugging Face's ALBERT has learned positions
+alone: `--model.position_encoding absolute` trains a model that can be exported. `relative --model.relative_distance 64`
+are those of T5 (arXiv:1910.10683).
 
 Steps, optimiser and rates are those of google-research/albert (run_pretraining.py, optimization.py), sizes those of the
 paper's table 1. LAMB corrects the bias of its means, as in its paper (arXiv:1904.00962); the code of ALBERT does not.
