@@ -1,7 +1,7 @@
 """BERT: masked words and next sentences (Devlin et al. 2018, arXiv:1810.04805).
 
     python -m experiments.bert                             # offline, minutes on 2 CPU cores: MLM accuracy 36 to 38 %
-    python -m experiments.bert longer                      # offline, four times as many steps, twice as many layers
+    python -m experiments.bert longer                      # offline, 14,000 steps of 4 layers, not 3,000 of 2
     python -m experiments.bert base --workdir gs://...     # the paper's settings, for a TPU pod
 
 The small presets train on the documentation inside the installed Python packages; the commonest token between the same

@@ -192,8 +192,6 @@ def save_bert(
     if family == "roformer":
         flat = roformer.with_neighbours(flat)
     tensors = export_parameters(RULES[family](prefix), flat)
-    if architecture == "ForSequenceClassification" and family == "roformer":
-        tensors = roformer.with_classifier(tensors)
     settings = {name: getattr(config, field) for field, name in _SAME_FIELDS.items()} | {
         "model_type": family,
         "architectures": [_CLASSES[family] + architecture],
@@ -201,6 +199,8 @@ def save_bert(
         "dtype": "float32",
     }
     if family == "roformer":
+        if architecture == "ForSequenceClassification":
+            tensors = roformer.with_classifier(tensors)
         tensors[prefix + roformer.SINES] = roformer.sines(config.positions, config.transformer.head_dim)
         settings["embedding_size"] = config.width
     if family == "albert":
