@@ -10,6 +10,19 @@ absolute error counts the masked frames alone. Lengths come from the audio, so p
 counted. The report probes every layer for phones, words and speakers, beside the log-mel spectrum and the untrained
 network, and draws masked utterances with their reconstructions.
 
+Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 28 November 2026, 2 AMD
+cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
+
+                              phone   word   10 labels a word   speaker
+    log-mel                    57.4   91.1               87.6      57.8
+    log-mel, per utterance     48.0   88.8               86.7      35.0
+    untrained, last layer      61.9   88.9               82.9      51.7
+    layer 1                    58.0   90.3               84.0      39.4
+    layer 2                    53.9   90.3               85.3      34.2
+
+So after these 600 steps, frames tell less of phones and speakers than those of the untrained network, and whole words a
+little more. The held-out error of masked frames is 0.482, that of the mean frame in their place 0.809.
+
 librispeech has the size of the paper's base model, and the schedule of s3prl (pretrain/mockingjay/config_runner.yaml):
 1,000,000 steps of 32 utterances, a rate of 2e-4 with a warm-up over 7 %. Differences: 80 log-mel filters without
 differences in time, and frames are not joined by threes. It has not been trained. TERA (arXiv:2007.06028) also hides

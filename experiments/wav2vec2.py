@@ -9,9 +9,24 @@ each masked place from those of 100 other masked places of its utterance. The re
 words and speakers, beside the log-mel spectrum and the untrained network. `code_perplexity` says how many codes are in
 use; the log warns where they have collapsed.
 
+Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 28 November 2026, 2 AMD
+cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
+
+                              phone   word   10 labels a word   speaker
+    log-mel                    55.9   89.3               85.7      57.8
+    log-mel, per utterance     47.2   85.8               82.5      30.6
+    untrained, last layer      19.6   30.0               22.8      26.4
+    layer 1                    34.0   68.3               63.4      23.6
+    layer 2                    31.8   68.6               63.0      24.4
+    layer 3                    29.8   66.1               61.5      24.7
+
+The network starts with random filters of the waveform; after 600 steps its frames tell far more of phones and words
+than at the start, and less than the spectrum. 52.8 % of the masked frames of held-out utterances are found among 21
+candidates (chance 4.8 %); the perplexity of the two codebooks of 40 codes is 34 in all.
+
 The presets for pods differ from fairseq's in three things: no layer is dropped; rows are random segments of a fixed
-length, so that a batch has a fixed number of rows; and the group normalisation leaves padding out. No result has been
-measured yet.
+length, so that a batch has a fixed number of rows; and the group normalisation leaves padding out. They have not been
+trained.
 
 The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
