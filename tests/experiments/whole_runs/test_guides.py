@@ -20,12 +20,12 @@ import experiments
 from ssl_jax.runs import listing
 from ssl_jax.training import loop
 from tests import processes
-from tests.cases import SMALL, corpus, given, length, sentences
+from tests.cases import SMALL, corpus, given, length, recordings, sentences
 from tests.data.test_idx import write_mnist
 from tests.documents import DOCS, blocks, commands_of
 
 README = (processes.ROOT / "README.md").read_text()
-ELSEWHERE = ("gcloud ", "tests/parity/run.sh ", "export ", "until ", "photos/")
+ELSEWHERE = ("gcloud ", "tests/parity/run.sh ", "export ", "until ", "photos/", "recordings/")
 """How blocks begin that need a pod, libtpu or a shell, or are a listing of files."""
 TWO_STEPS = [*length(2, 1), "--train.log_every", 1, "--train.eval_every", 2, "--train.save_every", 2]
 
@@ -123,6 +123,20 @@ def test_your_images(guide, tmp_path):
     assert len(found["nearest"]) == 5
     assert found["nearest"][0] == found["names"][0]
     assert (tmp_path / "exported" / "model.safetensors").exists()
+
+
+def test_your_speech(guide, tmp_path):
+    recordings(tmp_path)
+    found = guide(
+        "your_speech.md",
+        {
+            "recordings/0_jackson_0.wav": "recordings/0_a_0.wav",
+            "recordings/7_theo_14.wav": "recordings/1_b_14.wav",
+        },
+    )
+    assert len(found["nearest"]) == 5
+    assert found["nearest"][0] == found["names"][0]
+    assert (tmp_path / "converted.wav").exists()
 
 
 @pytest.fixture
