@@ -1,6 +1,6 @@
-"""Speech on the CPU beside the usual packages: features, span masks, Griffin-Lim, a step of wav2vec 2.0.
+"""Speech on the CPU beside the usual packages: features, span masks, Griffin-Lim, steps of wav2vec 2.0 and APC.
 
-    PYTHONPATH=FOLDER tests/parity/run.sh python -m benchmarks.speech [--only fbank masks griffin_lim step] [--rounds 7]
+    PYTHONPATH=FOLDER tests/parity/run.sh python -m benchmarks.speech [--only fbank masks griffin_lim wav2vec2 apc]
 
 FOLDER holds `pip install --target FOLDER kaldi-native-fbank librosa`; a peer that is not installed is left out.
 
@@ -9,9 +9,13 @@ FOLDER holds `pip install --target FOLDER kaldi-native-fbank librosa`; a peer th
 - masks: spans of 10 frames in 32 rows of 500; transformers' `_compute_mask_indices`, which is fairseq's with another
   order of draws, and a plain loop in NumPy of the same law.
 - griffin_lim: 32 rounds with momentum 0.99, Hann windows of 512 samples every 128, 5 seconds at 16 kHz.
-- step: pretraining of a small wav2vec 2.0 on 16 rows of 1.1 seconds at 8 kHz, without dropout: masks and negatives,
+- wav2vec2: a step of a small wav2vec 2.0 on 16 rows of 1.1 seconds at 8 kHz, without dropout: masks and negatives,
   forward, loss, backward and AdamW; `Wav2Vec2ForPreTraining` with masks and negatives that are drawn on the host, as in
-  transformers' example. Each side is a process of its own.
+  transformers' example.
+- apc: a step of 3 recurrent layers of 512 units on 32 rows of 2 seconds at 8 kHz; `torch.nn.GRU` with the residual
+  connections and the loss of the released code, on features that are ready, where ours computes them from waveforms.
+
+The two sides of a step are processes of their own.
 """
 
 import argparse
@@ -25,23 +29,30 @@ from benchmarks.turns import Side, ratio, serve, take_turns, timed
 THREADS, RATE, MELS, UTTERANCES, SECONDS = 2, 16_000, 80, 16, 10
 ROWS, FRAMES, PROBABILITY, SPAN, LEAST = 32, 500, 0.065, 10, 2
 GRIFFIN_ROUNDS, FFT, HOP = 32, 512, 128
-BATCH, STEP_RATE, STEP_SAMPLES = 16, 8_000, 8_800
-PARTS = ("fbank", "masks", "griffin_lim", "step")
+STEP_RATE = 8_000
+WAV2VEC2_ROWS, WAV2VEC2_SAMPLES = 16, 8_800
+APC_ROWS, APC_SAMPLES, APC_WIDTH, APC_AHEAD, APC_MELS = 32, 16_000, 512, 5, 40
+PARTS = ("fbank", "masks", "griffin_lim", "wav2vec2", "apc")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=PARTS, nargs="*", default=PARTS)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    steps = {
+        "wav2vec2": {"ssl_jax": our_wav2vec2, "transformers": their_wav2vec2},
+        "apc": {"ssl_jax": our_apc, "PyTorch": their_apc},
+    }
     if arguments.serve:
-        step = {"ssl_jax": our_step, "transformers": their_step}[arguments.serve]()
+        part, name = arguments.serve
+        step = steps[part][name]()
         serve({"step": lambda: timed(step, 2)})
         return
     for part in arguments.only:
-        if part == "step":
-            sides = {name: Side("benchmarks.speech", "--serve", name) for name in ("ssl_jax", "transformers")}
+        if part in steps:
+            sides = {name: Side("benchmarks.speech", "--serve", part, name) for name in steps[part]}
             calls = {name: lambda side=side: side.ask("step") for name, side in sides.items()}
         else:
             sides, makers = {}, {"fbank": fbank, "masks": masks, "griffin_lim": griffin_lim}
@@ -179,29 +190,25 @@ def griffin_lim():
     return sides
 
 
-def step_waves():
+def step_waves(rows, samples):
     """Rows without padding."""
-    return 0.1 * np.random.default_rng(0).standard_normal((BATCH, STEP_SAMPLES)).astype(np.float32)
+    return 0.1 * np.random.default_rng(0).standard_normal((rows, samples)).astype(np.float32)
 
 
-def our_step():
-    import dataclasses
-
+def our_step(built, rows, samples):
+    """A `many` of `timed` of the step of an experiment on speech."""
     import jax
 
-    from experiments.wav2vec2 import PRESETS, build
     from ssl_jax.training.compiling import Program
     from ssl_jax.training.sharding import batch_sharding, make_mesh
 
-    config = PRESETS["synthesised"]
-    built = build(dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=BATCH)))
     mesh = make_mesh(built.mesh)
     program = Program(built, mesh)
     train_step = program.train_step(built.phases[0])
     batch = {
-        "waveform": step_waves(),
-        "samples": np.full(BATCH, STEP_SAMPLES, np.int32),
-        "example_weight": np.ones(BATCH, np.float32),
+        "waveform": step_waves(rows, samples),
+        "samples": np.full(rows, samples, np.int32),
+        "example_weight": np.ones(rows, np.float32),
     }
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]
@@ -214,7 +221,70 @@ def our_step():
     return many
 
 
-def their_step():
+def our_wav2vec2():
+    import dataclasses
+
+    from experiments.wav2vec2 import PRESETS, build
+
+    config = PRESETS["synthesised"]
+    train = dataclasses.replace(config.train, batch_size=WAV2VEC2_ROWS)
+    return our_step(build(dataclasses.replace(config, train=train)), WAV2VEC2_ROWS, WAV2VEC2_SAMPLES)
+
+
+def our_apc():
+    import dataclasses
+
+    from experiments.apc import PRESETS, GruConfig, build
+
+    config = PRESETS["synthesised"]
+    config = dataclasses.replace(
+        config,
+        network=GruConfig(width=APC_WIDTH),
+        data=dataclasses.replace(config.data, longest=APC_SAMPLES / STEP_RATE),
+        train=dataclasses.replace(config.train, batch_size=APC_ROWS),
+    )
+    return our_step(build(config), APC_ROWS, APC_SAMPLES)
+
+
+def their_apc():
+    import torch
+
+    from experiments.apc import PRESETS
+
+    torch.set_num_threads(THREADS)
+    assert PRESETS["synthesised"].features.width == APC_MELS
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = (APC_MELS, APC_WIDTH, APC_WIDTH)
+            self.layers = torch.nn.ModuleList(
+                torch.nn.GRU(width, APC_WIDTH, batch_first=True) for width in widths
+            )
+            self.prediction = torch.nn.Linear(APC_WIDTH, APC_MELS)
+
+        def forward(self, x):
+            for number, layer in enumerate(self.layers):
+                out, _ = layer(x)
+                x = out + x if number else out
+            return self.prediction(x)
+
+    network = Network().train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+    frames = 1 + (APC_SAMPLES - STEP_RATE * 25 // 1000) // (STEP_RATE // 100)
+    features = torch.randn(APC_ROWS, frames, APC_MELS)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        error = torch.nn.functional.l1_loss(network(features)[:, :-APC_AHEAD], features[:, APC_AHEAD:])
+        error.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    return repeated(step)
+
+
+def their_wav2vec2():
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
     from transformers.models.wav2vec2 import modeling_wav2vec2 as theirs
@@ -246,7 +316,8 @@ def their_step():
         )
     ).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    waves, shape = torch.from_numpy(step_waves()), (BATCH, int(model.frames(STEP_SAMPLES)))
+    waves = torch.from_numpy(step_waves(WAV2VEC2_ROWS, WAV2VEC2_SAMPLES))
+    shape = WAV2VEC2_ROWS, int(model.frames(WAV2VEC2_SAMPLES))
 
     def step():
         share = masking.start_probability * masking.span
