@@ -9,10 +9,25 @@ The first iteration predicts k-means units of MFCCs, the second one units of a l
 which is trained first in the folder first/ of the run, or copied there with --run. The report probes every layer for
 phones, words and speakers, and compares the units themselves with phones (PNMI and purity, section 4.5).
 
+Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 28 November 2026, 2 AMD
+cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
+
+                              phone   word   10 labels a word   speaker
+    log-mel                    55.9   89.3               85.7      57.8
+    log-mel, per utterance     47.2   85.8               82.5      30.6
+    untrained, last layer      19.6   30.0               22.8      26.4
+    layer 1                    57.2   89.4               84.5      35.3
+    layer 2                    57.0   88.2               84.8      30.8
+    layer 3                    55.6   85.8               82.5      29.2
+
+So after 600 steps, the network that starts with random filters of the waveform has caught up with the spectrum, and has
+left out what tells the speakers apart. 24.2 % of the units of masked held-out frames are predicted; the 50 units have a
+PNMI of 0.450 and a phone purity of 0.561.
+
 The presets for pods differ from the paper's in these things: the centres are found at the first step, from its batch
 (the paper: from 10 % or all of the data, before the run), and units are of the segment that the model sees; no layer is
-dropped; rows are random segments of a fixed length; and the group normalisation leaves padding out. No result has been
-measured yet.
+dropped; rows are random segments of a fixed length; and the group normalisation leaves padding out. They have not been
+trained.
 
 The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
