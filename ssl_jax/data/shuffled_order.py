@@ -3,7 +3,8 @@
 Grain permutes the numbers of the examples by a block cipher, anew in each epoch, so that any place of any epoch is
 known without a list. Its blocks have at least 16 bits. Where there are few examples, most blocks are no number of an
 example, and each is enciphered again until one is: 45 times for 1,437 digits, 13 us for a place, more than the rest
-of the reading takes. Here all blocks of an epoch are enciphered at once, 0.02 us for each, and kept.
+of the reading takes. Here all blocks of an epoch are enciphered at once, 0.02 us for each, and kept. Data sets of one
+seed and about one size, such as the classes of images, share the work.
 """
 
 import functools
@@ -16,6 +17,8 @@ BITS = 16
 ROUNDS = 4
 EPOCHS_KEPT = 4
 """Threads that read ahead are in one epoch or in the next one."""
+EPOCHS_SHARED = 64
+"""Of several data sets, the smaller ones are some epochs ahead of the others. 8 MB at most."""
 
 
 class ShuffledOrder:
@@ -31,6 +34,7 @@ class ShuffledOrder:
         self._grain = grain.MapDataset.range(count).seed(seed).shuffle()
         # As Grain derives the seed of a shuffle from that of a data set, one operation before.
         self._seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
+        self._permutation = functools.lru_cache(EPOCHS_KEPT)(functools.partial(permutation, count))
 
     def __getitem__(self, places: np.ndarray) -> np.ndarray:
         """Numbers of the examples at these places of the endless order, int64 as the places."""
@@ -40,23 +44,34 @@ class ShuffledOrder:
         numbers = np.empty(len(epochs), np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            numbers[here] = permutation(self._count, (self._seed + int(epoch)) % 2**32)[within[here]]
+            numbers[here] = self._permutation((self._seed + int(epoch)) % 2**32)[within[here]]
         return numbers
 
 
-@functools.lru_cache(EPOCHS_KEPT)
 def permutation(count: int, seed: int) -> np.ndarray:
-    """int64 `[count]`, where Grain's shuffle puts each of at most 2^16 numbers."""
+    """uint16 `[count]`, where Grain's shuffle puts each of at most 2^16 numbers."""
     if count == 1:
-        return np.zeros(1, np.int64)
-    after = _encipher(np.arange(2**BITS), _round_keys(seed))
-    # A block that is a number of an example is an end and stands for itself; from the others, twice as many steps are
-    # made each time. Every way that starts at a number comes to one, if only to its own.
-    end = np.where(np.arange(2**BITS) < count, np.arange(2**BITS), after)
-    numbers = end[after[:count]]
-    while (numbers >= count).any():
-        end = end[end]
-        numbers = end[after[:count]]
+        return np.zeros(1, np.uint16)
+    return _among(_permutation_of_bits((count - 1).bit_length(), seed), count)
+
+
+@functools.lru_cache(EPOCHS_SHARED)
+def _permutation_of_bits(bits: int, seed: int) -> np.ndarray:
+    """`permutation(2**bits, seed)`."""
+    numbers = _encipher(np.arange(2**BITS), _round_keys(seed))
+    # Halved time and again, few blocks have to be followed for long.
+    for fewer in range(BITS - 1, bits - 1, -1):
+        numbers = _among(numbers, 2**fewer)
+    return numbers.astype(np.uint16)
+
+
+def _among(permutation: np.ndarray, count: int) -> np.ndarray:
+    """Where the first numbers come to when each is permuted until it is one of the first `count` again."""
+    numbers = permutation[:count].copy()
+    beyond = np.flatnonzero(numbers >= count)
+    while len(beyond):
+        numbers[beyond] = further = permutation[numbers[beyond]]
+        beyond = beyond[further >= count]
     return numbers
 
 
