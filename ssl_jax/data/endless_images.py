@@ -5,7 +5,7 @@ import sys
 import grain
 import numpy as np
 
-from ssl_jax.data.image_source import Example, ImageSource, read_images
+from ssl_jax.data.image_source import Example, ImageSource, read_at_once, read_images
 from ssl_jax.data.shuffled_order import ShuffledOrder
 
 
@@ -18,12 +18,16 @@ class EndlessImages(grain.MapDataset):
     Args:
       images: an example is one of them; or, of several sources, one of each, in arrays with a leading axis for them.
       seed: of the order.
+
+    Attributes:
+      at_once: see `training.loading.Stacked`.
     """
 
     def __init__(self, images: ImageSource | tuple[ImageSource, ...], seed: int) -> None:
         super().__init__()
         self._single = not isinstance(images, tuple)
         self._sources = (images,) if self._single else images
+        self.at_once = all(map(read_at_once, self._sources))
         self._orders = [ShuffledOrder(len(source), seed) for source in self._sources]
 
     def __len__(self) -> int:

@@ -153,18 +153,19 @@ class ImageArrays:
     def __getitem__(self, index: int) -> Example:
         pixels, label = self._images[index], self._labels[index]
         # Conversion by Pillow would be slower than training on small images.
-        if self._fit_as_they_are:
+        if self.fit_as_they_are:
             return self._canvas.place(pixels, label)
         return self._canvas.fit(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), label)
 
     def stack(self, rows: np.ndarray) -> Example:
         """Some of the images, stacked."""
-        if self._fit_as_they_are:
+        if self.fit_as_they_are:
             return self._canvas.place_all(self._images[rows], self._labels[rows])
         return stacked([self[int(row)] for row in rows])
 
     @property
-    def _fit_as_they_are(self) -> bool:
+    def fit_as_they_are(self) -> bool:
+        """Whether the images need no conversion to be examples."""
         _, height, width, channels = self._images.shape
         return max(height, width) <= self._canvas.size and channels == self._canvas.channels
 
@@ -190,30 +191,33 @@ class Rows:
     Args:
       source: all images.
       rows: integers `[subset]`, indices of the images.
+
+    Attributes:
+      source: as given.
     """
 
     def __init__(self, source: ImageSource, rows: np.ndarray) -> None:
         self.name, self.classes = source.name, source.classes
         self.fingerprint = hashlib.sha256(source.fingerprint.encode() + rows.tobytes()).hexdigest()
-        self._source, self._rows = source, rows
+        self.source, self._rows = source, rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Example:
-        return self._source[int(self._rows[index])]
+        return self.source[int(self._rows[index])]
 
     def stack(self, rows: np.ndarray) -> Example:
         """Some of the images, stacked."""
-        return read_images(self._source, self._rows[rows])
+        return read_images(self.source, self._rows[rows])
 
     def original(self, index: int) -> tuple[int, int, int] | None:
         """(width, height, channels) of an image before it is fitted; None if it cannot be read."""
-        return self._source.original(int(self._rows[index]))
+        return self.source.original(int(self._rows[index]))
 
     def on(self, canvas: Canvas) -> Self:
         """The same images, fitted to another canvas."""
-        return with_attributes(self, _source=self._source.on(canvas))
+        return with_attributes(self, source=self.source.on(canvas))
 
 
 def read_images(source: ImageSource, rows: np.ndarray) -> Example:
@@ -221,6 +225,13 @@ def read_images(source: ImageSource, rows: np.ndarray) -> Example:
     if isinstance(source, ImageArrays | Rows):
         return source.stack(rows)
     return stacked([source[int(row)] for row in rows])
+
+
+def read_at_once(source: ImageSource) -> bool:
+    """Whether `read_images` finds images of this source in memory as they are, in less time than threads share them."""
+    while isinstance(source, Rows):
+        source = source.source
+    return isinstance(source, ImageArrays) and source.fit_as_they_are
 
 
 def with_attributes(source: Source, **attributes: object) -> Source:

@@ -23,11 +23,20 @@ Examples = Mapping[str, np.ndarray]
 READ_THREADS = min(16, os.cpu_count() or 1)
 """More threads wait for Python's lock: an image holds it for up to 40 % of its time (benchmarks/image_reading.py)."""
 BATCHES_AHEAD = 2
+QUICK_BATCHES_AHEAD = 4
+"""Of those that one thread reads at once, beside a step that takes no longer than a few switches of threads."""
 
 
 @runtime_checkable
 class Stacked(Protocol):
-    """A data set that reads many examples in less time than one after the other."""
+    """A data set that reads many examples in less time than one after the other.
+
+    Attributes:
+      at_once: whether a batch is so quick to read that threads, which share Python's lock, would only be slower: one
+        reads it whole, without keeping the training loop from the lock.
+    """
+
+    at_once: bool
 
     def stack(self, places: np.ndarray) -> Examples:
         """The examples at these places, in arrays with a leading axis for them."""
@@ -38,7 +47,13 @@ def training_batches(
     dataset: grain.MapDataset, batch_size: int, sharding: NamedSharding, numbers: Iterable[int]
 ) -> Iterator[dict[str, jax.Array]]:
     """The batches of these numbers, of an endless data set, on the devices ahead of their use."""
-    return _load(_reader(dataset), batch_size, sharding, numbers, examples=None)
+    if isinstance(dataset, Stacked) and dataset.at_once:
+        threads, ahead = 1, QUICK_BATCHES_AHEAD
+    else:
+        threads, ahead = READ_THREADS, BATCHES_AHEAD
+    return _load(
+        _reader(dataset), batch_size, sharding, numbers, examples=None, threads=threads, batches_ahead=ahead
+    )
 
 
 def evaluation_batches(
@@ -71,14 +86,18 @@ def _load(
     numbers: Iterable[int],
     *,
     examples: int | None,
+    threads: int = READ_THREADS,
+    batches_ahead: int = BATCHES_AHEAD,
 ) -> Iterator[dict[str, jax.Array]]:
     """Threads share the rows of a batch, and put it together while the batches before it are used.
 
     Args:
       examples: how many there are; None for an endless data set. Rows past the end have an `example_weight` of 0.
+      threads: that share the rows; if it is one, it puts the batch together as well.
+      batches_ahead: that are read before they are asked for.
     """
     rows = local_rows(sharding, batch_size)
-    parts = np.array_split(rows, min(READ_THREADS, len(rows)))
+    parts = np.array_split(rows, min(threads, len(rows)))
 
     def assemble(number: int, reads: list[Future[Examples]]) -> dict[str, jax.Array]:
         found = [done.result() for done in reads]
@@ -87,7 +106,7 @@ def _load(
         local["example_weight"] = real.astype(np.float32)
         return to_devices(local, rows, batch_size, sharding)
 
-    pool = ThreadPoolExecutor(READ_THREADS + 1, thread_name_prefix="data")
+    pool = ThreadPoolExecutor(threads + 1 if threads > 1 else 1, thread_name_prefix="data")
     try:
         ahead: deque[Future[dict[str, jax.Array]]] = deque()
         for number in numbers:
@@ -95,7 +114,7 @@ def _load(
             ahead.append(
                 pool.submit(assemble, number, reads)
             )  # begun after its reads, so it never keeps them waiting
-            if len(ahead) > BATCHES_AHEAD:
+            if len(ahead) > batches_ahead:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -51,6 +51,13 @@ def test_images_are_those_of_grain(canvas):
     assert_same(ours[4:9][0], theirs[4])
 
 
+@pytest.mark.parametrize(("canvas", "at_once"), [(6, True), (4, False)], ids=["as they are", "shrunk"])
+def test_only_images_that_need_no_work_are_read_at_once(canvas, at_once):
+    source = Rows(images(11, canvas=canvas), np.arange(5))
+    assert EndlessImages(source, 3).at_once == at_once
+    assert not EndlessImages((images(11), [source[0]]), 3).at_once
+
+
 @pytest.mark.parametrize("counts", [(4, 7), (4,)])
 def test_several_sources_stand_side_by_side(counts):
     sources = tuple(images(count) for count in counts)

@@ -103,6 +103,41 @@ def test_nothing_is_read_twice_nor_far_ahead_and_no_thread_stays() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("data")]
 
 
+class AtOnce(grain.MapDataset):
+    """A data set that reads whole batches, and remembers which thread did."""
+
+    at_once = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[threading.Thread] = []
+        self.reads: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return 10**6
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        raise AssertionError("read one by one")
+
+    def stack(self, places: np.ndarray) -> dict[str, np.ndarray]:
+        self.readers.append(threading.current_thread())
+        self.reads.append(places.tolist())
+        return {"x": places.astype(np.float32)}
+
+
+def test_what_is_read_at_once_is_read_whole_by_one_thread_in_order() -> None:
+    data = AtOnce()
+    batches = training_batches(data, 16, ALONG, range(3, 100))
+    for number in range(3, 8):
+        np.testing.assert_array_equal(next(batches)["x"], np.arange(16 * number, 16 * number + 16))
+    batches.close()
+    assert len({*data.readers}) == 1
+    assert data.reads == [
+        list(range(16 * number, 16 * number + 16)) for number in range(3, 3 + len(data.reads))
+    ]
+    assert len(data.reads) <= 5 + loading.QUICK_BATCHES_AHEAD
+
+
 def test_the_end_of_a_stretch_is_not_read_past() -> None:
     watched = Watched()
     assert len(list(training_batches(grain.MapDataset.source(watched), 16, ALONG, range(2, 4)))) == 2
