@@ -13,8 +13,12 @@ label:
 
 An epoch has about as many tokens as the corpus, but not each token exactly once: windows overlap and leave gaps, which
 differ in every epoch. Each sentence boundary of a document is equally often its junction.
+
+Rows are made by the batch, since a row by itself takes five times as long. Each draws from a generator of its own,
+in an order that does not depend on the others.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,21 +36,20 @@ _JUNCTIONS = 8  # drawn at each place
 _ATTEMPTS = 8  # to find two B's of equal length, before one of them is truncated
 
 
-class _Run(NamedTuple):
-    """A range of `corpus.tokens`: whole sentences, or a window of one sentence (`cut`)."""
+class _Runs(NamedTuple):
+    """A range of `corpus.tokens` for each row: whole sentences, or a window of one sentence (`cut`)."""
 
-    start: int
-    end: int
-    cut: bool
+    start: np.ndarray
+    end: np.ndarray
+    cut: np.ndarray
 
     @property
-    def length(self) -> int:
+    def length(self) -> np.ndarray:
         return self.end - self.start
 
 
-def _places(rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Random numbers below `rows`, each of them `_JUNCTIONS` times."""
-    return np.repeat(rng.integers(rows, size=_PLACES), _JUNCTIONS)
+Generators = Sequence[np.random.Generator]
+"""One for each row."""
 
 
 def rows_of(tokens: np.ndarray, length: int) -> np.ndarray:
@@ -58,7 +61,7 @@ class SegmentPairs:
     """Rows `[CLS] A [SEP] B [SEP]` of a fixed length from a tokenised corpus.
 
     An epoch has `len(pairs)` rows. The example `pairs(row, rng)` depends only on the row's number and the random
-    numbers of `rng`; use `grain.MapDataset.range(len(pairs)).shuffle().repeat().random_map(pairs)`.
+    numbers of `rng`; use `EndlessRows`.
 
     Args:
       corpus: documents; those of one sentence have no pair and are left out.
@@ -69,7 +72,9 @@ class SegmentPairs:
         in order (0) or swapped (1), arXiv:1909.11942.
       short_sequence_probability: share of examples with a shorter row, of uniformly random length, so that the model
         also learns from short texts.
-      rows: int `[documents]`, rows of each document of two sentences or more; None for as many as its tokens fill.
+      rows: int `[documents]`, rows of each document; None for as many as its tokens fill.
+      groups: int `[documents]`, ascending: NSP looks for the random B in documents of the same group; None for all.
+        With `rows` and `groups`, each document has two sentences or more.
 
     Raises:
       UserError: the corpus has no pair of sentences, or (NSP) fewer than two documents that have one.
@@ -84,6 +89,7 @@ class SegmentPairs:
         objective: PairObjective = "nsp",
         short_sequence_probability: float = 0.1,
         rows: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ):
         if length < 16:
             raise UserError(
@@ -104,6 +110,10 @@ class SegmentPairs:
         self._objective, self._short = objective, short_sequence_probability
         rows = rows_of(self._corpus.document_lengths, length) if rows is None else rows
         self._rows = np.concatenate([[0], np.cumsum(rows)])  # document d has rows _rows[d] to _rows[d + 1]
+        groups = np.zeros(len(rows), np.int64) if groups is None else groups
+        self._begin_group, self._end_group = (
+            self._rows[np.searchsorted(groups, groups, side)] for side in ("left", "right")
+        )
 
     def __len__(self) -> int:
         return int(self._rows[-1])
@@ -112,19 +122,22 @@ class SegmentPairs:
         """An example: int32 `tokens`, `token_type_ids`, `segment_ids` and `words`, all `[length]`, `label []`, and
         `vocab_size []`, the number of the tokenizer's ids.
         """
-        lay = self._next_sentence if self._objective == "nsp" else self._sentence_order
-        first, second, label = lay(row, rng)
-        return self._assemble(first, second, label)
+        return {name: np.asarray(array[0]) for name, array in self.stack(np.array([row]), [rng]).items()}
 
-    def _junctions(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draws the junction of each row: its document, and the sentence that begins B, uniform and stratified over
-        rows.
-        """
-        documents = np.searchsorted(self._rows, rows, side="right") - 1
-        within = rows - self._rows[documents] + rng.random(len(rows))
+    def stack(self, rows: np.ndarray, rngs: Generators) -> dict[str, np.ndarray]:
+        """The examples of several rows, stacked; each as `pairs(row, rng)` makes it."""
+        lay = self._next_sentence if self._objective == "nsp" else self._sentence_order
+        return self._assemble(*lay(rows, rngs))
+
+    def _documents(self, rows: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._rows, rows, side="right") - 1
+
+    def _junctions(self, rows: np.ndarray, documents: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """The junction of each row, the sentence that begins B: uniform and stratified over the rows of a document."""
+        within = rows - self._rows[documents] + uniform
         share = within / (self._rows[documents + 1] - self._rows[documents])
         boundaries = self._end[documents] - self._first[documents] - 1
-        return documents, self._first[documents] + 1 + (share * boundaries).astype(np.int64)
+        return self._first[documents] + 1 + (share * boundaries).astype(np.int64)
 
     def _budget(self, rng: np.random.Generator) -> tuple[int, int]:
         """Draws the number of tokens of both segments, and the share of B if neither side of the document is short."""
@@ -133,105 +146,144 @@ class SegmentPairs:
             total = int(rng.integers(8, total + 1))
         return total, int(rng.integers(total // 4, total - total // 4 + 1))
 
-    def _after(self, junction: int, end: int, limit: int, rng: np.random.Generator) -> _Run:
+    def _begin(self, rows: np.ndarray, rngs: Generators) -> tuple[np.ndarray, ...]:
+        """Draws (total, share, junction) of each row; returns them and (document, first, end), its sentences."""
+        drawn = [(*self._budget(rng), rng.random()) for rng in rngs]
+        total, share = (np.array([each[i] for each in drawn], np.int64) for i in (0, 1))
+        documents = self._documents(rows)
+        junctions = self._junctions(rows, documents, np.array([each[2] for each in drawn]))
+        return total, share, junctions, documents, self._first[documents], self._end[documents]
+
+    def _after(self, junctions: np.ndarray, end: np.ndarray, limit: np.ndarray, rngs: Generators) -> _Runs:
         """The most whole sentences from the junction on that fit into `limit` tokens."""
-        offsets = self._offsets
-        start = int(offsets[junction])
-        stop = int(np.searchsorted(offsets[junction : end + 1], start + limit, side="right")) + junction - 1
-        if stop == junction:
-            return self._window(junction, limit, rng)
-        return _Run(start, int(offsets[stop]), cut=False)
+        starts = self._offsets[junctions]
+        stops = np.minimum(np.searchsorted(self._offsets, starts + limit, side="right") - 1, end)
+        return self._runs(starts, self._offsets[stops], stops == junctions, junctions, limit, rngs)
 
-    def _before(self, junction: int, first: int, limit: int, rng: np.random.Generator) -> _Run:
+    def _before(self, junctions: np.ndarray, first: np.ndarray, limit: np.ndarray, rngs: Generators) -> _Runs:
         """The most whole sentences before the junction that fit into `limit` tokens."""
-        offsets = self._offsets
-        end = int(offsets[junction])
-        start = int(np.searchsorted(offsets[first : junction + 1], end - limit, side="left")) + first
-        if start == junction:
-            return self._window(junction - 1, limit, rng)
-        return _Run(int(offsets[start]), end, cut=False)
+        ends = self._offsets[junctions]
+        starts = np.maximum(np.searchsorted(self._offsets, ends - limit, side="left"), first)
+        return self._runs(self._offsets[starts], ends, starts == junctions, junctions - 1, limit, rngs)
 
-    def _window(self, sentence: int, limit: int, rng: np.random.Generator) -> _Run:
-        start, end = self._offsets[sentence : sentence + 2]
-        start = int(rng.integers(start, end - limit + 1))
-        return _Run(start, start + limit, cut=True)
+    def _runs(
+        self,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        cut: np.ndarray,
+        sentences: np.ndarray,
+        limit: np.ndarray,
+        rngs: Generators,
+    ) -> _Runs:
+        """Whole sentences; where `cut`, a random window of the sentence of `sentences` in their place."""
+        starts = starts.copy()
+        for row in np.flatnonzero(cut):
+            start, end = self._offsets[sentences[row] : sentences[row] + 2]
+            starts[row] = rngs[row].integers(start, end - limit[row] + 1)
+        return _Runs(starts, np.where(cut, starts + limit, ends), cut)
 
-    def _next_sentence(self, row: int, rng: np.random.Generator) -> tuple[_Run, _Run, int]:
+    def _next_sentence(self, rows: np.ndarray, rngs: Generators) -> tuple[_Runs, _Runs, np.ndarray]:
+        made = np.zeros((6, len(rows)), np.int64)
+        left = np.arange(len(rows))
         for _ in range(_ATTEMPTS):
-            total, share = self._budget(rng)
-            documents, junctions = self._junctions(np.array([row]), rng)
-            document, junction = int(documents[0]), int(junctions[0])
-            first, end = int(self._first[document]), int(self._end[document])
-            limit = max(share, total - int(self._offsets[junction] - self._offsets[first]))
-            true = self._after(junction, end, limit, rng)
-            other = self._equally_long(document, true, limit, rng)
-            if (other.length, other.cut) == (true.length, true.cut):
+            own = [rngs[row] for row in left]
+            total, share, junctions, documents, first, end = self._begin(rows[left], own)
+            limit = np.maximum(share, total - (self._offsets[junctions] - self._offsets[first]))
+            true = self._after(junctions, end, limit, own)
+            other = self._equally_long(documents, true, limit, own)
+            length = np.minimum(true.length, other.length)
+            made[:, left] = total, first, junctions, length, true.start, other.start
+            left = left[(other.length != true.length) | (other.cut != true.cut)]
+            if not len(left):
                 break
-        length = min(true.length, other.length)
-        label = int(rng.integers(2))
-        start = (true, other)[label].start
-        before = self._before(junction, first, total - length, rng)
-        return before, _Run(start, start + length, cut=True), label
+        total, first, junctions, length, true, other = made
+        label = np.array([rng.integers(2) for rng in rngs])
+        start = np.where(label, other, true)
+        before = self._before(junctions, first, total - length, rngs)
+        return before, _Runs(start, start + length, np.ones(len(rows), bool)), label
 
-    def _equally_long(self, document: int, true: _Run, limit: int, rng: np.random.Generator) -> _Run:
-        """A possible result of `_after` in another document, with the length and `cut` of `true`, or the nearest to
+    def _equally_long(self, documents: np.ndarray, true: _Runs, limit: np.ndarray, rngs: Generators) -> _Runs:
+        """Possible results of `_after` in other documents, with the length and `cut` of `true`, or the nearest to
         that.
         """
-        documents, junctions = self._junctions(_places(len(self), rng), rng)
-        if (documents == document).all():  # it has nearly all of the text
-            outside = _places(len(self) - (self._rows[document + 1] - self._rows[document]), rng)
-            outside += np.where(
-                outside >= self._rows[document], self._rows[document + 1] - self._rows[document], 0
-            )
-            documents, junctions = self._junctions(outside, rng)
+        begin, rows = self._begin_group[documents], (self._end_group - self._begin_group)[documents]
+        drawn = [
+            (rng.integers(count, size=_PLACES), rng.random((_PLACES, _JUNCTIONS)))
+            for count, rng in zip(rows, rngs, strict=True)
+        ]
+        places = np.stack([each[0] for each in drawn]) + begin[:, None]
+        others = self._documents(places)
+        for row in np.flatnonzero((others == documents[:, None]).all(1)):  # it has nearly all of the text
+            before, end = self._rows[documents[row] : documents[row] + 2]
+            outside = begin[row] + rngs[row].integers(rows[row] - (end - before), size=_PLACES)
+            places[row] = outside + np.where(outside >= before, end - before, 0)
+            others[row] = self._documents(places[row])
+            drawn[row] = outside, rngs[row].random((_PLACES, _JUNCTIONS))
+        uniform = np.stack([each[1] for each in drawn])
+        places, others = places[..., None], others[..., None]
+        junctions = self._junctions(places, others, uniform)
         starts = self._offsets[junctions]
         ends = np.minimum(
-            np.searchsorted(self._offsets, starts + limit, side="right") - 1, self._end[documents]
+            np.searchsorted(self._offsets, starts + limit[:, None, None], side="right") - 1, self._end[others]
         )
         cut = ends == junctions
-        lengths = np.where(cut, limit, self._offsets[ends] - starts)
-        distance = (
-            np.abs(lengths - true.length) + (cut != true.cut) + (documents == document) * 2 * self._length
+        lengths = np.where(cut, limit[:, None, None], self._offsets[ends] - starts)
+        distance = np.abs(lengths - true.length[:, None, None]) + (cut != true.cut[:, None, None])
+        distance += (others == documents[:, None, None]) * 2 * self._length
+        nearest = np.arange(len(rngs)), distance.reshape(len(rngs), -1).argmin(1)
+        starts, lengths, cut, junctions = (
+            array.reshape(len(rngs), -1)[nearest] for array in (starts, lengths, cut, junctions)
         )
-        nearest = int(np.argmin(distance))
-        if cut[nearest]:
-            return self._window(int(junctions[nearest]), limit, rng)
-        return _Run(int(starts[nearest]), int(starts[nearest] + lengths[nearest]), cut=False)
+        return self._runs(starts, starts + lengths, cut, junctions, limit, rngs)
 
-    def _sentence_order(self, row: int, rng: np.random.Generator) -> tuple[_Run, _Run, int]:
-        total, share = self._budget(rng)
-        documents, junctions = self._junctions(np.array([row]), rng)
-        first, junction, end = int(self._first[documents[0]]), int(junctions[0]), int(self._end[documents[0]])
-        before, middle, after = (int(self._offsets[s]) for s in (first, junction, end))
-        if rng.random() < 0.5:  # the side made first leaves the rest of the budget to the other
-            a = self._before(junction, first, max(share, total - (after - middle)), rng)
-            b = self._after(junction, end, total - a.length, rng)
-        else:
-            b = self._after(junction, end, max(share, total - (middle - before)), rng)
-            a = self._before(junction, first, total - b.length, rng)
-        return (b, a, 1) if rng.integers(2) else (a, b, 0)
+    def _sentence_order(self, rows: np.ndarray, rngs: Generators) -> tuple[_Runs, _Runs, np.ndarray]:
+        total, share, junctions, _, first, end = self._begin(rows, rngs)
+        before, middle, after = (self._offsets[sentences] for sentences in (first, junctions, end))
+        a, b = np.zeros((2, 3, len(rows)), np.int64)
+        a_first = np.array([rng.random() < 0.5 for rng in rngs], bool)
+        # The side made first leaves the rest of the budget to the other.
+        for here in (np.flatnonzero(a_first), np.flatnonzero(~a_first)):
+            if not len(here):
+                continue
+            own, junction = [rngs[row] for row in here], junctions[here]
+            if a_first[here[0]]:
+                limit = np.maximum(share, total - (after - middle))[here]
+                a[:, here] = made = self._before(junction, first[here], limit, own)
+                b[:, here] = self._after(junction, end[here], total[here] - made.length, own)
+            else:
+                limit = np.maximum(share, total - (middle - before))[here]
+                b[:, here] = made = self._after(junction, end[here], limit, own)
+                a[:, here] = self._before(junction, first[here], total[here] - made.length, own)
+        label = np.array([rng.integers(2) for rng in rngs])
+        return _Runs(*np.where(label, b, a)), _Runs(*np.where(label, a, b)), label
 
-    def _assemble(self, first: _Run, second: _Run, label: int) -> dict[str, np.ndarray]:
-        a, b = self._tokens[first.start : first.end], self._tokens[second.start : second.end]
-        separator, end = len(a) + 1, len(a) + len(b) + 2
-        tokens = np.full(self._length, self._special.pad, np.int32)
-        tokens[0], tokens[separator], tokens[end] = self._special.cls, self._special.sep, self._special.sep
-        tokens[1:separator], tokens[separator + 1 : end] = a, b
-        token_type_ids = np.zeros(self._length, np.int32)
-        token_type_ids[separator + 1 : end + 1] = 1
-        segment_ids = np.zeros(self._length, np.int32)
-        segment_ids[: end + 1] = 1
+    def _assemble(self, first: _Runs, second: _Runs, label: np.ndarray) -> dict[str, np.ndarray]:
+        position, row = np.arange(self._length), np.arange(len(label))
+        separator = 1 + first.length
+        end = separator + 1 + second.length
+        after, used = position > separator[:, None], position <= end[:, None]
+        source = (
+            np.where(after, (second.start - separator - 1)[:, None], (first.start - 1)[:, None]) + position
+        )
+        special = ~used
+        special[:, 0] = special[row, separator] = special[row, end] = True
+        tokens = self._tokens[np.where(special, 0, source)].astype(np.int32)
+        tokens[~used] = self._special.pad
+        tokens[:, 0], tokens[row, separator], tokens[row, end] = (
+            self._special.cls,
+            self._special.sep,
+            self._special.sep,
+        )
         starts = self._starts_word[tokens]
-        starts[[1, separator + 1]] = True
-        starts[[0, separator]] = False
-        words = np.cumsum(starts, dtype=np.int32) - 1
-        words[[0, separator]] = -1
-        words[end:] = -1
+        starts[:, 1] = starts[row, separator + 1] = True
+        starts[:, 0] = starts[row, separator] = False
+        words = np.cumsum(starts, 1, dtype=np.int32) - 1
+        words[special] = -1
         return {
             "tokens": tokens,
-            "token_type_ids": token_type_ids,
-            "segment_ids": segment_ids,
+            "token_type_ids": (after & used).astype(np.int32),
+            "segment_ids": used.astype(np.int32),
             "words": words,
-            "label": np.asarray(label, np.int32),
-            "vocab_size": np.asarray(len(self._starts_word), np.int32),
+            "label": label.astype(np.int32),
+            "vocab_size": np.full(len(label), len(self._starts_word), np.int32),
         }

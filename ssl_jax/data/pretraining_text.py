@@ -12,6 +12,7 @@ from etils import epath
 
 from ssl_jax.data.characters import Characters, train_characters
 from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, split, tokenize_corpus
+from ssl_jax.data.endless_rows import EndlessRows, StackedRows
 from ssl_jax.data.packing import PackedDocuments
 from ssl_jax.data.pairs import SegmentPairs
 from ssl_jax.data.passages import Passages, PreparedPassages
@@ -174,6 +175,8 @@ def open_pretraining_text(
                 f"data.source {config.source}: makes {len(make)} rows of {length} tokens, fewer than one batch; give "
                 f"more text, or a --train.batch_size of at most {len(make)}."
             )
+        if isinstance(make, StackedRows):
+            return EndlessRows(make, seed, at_once=isinstance(read, TokenizedCorpus))
         return grain.MapDataset.range(len(make)).seed(seed).shuffle().repeat().random_map(make)
 
     def heldout_rows(length: int) -> grain.MapDataset:

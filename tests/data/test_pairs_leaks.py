@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ssl_jax.data.pairs import SegmentPairs, _Run
+from ssl_jax.data.pairs import SegmentPairs, _Runs
 from ssl_jax.data.prepared.pairs import PreparedPairs
 from ssl_jax.data.prepared.shards import count_buckets, document_groups, length_buckets
 from ssl_jax.data.tokenizers import SENTENCEPIECE
@@ -44,9 +44,11 @@ class Examples:
         made, rng = [], np.random.default_rng(1)
         for corpus in corpora:
             pairs = kind(corpus, length, SENTENCEPIECE, np.ones(VOCABULARY, bool), objective)
-            made += [pairs(int(row), rng) for row in rng.integers(len(pairs), size=EXAMPLES // 2)]
+            rows = rng.integers(len(pairs), size=EXAMPLES // 2)
+            made += [pairs.stack(some, rng.spawn(len(some))) for some in np.array_split(rows, 20)]
         self.tokens, self.token_type_ids, self.labels = (
-            np.stack([example[key] for example in made]) for key in ("tokens", "token_type_ids", "label")
+            np.concatenate([examples[key] for examples in made])
+            for key in ("tokens", "token_type_ids", "label")
         )
         self.first, self.second = bags(self.tokens, self.token_type_ids)
         self.shape = shape_features(self.tokens, self.token_type_ids)
@@ -115,47 +117,48 @@ def test_sop_is_told_by_nothing(corpora):
 class AnyStart(SegmentPairs):
     """The random B begins at any sentence, a title too, and is cut where the true B is full (google-research/bert)."""
 
-    def _equally_long(self, document, true, limit, rng):
-        sentence = int(rng.integers(len(self._offsets) - 1))
-        start = min(int(self._offsets[sentence]), len(self._tokens) - true.length)
-        return _Run(start, start + true.length, true.cut)
+    def _equally_long(self, documents, true, limit, rngs):
+        sentences = np.array([rng.integers(len(self._offsets) - 1) for rng in rngs])
+        start = np.minimum(self._offsets[sentences], len(self._tokens) - true.length)
+        return _Runs(start, start + true.length, true.cut)
 
 
 class AnyLength(SegmentPairs):
     """The random B has the length that its own document gives it."""
 
-    def _next_sentence(self, row, rng):
-        before, after, label = super()._next_sentence(row, rng)
-        return before, _Run(after.start, max(after.end - 7 * label, after.start + 1), cut=True), label
+    def _next_sentence(self, rows, rngs):
+        before, after, label = super()._next_sentence(rows, rngs)
+        return before, after._replace(end=np.maximum(after.end - 7 * label, after.start + 1)), label
 
 
 class CutInFront(SegmentPairs):
     """A is cut in front, to fill the row."""
 
-    def _before(self, junction, first, limit, rng):
-        end = int(self._offsets[junction])
-        return _Run(max(end - limit, int(self._offsets[first])), end, cut=True)
+    def _before(self, junctions, first, limit, rngs):
+        ends = self._offsets[junctions]
+        return _Runs(np.maximum(ends - limit, self._offsets[first]), ends, np.ones(len(ends), bool))
 
 
 class Greedy(SegmentPairs):
     """SOP over greedy chunks: each begins with the sentence that did not fit into the one before."""
 
-    def _sentence_order(self, row, rng):
-        document = int(np.searchsorted(self._rows, row, side="right")) - 1
-        chunks, start = [], int(self._first[document])
-        for sentence in range(start + 1, int(self._end[document]) + 1):
-            if self._offsets[sentence] - self._offsets[start] > self._length - 3:
-                chunks.append((start, sentence - 1))
-                start = sentence - 1
-        chunks = [chunk for chunk in chunks if chunk[1] - chunk[0] > 1]
-        if not chunks:
-            return super()._sentence_order(row, rng)
-        start, end = chunks[int(rng.integers(len(chunks)))]
-        middle = int(rng.integers(start + 1, end))
-        a, b = (
-            _Run(*map(int, self._offsets[[s, e]]), cut=False) for s, e in ((start, middle), (middle, end))
-        )
-        return (b, a, 1) if rng.integers(2) else (a, b, 0)
+    def _sentence_order(self, rows, rngs):
+        first, second, label = super()._sentence_order(rows, rngs)
+        for i, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
+            document = int(np.searchsorted(self._rows, row, side="right")) - 1
+            chunks, start = [], int(self._first[document])
+            for sentence in range(start + 1, int(self._end[document]) + 1):
+                if self._offsets[sentence] - self._offsets[start] > self._length - 3:
+                    chunks.append((start, sentence - 1))
+                    start = sentence - 1
+            chunks = [chunk for chunk in chunks if chunk[1] - chunk[0] > 1]
+            if not chunks:
+                continue
+            start, end = chunks[int(rng.integers(len(chunks)))]
+            middle, label[i] = int(rng.integers(start + 1, end)), rng.integers(2)
+            a, b = (second, first) if label[i] else (first, second)
+            a.start[i], a.end[i], b.start[i], b.end[i] = self._offsets[[start, middle, middle, end]]
+        return first, second, label
 
 
 @pytest.mark.parametrize(

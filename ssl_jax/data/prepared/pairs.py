@@ -65,17 +65,35 @@ class PreparedPairs:
 
     def __call__(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """An example, see `SegmentPairs`."""
-        entry, document, share = self._place(row)
-        group, size = self._group(entry, document)
-        other = self._other_group(group, size, rng)
-        records = [self._records[number] for number in dict.fromkeys((group, other))]
-        corpus = decode_documents(records, self._dtype, "")
-        own, start = document % GROUP, size if other != group else 0
-        beside = [number for number in range(start, len(corpus.hashes)) if number != own or start]
-        # All are drawn equally often, since each has as many rows as the others of its bucket.
-        rows = np.full(1 + len(beside), self._rows_each[entry])
-        pairs = SegmentPairs(corpus.select(np.array([own, *beside])), *self._shape, rows=rows)
-        return pairs(share, rng)
+        return {name: np.asarray(array[0]) for name, array in self.stack(np.array([row]), [rng]).items()}
+
+    def stack(self, rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
+        """The examples of several rows, stacked, made of one corpus of the documents of all."""
+        records, chosen, places, repeats, counts = [], [], [], [], []
+        documents_read = rows_before = 0
+        for row, rng in zip(rows, rngs, strict=True):
+            entry, document, share = self._place(int(row))
+            group, size = self._group(entry, document)
+            other, other_size = self._other_group(group, size, rng)
+            records += [self._records[number] for number in dict.fromkeys((group, other))]
+            own, start, read = document % GROUP, 0, size
+            if other != group:
+                start, read = size, size + other_size
+            beside = [number for number in range(start, read) if number != own]
+            chosen += [documents_read + number for number in (own, *beside)]
+            documents_read += read
+            # All are drawn equally often, since each has as many rows as the others of its bucket.
+            counts.append(1 + len(beside))
+            repeats.append(int(self._rows_each[entry]))
+            places.append(rows_before + share)
+            rows_before += counts[-1] * repeats[-1]
+        pairs = SegmentPairs(
+            decode_documents(records, self._dtype, "").select(np.array(chosen)),
+            *self._shape,
+            rows=np.repeat(repeats, counts),
+            groups=np.repeat(np.arange(len(rows)), counts),
+        )
+        return pairs.stack(np.array(places), rngs)
 
     def _place(self, row: int) -> tuple[int, int, int]:
         """The entry of a row, the number of its document within it, and which row of that it is."""
@@ -87,9 +105,9 @@ class PreparedPairs:
         before = document // GROUP
         return int(self._first[entry]) + before, min(GROUP, int(self._documents[entry]) - before * GROUP)
 
-    def _other_group(self, group: int, size: int, rng: np.random.Generator) -> int:
-        """A random group that has another document than one of this group."""
+    def _other_group(self, group: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
+        """A random group that has another document than one of this group, and how many it has."""
         while True:  # documents have rows in proportion to their length
-            other, _ = self._group(*self._place(int(rng.integers(len(self))))[:2])
+            other, others = self._group(*self._place(int(rng.integers(len(self))))[:2])
             if other != group or size > 1:
-                return other
+                return other, others
