@@ -17,11 +17,11 @@ On TPUs: imagenet on v5e:8x8 (docs/planning.md).
 
 from dataclasses import dataclass, replace
 
-import grain
 import numpy as np
 from etils import epath
 
 from ssl_jax.cli import main
+from ssl_jax.data.endless_images import EndlessImages
 from ssl_jax.data.image_source import ImageSource, Rows
 from ssl_jax.domains import NonNegativeInt
 from ssl_jax.errors import UserError
@@ -103,11 +103,11 @@ def build(config: Config) -> Experiment:
         if not data.labelled:
             raise UserError(f"labels are missing: the images of {config.data.source} have none.")
         save_classes(data.details.classes, config.classes, folder)
-        training = data.labelled["train"]
+        images = data.details.probe
         if config.labels_per_class:
-            rows = few_labels(data.details.probe, config.labels_per_class, config.classes, config.train.seed)
-            training = grain.MapDataset.source(Rows(data.details.probe, np.array(rows)))
-        return data._replace(train=(training.seed(config.train.seed).shuffle().repeat(),))
+            rows = few_labels(images, config.labels_per_class, config.classes, config.train.seed)
+            images = Rows(images, np.array(rows))
+        return data._replace(train=(EndlessImages(images, config.train.seed),))
 
     predictor = image_predictor(made.logits, config.data, config.classes)
     return experiment._replace(open_data=open_data, predictor=predictor)
