@@ -8,10 +8,24 @@ Convolutions make a frame of every 10 ms; from a recurrent state, each of the ne
 frames of the same utterance. The report probes the convolutions and the recurrent layer for phones, words and speakers,
 beside the log-mel spectrum and the untrained network.
 
+Linear probes on held-out speakers of the synthesised words, accuracy in % (default, seed 0, 28 November 2026, 2 AMD
+cores that other programs used too; phones without silence, the speakers' probe on words that it was not fitted to):
+
+                              phone   word   10 labels a word   speaker
+    log-mel                    57.4   91.1               87.6      57.8
+    log-mel, per utterance     48.0   88.8               86.7      35.0
+    untrained, recurrent       13.1   13.6               12.0      26.9
+    convolutions               43.0   88.6               84.8      33.3
+    recurrent                  48.3   88.8               85.1      31.4
+
+The network starts with random filters of the waveform, and after 600 steps its frames still tell less than the
+spectrum. Among 33 candidates, 23.2 % of the true frames of held-out utterances are found, 1 to 12 frames ahead (by
+chance 3.0 %).
+
 librispeech has the sizes of the paper's section 3.1 and of facebookresearch/CPC_audio, whose channels are normalised in
 each frame. The convolutions have no padding, so that padding changes nothing: 20,480 samples give 126 frames, not 128.
-Negatives are of the utterance itself, and never the positive. No result has been measured yet. In the paper, linear
-probes reach 64.6 % (phones) and 97.4 % (speakers) on its splits of LibriSpeech.
+Negatives are of the utterance itself, and never the positive. It has not been trained. In the paper, linear probes
+reach 64.6 % (phones) and 97.4 % (speakers) on its splits of LibriSpeech.
 
 The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
 """
