@@ -20,22 +20,28 @@ import optax
 from experiments import minimal, simclr, vae, vqvae, wav2vec2
 from ssl_jax.data.next_token import batch_shapes
 from ssl_jax.data.packing import segment_ids_and_positions
+from ssl_jax.data.summary_rows import batch_shapes as summary_shapes
 from ssl_jax.data.tokenizers import SENTENCEPIECE
+from ssl_jax.decoding.pointer import Writing
 from ssl_jax.methods.bert import pretraining
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
+from ssl_jax.methods.summarization import make_networks, summarization
+from ssl_jax.methods.summary_objectives import ObjectiveConfig
 from ssl_jax.models.autoencoder import AutoencoderConfig
 from ssl_jax.models.bert import BertConfig
 from ssl_jax.models.conv_autoencoder import ConvConfig
+from ssl_jax.models.encoder_decoder import EncoderDecoderConfig
 from ssl_jax.models.gpt2 import Gpt2Config
 from ssl_jax.models.projection import MlpConfig
 from ssl_jax.models.quantization.codebook import CodebookConfig
 from ssl_jax.models.resnet import ResNetConfig
+from ssl_jax.recipes.summarization import three_optimizers
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.loading import training_batches
 from ssl_jax.training.optimizers import OptimizerConfig, make_optimizer
-from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.training.schedules import ScheduleConfig, make_schedule
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh, replicated
 from ssl_jax.training.state import TrainState
 from ssl_jax.transforms.masking import MaskingConfig
@@ -57,6 +63,7 @@ PAIRS = (
     ("minimal", "data"),
     ("minimal", "fsdp"),
     ("simclr", "data"),
+    ("summarize", "data"),
     ("vae", "data"),
     ("vqvae", "data"),
     ("wav2vec2", "data"),
@@ -141,6 +148,58 @@ def gpt2() -> Experiment:
     )
 
 
+class Unpaired:
+    """An article, and a sentence that is not about it, as a function of the index."""
+
+    def __len__(self) -> int:
+        return 500
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        chance = np.random.default_rng(index)
+        tokens, sentence = (chance.integers(5, 64, size) // chance.integers(1, 4) for size in (24, 8))
+        article_end, sentence_end = chance.integers(12, 24), chance.integers(3, 8)
+        tokens, sentence = np.maximum(tokens, 5), np.maximum(sentence, 5)
+        tokens[0], tokens[article_end], sentence[sentence_end] = 2, 3, 3
+        tokens[article_end + 1 :], sentence[sentence_end + 1 :] = 0, 0
+        return {
+            "tokens": tokens.astype(np.int32),
+            "present": tokens > 0,
+            "sentence": sentence.astype(np.int32),
+            "sentence_present": sentence > 0,
+            "vocab_size": np.int32(64),
+        }
+
+
+def summaries() -> Experiment:
+    """Drawn codes, and rewards that are compared with means of the global batch, from the first step on."""
+    model = EncoderDecoderConfig(
+        vocab_size=64,
+        positions=24,
+        layers=1,
+        decoder_layers=1,
+        width=16,
+        heads=2,
+        mlp_width=16,
+        dropout=0.0,
+        attention_dropout=0.0,
+        norm="pre",
+    )
+    writing = Writing(length=8, begin=2, end=3, pad=0, first_regular=5)
+    weights = dict.fromkeys(("adversarial_weight", "reconstruction_weight", "repeat_penalty"), 0.1)
+    objective = ObjectiveConfig(warmup_steps=0, length_penalty=0.01, **weights)
+    rate = make_schedule(ScheduleConfig(learning_rate=1e-2, warmup_steps=0), STEPS)
+    data = grain.MapDataset.source(Unpaired()).seed(0).shuffle().repeat()
+    return Experiment(
+        method=summarization(make_networks(model, writing, mask_id=4), objective),
+        optimizer=make_optimizer(three_optimizers(), rate),
+        train=TrainConfig(batch_size=16),
+        mesh=MeshConfig(),
+        phases=(Phase(STEPS, summary_shapes(16, 24, 8), ("tokens", 1)),),
+        open_data=lambda folder: Data((data,), ({},), {}),
+        rules=TRANSFORMER,
+    )
+
+
 def brief(config: Any, **changes: object) -> Any:
     """The first steps of a preset, on small batches."""
     return dataclasses.replace(
@@ -209,6 +268,7 @@ EXPERIMENTS = {
     "gpt2": gpt2,
     "minimal": lambda: minimal.build(minimal.Config(steps=STEPS)),
     "simclr": crops,
+    "summarize": summaries,
     "vae": drawn_digits,
     "vqvae": codes_of_digits,
     "wav2vec2": spoken,
