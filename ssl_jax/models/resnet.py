@@ -2,7 +2,8 @@
 
 In a bottleneck block with a stride, the 3x3 convolution has the stride. A stage consists of its `first` block and of
 the others, which are alike and run under `nn.scan`: their parameters and statistics are stacked on axis 0 below
-`layers`, so that compile time does not grow with depth.
+`layers`, so that compile time does not grow with depth. On TPUs the loop is unrolled: it would copy all activations
+into stacked arrays and back, and hide from the compiler that batch statistics of several views can be summed together.
 
 BatchNorm computes its statistics over the whole batch it is called with: in a training step, the global batch, on
 however many devices. The running statistics (float32, in the collection "batch_stats") average the biased variances of
@@ -22,7 +23,8 @@ import jax.numpy as jnp
 from ssl_jax.domains import Dtype, Fraction, PositiveFloat, Settings, Width, integers
 from ssl_jax.errors import UserError
 from ssl_jax.ops.convolution import convolve
-from ssl_jax.placement import along_batch
+from ssl_jax.ops.normalization import batch_normalise
+from ssl_jax.placement import along_batch, platform
 
 MOST_STAGES = 10
 """Each has twice the channels of the one before."""
@@ -76,6 +78,39 @@ SIZES: dict[str, ResNetConfig] = {
 """The networks of the papers, by name."""
 
 
+class BatchNorm(nn.Module):
+    """Normalisation of each channel over the batch and the image (arXiv:1502.03167), computed in float32.
+
+    Attributes:
+      config: of the network.
+      train: see `ResNet`.
+      zero_init: whether the scale is initialised with 0.
+    """
+
+    config: ResNetConfig
+    train: bool
+    zero_init: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[batch, height, width, channels]` to the same shape and dtype."""
+        channels, momentum = x.shape[-1:], self.config.norm_momentum
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
+        initializer = nn.initializers.zeros if self.zero_init else nn.initializers.ones
+        scale = self.param("scale", initializer, channels, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+        if not self.train:
+            mul = scale * jax.lax.rsqrt(running_var.value + self.config.norm_epsilon)
+            mean, mul, bias = (each.reshape(1, 1, 1, -1) for each in (running_mean.value, mul, bias))
+            return ((x - mean) * mul + bias).astype(x.dtype)
+        y, mean, var = batch_normalise(x, scale, bias, self.config.norm_epsilon)
+        if not self.is_initializing():
+            for running, new in ((running_mean, mean), (running_var, var)):
+                running.value = momentum * running.value + (1 - momentum) * new
+        return y
+
+
 class ConvNorm(nn.Module):
     """A convolution without bias, and BatchNorm.
 
@@ -102,14 +137,9 @@ class ConvNorm(nn.Module):
         initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         shape = (self.size, self.size, x.shape[-1], self.channels)
         kernel = self.param("kernel", initializer, shape, jnp.float32)
-        return nn.BatchNorm(
-            use_running_average=not self.train,
-            momentum=c.norm_momentum,
-            epsilon=c.norm_epsilon,
-            dtype=c.dtype,
-            scale_init=nn.initializers.zeros if self.zero_init else nn.initializers.ones,
-            name="norm",
-        )(along_batch(convolve(x, kernel, self.stride)))
+        return BatchNorm(c, self.train, self.zero_init, name="norm")(
+            along_batch(convolve(x, kernel, self.stride))
+        )
 
 
 class Block(nn.Module):
@@ -170,11 +200,14 @@ class Stage(nn.Module):
         block = Block if self.config.remat == "none" else nn.remat(Block, prevent_cse=False)
         x, _ = block(self.config, self.channels, self.train, self.stride, name="first")(x)
         if self.blocks > 1:
+            # What is computed again stays in its loop, where the compiler cannot merge it with the first time.
+            unrolled = platform() == "tpu" and self.config.remat == "none"
             stack = nn.scan(
                 block,
                 variable_axes={"params": 0, "batch_stats": 0},
                 split_rngs={"params": True},
                 length=self.blocks - 1,
+                unroll=self.blocks - 1 if unrolled else 1,
             )
             x, _ = stack(self.config, self.channels, self.train, name="layers")(x)
         return x

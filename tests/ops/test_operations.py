@@ -16,7 +16,7 @@ from ssl_jax.ops.affine import affine, affine_output_first, tied_logits
 from ssl_jax.ops.attention import masked_softmax, weighted_sum
 from ssl_jax.ops.convolution import convolve, convolve_transposed
 from ssl_jax.ops.dropout import dropout
-from ssl_jax.ops.normalization import standardise
+from ssl_jax.ops.normalization import batch_normalise, standardise
 from ssl_jax.ops.operation import Operation, plain_formulas
 from ssl_jax.ops.reductions import argmin, cumsum, is_argmax
 from ssl_jax.ops.selection import argsort_keys, mass_threshold, smallest
@@ -80,6 +80,11 @@ CASES = [
     Case(gated, call(gated, "gelu_tanh"), (normal(3, 8), normal(3, 8))),
     Case(standardise, call(standardise, 1e-5), (3 + 2 * normal(4, 5, 16),)),
     Case(standardise, call(standardise, 1e-2, False), (3 + 2 * normal(4, 16),), name="not centred"),
+    Case(
+        batch_normalise,
+        lambda *arrays: jnp.concatenate([x.reshape(-1, 6) for x in batch_normalise(*arrays, 1e-2)]),
+        (3 + 2 * normal(4, 5, 6), normal(6), normal(6)),
+    ),
     Case(dropout, call(dropout, 0.3, jax.random.key(1)), (normal(8, 16),)),
     Case(dropout, call(dropout, 0.3, None), (normal(8, 16),), name="without a key"),
     Case(masked_softmax, call(masked_softmax, MASK), (3 * normal(2, 3, 5, 7),)),
