@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from experiments import minimal
+from experiments import byol, minimal
 from experiments.bert import PRESETS, build
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.planning import CHIPS, plan_phase, topology_devices
@@ -78,6 +78,18 @@ def test_paper_preset_fits_and_communicates(preset, topology):
     # Beside each are two moments, which are cut over all chips that do not cut the matrices.
     assert state < 1.1 * parameters * (1 / experiment.mesh.fsdp + 2 / plan.chips)
     assert sum(each.bytes for each in plan.collectives) > 0.9 * parameters
+
+
+def test_a_resnet_has_no_loops_and_sums_the_statistics_of_its_views_together():
+    """BYOL with three blocks of two convolutions: seven normalisations, of two views, by the network and its target."""
+    digits = byol.PRESETS["digits"]
+    encoder = replace(digits.encoder, blocks=(3,), dtype="bfloat16")
+    experiment = byol.build(replace(digits, encoder=encoder))
+    plan = plan_phase(experiment, experiment.phases[0], topology_devices("v5e:2x2"), step_only=True)
+
+    # 44 in loops. Once forward and once backward for each normalisation, eight in the heads, and gradients.
+    assert sum(each.count for each in plan.collectives if each.kind == "all-reduce") <= 22
+    Golden(0.632e-3, 14.4 * 2**20, 0.795 * 2**20).check(plan)
 
 
 def test_fsdp_cuts_the_state_and_tensor_the_layers():

@@ -14,6 +14,7 @@ import pytest
 from etils import epath
 from safetensors.numpy import load_file
 
+import ssl_jax.models.resnet
 from ssl_jax.errors import UserError
 from ssl_jax.hub.resnet import save_resnet
 from ssl_jax.models.resnet import SIZES, Block, ConvNorm, ResNet, ResNetConfig
@@ -301,6 +302,27 @@ def test_scan_equals_blocks_called_one_by_one(bottleneck):
     expected, statistics = jax.jit(one_by_one)(variables, IMAGES)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert_close(updated["batch_stats"]["stage1"]["layers"], statistics, rtol=1e-5, atol=1e-6)
+
+
+def test_unrolled_blocks_give_what_the_loop_gives(monkeypatch):
+    """On TPUs blocks are unrolled, unless they are computed again in the backward pass."""
+    config = dataclasses.replace(TINY, blocks=(3,), width=5)  # which nothing else has traced
+    again = dataclasses.replace(config, remat="full")
+    arguments = init(config), IMAGES, jax.random.normal(jax.random.key(1), (16, config.features))
+
+    def lowered(config, platform):
+        monkeypatch.setattr(ssl_jax.models.resnet, "platform", lambda: platform)
+        program = gradients.lower(config, *arguments)
+        for function in (outputs, gradients):
+            function.clear_cache()  # what is traced for one platform is not for the other
+        return program, program.as_text().count("stablehlo.while")
+
+    looped, loops = lowered(config, "cpu")
+    unrolled, none = lowered(config, "tpu")
+    _, kept = lowered(again, "tpu")
+    assert (loops, none, kept) == (2, 0, 2)
+    found, expected = (program.compile()(*arguments) for program in (unrolled, looped))
+    assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_are_stacked_start_different_and_add_nothing():
