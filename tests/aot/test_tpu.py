@@ -81,7 +81,7 @@ def test_paper_preset_fits_and_communicates(preset, topology):
 
 
 def test_a_resnet_has_no_loops_and_sums_the_statistics_of_its_views_together():
-    """BYOL with three blocks of two convolutions: seven normalisations, of two views, by the network and its target."""
+    """BYOL with three blocks of two convolutions, of two views, by the network and its target."""
     digits = byol.PRESETS["digits"]
     encoder = replace(digits.encoder, blocks=(3,), dtype="bfloat16")
     experiment = byol.build(replace(digits, encoder=encoder))
