@@ -1,15 +1,13 @@
 """Training images without end, in shuffled order, many at a time."""
 
-import sys
-
-import grain
 import numpy as np
 
+from ssl_jax.data.endless import Endless
 from ssl_jax.data.image_source import Example, ImageSource, read_at_once, read_images
 from ssl_jax.data.shuffled_order import ShuffledOrder
 
 
-class EndlessImages(grain.MapDataset):
+class EndlessImages(Endless):
     """What `grain.MapDataset.source(images).seed(seed).shuffle().repeat()` has, and quick to read in batches.
 
     Small images in memory take less time to read one by one than to be passed through Grain, which is then most of the
@@ -18,9 +16,6 @@ class EndlessImages(grain.MapDataset):
     Args:
       images: an example is one of them; or, of several sources, one of each, in arrays with a leading axis for them.
       seed: of the order.
-
-    Attributes:
-      at_once: see `training.loading.Stacked`.
     """
 
     def __init__(self, images: ImageSource | tuple[ImageSource, ...], seed: int) -> None:
@@ -30,16 +25,7 @@ class EndlessImages(grain.MapDataset):
         self.at_once = all(map(read_at_once, self._sources))
         self._orders = [ShuffledOrder(len(source), seed) for source in self._sources]
 
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int | slice) -> "Example | grain.MapDataset":
-        if isinstance(index, slice):
-            return self.slice(index)
-        return {name: array[0] for name, array in self.stack(np.array([index])).items()}
-
     def stack(self, places: np.ndarray) -> Example:
-        """The examples at these places, stacked."""
         read = [
             read_images(source, order[places])
             for source, order in zip(self._sources, self._orders, strict=True)

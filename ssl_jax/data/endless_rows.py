@@ -1,15 +1,12 @@
 """Training rows without end, in shuffled order, many at a time."""
 
-import sys
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import grain
 import numpy as np
 
+from ssl_jax.data.endless import Endless, Example
 from ssl_jax.data.shuffled_order import ShuffledOrder
-
-Example = dict[str, np.ndarray]
 
 
 @runtime_checkable
@@ -23,7 +20,7 @@ class StackedRows(Protocol):
         ...
 
 
-class EndlessRows(grain.MapDataset):
+class EndlessRows(Endless):
     """What `grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat().random_map(rows)` has.
 
     Grain takes 0.1 ms for a row besides the row itself, and cannot make several at once.
@@ -42,16 +39,7 @@ class EndlessRows(grain.MapDataset):
         seed = int(np.random.SeedSequence([seed, 3]).generate_state(1)[0])
         self._key = np.random.Philox(seed).state["state"]["key"]
 
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int | slice) -> "Example | grain.MapDataset":
-        if isinstance(index, slice):
-            return self.slice(index)
-        return {name: np.asarray(array[0]) for name, array in self.stack(np.array([index])).items()}
-
     def stack(self, places: np.ndarray) -> Example:
-        """The examples at these places, stacked."""
         rngs = [
             np.random.Generator(np.random.Philox(key=self._key, counter=[0, 0, 0, int(place)]))
             for place in places
