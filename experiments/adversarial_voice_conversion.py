@@ -29,8 +29,9 @@ In so few steps, 240, the residual draws a grid over the spectra, which the pict
 `--stages.adversarial 0.6` leaves the fourth one out. Rates were chosen by this report, so the figures are not of a
 blind test. A probe finds the speaker in 9.4 % of the content codes, by chance in 4.2 %.
 
-vctk has the steps, rates and weights of that code. It has not been trained, and has no plan yet: ask `python -m
-ssl_jax.plan` for a slice before you rent one.
+vctk has the steps, rates and weights of that code. It has not been trained.
+
+On TPUs: vctk on v5e:2x2 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field

@@ -30,8 +30,9 @@ flite's voice slt, with awb and rms to train on (benchmarks/flite_speech.py, see
 of the phones: two voices are too few for a third.
 
 librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360 with the settings of the released code
-(iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py), 5 steps ahead. It has not been trained, and has no plan
-yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
+(iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py), 5 steps ahead. It has not been trained.
+
+On TPUs: librispeech on v5e:2x2 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field

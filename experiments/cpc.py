@@ -27,7 +27,7 @@ each frame. The convolutions have no padding, so that padding changes nothing: 2
 Negatives are of the utterance itself, and never the positive. It has not been trained. In the paper, linear probes
 reach 64.6 % (phones) and 97.4 % (speakers) on its splits of LibriSpeech.
 
-The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
+On TPUs: librispeech on v5e:2x2 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field

@@ -34,8 +34,7 @@ setting has beaten the first words. The longer preset has not been run.
 The other presets need their data set prepared as ArrayRecord (README.md, "Your own data"). Results in the paper, on
 English Gigaword with unpaired titles, are not comparable with these thirds of the training set.
 
-On TPUs: gigaword on v5e:4x4 (docs/planning.md). xsum and cnn_dailymail have no plan yet: their articles are eight times
-as long; ask `python -m ssl_jax.plan` for a slice before you rent one.
+On TPUs: gigaword, xsum, cnn_dailymail on v5e:4x4 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

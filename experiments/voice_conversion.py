@@ -32,8 +32,9 @@ Probes of the speaker are right in 70.2 % by the speaker code, and in 57.1 % by 
 
 vctk has the sizes and rates of the authors' code (jjery2243542/adaptive_voice_conversion). Differences: frames of 25 ms
 every 10 ms, in place of 50 every 12.5; the weight decay is not part of the gradient; the ends of an utterance are
-followed by zeros and not reflected. It has not been trained, and has no plan yet: ask `python -m ssl_jax.plan` for a
-slice before you rent one.
+followed by zeros and not reflected. It has not been trained.
+
+On TPUs: vctk on v5e:2x2 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field

@@ -28,7 +28,7 @@ The presets for pods differ from fairseq's in three things: no layer is dropped;
 length, so that a batch has a fixed number of rows; and the group normalisation leaves padding out. They have not been
 trained.
 
-The presets for pods have no plan yet: ask `python -m ssl_jax.plan` for a slice before you rent one.
+On TPUs: base on v5e:8x8; large on v5p:4x4x2 (docs/planning.md).
 """
 
 from dataclasses import dataclass, field, replace
