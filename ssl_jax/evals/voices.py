@@ -73,20 +73,47 @@ def warp(distances: np.ndarray) -> np.ndarray:
     Returns:
       int `[steps, 2]`, pairs of frames in order.
     """
+    total = _totals(distances)
     rows, columns = distances.shape
-    total = np.full((rows + 1, columns + 1), np.inf)
-    total[0, 0] = 0
-    for diagonal in range(rows + columns - 1):  # all pairs of a diagonal depend on earlier ones alone
-        i = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
-        j = diagonal - i
-        before = np.minimum(np.minimum(total[i, j], total[i, j + 1]), total[i + 1, j])
-        total[i + 1, j + 1] = distances[i, j] + before
     i, j, path = rows, columns, []
     while i > 0 and j > 0:
         path.append((i - 1, j - 1))
         steps = ((i - 1, j - 1), (i - 1, j), (i, j - 1))
         i, j = min(steps, key=lambda step: total[step])
     return np.array(path[::-1])
+
+
+def _totals(distances: np.ndarray) -> np.ndarray:
+    """The least total distance of a path to each pair, `[..., frames + 1, other frames + 1]`; the first row and column
+    are outside."""
+    *batch, rows, columns = distances.shape
+    total = np.full((*batch, rows + 1, columns + 1), np.inf)
+    total[..., 0, 0] = 0
+    for diagonal in range(rows + columns - 1):  # all pairs of a diagonal depend on earlier ones alone
+        i = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
+        j = diagonal - i
+        before = np.minimum(np.minimum(total[..., i, j], total[..., i, j + 1]), total[..., i + 1, j])
+        total[..., i + 1, j + 1] = distances[..., i, j] + before
+    return total
+
+
+def nearest_recording(log_mel: np.ndarray, recordings: Sequence[np.ndarray]) -> int:
+    """Which recording an utterance is nearest to, by the mel-cepstral distortion along the path of `warp`.
+
+    The total of a path is divided by the frames of both, so that a short recording is not nearer for being short.
+
+    Args:
+      log_mel: `[frames, mels]`.
+      recordings: `[frames of each, mels]`.
+    """
+    cepstra = mel_cepstra(log_mel)
+    counts = np.array([len(each) for each in recordings])
+    # No path reads what is beyond its end.
+    distances = np.zeros((len(recordings), len(log_mel), counts.max()))
+    for place, each in enumerate(recordings):
+        distances[place, :, : len(each)] = frame_distortion(cepstra[:, None], mel_cepstra(each)[None])
+    totals = _totals(distances)[np.arange(len(recordings)), len(log_mel), counts]
+    return int((totals / (len(log_mel) + counts)).argmin())
 
 
 def distortion(log_mel: np.ndarray, target: np.ndarray, *, aligned: bool) -> Distortion:

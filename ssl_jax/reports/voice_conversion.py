@@ -10,9 +10,16 @@ import numpy as np
 
 from ssl_jax.data.phones import SILENCE
 from ssl_jax.data.speech import SpeechConfig
+from ssl_jax.data.voice_pairs import Case
 from ssl_jax.evals.pictures import draw_bars
 from ssl_jax.evals.probes import FIXED_PENALTY, linear_probe
-from ssl_jax.evals.voices import distortion, shifted, speaker_statistics, utterance_vector
+from ssl_jax.evals.voices import (
+    distortion,
+    nearest_recording,
+    shifted,
+    speaker_statistics,
+    utterance_vector,
+)
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.speech import pooled
 from ssl_jax.methods.voices import Voices
@@ -41,7 +48,10 @@ COLUMNS = {
     "target_voice": "target voice, %",
     "source_voice": "source voice, %",
     "phones": "phones, %",
+    "text": "text, %",
 }
+CANDIDATES = 10
+"""Recordings of the target speaker among which the text of an utterance is looked for."""
 MOST_UTTERANCES = 1_000
 """That a probe is fitted to."""
 FIXED = (FIXED_PENALTY,)
@@ -86,7 +96,8 @@ class VoiceReport:
 
         The distances are those of `ssl_jax.evals.voices`. The voice is that which a linear probe hears, which is fitted
         to log-mel spectra of other utterances of the same speakers; phones are what a linear probe of single frames
-        finds that is fitted to training utterances.
+        finds that is fitted to training utterances. The text is found if, of the target speaker's recordings of it and
+        of nine other texts of about that length, the first is nearest (by chance 10 %).
         """
         warn_of_collapse(report)
         data: VoiceData = report.data.details
@@ -98,7 +109,8 @@ class VoiceReport:
         measures = {
             kind: self._distances(kinds[TRUTH], each, data.pairs.aligned) for kind, each in kinds.items()
         }
-        for found in (self._voices(data, kinds, references), self._phones(report, data, kinds)):
+        voices, phones = self._voices(data, kinds, references), self._phones(report, data, kinds)
+        for found in (voices, phones, self._texts(data, kinds)):
             for kind, values in found.items():
                 measures[kind] |= values
         self._tell(report, data, measures, self._probes_of_codes(report, data))
@@ -176,6 +188,23 @@ class VoiceReport:
             shares = [part.mean() if len(part) else np.nan for part in np.split(frames, ends)]
             result[kind] = {"phones": np.array(shares)}
         return result
+
+    def _texts(self, data: VoiceData, kinds: Mapping[str, list]) -> dict[str, Measures]:
+        """Whether the target speaker's recording of its text is nearest, where enough other ones are there."""
+        if data.pairs.aligned:
+            return {}
+        words = data.speech.utterances.word[[case.source for case in data.pairs.cases]]
+        truths = kinds[TRUTH]
+        lengths = [0 if truth is None else len(truth) for truth in truths]
+        candidates = texts_to_compare(data.pairs.cases, words, lengths)
+
+        def found(spectra: Sequence) -> np.ndarray:
+            right = np.full(len(truths), np.nan)
+            for case, others in candidates.items():
+                right[case] = nearest_recording(spectra[case], [truths[n] for n in others]) == 0
+            return right
+
+        return {kind: {"text": found(spectra)} for kind, spectra in kinds.items() if kind != TRUTH}
 
     def _known_frames(
         self, report: Report, numbers: np.ndarray, rng: np.random.Generator
@@ -259,6 +288,33 @@ class VoiceReport:
             [f"{of.speakers[of.speaker[case.source]]} to {of.speakers[case.target]}" for case in pairs.cases]
         )
         return {name: names == name for name in sorted({*names.tolist()})}
+
+
+def texts_to_compare(
+    cases: Sequence[Case], words: np.ndarray, lengths: Sequence[int]
+) -> dict[int, list[int]]:
+    """For each case, the cases whose targets its text is looked for in: itself, then others of the same speaker.
+
+    Args:
+      cases: the conversions.
+      words: `[cases]`, numbers of their words or texts.
+      lengths: `[cases]`, frames of the targets, 0 where there is none.
+
+    Returns:
+      `CANDIDATES` numbers by the number of a case, of different words and of the most similar lengths; without the
+      cases that have no target or too few others.
+    """
+    result = {}
+    for own, case in enumerate(cases):
+        others = {
+            words[n]: n
+            for n, other in enumerate(cases)
+            if lengths[n] and other.target == case.target and words[n] != words[own]
+        }
+        nearest = sorted(others.values(), key=lambda n: abs(lengths[n] - lengths[own]))[: CANDIDATES - 1]
+        if lengths[own] and len(nearest) == CANDIDATES - 1:
+            result[own] = [own, *nearest]
+    return result
 
 
 def _means(measures: Measures, chosen: np.ndarray) -> Row:

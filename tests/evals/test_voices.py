@@ -9,6 +9,7 @@ from ssl_jax.evals.voices import (
     distortion,
     frame_distortion,
     mel_cepstra,
+    nearest_recording,
     shifted,
     speaker_statistics,
     warp,
@@ -69,6 +70,21 @@ def test_a_slower_utterance_is_not_distorted_and_aligned_frames_are_not_moved():
     found = distortion(log_mel, moved, aligned=True)
     assert found.log_mel == pytest.approx(np.abs(log_mel - moved).mean())
     assert found.cepstral > distortion(log_mel, moved, aligned=False).cepstral
+
+
+def test_the_nearest_recording_is_that_of_the_least_path_per_frame():
+    rng = np.random.default_rng(0)
+    spoken = rng.standard_normal((12, 20))
+    recordings = [rng.standard_normal((frames, 20)) for frames in (15, 12, 4, 9)]
+
+    def distance(other):
+        pairs = frame_distortion(mel_cepstra(spoken)[:, None], mel_cepstra(other)[None])
+        return least_total(pairs) / (len(spoken) + len(other))
+
+    assert nearest_recording(spoken, recordings) == np.argmin([distance(each) for each in recordings])
+    slower = np.repeat(spoken, [1, 2, 3, 1, 1, 2, 1, 1, 2, 1, 1, 1], 0)
+    noisy = slower + 0.3 * rng.standard_normal(slower.shape)
+    assert nearest_recording(spoken, [*recordings, noisy]) == 4
 
 
 def test_a_shifted_speaker_has_the_moments_of_the_other():
