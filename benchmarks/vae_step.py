@@ -68,6 +68,7 @@ def ours():
         "image": images(),
         "extent": np.full((BATCH, 2), 28, np.int32),
         "label": np.zeros(BATCH, np.int32),
+        "example_weight": np.ones(BATCH, np.float32),
     }
     batch = jax.device_put(batch, batch_sharding(mesh))
     state = [program.initial_state()]

@@ -1,6 +1,7 @@
 """Settings that follow from the images of a user, where a preset for the embedded digits is given other images."""
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -65,6 +66,9 @@ def fitted_to_images(
         adopted = _differences(config, presets[preset], presets[LARGER], given)
         sides = {name: adopted.pop(name) for name in _seen(config) if name in adopted}
         found |= {name: min(side, longest // DIVISOR * DIVISOR) for name, side in sides.items()}
+        if isinstance(config, WholeImageConfig):
+            needed = _canvas_of(found.get("size", config.size), config.centre, median_size(sizes))
+            found["data.canvas"] = min(found["data.canvas"], needed)
     chosen = {name: value for name, value in found.items() if name not in given}
     if chosen:
         lines.append(f"chosen from the images: {_flags(chosen)}")
@@ -82,6 +86,17 @@ def fitted_to_images(
         )
     hand_over(fitted.data, splits)
     return fitted, lines
+
+
+def _canvas_of(side: int, centre: float, size: tuple[int, int]) -> int:
+    """The canvas on which the middle of an image has as many pixels as the network sees; more would only be carried.
+
+    Args:
+      side: of the square that the network sees.
+      centre: share of the shorter side that it is cut from.
+      size: width and height of the image.
+    """
+    return math.ceil(side / centre * max(size) / min(size))
 
 
 def _differences(config: Config, usual: Config, larger: Config, given: Collection[str]) -> dict[str, Any]:

@@ -107,11 +107,9 @@ def partition(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, ...]) -> Pa
         return PartitionSpec(
             *(a if a and n % mesh.shape[a] == 0 else None for a, n in zip(axes, shape, strict=True))
         )
-    parts = mesh.shape["fsdp"]
-    divisible = [i for i, n in enumerate(shape) if n % parts == 0]
-    if parts == 1 or not divisible or _is_small(rules, name, shape):
+    largest = _to_cut(rules, name, shape, shape, mesh.shape["fsdp"])
+    if largest is None:
         return PartitionSpec()
-    largest = max(divisible, key=lambda i: shape[i])
     return PartitionSpec(*("fsdp" if i == largest else None for i in range(len(shape))))
 
 
@@ -128,15 +126,22 @@ def partition_of_update(mesh: Mesh, rules: Rules, name: str, shape: tuple[int, .
 
     They are cut along the dimension that is largest on one device.
     """
-    kept, parts = partition(mesh, rules, name, shape), update_parts(mesh)
+    kept = partition(mesh, rules, name, shape)
     axes = [*kept, *[None] * (len(shape) - len(kept))]
     own = [n // (mesh.shape[axis] if axis else 1) for n, axis in zip(shape, axes, strict=True)]
-    divisible = [i for i, n in enumerate(own) if n % parts == 0]
-    if parts == 1 or not divisible or _is_small(rules, name, shape):
+    largest = _to_cut(rules, name, shape, own, update_parts(mesh))
+    if largest is None:
         return kept
-    largest = max(divisible, key=lambda i: own[i])
     axes[largest] = (axes[largest], "data") if axes[largest] else "data"
     return PartitionSpec(*axes)
+
+
+def _to_cut(rules: Rules, name: str, shape: tuple[int, ...], own: Sequence[int], parts: int) -> int | None:
+    """The largest dimension on one device that can be cut into so many parts; None if nothing is to be cut."""
+    divisible = [i for i, n in enumerate(own) if n % parts == 0]
+    if parts == 1 or _is_small(rules, name, shape):
+        return None
+    return max(divisible, key=lambda i: own[i], default=None)
 
 
 def _is_small(rules: Rules, name: str, shape: tuple[int, ...]) -> bool:

@@ -82,6 +82,16 @@ def test_images_that_are_hardly_larger_than_digits_are_seen_as_digits(photos: st
     assert lines == ["chosen from the images: --data.canvas 12 --data.channels 1"]
 
 
+def test_whole_images_are_stored_with_the_pixels_that_the_network_sees(photos: str) -> None:
+    """The middle 28x28 of 42x28; views, which are cut out at random, need more."""
+    asked, config, lines = fitted(autoencoder, photos)
+    assert config == on(photos, autoencoder.PRESETS["mnist"], canvas=42, channels=3)
+    assert lines[0] == "chosen from the images: --data.canvas 42 --data.channels 3 --size 28"
+    larger = replace(asked, size=64)
+    config, _ = fitted_to_images(larger, ["size"], autoencoder.PRESETS, "digits")
+    assert (config.size, config.data.canvas) == (64, 96)
+
+
 @pytest.mark.parametrize("module", [autoencoder, vqvae], ids=["autoencoder", "vqvae"])
 def test_small_images_are_seen_in_their_size(module, photos: str) -> None:
     """Which the strides of the network divide."""
