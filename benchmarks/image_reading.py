@@ -6,8 +6,9 @@ Pictures of 500x375 pixels are cut out of the two photographs that scikit-learn 
 100 kB, as ImageNet's are. They are read into a canvas of 320 pixels: from these files; from the shards that
 ssl_jax.prepare makes of them, here in this process; and, to see what is not decoding, with pictures of 8x8 pixels on
 the same canvas. The loader of training reads them with one thread, with as many as there are cores, and with eight
-times as many, which wait for Python's lock; Grain with as many processes as cores. CPU time is that of this process, so
-none is given for Grain's workers. Views are made on the device; see image_views.
+times as many, which wait for Python's lock; and with as many processes as cores (--data.processes of an experiment).
+CPU time is that of this process, so what these processes take is not part of it. Views are made on the device; see
+image_views.
 """
 
 import argparse
@@ -17,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import absl.flags
-import grain
 import jax
 import numpy as np
 from PIL import Image
@@ -33,8 +32,6 @@ from ssl_jax.training import loading
 from ssl_jax.training.sharding import MeshConfig, batch_sharding, make_mesh
 
 BATCH, BATCHES, CANVAS = 64, 24, 320
-READY = 12
-"""Batches that Grain's buffers may hold, at most, with a process for each of two cores."""
 SPECKS = "prepared, 8x8: all but the decoding"
 
 
@@ -70,12 +67,10 @@ def compare(folder, arguments):
     for name, config in configs.items():
         for threads in (1, CORES, 8 * CORES):
             sides[name, f"threads: {threads}"] = by_threads(config, threads)
-        if name != SPECKS:
-            sides[name, f"processes of Grain: {CORES}"] = by_processes(config)
+        sides[name, f"processes: {CORES}"] = by_processes(config)
     for (name, how), turns in take_turns(sides, arguments.rounds).items():
         rate, cost = (statistics.median(values) for values in zip(*turns, strict=True))
-        cpu = f"{1e3 * cost:7.2f} ms of CPU time each" if cost else ""
-        print(f"  {name:36} {how:22} {rate:7,.0f} images a second {cpu}")
+        print(f"  {name:36} {how:22} {rate:7,.0f} images a second {1e3 * cost:7.2f} ms of CPU time each")
 
 
 def draw(folder, count, size):
@@ -104,32 +99,30 @@ def prepare(config, folder):
     return image_preparation.prepare_images(what, [], lambda text: None)
 
 
+def along():
+    """The placement of a batch on the one device."""
+    return batch_sharding(make_mesh(MeshConfig(data=1, fsdp=1)))
+
+
 def by_threads(config, threads):
     """Images a second, and seconds of CPU time an image, by the loader of training."""
     data = EndlessImages(open_images(config).train, seed=0)
-    along = batch_sharding(make_mesh(MeshConfig(data=1, fsdp=1)))
 
     def read():
         loading.READ_THREADS = threads
-        return timed(loading.training_batches(data, BATCH, along, range(BATCHES)))
+        return timed(loading.training_batches(data, BATCH, along(), range(BATCHES)))
 
     return read
 
 
 def by_processes(config):
-    """Images a second by worker processes of Grain, started beforehand; their CPU time is not seen here."""
-    data = grain.MapDataset.source(Opened(config)).seed(0).shuffle().repeat().batch(BATCH)
-    absl.flags.FLAGS.mark_as_parsed()  # Grain asks for its own
-    workers = grain.MultiprocessingOptions(num_workers=CORES, per_worker_buffer_size=1)
-    batches = iter(
-        data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)).mp_prefetch(workers)
-    )
+    """The same, with processes that read for the loader; the CPU time is that of this process alone."""
+    data = EndlessImages(open_images(config).train, seed=0, processes=CORES)
+    data.stack(np.arange(BATCH))  # one of them is started
 
     def read():
-        for _ in range(READY):  # of these, some were made before anybody asked
-            next(batches)
-        rate, _ = timed(jax.device_put(next(batches)) for _ in range(BATCHES))
-        return rate, 0.0
+        loading.READ_THREADS = CORES
+        return timed(loading.training_batches(data, BATCH, along(), range(BATCHES)))
 
     return read
 
@@ -139,20 +132,6 @@ def timed(batches):
     for batch in batches:
         images += len(jax.block_until_ready(batch["image"]))
     return images / (time.perf_counter() - wall), (time.process_time() - cpu) / images
-
-
-class Opened:
-    """The training images of a configuration, which each process opens for itself."""
-
-    def __init__(self, config):
-        self.config, self.images, self.length = config, None, len(open_images(config).train)
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, index):
-        self.images = self.images or open_images(self.config).train
-        return self.images[index]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Annotated, TextIO
 
 import tyro
 
-from ssl_jax.data.images import ImageConfig
+from ssl_jax.data.images import ImageSourceConfig
 from ssl_jax.data.prepared.image_preparation import ImagePreparation, prepare_images
 from ssl_jax.data.prepared.manifest import IMAGES, RowKind
 from ssl_jax.data.prepared.preparation import Preparation, prepare_text
@@ -70,8 +70,8 @@ class ImageArguments(Settings):
 
     output: NonEmptyText
     """The folder that is made, local or gs://."""
-    images: Annotated[ImageConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: ImageConfig("tfds:imagenet2012", canvas=320, channels=3)
+    images: Annotated[ImageSourceConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: ImageSourceConfig("tfds:imagenet2012", canvas=320, channels=3)
     )
     shard_megabytes: PositiveFloat = 256
     """Photographs in a file, about; a file has 4,096 images at most."""

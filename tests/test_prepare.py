@@ -1,5 +1,6 @@
 """The command line of ssl_jax.prepare; tests/prepare runs it with Apache Beam."""
 
+import dataclasses
 import io
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssl_jax import prepare
+from ssl_jax.data.images import ImageSourceConfig
 from ssl_jax.data.prepared.beam import options_of
 from ssl_jax.data.prepared.image_preparation import ImagePreparation
 from ssl_jax.errors import UserError
@@ -41,7 +43,8 @@ def test_the_command_of_the_guide(asked):
 def test_the_command_of_the_guide_to_images(asked):
     run_the_command_of("imagenet_on_a_pod.md")
     [(what, beam)] = asked
-    assert what == ImagePreparation("gs://BUCKET/imagenet", IMAGENET.data, 256)
+    read = {field.name: getattr(IMAGENET.data, field.name) for field in dataclasses.fields(ImageSourceConfig)}
+    assert what == ImagePreparation("gs://BUCKET/imagenet", ImageSourceConfig(**read), 256)
     assert beam == []
 
 

@@ -3,7 +3,7 @@
 import io
 import logging
 import threading
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -94,6 +94,12 @@ class EncodedImages:
         self._canvas, self._unreadable = canvas, unreadable
         self._damaged: set[int] = set()
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -16,14 +16,14 @@ from ssl_jax.data.prepared.image_reading import PreparedImages, open_prepared_im
 from ssl_jax.data.prepared.manifest import PREPARED
 from ssl_jax.data.prepared.work import is_prepared
 from ssl_jax.data.tfds_images import open_tfds
-from ssl_jax.domains import NonEmptyText, Pixels, ProperShare, Settings, Text
+from ssl_jax.domains import NonEmptyText, Pixels, ProperShare, Settings, Text, integers
 from ssl_jax.errors import UserError
 
 LARGEST_CANVAS = 4096
 
 
 @dataclass(frozen=True)
-class ImageConfig(Settings):
+class ImageSourceConfig(Settings):
     """The image sources, and the canvas to which their images are fitted."""
 
     source: NonEmptyText = "digits"
@@ -49,6 +49,15 @@ class ImageConfig(Settings):
     def preprocessing(self) -> dict[str, str]:
         """What decides the meaning of pixel values, by name: for `training.experiment.Data`."""
         return {"channels": str(self.channels), "pixels": "0 to 1"}
+
+
+@dataclass(frozen=True)
+class ImageConfig(ImageSourceConfig):
+    """The images of a run, and how they are read."""
+
+    processes: Annotated[int, integers(0, 16)] = 0
+    """Processes that read and decode training images, for hosts with many cores: the threads of one process decode some
+    2,500 a second together (docs/imagenet_on_a_pod.md). There are at most half as many as cores. 0: threads alone."""
 
 
 _EXPECTED = (
@@ -98,7 +107,7 @@ class _OpenedImages(NamedTuple):
     exact: bool
 
 
-def open_images(config: ImageConfig) -> ImageSplits:
+def open_images(config: ImageSourceConfig) -> ImageSplits:
     """Opens the images of a configuration. Images are decoded only when they are read.
 
     Raises:
@@ -138,7 +147,7 @@ def batch_shapes(config: ImageConfig, batch_size: int) -> dict[str, jax.ShapeDty
     }
 
 
-def _open(spec: str, config: ImageConfig) -> _OpenedImages:
+def _open(spec: str, config: ImageSourceConfig) -> _OpenedImages:
     canvas = Canvas(config.canvas, config.channels)
     if spec == "digits":
         train, heldout = (_digits(canvas, heldout=held) for held in (False, True))

@@ -1,5 +1,6 @@
 """The image data sets of the presets: where each comes from, and what is known of it before it is opened."""
 
+import os
 from dataclasses import dataclass
 
 import grain
@@ -51,7 +52,10 @@ CELEB_A = ImageDataset(
 """162,770 aligned faces of 218x178 pixels, of which the middle 142x142 are used; they have no labels."""
 
 IMAGENET = ImageDataset(
-    ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3), size=224, classes=1000, centre=0.875
+    ImageConfig(source="tfds:imagenet2012", canvas=320, channels=3, processes=16),
+    size=224,
+    classes=1000,
+    centre=0.875,
 )
 """1,281,167 images of 1,000 classes.
 
@@ -87,6 +91,16 @@ def opened_images(config: ImageConfig) -> ImageSplits:
     return images
 
 
+def reading_processes(most: int) -> int:
+    """How many processes read images here: at most so many, and at most half of the cores; 0 in place of a single one.
+
+    Args:
+      most: by the configuration.
+    """
+    count = min(most, (os.cpu_count() or 1) // 2)
+    return count if count > 1 else 0
+
+
 def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
     """The images of a run, in the order of its seed.
 
@@ -109,7 +123,7 @@ def open_image_data(config: ImageConfig, *, classes: int, seed: int) -> Data:
     probed = images.classes and len(images.probe.classes) > 1
     labelled = {"train": grain.MapDataset.source(images.probe), "heldout": heldout} if probed else {}
     return Data(
-        train=(EndlessImages(images.train, seed),),
+        train=(EndlessImages(images.train, seed, reading_processes(config.processes)),),
         heldout=({"heldout": heldout},),
         identity=images.identity,
         details=images,

@@ -23,8 +23,8 @@ INTERVALS = (
     "config.train.keep_latest",
     "config.train.keep_every",
 )
-TOPOLOGY = "config.mesh."
-"""Settings that may differ without a word: the same curve, to rounding, comes from any mesh."""
+TOPOLOGY = ("config.mesh.", "config.data.processes")
+"""Settings that may differ without a word: the same curve, to rounding, comes from any mesh and any processes."""
 PLACES = ("source", "heldout_source", "probe_source")
 """Last names of the settings that say where data is. That it is the same data is seen when it has been opened."""
 

@@ -11,7 +11,7 @@ from PIL import features
 
 from ssl_jax.data.encoded_images import QUALITY, EncodedImages
 from ssl_jax.data.image_source import Canvas
-from ssl_jax.data.images import ImageConfig, open_images
+from ssl_jax.data.images import ImageSourceConfig, open_images
 from ssl_jax.data.prepared import work
 from ssl_jax.data.prepared.beam import options_of, run_tasks
 from ssl_jax.data.prepared.image_shards import (
@@ -40,7 +40,7 @@ class ImagePreparation(NamedTuple):
     """What is prepared; the fields are those of the command line, see `ssl_jax.prepare`."""
 
     output: str
-    images: ImageConfig
+    images: ImageSourceConfig
     shard_megabytes: float
 
 

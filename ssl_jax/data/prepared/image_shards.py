@@ -12,7 +12,7 @@ from etils import epath
 
 from ssl_jax.data.encoded_images import EncodedImages, encode_fitted
 from ssl_jax.data.image_source import Canvas
-from ssl_jax.data.images import ImageConfig, ImageSplits, open_images
+from ssl_jax.data.images import ImageSourceConfig, ImageSplits, open_images
 from ssl_jax.data.prepared.image_reading import encode_image
 from ssl_jax.data.prepared.records import write_records
 from ssl_jax.data.prepared.work import describe, is_done
@@ -49,7 +49,7 @@ class ImageJob(NamedTuple):
     """
 
     folder: str
-    config: ImageConfig
+    config: ImageSourceConfig
     identity: tuple[tuple[str, str], ...]
 
 
@@ -123,7 +123,7 @@ def write_image_shard(job: ImageJob, shard: ImageShard) -> None:
 
 
 @functools.lru_cache(1)
-def _splits(config: ImageConfig, identity: tuple[tuple[str, str], ...]) -> dict[str, EncodedImages]:
+def _splits(config: ImageSourceConfig, identity: tuple[tuple[str, str], ...]) -> dict[str, EncodedImages]:
     """The splits, opened once in each process, since a large folder takes long to list."""
     images = open_images(config)
     if identity_of(images) != identity:

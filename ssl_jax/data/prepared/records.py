@@ -143,8 +143,18 @@ class Records:
     def __init__(self, folder: epath.Path, files: Sequence[RecordFile], cure: str):
         self._paths, self._cure = [folder / file["name"] for file in files], cure
         self._ends = np.cumsum([0, *(file["records"] for file in files)])
-        self._readers: list[ArrayRecordReader | None] = [None] * len(files)
+        self._open()
+
+    def _open(self) -> None:
+        self._readers: list[ArrayRecordReader | None] = [None] * len(self._paths)
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[list[epath.Path], str, np.ndarray]:
+        return self._paths, self._cure, self._ends
+
+    def __setstate__(self, state: tuple[list[epath.Path], str, np.ndarray]) -> None:
+        self._paths, self._cure, self._ends = state
+        self._open()
 
     def __len__(self) -> int:
         return int(self._ends[-1])
