@@ -22,9 +22,9 @@ cores that other programs used too; phones without silence, the speakers' probe 
 
 So after 600 steps, the network that starts with random filters of the waveform has caught up with the spectrum, and has
 left out what tells the speakers apart. 24.2 % of the units of masked held-out frames are predicted; the 50 units have a
-PNMI of 0.450 and a phone purity of 0.561. The second iteration (seed 0) predicts 52.1 % of its units, and its layers are
-within two points of the first one's for phones and words (57.3, 88.3 and 84.1 by the best); its units, of layer 2 of
-a network that has seen so little, tell less of the phones than those of MFCCs: PNMI 0.411, purity 0.451.
+PNMI of 0.450 and a phone purity of 0.561. The second iteration (seed 0) predicts 52.1 % of its units, and its layers
+are within two points of the first one's for phones and words (57.3, 88.3 and 84.1 by the best); its units, of layer 2
+of a network that has seen so little, tell less of the phones than those of MFCCs: PNMI 0.411, purity 0.451.
 
 The presets for pods differ from the paper's in these things: the centres are found at the first step, from its batch
 (the paper: from 10 % or all of the data, before the run), and units are of the segment that the model sees; no layer is
