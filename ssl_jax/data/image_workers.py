@@ -34,7 +34,7 @@ class ImageWorkers:
         self._source = pickle.dumps(source)
         self._idle: list[subprocess.Popen[bytes]] = []
         self._all: list[subprocess.Popen[bytes]] = []
-        self._free, self._lock = threading.Semaphore(count), threading.Lock()
+        self._free = threading.Semaphore(count)
         weakref.finalize(self, _end, self._all)
 
     def read(self, rows: np.ndarray) -> Example:
@@ -44,11 +44,12 @@ class ImageWorkers:
           UserError: an image cannot be read, or the process has ended.
         """
         with self._free:
-            with self._lock:
-                worker = self._idle.pop() if self._idle else self._start()
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                worker = self._start()
             answer = _ask(worker, rows)
-            with self._lock:
-                self._idle.append(worker)
+            self._idle.append(worker)
         if isinstance(answer, UserError):
             raise answer
         return answer
