@@ -45,10 +45,10 @@ class ImageWorkers:
         """
         with self._free:
             try:
-                worker = self._idle.pop()
+                worker, before = self._idle.pop(), b""
             except IndexError:
-                worker = self._start()
-            answer = _ask(worker, rows)
+                worker, before = self._start(), self._source
+            answer = _ask(worker, before, pickle.dumps(rows))
             self._idle.append(worker)
         if isinstance(answer, UserError):
             raise answer
@@ -64,13 +64,12 @@ class ImageWorkers:
             start_new_session=True,  # Ctrl-C is for the process that trains, which then ends these
         )
         self._all.append(worker)
-        worker.stdin.write(self._source)
         return worker
 
 
-def _ask(worker: "subprocess.Popen[bytes]", rows: np.ndarray) -> Example | UserError:
+def _ask(worker: "subprocess.Popen[bytes]", *parts: bytes) -> Example | UserError:
     try:
-        pickle.dump(rows, worker.stdin)
+        worker.stdin.writelines(parts)
         worker.stdin.flush()
         return pickle.load(worker.stdout)
     except (OSError, EOFError, pickle.UnpicklingError) as error:

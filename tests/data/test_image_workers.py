@@ -79,6 +79,13 @@ def test_a_process_that_ends_is_named(folder):
         workers.read(np.array([0]))
 
 
+def test_a_process_that_cannot_start_is_named(folder, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    workers = ImageWorkers(opened(folder), 1)
+    with pytest.raises(UserError, match="ended with code 1"):
+        workers.read(np.array([0]))
+
+
 PROGRAM = """
 import sys, time
 import numpy as np
