@@ -2,7 +2,8 @@
 
     PYTHONPATH=FOLDER tests/parity/run.sh python -m benchmarks.speech [--only fbank masks griffin_lim wav2vec2 apc]
 
-FOLDER holds `pip install --target FOLDER kaldi-native-fbank librosa`; a peer that is not installed is left out.
+FOLDER holds `pip install --target FOLDER kaldi-native-fbank librosa torchaudio`; a peer that is not installed is left
+out. Of a torchaudio for another PyTorch, remove the folder lib: what is compared is written in Python.
 
 - fbank: 80 log-mel filters of utterances of 10 seconds at 16 kHz; torchaudio and kaldi-native-fbank take one utterance
   at a time, ours a batch. Ours alone is timed for one utterance, too.
@@ -85,7 +86,10 @@ def repeated(call):
 def fbank():
     import jax
 
+    from ssl_jax.training.sharding import MeshConfig, make_mesh
     from ssl_jax.transforms.speech_features import log_mel
+
+    jax.set_mesh(make_mesh(MeshConfig()))  # as in a step: on one CPU, large batches are computed in pieces
 
     waves = 0.1 * np.random.default_rng(0).standard_normal((UTTERANCES, RATE * SECONDS)).astype(np.float32)
     ours = jax.jit(lambda x: log_mel(x, RATE, MELS))

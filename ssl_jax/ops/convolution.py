@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ssl_jax.ops import convolution_in_pieces as in_pieces
 from ssl_jax.ops.operation import Operation
-from ssl_jax.placement import batch_parts, platform
+from ssl_jax.ops.pieces import on_one_cpu
 
 WIDE = 64
 """Channels or features from which on pieces are faster, or as fast."""
@@ -132,7 +132,7 @@ def _to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int) -> jax.Array:
 def _suits_pieces(kernel: Sequence[int]) -> bool:
     """Whether a convolution with a kernel of this shape is faster in pieces, where all examples are on one CPU."""
     *axes, channels, features = kernel
-    return platform() == "cpu" and batch_parts() == 1 and len(axes) == 2 and max(channels, features) >= WIDE
+    return on_one_cpu() and len(axes) == 2 and max(channels, features) >= WIDE
 
 
 def _padding(size: int, stride: int) -> tuple[int, int]:

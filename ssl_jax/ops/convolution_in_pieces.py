@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from ssl_jax.ops.pieces import count_pieces, cut, joined
+
 PIECE = 2 * 2**20
 """Bytes of copies and outputs that a piece of a batch may have."""
 
@@ -25,7 +27,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, i
       padding: of both axes, before and after.
     """
     pieces = _pieces(x.shape, kernel.shape, stride)
-    return _joined(jax.lax.map(lambda x: _convolve(x, kernel, stride, padding), _cut(x, pieces)))
+    return joined(jax.lax.map(lambda x: _convolve(x, kernel, stride, padding), cut(x, pieces)))
 
 
 def to_input(
@@ -36,7 +38,7 @@ def to_input(
     pieces = _pieces(shape, kernel.shape, stride)
     x = jax.ShapeDtypeStruct((shape[0] // pieces, *shape[1:]), g.dtype)
     transposed = jax.linear_transpose(lambda x: _convolve(x, kernel, stride, padding), x)
-    return _joined(jax.lax.map(lambda g: transposed(g)[0], _cut(g, pieces)))
+    return joined(jax.lax.map(lambda g: transposed(g)[0], cut(g, pieces)))
 
 
 def to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int, padding: tuple[int, int]) -> jax.Array:
@@ -51,7 +53,7 @@ def to_kernel(x: jax.Array, g: jax.Array, size: int, stride: int, padding: tuple
         return total + jnp.stack([jnp.tensordot(row, g, ((0, 1, 2), (0, 1, 2))) for row in rows]), None
 
     total = jnp.zeros((size, size * channels, features), jnp.float32)
-    total, _ = jax.lax.scan(add, total, (_cut(x, pieces), _cut(g, pieces)))
+    total, _ = jax.lax.scan(add, total, (cut(x, pieces), cut(g, pieces)))
     return total.reshape(size, size, channels, features)
 
 
@@ -77,18 +79,8 @@ def _every(x: jax.Array, axis: int, start: int, stride: int, count: int) -> jax.
 
 
 def _pieces(shape: Sequence[int], kernel: Sequence[int], stride: int) -> int:
-    """The smallest number of equal pieces of a batch `[batch, height, width, channels]` that are not above `PIECE`."""
+    """In how many pieces a batch `[batch, height, width, channels]` is computed."""
     batch, height, width, channels = shape
     size, _, _, features = kernel
     image = 4 * height * width // stride * (size * channels + features // stride)
-    return next(
-        n for n in range(1, batch + 1) if batch % n == 0 and (n == batch or batch // n * image <= PIECE)
-    )
-
-
-def _cut(x: jax.Array, pieces: int) -> jax.Array:
-    return x.reshape(pieces, len(x) // pieces, *x.shape[1:])
-
-
-def _joined(x: jax.Array) -> jax.Array:
-    return x.reshape(-1, *x.shape[2:])
+    return count_pieces(batch, image, PIECE)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.transforms.framing import overlapping_frames
 from ssl_jax.transforms.speech_features import (
     FULL_SCALE,
     PRE_EMPHASIS,
@@ -74,14 +75,8 @@ def stft(waveform: jax.Array, transform: Stft) -> jax.Array:
       complex64 `[batch, frames, size / 2 + 1]`.
     """
     window, hop, size = transform
-    frames = (waveform.shape[1] - len(window)) // hop + 1
-    parts = -(-len(window) // hop)
-    # Slices of whole hops, side by side, in place of a gather: frame t is the hops t, t + 1, ... of the waveform.
-    needed = (frames + parts - 1) * hop
-    padded = jnp.pad(waveform, ((0, 0), (0, max(0, needed - waveform.shape[1]))))[:, :needed]
-    hops = padded.reshape(len(waveform), -1, hop)
-    framed = jnp.concatenate([hops[:, part : part + frames] for part in range(parts)], -1)
-    return jnp.fft.rfft(framed[..., : len(window)] * jnp.asarray(window)[None, None], n=size)
+    framed = overlapping_frames(waveform, len(window), hop)
+    return jnp.fft.rfft(framed * jnp.asarray(window)[None, None], n=size)
 
 
 def istft(spectrum: jax.Array, frames: jax.Array, transform: Stft) -> jax.Array:

@@ -20,6 +20,8 @@ import numpy as np
 
 from ssl_jax.domains import Settings, integers
 from ssl_jax.errors import UserError
+from ssl_jax.ops.pieces import by_pieces
+from ssl_jax.transforms.framing import overlapping_frames
 
 WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.010
 PRE_EMPHASIS = 0.97
@@ -28,6 +30,9 @@ FULL_SCALE = 32768.0
 FLOOR = float(np.finfo(np.float32).eps)
 """Of the energies, before their logarithm."""
 LIFTER = 22.0
+PIECE = 4 * 2**20
+"""Bytes of spectra that are computed at a time on one CPU. Those of 16 utterances of 10 seconds take four times as long
+at once, since they come from memory."""
 EPSILON = 1e-5
 """Added to a variance, for a feature that does not vary."""
 
@@ -106,7 +111,8 @@ def log_mel(waveform: jax.Array, rate: int, mels: int) -> jax.Array:
     Returns:
       float32 `[batch, frames, mels]`.
     """
-    return jnp.log(jnp.maximum(_mel_energies(waveform, rate, mels), FLOOR))
+    spectra = 4 * fft_samples(rate) * frames_of(waveform.shape[1], rate)
+    return by_pieces(lambda x: _log_mel(x, rate, mels), waveform, spectra, PIECE)
 
 
 def mfcc(waveform: jax.Array, rate: int, cepstra: int = 13, mels: int = 23) -> jax.Array:
@@ -192,20 +198,20 @@ def raw_features(config: FeatureConfig, waveform: jax.Array, samples: jax.Array,
 
 def _frames(waveform: jax.Array, rate: int) -> jax.Array:
     """`[batch, frames, window]`, each without its mean, scaled to 16 bits."""
-    window, hop = window_samples(rate), hop_samples(rate)
-    place = np.arange(frames_of(waveform.shape[1], rate))[:, None] * hop + np.arange(window)[None]
-    frames = waveform[:, place] * jnp.float32(FULL_SCALE)
+    frames = overlapping_frames(waveform, window_samples(rate), hop_samples(rate)) * jnp.float32(FULL_SCALE)
     return frames - frames.mean(-1, keepdims=True)
 
 
-def _mel_energies(waveform: jax.Array, rate: int, mels: int) -> jax.Array:
+def _log_mel(waveform: jax.Array, rate: int, mels: int) -> jax.Array:
     frames = _frames(waveform, rate)
     before = jnp.concatenate([frames[..., :1], frames[..., :-1]], -1)
     window = jnp.asarray(povey_window(window_samples(rate)))[None, None]
     size = fft_samples(rate)
     spectrum = jnp.fft.rfft((frames - PRE_EMPHASIS * before) * window, n=size)
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
-    return jnp.einsum("bfk,km->bfm", power, jnp.asarray(mel_filters(rate, size, mels)), precision="highest")
+    filters = jnp.asarray(mel_filters(rate, size, mels))
+    energies = jnp.einsum("bfk,km->bfm", power, filters, precision="highest")
+    return jnp.log(jnp.maximum(energies, FLOOR))
 
 
 @functools.cache
