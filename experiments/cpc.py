@@ -22,6 +22,11 @@ The network starts with random filters of the waveform, and after 600 steps its 
 spectrum. Among 33 candidates, 23.2 % of the true frames of held-out utterances are found, 1 to 12 frames ahead (by
 chance 3.0 %).
 
+Recorded digits, each of six speakers held out in turn (as in experiments.apc; 600 steps, 10 labels a word): the
+convolutions name 27.0 ± 2.9 % of the words, the untrained network 30.2 ± 6.6, log-mel 59.5 ± 12.7; of recordings that
+were held out instead, 53.6, 33.1 and 80.6 %. So what is learnt of five speakers is of these speakers: the true frame
+is found among 33 in 24.9 % of the cases in training, and in 10.5 % of those of an unseen speaker (theo).
+
 librispeech has the sizes of the paper's section 3.1 and of facebookresearch/CPC_audio, whose channels are normalised in
 each frame. The convolutions have no padding, so that padding changes nothing: 20,480 samples give 126 frames, not 128.
 Negatives are of the utterance itself, and never the positive. It has not been trained. In the paper, linear probes

@@ -26,6 +26,10 @@ PNMI of 0.450 and a phone purity of 0.561. The second iteration (seed 0) predict
 are within two points of the first one's for phones and words (57.3, 88.3 and 84.1 by the best); its units, of layer 2
 of a network that has seen so little, tell less of the phones than those of MFCCs: PNMI 0.411, purity 0.451.
 
+Recorded digits, each of six speakers held out in turn (as in experiments.apc; 600 steps, 10 labels a word): layer 1
+names 55.0 ± 7.7 % of the words, log-mel 59.5 ± 12.8, the untrained network 23.9 ± 3.5; of recordings that were held out
+instead, 71.2, 81.1 and 26.6 %.
+
 The presets for pods differ from the paper's in these things: the centres are found at the first step, from its batch
 (the paper: from 10 % or all of the data, before the run), and units are of the segment that the model sees; no layer is
 dropped; rows are random segments of a fixed length; and the group normalisation leaves padding out. They have not been

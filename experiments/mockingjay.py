@@ -23,6 +23,10 @@ cores that other programs used too; phones without silence, the speakers' probe 
 So after these 600 steps, frames tell less of phones and speakers than those of the untrained network, and whole words a
 little more. The held-out error of masked frames is 0.482, that of the mean frame in their place 0.809.
 
+Recorded digits, each of six speakers held out in turn (as in experiments.apc; 600 steps, 10 labels a word): layer 2
+names 52.1 ± 9.7 % of the words, the untrained network 57.0 ± 10.5, log-mel 59.5 ± 12.7; of recordings that were held
+out instead, 72.4, 77.2 and 80.6 %.
+
 librispeech has the size of the paper's base model, and the schedule of s3prl (pretrain/mockingjay/config_runner.yaml):
 1,000,000 steps of 32 utterances, a rate of 2e-4 with a warm-up over 7 %. Differences: 80 log-mel filters without
 differences in time, and frames are not joined by threes. It has not been trained. TERA (arXiv:2007.06028) also hides

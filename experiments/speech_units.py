@@ -27,6 +27,10 @@ So the units are no purer than clusters of log-mel frames; a decoder that is tol
 mean of the utterance, take the speaker out of them. The error is the `reconstruction_loss` of speakers whose voices the
 decoder does not know. One seed; the EMA decay and the network of the default were chosen by looking at these speakers.
 
+Recorded digits, each of six speakers held out in turn (as in experiments.apc; 600 steps, 10 labels a word): the units
+name 46.0 ± 9.1 % of the words, the encoder before them 51.7 ± 10.4, log-mel 59.5 ± 12.8; of recordings that were held
+out instead, 71.0, 76.5 and 81.1 %, and of their speakers 58.5, 60.6 and 73.1 %.
+
 librispeech has the paper's input (13 MFCC with differences, segments of 0.32 seconds, 50 units a second), and the
 widths and the jitter that swasun/VQ-VAE-Speech gives for it; 512 codes, rate and steps are bshall/ZeroSpeech's. What
 differs: the decoder makes log-mel frames by convolutions, and not the waveform by a WaveNet or an RNN; the encoder has

@@ -24,6 +24,10 @@ The network starts with random filters of the waveform; after 600 steps its fram
 than at the start, and less than the spectrum. 52.8 % of the masked frames of held-out utterances are found among 21
 candidates (chance 4.8 %); the perplexity of the two codebooks of 40 codes is 34 in all.
 
+Recorded digits, each of six speakers held out in turn (as in experiments.apc; 600 steps, 10 labels a word): layer 1
+names 34.5 ± 8.3 % of the words, log-mel 59.5 ± 12.8, the untrained network 23.9 ± 3.5; of recordings that were held out
+instead, 46.8, 81.1 and 26.6 %.
+
 The presets for pods differ from fairseq's in three things: no layer is dropped; rows are random segments of a fixed
 length, so that a batch has a fixed number of rows; and the group normalisation leaves padding out. They have not been
 trained.
