@@ -27,9 +27,11 @@ Recordings: of the Free Spoken Digit Dataset (3,000 of six speakers, --data.labe
 with each speaker held out in turn (--data.heldout_speakers NAME, seeds 0 to 5, 28 November 2026), layer 2 names 68.2 ±
 11.9 % of the unseen speaker's words by 10 labels a word, log-mel 59.5 ± 12.7; it is better for each of the six, by 8.7
 ± 3.7 points. By 1,000 labels 74.5 ± 11.3 and 66.3 ± 21.1, better for five. With a quarter of the recordings held out
-instead: words 97.2 and 93.6 %, speakers 91.5 and 73.1 %. BUILD_NOTES.md has the table of all methods. Of flite's voice
-slt, with awb and rms to train on (benchmarks/flite_speech.py, seed 0), all of these name 22.5 to 23.9 % of the phones:
-two voices are too few for a third.
+instead: words 97.2 and 93.6 %, speakers 91.5 and 73.1 %. BUILD_NOTES.md has the table of all methods.
+
+Phones of three voices of flite (benchmarks/flite_speech.py, seed 0), with a quarter of the recordings held out
+(--data.heldout utterances): layer 3 names 69.8 %, log-mel 49.4, the untrained network 63.7. Of the voice slt, with awb
+and rms to train on, all of these name 22.5 to 23.9 %: two voices are too few for a third.
 
 librispeech trains for 100 epochs of the 104,014 utterances of train-clean-360 with the settings of the released code
 (iamyuanchung/Autoregressive-Predictive-Coding, train_apc.py), 5 steps ahead. It has not been trained.
