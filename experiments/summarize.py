@@ -34,7 +34,7 @@ setting has beaten the first words. The longer preset has not been run.
 The other presets need their data set prepared as ArrayRecord (README.md, "Your own data"). Results in the paper, on
 English Gigaword with unpaired titles, are not comparable with these thirds of the training set.
 
-On TPUs: gigaword, xsum, cnn_dailymail on v5e:4x4 (docs/planning.md).
+On TPUs: gigaword on v5e:4x4; xsum, cnn_dailymail on v5e:8x8 (docs/planning.md).
 """
 
 from dataclasses import dataclass, replace

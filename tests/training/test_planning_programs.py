@@ -72,6 +72,20 @@ def test_the_body_of_a_loop_runs_once_per_iteration():
     assert sum(instruction.times * instruction.cycles for instruction in scheduled) == 300
 
 
+@pytest.mark.parametrize(
+    ("bound", "times"),
+    [
+        ("s32[1]{0:T(128)} constant({3})", 3),
+        ("s32[2]{0:T(128)} constant({3, 5})", 1),
+        ("f32[]{:T(128)} constant(3)", 1),
+    ],
+    ids=["array of one", "array", "no integer"],
+)
+def test_the_bound_of_a_loop_is_a_single_integer(bound, times):
+    program = parse_program(LOOP.replace("s32[]{:T(128)} constant(3)", bound))
+    assert {i.times for _, i in program.scheduled() if i.name == "layer.1"} == {times}
+
+
 def test_traffic_is_what_is_read_from_and_written_to_hbm():
     """The copy reads the stack (and makes a flag of 4 bytes), each iteration its layer; S(1) is not HBM."""
     text = "".join(

@@ -89,8 +89,11 @@ class Program(NamedTuple):
         if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
             return int(known[1])
         condition = self.computations[loop.called()["condition"]].values()
+        # The compiler may hold a single number as an array of one: `s32[1]{0} constant({2})`.
         bounds = [
-            int(x.rest.split(")")[0]) for x in condition if x.opcode == "constant" and "s32" in x.result
+            int(x.rest.split(")")[0].strip("{}"))
+            for x in condition
+            if x.opcode == "constant" and x.result.startswith(("s32[]", "s32[1]"))
         ]
         return max(bounds, default=1)
 
