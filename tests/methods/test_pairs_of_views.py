@@ -116,12 +116,13 @@ def test_labels_move_the_probe_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("make_method", "rounding"), [(make_simclr, 1e-6), (make_byol, 4e-6)], ids=["simclr", "byol"]
+    ("make_method", "rounding"), [(make_simclr, 2e-6), (make_byol, 4e-6)], ids=["simclr", "byol"]
 )
 def test_eight_devices_give_loss_gradient_and_statistics_of_one(make_method, rounding):
     """Batch normalisation and negatives are over the global batch, whoever holds its images.
 
-    rounding: of gradients; BYOL's pass one more network with batch normalisation, which divides by small deviations.
+    rounding: of gradients, as the processor sums: 1.01e-6 with AVX-512 on SimCLR's. BYOL's pass one more network with
+      batch normalisation, which divides by small deviations.
     """
     alone, spread = (loss_gradient_extras(make_method(), mesh) for mesh in (None, MeshConfig()))
     assert float(spread[0]) == pytest.approx(float(alone[0]), rel=1e-6)
