@@ -20,9 +20,11 @@ def command(monkeypatch, capsys):
     def command(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         module = name if "." in name else f"experiments.{name}"
-        monkeypatch.delitem(sys.modules, module, raising=False)  # runpy imports it itself
-        with pytest.raises(SystemExit) as exit:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        with monkeypatch.context() as patch:
+            # runpy imports it itself; experiments that are built on it need it again.
+            patch.delitem(sys.modules, module, raising=False)
+            with pytest.raises(SystemExit) as exit:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
         return (exit.value.code, *capsys.readouterr())
 
     return command
