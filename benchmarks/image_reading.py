@@ -7,8 +7,8 @@ Pictures of 500x375 pixels are cut out of the two photographs that scikit-learn 
 ssl_jax.prepare makes of them, here in this process; and, to see what is not decoding, with pictures of 8x8 pixels on
 the same canvas. The loader of training reads them with one thread, with as many as there are cores, and with eight
 times as many, which wait for Python's lock; and with as many processes as cores (--data.processes of an experiment).
-CPU time is that of this process, so what these processes take is not part of it. Views are made on the device; see
-image_views.
+These start in the first round, and CPU time is that of the process that trains, not theirs. Views are made on the
+device; see image_views.
 """
 
 import argparse
@@ -66,8 +66,8 @@ def compare(folder, arguments):
     sides = {}
     for name, config in configs.items():
         for threads in (1, CORES, 8 * CORES):
-            sides[name, f"threads: {threads}"] = by_threads(config, threads)
-        sides[name, f"processes: {CORES}"] = by_processes(config)
+            sides[name, f"threads: {threads}"] = loader(config, threads)
+        sides[name, f"processes: {CORES}"] = loader(config, CORES, processes=CORES)
     for (name, how), turns in take_turns(sides, arguments.rounds).items():
         rate, cost = (statistics.median(values) for values in zip(*turns, strict=True))
         print(f"  {name:36} {how:22} {rate:7,.0f} images a second {1e3 * cost:7.2f} ms of CPU time each")
@@ -99,30 +99,14 @@ def prepare(config, folder):
     return image_preparation.prepare_images(what, [], lambda text: None)
 
 
-def along():
-    """The placement of a batch on the one device."""
-    return batch_sharding(make_mesh(MeshConfig(data=1, fsdp=1)))
-
-
-def by_threads(config, threads):
-    """Images a second, and seconds of CPU time an image, by the loader of training."""
-    data = EndlessImages(open_images(config).train, seed=0)
+def loader(config, threads, processes=0):
+    """Images a second, and seconds of CPU time of this process an image, by the loader of training."""
+    data = EndlessImages(open_images(config).train, seed=0, processes=processes)
+    along = batch_sharding(make_mesh(MeshConfig(data=1, fsdp=1)))
 
     def read():
         loading.READ_THREADS = threads
-        return timed(loading.training_batches(data, BATCH, along(), range(BATCHES)))
-
-    return read
-
-
-def by_processes(config):
-    """The same, with processes that read for the loader; the CPU time is that of this process alone."""
-    data = EndlessImages(open_images(config).train, seed=0, processes=CORES)
-    data.stack(np.arange(BATCH))  # one of them is started
-
-    def read():
-        loading.READ_THREADS = CORES
-        return timed(loading.training_batches(data, BATCH, along(), range(BATCHES)))
+        return timed(loading.training_batches(data, BATCH, along, range(BATCHES)))
 
     return read
 
