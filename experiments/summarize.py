@@ -1,8 +1,9 @@
 """Text as the code: summaries learnt without a single pair (Wang & Lee 2018, arXiv:1810.02851).
 
     python -m experiments.summarize                                  # offline, on docstrings, about 900 steps
-    python -m experiments.summarize longer --objective.name gumbel   # the same, 6,000 steps, with another objective
-    python -m experiments.summarize --objective.adversarial_weight 0 # codes that need not be readable
+    python -m experiments.summarize longer                           # the same, 4,000 steps
+    python -m experiments.summarize --objective.adversarial_weight 0 --objective.language_weight 0  # not readable
+    python -m experiments.summarize --objective.name gumbel --objective.language_weight 0   # another one
     python -m experiments.summarize --data.articles FILE --data.sentences FILE   # your own text, never paired
     python -m experiments.summarize --init_from BART_RUN             # generator and reconstructor start from a bart run
     python -m experiments.summarize gigaword --workdir gs://...      # for a TPU pod
@@ -53,7 +54,10 @@ class Config(SummarizationConfig):
     """Summaries without pairs."""
 
 
-TINY = Config(train=TrainConfig(batch_size=16, eval_every=300, save_every=300, keep_every=300))
+TINY = Config(
+    objective=ObjectiveConfig(language_weight=0.5, reconstruction_weight=1.0),
+    train=TrainConfig(batch_size=16, eval_every=300, save_every=300, keep_every=300),
+)
 
 
 def _pod(data_set: str, length: int, code_length: int) -> Config:
@@ -86,9 +90,9 @@ PRESETS = {
     "tiny": TINY,
     "longer": replace(
         TINY,
-        steps=6000,
-        objective=ObjectiveConfig(warmup_steps=2000),
-        train=replace(TINY.train, eval_every=1000, save_every=1000, keep_every=1000),
+        steps=4000,
+        objective=replace(TINY.objective, warmup_steps=1000),
+        train=replace(TINY.train, eval_every=500, save_every=500, keep_every=500),
     ),
     "gigaword": _pod("gigaword", 64, 20),
     "xsum": _pod("xsum", 512, 48),

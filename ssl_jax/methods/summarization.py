@@ -76,8 +76,8 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
 
     Metrics: `reconstruction_loss` (nats per token of the article), `critic_score`, the mean probability that a prefix
     of a code is real (with wgan: its score), `code_tokens`, `repeated`, the share of tokens that end a repeated pair,
-    `copied`, the share of tokens that end four tokens of the article; with a language model `code_log_likelihood`, the
-    mean of the codes' tokens. Rewards are known when the warm-up is over.
+    `copied`, the share of tokens that end four tokens of the article; with a language model `code_fluency`, the mean of
+    `fluency` over the tokens of codes. Rewards are known when the warm-up is over.
     """
     writing = networks.writing
     ids = {"begin_id": writing.begin, "end_id": writing.end, "pad_id": writing.pad}
@@ -91,12 +91,11 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
             "reconstructor": networks.reconstructor.init(keys[1], *sentence, article.tokens)["params"],
             "critic": networks.critic.init(keys[2], *sentence)["params"],
         }
+        extras: Extras = {"finished_steps": jnp.zeros((), jnp.int32)}
         if networks.language:
             params["language"] = networks.language.init(keys[3], sentence.tokens)["params"]
-        return {
-            "params": params,
-            "finished_steps": jnp.zeros((), jnp.int32),
-        }
+            extras |= {"token_counts": jnp.ones(vocab, jnp.float32)}
+        return {"params": params, **extras}
 
     def policy(params: Tree, source: Rows, tokens: jax.Array, used: jax.Array) -> jax.Array:
         """Log-probabilities [batch, length, vocab] of every token of a code, given those before it."""
@@ -115,16 +114,10 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
     def judge(params: Tree, tokens: jax.Array, present: jax.Array) -> jax.Array:
         return networks.critic.apply({"params": params}, tokens, present)
 
-    def log_likelihood(params: Tree, tokens: jax.Array) -> jax.Array:
-        """Of each token [batch, length], given those before it, by the language model."""
-        hidden, _ = networks.language.apply({"params": params}, writing.inputs(tokens))
-        logits = networks.language.apply({"params": params}, hidden, method="logits")
-        return of_tokens(jax.nn.log_softmax(logits.astype(jnp.float32)), tokens)
-
     def language_loss(params: Tree, sentence: Rows, weights: jax.Array) -> dict[str, Mean]:
         if not networks.language:
             return {}
-        nats = -log_likelihood(params["language"], sentence.tokens)
+        nats = -log_likelihoods(networks, params["language"], sentence.tokens)
         return {"language_loss": Mean.of(mean_over_text(nats, sentence.present), weights)}
 
     def denoising(params: Tree, article: Rows, sentence: Rows, batch: Batch, rng: jax.Array) -> jax.Array:
@@ -135,7 +128,9 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         known = (tokens >= writing.first_regular) | (tokens == writing.end)  # [UNK] is never written
         return mean_over_text(-of_tokens(log_probs, tokens), sentence.present & known)
 
-    def warm_up(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+    def warm_up(
+        params: Tree, extras: Extras, batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
         article, sentence = unpaired_rows(batch)
         examples = batch["example_weight"]
         keys = jax.random.split(rng, 3)
@@ -150,10 +145,12 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
             **language_loss(params, sentence, examples),
         }
         unknown = Mean.of(jnp.zeros_like(nats), jnp.zeros_like(nats))
-        metrics = {"critic_score": unknown} | ({"code_log_likelihood": unknown} if networks.language else {})
+        metrics = {"critic_score": unknown} | ({"code_fluency": unknown} if networks.language else {})
         return losses, _code_metrics(Written(*code), article, examples) | metrics
 
-    def adversarial(params: Tree, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], dict[str, Mean]]:
+    def adversarial(
+        params: Tree, extras: Extras, batch: Batch, rng: jax.Array
+    ) -> tuple[dict[str, Mean], dict[str, Mean]]:
         article, sentence = unpaired_rows(batch)
         keys = jax.random.split(rng, 5)
         greedy, drawn = write_texts(
@@ -164,9 +161,9 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         turn = Turn(params, article, sentence, greedy, drawn, log_probs, weights, keys)
         metrics = _code_metrics(drawn, article, weights)
         if networks.language:
-            fluency = constant(log_likelihood(params["language"], drawn.tokens))
-            turn = turn._replace(fluency=fluency)
-            metrics["code_log_likelihood"] = Mean.of(mean_over_text(fluency, drawn.present), weights)
+            fluent = constant(fluency(networks, params["language"], extras["token_counts"], drawn.tokens))
+            turn = turn._replace(fluency=fluent)
+            metrics["code_fluency"] = Mean.of(mean_over_text(fluent, drawn.present), weights)
         losses, scores = OBJECTIVES[config.name](config, turn, reconstruct, judge)
         losses |= language_loss(params, sentence, weights)
         denoised = denoising(params["generator"], article, sentence, batch, keys[4])
@@ -175,11 +172,15 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         return losses, metrics
 
     def loss(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> tuple[dict[str, Mean], Aux]:
+        if networks.language:
+            sentence = unpaired_rows(batch)[1]
+            counts = extras["token_counts"].at[sentence.tokens].add(jnp.float32(sentence.present))
+            extras = {**extras, "token_counts": counts}
         if config.warmup_steps:
             warm = extras["finished_steps"] < config.warmup_steps
-            losses, metrics = jax.lax.cond(warm, warm_up, adversarial, params, batch, rng)
+            losses, metrics = jax.lax.cond(warm, warm_up, adversarial, params, extras, batch, rng)
         else:  # one branch takes half of the time to compile
-            losses, metrics = adversarial(params, batch, rng)
+            losses, metrics = adversarial(params, extras, batch, rng)
         return losses, Aux(metrics, extras)
 
     def evaluate(params: Tree, extras: Extras, batch: Batch, rng: jax.Array) -> dict[str, Mean]:
@@ -203,7 +204,7 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         }
 
     def after_update(params: Tree, extras: Extras, step: jax.Array) -> Extras:
-        return {"finished_steps": jnp.asarray(step, jnp.int32)}
+        return {**extras, "finished_steps": jnp.asarray(step, jnp.int32)}
 
     return Method(init, loss, evaluate, after_update)
 
@@ -234,6 +235,29 @@ def reconstruction(
     log_probs = networks.reconstructor.apply({"params": params}, code, present, inputs)
     losses = -of_tokens(log_probs, article.tokens[:, 1:])
     return log_probs, mean_over_text(losses, article.present[:, 1:])
+
+
+def log_likelihoods(networks: Networks, params: Tree, tokens: jax.Array) -> jax.Array:
+    """Of each token [batch, length], given those before it, by the language model of sentences."""
+    hidden, _ = networks.language.apply({"params": params}, networks.writing.inputs(tokens))
+    logits = networks.language.apply({"params": params}, hidden, method="logits")
+    return of_tokens(jax.nn.log_softmax(logits.astype(jnp.float32)), tokens)
+
+
+def fluency(networks: Networks, params: Tree, counts: jax.Array, tokens: jax.Array) -> jax.Array:
+    """How well each token [batch, length] follows those before it: SLOR (arXiv:1809.08731), whose mean judges a text.
+
+    Its log-probability by the language model, minus that by its frequency. Without the second term, a text would gain
+    by frequent words alone.
+
+    Args:
+      networks: the modules.
+      params: of the language model.
+      counts: [vocab], how often each token occurs in sentences; at least 1.
+      tokens: int [batch, length].
+    """
+    frequencies = jnp.log(counts / counts.sum())
+    return log_likelihoods(networks, params, tokens) - frequencies[tokens]
 
 
 def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:

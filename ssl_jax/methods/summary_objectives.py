@@ -51,8 +51,8 @@ class ObjectiveConfig(Settings):
     reconstruction_weight: NonNegativeFloat = 5.0
     """Weight of the article's reconstruction, in nats per token, in the generator's loss."""
     language_weight: NonNegativeFloat = 0.0
-    """Weight of the log-probability of each token, by a language model that learns the sentences, in the rewards of
-    paper; the model is trained if the weight is not 0."""
+    """Weight of how well each token follows those before it (SLOR, by a language model that learns the sentences) in
+    the rewards of paper; the model is trained if the weight is not 0."""
     denoising_weight: NonNegativeFloat = 0.1
     """Weight of the warm-up's sentence task after the warm-up."""
     repeat_penalty: NonNegativeFloat = 1.0
@@ -88,7 +88,7 @@ class Turn(NamedTuple):
       log_probs: [batch, length, vocab] along the drawn codes, with the generator's gradient.
       weights: [batch], of the examples.
       keys: of random choices.
-      fluency: [batch, length], log-probabilities of the drawn codes by a language model of sentences; None without.
+      fluency: [batch, length], of the drawn codes by a language model of sentences; None without.
     """
 
     params: Tree
@@ -153,7 +153,7 @@ def code_advantages(
       better: [batch], nats per token by which the article is predicted better than from the greedy code (self-critical,
         arXiv:1612.00563).
       weights: [batch], of the examples.
-      fluency: [batch, length], log-probabilities by a language model, if they are a reward too.
+      fluency: [batch, length], by a language model, if it is a reward too.
     """
     penalty = config.repeat_penalty * repeated_ngrams(code.tokens, code.present, 2)
     if config.copy_penalty:

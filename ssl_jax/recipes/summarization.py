@@ -117,7 +117,7 @@ def summarization_experiment(config: SummarizationConfig) -> Experiment:
         headline=(
             "reconstruction_loss",
             "critic_score",
-            "code_log_likelihood",
+            "code_fluency",
             "code_tokens",
             "bits_per_word",
             "unigram_rouge",

@@ -29,6 +29,7 @@ from ssl_jax.methods.summarization import Networks, reconstruction, unpaired_row
 from ssl_jax.ops.reductions import argmin
 from ssl_jax.reports.files import save_json, save_text
 from ssl_jax.reports.side_by_side import readable
+from ssl_jax.reports.summary_rewards import report_rewards
 from ssl_jax.reports.tables import aligned
 from ssl_jax.training.experiment import Data, Report, Score
 
@@ -103,9 +104,9 @@ def sample_summaries(report: Report, networks: Networks) -> None:
 
 
 def report_summaries(report: Report, networks: Networks) -> None:
-    """Prints a table of codes and baselines on test articles, and some codes.
+    """Prints a table of codes and baselines on test articles, what the rewards know of the references, and some codes.
 
-    Writes summaries.json and samples/summaries.txt.
+    Writes summaries.json, rewards.json and samples/summaries.txt.
     """
     text: SummaryText = report.data.details
     rows = report.heldout["heldout"] if text.test_rows is None else text.test_rows
@@ -120,6 +121,7 @@ def report_summaries(report: Report, networks: Networks) -> None:
     table = {
         name: _measure(report, networks, ngrams, examples, one, references) for name, one in texts.items()
     }
+    report.baselines.update(_curve_baselines(text, ngrams, length))
     report.log(f"\n{len(codes)} {'test' if references else 'held-out'} articles, a code beside other texts:")
     report.log("\n".join(_table(table)))
     report.log(
@@ -129,6 +131,8 @@ def report_summaries(report: Report, networks: Networks) -> None:
         "copied: tokens that end four of\n   the article. repeated: tokens that end a repeated pair.)"
     )
     save_json(report, "summaries", table)
+    if references:
+        report_rewards(report, networks, examples, references)
     lines = _examples(report, networks, rows[: min(len(rows), 2 * SHOWN)], references)
     report.log(
         "\narticles, their codes, references, and reconstructions (each token is the likeliest after the true ones):\n"
@@ -203,6 +207,19 @@ def _baselines(articles: list[str], references: list[str], length: int) -> dict[
             "another reference": [*references[1:], references[0]],
             "reference": references,
         }
+    return found
+
+
+def _curve_baselines(text: SummaryText, ngrams: KneserNey, length: int) -> dict[str, dict[str, float]]:
+    """What the curves along the way are to be compared with: held-out sentences, and the first words of articles."""
+    real = [text.heldout_sentences.document(index) for index in range(len(text.heldout_sentences.hashes))]
+    words = count_words([text.tokenizer.decode(ids.tolist()) for ids in real])
+    found = {"bits_per_word": {"held-out sentences": bits_per_word(ngrams, real, words)}}
+    if text.validation:
+        first = [first_words(pair.article, length) for pair in text.validation]
+        rouge = mean_rouge(first, [pair.summary for pair in text.validation])
+        for metric, value in (("unigram_rouge", rouge.rouge_1), ("subsequence_rouge", rouge.rouge_l)):
+            found[metric] = {f"first {length} words": value}
     return found
 
 

@@ -1,8 +1,19 @@
-"""ROUGE against values that are worked out by hand."""
+"""ROUGE: equal to rouge-score's (golden vectors), and to values that are worked out by hand."""
+
+import json
+from pathlib import Path
 
 import pytest
 
 from ssl_jax.evals.rouge import longest_common_subsequence, mean_rouge, rouge
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "rouge.json").read_text())
+
+
+def test_it_equals_rouge_score_without_stemming():
+    for case in GOLDEN:
+        assert rouge(case["summary"], case["reference"]) == pytest.approx(case["f1"]), case
+    assert sum(case["f1"][1] > 0 for case in GOLDEN) > 5
 
 
 def test_f1_of_words_pairs_and_the_longest_common_subsequence():

@@ -9,7 +9,7 @@ import pytest
 
 from ssl_jax.decoding.pointer import Writing, Written
 from ssl_jax.method import Mean, split_variables
-from ssl_jax.methods.summarization import make_networks, summarization
+from ssl_jax.methods.summarization import fluency, log_likelihoods, make_networks, summarization
 from ssl_jax.methods.summary_objectives import OBJECTIVES, ObjectiveConfig, Turn, code_advantages
 from ssl_jax.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from ssl_jax.recipes.summarization import from_denoiser
@@ -70,16 +70,17 @@ def step():
     method = summarization(NETWORKS, config)
 
     def total(params, extras, rows):
-        losses, _ = method.loss(params, extras, rows, jax.random.key(1))
-        return objective(losses), losses
+        losses, aux = method.loss(params, extras, rows, jax.random.key(1))
+        return objective(losses), (losses, aux.extras)
 
     return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
 def learning(finished_steps=10, rows=None):
     """(losses, norm of the gradient of each network) of one step."""
-    params, _ = started()
-    (_, losses), grads = step()(params, {"finished_steps": jnp.int32(finished_steps)}, rows or batch())
+    params, extras = started()
+    extras = {**extras, "finished_steps": jnp.int32(finished_steps)}
+    (_, (losses, _)), grads = step()(params, extras, rows or batch())
     norms = {name: squared_norm(tree) for name, tree in grads.items()}
     return {name: Mean(*mean) for name, mean in losses.items()}, norms
 
@@ -199,6 +200,32 @@ def test_tokens_that_a_language_model_expects_are_reinforced():
     fluency = jnp.array([[-1.0, -2.0, -3.0, -100.0]])
     found = advantages([11, 12, 3, 0], fluency=fluency, language_weight=0.5, discount=0.0)
     np.testing.assert_allclose(found, [0.5, 0.0, -0.5, 0.0])
+
+
+def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequency_says():
+    """Against float64; a word that is likely for its frequency alone is not fluent."""
+    params, _ = started()
+    tokens = batch()["sentence"]
+    counts = np.random.default_rng(1).integers(1, 50, VOCAB).astype(np.float32)
+    likely = np.asarray(log_likelihoods(NETWORKS, params["language"], tokens), np.float64)
+    frequencies = np.log(np.float64(counts) / counts.sum())
+    found = fluency(NETWORKS, params["language"], counts, tokens)
+    np.testing.assert_allclose(found, likely - frequencies[tokens], atol=1e-5)
+    hidden, _ = NETWORKS.language.apply({"params": params["language"]}, WRITING.inputs(tokens))
+    logits = NETWORKS.language.apply({"params": params["language"]}, hidden, method="logits")
+    expected = np.float64(np.exp(logits)) / np.float64(np.exp(logits)).sum(-1, keepdims=True)
+    np.testing.assert_allclose(
+        likely, np.log(expected)[np.arange(BATCH)[:, None], np.arange(CODE), tokens], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("finished_steps", [4, 10])
+def test_the_tokens_of_sentences_are_counted(finished_steps):
+    rows = batch()
+    params, extras = started()
+    (_, (_, extras)), _ = step()(params, {**extras, "finished_steps": jnp.int32(finished_steps)}, rows)
+    seen = rows["sentence"][rows["sentence_present"]]
+    np.testing.assert_array_equal(extras["token_counts"], 1 + np.bincount(seen, minlength=VOCAB))
 
 
 def test_a_length_penalty_is_for_codes_that_are_longer_than_others():

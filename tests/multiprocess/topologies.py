@@ -171,7 +171,7 @@ class Unpaired:
 
 
 def summaries() -> Experiment:
-    """Drawn codes, and rewards that are compared with means of the global batch, from the first step on."""
+    """Drawn codes, rewards that are compared with means of the global batch, and its counts, from the first step on."""
     model = EncoderDecoderConfig(
         vocab_size=64,
         positions=24,
@@ -185,12 +185,13 @@ def summaries() -> Experiment:
         norm="pre",
     )
     writing = Writing(length=8, begin=2, end=3, pad=0, first_regular=5)
-    weights = dict.fromkeys(("adversarial_weight", "reconstruction_weight", "repeat_penalty"), 0.1)
+    rewards = ("adversarial_weight", "reconstruction_weight", "language_weight", "repeat_penalty")
+    weights = dict.fromkeys(rewards, 0.1)
     objective = ObjectiveConfig(warmup_steps=0, length_penalty=0.01, **weights)
     rate = make_schedule(ScheduleConfig(learning_rate=1e-2, warmup_steps=0), STEPS)
     data = grain.MapDataset.source(Unpaired()).seed(0).shuffle().repeat()
     return Experiment(
-        method=summarization(make_networks(model, writing, mask_id=4), objective),
+        method=summarization(make_networks(model, writing, mask_id=4, language=True), objective),
         optimizer=make_optimizer(three_optimizers(), rate),
         train=TrainConfig(batch_size=16),
         mesh=MeshConfig(),

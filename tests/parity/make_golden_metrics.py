@@ -1,8 +1,9 @@
-"""Writes the golden vectors of metrics: by scikit-learn, SciPy, seqeval and SQuAD's official scripts.
+"""Writes the golden vectors of metrics: by scikit-learn, SciPy, seqeval, rouge-score and SQuAD's official scripts.
 
     python -m tests.parity.make_golden_metrics FOLDER
 
-In an environment with scikit-learn, SciPy and seqeval. FOLDER has SQuAD's evaluate-v1.1.py and evaluate-v2.0.py.
+In an environment with scikit-learn, SciPy, seqeval and rouge-score. FOLDER has SQuAD's evaluate-v1.1.py and
+evaluate-v2.0.py.
 """
 
 import json
@@ -176,6 +177,37 @@ def official_v2(script, dataset, predictions, evidence, threshold):
         return json.loads((folder / "out").read_text())
 
 
+def rouge_scores(rng):
+    """F1 without stemming, the default of rouge-score."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
+    words = [
+        "the",
+        "The",
+        "cat",
+        "cats",
+        "sat",
+        "on",
+        "mat.",
+        "x1",
+        "2.5",
+        "naïve",
+        "don't",
+        "under_score",
+        "-",
+    ]
+    texts = [" ".join(rng.choice(words, size=size)) for size in rng.integers(0, 13, size=80)]
+    return [
+        {
+            "summary": ours,
+            "reference": theirs,
+            "f1": [score.fmeasure for score in scorer.score(theirs, ours).values()],
+        }
+        for ours, theirs in zip(texts[::2], texts[1::2], strict=True)
+    ]
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     rng = np.random.default_rng(0)
@@ -184,6 +216,7 @@ def main() -> None:
         "label_metrics": label_metrics(rng),
         "entities": entities(rng),
         "squad": squad_scores(folder, rng),
+        "rouge": rouge_scores(rng),
     }
     for name, content in contents.items():
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
