@@ -218,8 +218,8 @@ def _curve_baselines(text: SummaryText, ngrams: KneserNey, length: int) -> dict[
     if text.validation:
         first = [first_words(pair.article, length) for pair in text.validation]
         rouge = mean_rouge(first, [pair.summary for pair in text.validation])
-        for metric, value in (("unigram_rouge", rouge.rouge_1), ("subsequence_rouge", rouge.rouge_l)):
-            found[metric] = {f"first {length} words": value}
+        found["unigram_rouge"] = {f"ROUGE-1 of the first {length} words": rouge.rouge_1}
+        found["subsequence_rouge"] = {f"ROUGE-L of the first {length} words": rouge.rouge_l}
     return found
 
 
