@@ -94,7 +94,7 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         extras: Extras = {"finished_steps": jnp.zeros((), jnp.int32)}
         if networks.language:
             params["language"] = networks.language.init(keys[3], sentence.tokens)["params"]
-            extras |= {"token_counts": jnp.ones(vocab, jnp.float32)}
+            extras |= {"token_counts": jnp.zeros(vocab, jnp.float32)}
         return {"params": params, **extras}
 
     def policy(params: Tree, source: Rows, tokens: jax.Array, used: jax.Array) -> jax.Array:
@@ -248,16 +248,17 @@ def fluency(networks: Networks, params: Tree, counts: jax.Array, tokens: jax.Arr
     """How well each token [batch, length] follows those before it: SLOR (arXiv:1809.08731), whose mean judges a text.
 
     Its log-probability by the language model, minus that by its frequency. Without the second term, a text would gain
-    by frequent words alone.
+    by frequent words alone. A frequency is the mean of that in sentences and of that of each token in a uniform choice:
+    a token that sentences hardly ever have, to which the model gives more than its share, must not gain by being rare.
 
     Args:
       networks: the modules.
       params: of the language model.
-      counts: [vocab], how often each token occurs in sentences; at least 1.
+      counts: [vocab], how often each token occurs in sentences.
       tokens: int [batch, length].
     """
-    frequencies = jnp.log(counts / counts.sum())
-    return log_likelihoods(networks, params, tokens) - frequencies[tokens]
+    frequencies = (counts / counts.sum() + 1 / len(counts)) / 2
+    return log_likelihoods(networks, params, tokens) - jnp.log(frequencies)[tokens]
 
 
 def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:

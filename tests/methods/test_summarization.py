@@ -206,9 +206,9 @@ def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequenc
     """Against float64; a word that is likely for its frequency alone is not fluent."""
     params, _ = started()
     tokens = batch()["sentence"]
-    counts = np.random.default_rng(1).integers(1, 50, VOCAB).astype(np.float32)
+    counts = np.random.default_rng(1).integers(0, 50, VOCAB).astype(np.float32)
     likely = np.asarray(log_likelihoods(NETWORKS, params["language"], tokens), np.float64)
-    frequencies = np.log(np.float64(counts) / counts.sum())
+    frequencies = np.log((np.float64(counts) / counts.sum() + 1 / VOCAB) / 2)
     found = fluency(NETWORKS, params["language"], counts, tokens)
     np.testing.assert_allclose(found, likely - frequencies[tokens], atol=1e-5)
     hidden, _ = NETWORKS.language.apply({"params": params["language"]}, WRITING.inputs(tokens))
@@ -219,13 +219,24 @@ def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequenc
     )
 
 
+def test_no_token_is_fluent_because_sentences_hardly_ever_have_it():
+    """By a model that knows nothing, a token that sentences never have gains log 2 at most, however many there are."""
+    params = jax.tree.map(jnp.zeros_like, started()[0]["language"])
+    counts = np.zeros(VOCAB, np.float32)
+    counts[5:10] = 1e6
+    tokens = np.tile(np.int32([5, 11, 12, 11, 3]), (BATCH, 1))
+    found = fluency(NETWORKS, params, counts, tokens)
+    np.testing.assert_allclose(found[:, 1:], np.log(2), atol=1e-5)
+    assert (found[:, 0] < 0).all()
+
+
 @pytest.mark.parametrize("finished_steps", [4, 10])
 def test_the_tokens_of_sentences_are_counted(finished_steps):
     rows = batch()
     params, extras = started()
     (_, (_, extras)), _ = step()(params, {**extras, "finished_steps": jnp.int32(finished_steps)}, rows)
     seen = rows["sentence"][rows["sentence_present"]]
-    np.testing.assert_array_equal(extras["token_counts"], 1 + np.bincount(seen, minlength=VOCAB))
+    np.testing.assert_array_equal(extras["token_counts"], np.bincount(seen, minlength=VOCAB))
 
 
 def test_a_length_penalty_is_for_codes_that_are_longer_than_others():
