@@ -202,6 +202,16 @@ def test_tokens_that_a_language_model_expects_are_reinforced():
     np.testing.assert_allclose(found, [0.5, 0.0, -0.5, 0.0])
 
 
+def test_what_is_repeated_is_not_fluent():
+    """A model expects a row of full stops to go on; the third one ends a repeated pair."""
+    fluent = jnp.full((1, 5), 4.0)
+    options = {"language_weight": 1.0, "repeat_penalty": 0.0, "discount": 0.0}
+    np.testing.assert_allclose(
+        advantages([11, 11, 11, 11, 3], fluency=fluent, **options), [1.6, 1.6, -2.4, -2.4, 1.6]
+    )
+    np.testing.assert_allclose(advantages([11, 12, 13, 14, 3], fluency=fluent, **options), 0, atol=1e-6)
+
+
 def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequency_says():
     """Against float64; a word that is likely for its frequency alone is not fluent."""
     params, _ = started()
