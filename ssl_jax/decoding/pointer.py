@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssl_jax.decoding.decoder import Decoder
 from ssl_jax.method import Tree
@@ -62,6 +63,14 @@ class Written(NamedTuple):
 
     tokens: jax.Array
     present: jax.Array
+
+
+def word_ids(texts: Written, writing: Writing) -> list[list[int]]:
+    """The token ids of each text, without [EOS] and padding; of arrays in NumPy."""
+    return [
+        [int(token) for token in row[there] if token != writing.end]
+        for row, there in zip(np.asarray(texts.tokens), np.asarray(texts.present), strict=True)
+    ]
 
 
 def gumbel_noise(rng: jax.Array, place: jax.Array | int, batch: int, vocab: int) -> jax.Array:

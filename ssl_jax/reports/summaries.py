@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.summary_rows import SummaryText
-from ssl_jax.decoding.pointer import Writing, Written, write_texts
+from ssl_jax.decoding.pointer import Writing, Written, word_ids, write_texts
 from ssl_jax.evals.ngram_baselines import KneserNey, leading_documents
 from ssl_jax.evals.rouge import mean_rouge
 from ssl_jax.evals.summaries import (
@@ -67,7 +67,7 @@ def code_score(networks: Networks) -> Score:
 
     def metrics(data: Data, split: str, codes: Written) -> Mapping[str, float]:
         text: SummaryText = data.details
-        ids = plain(codes, networks.writing)
+        ids = word_ids(codes, networks.writing)
         texts = [text.tokenizer.decode(row) for row in ids]
         words = count_words(texts)
         found = {
@@ -141,14 +141,6 @@ def report_summaries(report: Report, networks: Networks) -> None:
     save_text(report, "samples/summaries.txt", "\n".join(lines))
 
 
-def plain(codes: Written, writing: Writing) -> list[list[int]]:
-    """The token ids of each code, without [EOS] and padding."""
-    return [
-        [int(token) for token in row[there] if token != writing.end]
-        for row, there in zip(np.asarray(codes.tokens), np.asarray(codes.present), strict=True)
-    ]
-
-
 def count_words(texts: Sequence[str]) -> int:
     """The number of words of all texts."""
     return sum(len(text.split()) for text in texts)
@@ -190,7 +182,7 @@ def _rebuilder(networks: Networks) -> Callable[[Tree, Extras, Batch], tuple[Writ
 
 
 def _codes(report: Report, networks: Networks, rows: grain.MapDataset) -> list[list[int]]:
-    return plain(report.map(_writer(networks), rows), networks.writing)
+    return word_ids(report.map(_writer(networks), rows), networks.writing)
 
 
 def _baselines(articles: list[str], references: list[str], length: int) -> dict[str, list[str]]:
@@ -302,7 +294,7 @@ def _read_articles(
 ) -> list[str]:
     """The articles of rows as text, as far as the rows hold them."""
     rows = Written(*(np.stack([one[name] for one in examples]) for name in ("tokens", "present")))
-    return [text.tokenizer.decode(ids[1:]) for ids in plain(rows, writing)]
+    return [text.tokenizer.decode(ids[1:]) for ids in word_ids(rows, writing)]
 
 
 def _examples(
@@ -315,7 +307,7 @@ def _examples(
     codes, rebuilt = report.map(_rebuilder(networks), rows)
     articles = _read_articles(examples, text, networks.writing)
     lines = []
-    for number, ids in enumerate(plain(codes, networks.writing)):
+    for number, ids in enumerate(word_ids(codes, networks.writing)):
         there = examples[number]["present"][1:]
         again = readable(rebuilt[number][there], text.tokenizer, {})
         lines += [

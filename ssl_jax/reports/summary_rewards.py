@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ssl_jax.data.summary_rows import SummaryText
-from ssl_jax.decoding.pointer import Written, write_texts
+from ssl_jax.decoding.pointer import Written, word_ids, write_texts
 from ssl_jax.evals.label_metrics import spearman_correlation
 from ssl_jax.evals.rouge import rouge
 from ssl_jax.losses.adversarial import mean_over_text
@@ -43,10 +43,7 @@ def report_rewards(
         for number, example in enumerate(examples)
     ]
     codes, found = report.map(_drawn(networks), grain.MapDataset.source(rows))
-    texts = (
-        text.tokenizer.decode(tokens[there & (tokens != networks.writing.end)].tolist())
-        for tokens, there in zip(codes.tokens, codes.present, strict=True)
-    )
+    texts = (text.tokenizer.decode(ids) for ids in word_ids(codes, networks.writing))
     scores = [
         rouge(code, reference).rouge_1 for code, reference in zip(texts, references * DRAWS, strict=True)
     ]
