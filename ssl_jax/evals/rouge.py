@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -40,8 +41,26 @@ def rouge(summary: str, reference: str) -> Rouge:
 
 def mean_rouge(summaries: Sequence[str], references: Sequence[str]) -> Rouge:
     """The mean F1 of summaries, each with one reference."""
-    scores = [rouge(*pair) for pair in zip(summaries, references, strict=True)]
-    return Rouge(*(float(value) for value in np.mean(scores, axis=0)))
+    return Rouge(*(float(value) for value in np.mean(_scores(summaries, references), axis=0)))
+
+
+def rouge_1_ahead(
+    summaries: Sequence[str], others: Sequence[str], references: Sequence[str]
+) -> tuple[float, float] | None:
+    """By how much the mean ROUGE-1 of summaries is above that of other summaries of the same texts.
+
+    Returns:
+      the ends of the 95 % confidence interval of Student's t over the pairs; None if all pairs differ by the same.
+    """
+    ahead = np.subtract(_scores(summaries, references), _scores(others, references))[:, 0]
+    if len(ahead) < 2 or not np.ptp(ahead):
+        return None
+    interval = scipy.stats.ttest_1samp(ahead, 0).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
+
+
+def _scores(summaries: Sequence[str], references: Sequence[str]) -> list[Rouge]:
+    return [rouge(*pair) for pair in zip(summaries, references, strict=True)]
 
 
 def rouge_words(text: str) -> list[str]:

@@ -161,7 +161,7 @@ def summarization(networks: Networks, config: ObjectiveConfig) -> Method:
         turn = Turn(params, article, sentence, greedy, drawn, log_probs, weights, keys)
         metrics = _code_metrics(drawn, article, weights)
         if networks.language:
-            fluent = constant(fluency(networks, params["language"], extras["token_counts"], drawn.tokens))
+            fluent = constant(fluency(networks, params["language"], extras["token_counts"], drawn))
             turn = turn._replace(fluency=fluent)
             metrics["code_fluency"] = Mean.of(mean_over_text(fluent, drawn.present), weights)
         losses, scores = OBJECTIVES[config.name](config, turn, reconstruct, judge)
@@ -244,21 +244,23 @@ def log_likelihoods(networks: Networks, params: Tree, tokens: jax.Array) -> jax.
     return of_tokens(jax.nn.log_softmax(logits.astype(jnp.float32)), tokens)
 
 
-def fluency(networks: Networks, params: Tree, counts: jax.Array, tokens: jax.Array) -> jax.Array:
+def fluency(networks: Networks, params: Tree, counts: jax.Array, code: Written) -> jax.Array:
     """How well each token [batch, length] follows those before it: SLOR (arXiv:1809.08731), whose mean judges a text.
 
     Its log-probability by the language model, minus that by its frequency. Without the second term, a text would gain
     by frequent words alone. A frequency is the mean of that in sentences and of that of each token in a uniform choice:
     a token that sentences hardly ever have, to which the model gives more than its share, must not gain by being rare.
+    It is 0 for a token that ends a repeated pair, however much the model expects a row of full stops to go on.
 
     Args:
       networks: the modules.
       params: of the language model.
       counts: [vocab], how often each token occurs in sentences.
-      tokens: int [batch, length].
+      code: the texts.
     """
     frequencies = (counts / counts.sum() + 1 / len(counts)) / 2
-    return log_likelihoods(networks, params, tokens) - jnp.log(frequencies)[tokens]
+    expected = log_likelihoods(networks, params, code.tokens) - jnp.log(frequencies)[code.tokens]
+    return expected * (1 - repeated_ngrams(*code, 2))
 
 
 def unpaired_rows(batch: Batch) -> tuple[Rows, Rows]:

@@ -155,13 +155,12 @@ def code_advantages(
       weights: [batch], of the examples.
       fluency: [batch, length], by a language model, if it is a reward too.
     """
-    repeated = repeated_ngrams(code.tokens, code.present, 2)
-    penalty = config.repeat_penalty * repeated
+    penalty = config.repeat_penalty * repeated_ngrams(*code, 2)
     if config.copy_penalty:
         penalty += config.copy_penalty * copied_ngrams(*code, *article, 4)
     rewards = config.adversarial_weight * prefix_rewards(logits, code.present, weights) - penalty
-    if fluency is not None:  # what is repeated is not fluent, however much a model expects it to go on
-        rewards += config.language_weight * centred(fluency * (1 - repeated), code.present, weights)
+    if fluency is not None:
+        rewards += config.language_weight * centred(fluency, code.present, weights)
     returns = discounted_returns(rewards, code.present, config.discount)
     present = jnp.float32(code.present)
     lengths = present.sum(-1)

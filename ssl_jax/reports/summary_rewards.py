@@ -106,7 +106,7 @@ def _drawn(networks: Networks) -> Callable[[Tree, Extras, Batch], tuple[Written,
             "critic": mean_over_text(judged, code.present),
         }
         if networks.language:
-            fluent = fluency(networks, params["language"], extras["token_counts"], code.tokens)
+            fluent = fluency(networks, params["language"], extras["token_counts"], code)
             rewards["language model"] = mean_over_text(fluent, code.present)
         return code, rewards
 

@@ -202,14 +202,21 @@ def test_tokens_that_a_language_model_expects_are_reinforced():
     np.testing.assert_allclose(found, [0.5, 0.0, -0.5, 0.0])
 
 
+def everywhere(tokens):
+    return Written(tokens, np.ones(np.shape(tokens), bool))
+
+
 def test_what_is_repeated_is_not_fluent():
-    """A model expects a row of full stops to go on; the third one ends a repeated pair."""
-    fluent = jnp.full((1, 5), 4.0)
-    options = {"language_weight": 1.0, "repeat_penalty": 0.0, "discount": 0.0}
-    np.testing.assert_allclose(
-        advantages([11, 11, 11, 11, 3], fluency=fluent, **options), [1.6, 1.6, -2.4, -2.4, 1.6]
-    )
-    np.testing.assert_allclose(advantages([11, 12, 13, 14, 3], fluency=fluent, **options), 0, atol=1e-6)
+    """A model may expect a row of full stops to go on; the third one ends a repeated pair. Nothing else is changed."""
+    params = started()[0]["language"]
+    counts = np.arange(1, VOCAB + 1, dtype=np.float32)
+    tokens = np.tile(np.int32([11, 11, 11, 11, 3]), (BATCH, 1))
+    found = fluency(NETWORKS, params, counts, everywhere(tokens))
+    assert not found[:, 2:4].any()
+    apart = Written(tokens, np.arange(5) < np.full((BATCH, 1), 2))  # pairs within the text alone are repeated
+    expected = fluency(NETWORKS, params, counts, apart)
+    np.testing.assert_array_equal(found[:, [0, 1, 4]], expected[:, [0, 1, 4]])
+    assert expected.all()
 
 
 def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequency_says():
@@ -219,7 +226,7 @@ def test_a_token_is_fluent_as_far_as_the_model_expects_it_more_than_its_frequenc
     counts = np.random.default_rng(1).integers(0, 50, VOCAB).astype(np.float32)
     likely = np.asarray(log_likelihoods(NETWORKS, params["language"], tokens), np.float64)
     frequencies = np.log((np.float64(counts) / counts.sum() + 1 / VOCAB) / 2)
-    found = fluency(NETWORKS, params["language"], counts, tokens)
+    found = fluency(NETWORKS, params["language"], counts, everywhere(tokens))
     np.testing.assert_allclose(found, likely - frequencies[tokens], atol=1e-5)
     hidden, _ = NETWORKS.language.apply({"params": params["language"]}, WRITING.inputs(tokens))
     logits = NETWORKS.language.apply({"params": params["language"]}, hidden, method="logits")
@@ -235,7 +242,7 @@ def test_no_token_is_fluent_because_sentences_hardly_ever_have_it():
     counts = np.zeros(VOCAB, np.float32)
     counts[5:10] = 1e6
     tokens = np.tile(np.int32([5, 11, 12, 11, 3]), (BATCH, 1))
-    found = fluency(NETWORKS, params, counts, tokens)
+    found = fluency(NETWORKS, params, counts, everywhere(tokens))
     np.testing.assert_allclose(found[:, 1:], np.log(2), atol=1e-5)
     assert (found[:, 0] < 0).all()
 
