@@ -26,7 +26,7 @@ import time
 
 import numpy as np
 
-from benchmarks.turns import Side, ratio, serve, take_turns
+from benchmarks.turns import Side, ratio, serve, take_turns, timed
 
 BATCH, SIZE, CHANNELS, THREADS = 64, 32, 3, 2
 VIEWS = 2 * BATCH
@@ -46,7 +46,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.serve:
         step, convolution = (ours if arguments.serve in OURS else peer)(arguments.serve)
-        serve({"step": lambda: elapsed(step), "convolutions": alone(convolution)})
+        serve({"step": lambda: timed(repeated(step), 1), "convolutions": alone(convolution)})
         return
 
     missing = [name for name in ("torchvision", "lightly") if importlib.util.find_spec(name) is None]
@@ -123,6 +123,16 @@ def alone(convolution):
         return sum(elapsed(call) * count for call, count in calls.values())
 
     return answer
+
+
+def repeated(step):
+    """`step` in the form of `timed`, which does not count a first call: the side before may have threads that spin."""
+
+    def many(calls):
+        for _ in range(calls):
+            step()
+
+    return many
 
 
 def elapsed(call):

@@ -43,6 +43,7 @@ from ssl_jax.data.functions import (
     batch_shapes,
     heldout_shapes,
 )
+from ssl_jax.data.quick_rows import QuickRows
 from ssl_jax.domains import PositiveInt, integers
 from ssl_jax.errors import UserError
 from ssl_jax.methods.in_context import in_context
@@ -131,7 +132,7 @@ def build(config: Config) -> Experiment:
     def open_data(folder: epath.Path) -> Data:
         rows = grain.MapDataset.range(config.train.batch_size * config.steps)
         return Data(
-            train=(rows.seed(config.train.seed).random_map(training),),
+            train=(QuickRows(rows.seed(config.train.seed).random_map(training)),),
             heldout=({"validation": heldout("validation", config.validation_sequences)},),
             identity={},
         )

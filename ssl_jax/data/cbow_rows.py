@@ -6,12 +6,14 @@ the power of 3/4. The words of a block have the same noise words (Ji et al. 2016
 reads and writes fewer vectors and multiplies matrices.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from ssl_jax.data.corpus import TokenizedCorpus, token_counts
+from ssl_jax.data.stacking import stacked
 from ssl_jax.data.stream import Stream
 from ssl_jax.errors import UserError
 
@@ -139,3 +141,7 @@ class CbowRows:
             drawn = rng.random((-(-self._length // BLOCK), self._sampling.negatives))
             made["negatives"] = np.searchsorted(self._noise, drawn, side="right").astype(np.int32)
         return made
+
+    def stack(self, rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
+        """Several rows, stacked."""
+        return stacked([self(int(row), rng) for row, rng in zip(rows, rngs, strict=True)])

@@ -10,6 +10,7 @@ from etils import epath
 
 from ssl_jax.data.cbow_rows import CbowRows, Sampling, word_counts
 from ssl_jax.data.corpus import HELDOUT_SEED, TokenizedCorpus, document_hash, split, tokenize_corpus
+from ssl_jax.data.endless_rows import EndlessRows
 from ssl_jax.data.pretraining_text import TextConfig
 from ssl_jax.data.sources import Source
 from ssl_jax.data.tokenizer_files import open_run_tokenizer
@@ -111,7 +112,7 @@ def open_cbow_text(
     )
     tests = grain.MapDataset.range(len(whole)).seed(HELDOUT_SEED).shuffle()[: config.heldout_rows]
     return CbowText(
-        train=grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat().random_map(rows),
+        train=EndlessRows(rows, seed, at_once=True),
         heldout=tests.random_map(whole),
         rows=len(rows),
         tokenizer=tokenizer,
