@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -41,25 +40,11 @@ def rouge(summary: str, reference: str) -> Rouge:
 
 def mean_rouge(summaries: Sequence[str], references: Sequence[str]) -> Rouge:
     """The mean F1 of summaries, each with one reference."""
-    return Rouge(*(float(value) for value in np.mean(_scores(summaries, references), axis=0)))
+    return Rouge(*(float(value) for value in np.mean(rouges(summaries, references), axis=0)))
 
 
-def rouge_1_ahead(
-    summaries: Sequence[str], others: Sequence[str], references: Sequence[str]
-) -> tuple[float, float] | None:
-    """By how much the mean ROUGE-1 of summaries is above that of other summaries of the same texts.
-
-    Returns:
-      the ends of the 95 % confidence interval of Student's t over the pairs; None if all pairs differ by the same.
-    """
-    ahead = np.subtract(_scores(summaries, references), _scores(others, references))[:, 0]
-    if len(ahead) < 2 or not np.ptp(ahead):
-        return None
-    interval = scipy.stats.ttest_1samp(ahead, 0).confidence_interval(0.95)
-    return float(interval.low), float(interval.high)
-
-
-def _scores(summaries: Sequence[str], references: Sequence[str]) -> list[Rouge]:
+def rouges(summaries: Sequence[str], references: Sequence[str]) -> list[Rouge]:
+    """The F1 of each summary, each with one reference."""
     return [rouge(*pair) for pair in zip(summaries, references, strict=True)]
 
 

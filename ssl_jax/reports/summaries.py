@@ -12,7 +12,8 @@ import numpy as np
 from ssl_jax.data.summary_rows import SummaryText
 from ssl_jax.decoding.pointer import Writing, Written, word_ids, write_texts
 from ssl_jax.evals.ngram_baselines import KneserNey, leading_documents
-from ssl_jax.evals.rouge import mean_rouge, rouge_1_ahead
+from ssl_jax.evals.paired import mean_ahead
+from ssl_jax.evals.rouge import mean_rouge, rouges
 from ssl_jax.evals.summaries import (
     ALIKE,
     best_window,
@@ -125,8 +126,9 @@ def report_summaries(report: Report, networks: Networks) -> None:
         name: _measure(report, networks, ngrams, examples, one, references) for name, one in texts.items()
     }
     if references:
-        for name, one in texts.items():
-            table[name]["code_ahead"] = rouge_1_ahead(codes, one, references)
+        words = {name: [score.rouge_1 for score in rouges(one, references)] for name, one in texts.items()}
+        for name, line in table.items():
+            line["code_ahead"] = mean_ahead(words["code"], words[name])
     report.baselines.update(_curve_baselines(text, ngrams, length))
     report.log(f"\n{len(codes)} {'test' if references else 'held-out'} articles, a code beside other texts:")
     report.log("\n".join(_table(table)))

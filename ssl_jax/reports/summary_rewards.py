@@ -10,7 +10,7 @@ import numpy as np
 from ssl_jax.data.summary_rows import SummaryText
 from ssl_jax.decoding.pointer import Written, word_ids, write_texts
 from ssl_jax.evals.label_metrics import spearman_correlation
-from ssl_jax.evals.rouge import rouge
+from ssl_jax.evals.rouge import rouges
 from ssl_jax.losses.adversarial import mean_over_text
 from ssl_jax.method import Batch, Extras, Tree
 from ssl_jax.methods.summarization import Networks, fluency, reconstruction, unpaired_rows
@@ -43,17 +43,14 @@ def report_rewards(
         for number, example in enumerate(examples)
     ]
     codes, found = report.map(_drawn(networks), grain.MapDataset.source(rows))
-    texts = (text.tokenizer.decode(ids) for ids in word_ids(codes, networks.writing))
-    scores = [
-        rouge(code, reference).rouge_1 for code, reference in zip(texts, references * DRAWS, strict=True)
-    ]
-    rouges = np.reshape(scores, (DRAWS, -1)).T
+    texts = [text.tokenizer.decode(ids) for ids in word_ids(codes, networks.writing)]
+    scores = np.reshape([score.rouge_1 for score in rouges(texts, references * DRAWS)], (DRAWS, -1)).T
     rewards = {name: np.reshape(values, (DRAWS, -1)).T for name, values in found.items()}
     rewards["sum, each over its standard deviation"] = sum(map(_standardised, rewards.values()))
-    table = {name: agreement(values, rouges) for name, values in rewards.items()}
+    table = {name: agreement(values, scores) for name, values in rewards.items()}
     report.log(
         f"\nwhat the rewards know of the references: {DRAWS} codes are drawn for each article. Their mean ROUGE-1 is "
-        f"{rouges.mean():.1%}, that of the\nbest ones {rouges.max(-1).mean():.1%}. The rank correlation of a reward "
+        f"{scores.mean():.1%}, that of the\nbest ones {scores.max(-1).mean():.1%}. The rank correlation of a reward "
         "with ROUGE-1 is the mean of those of the articles."
     )
     lines = [["reward", "rank correlation", "standard error", "R-1 of the code with the highest"]]
