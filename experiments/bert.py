@@ -46,7 +46,6 @@ from ssl_jax.reports.masked_words import report_masked_words
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
-from ssl_jax.training.sharding import MeshConfig
 from ssl_jax.transforms.masking import MaskingConfig
 
 
@@ -145,8 +144,7 @@ PRESETS = {
     "base": PAPER,
     "large": replace(
         PAPER,
-        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="full"),
-        mesh=MeshConfig(fsdp=4),
+        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="dots"),
     ),
 }
 

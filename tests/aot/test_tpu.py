@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from experiments import byol, minimal
+from benchmarks import plans
+from experiments import bart, byol, gpt2, minimal, t5
 from experiments.bert import PRESETS, build
 from ssl_jax.training.paths import named_leaves
 from ssl_jax.training.planning import CHIPS, plan_phase, topology_devices
@@ -34,6 +35,16 @@ class Golden(NamedTuple):
     temporary: float
     exchanged: float
 
+    @classmethod
+    def of(cls, experiment, preset, topology):
+        """Of the first phase in docs/plans.json; None if that has no such slice."""
+        plan = plans.read_plans().get(plans.PodPreset(f"experiments.{experiment}", preset, topology))
+        if plan is None:
+            return None
+        phase = plan["phases"][0]
+        exchanged = sum(each["bytes"] for each in phase["collectives"])
+        return cls(phase["step_seconds"]["estimate"], phase["memory"]["step"]["working"], exchanged)
+
     def check(self, plan):
         found = Golden(
             plan.time.estimate, plan.memory["step"].working, sum(each.bytes for each in plan.collectives)
@@ -42,18 +53,18 @@ class Golden(NamedTuple):
             assert now <= 1.1 * before, f"{name}: {now:.4g}, {before:.4g} before"
 
 
-GOLDEN = {("base", "v5e:4x4"): Golden(0.0304, 1.06 * 2**30, 616 * 2**20)}
-"""Of BERT, by preset and slice."""
+def step_of(experiment, topology):
+    return plan_phase(experiment, experiment.phases[0], topology_devices(topology), step_only=True)
 
 
 @pytest.mark.parametrize("topology", ["v5e:4x4", "v5p:4x4x4"])
 @pytest.mark.parametrize("preset", ["base", "large"])
 def test_paper_preset_fits_and_communicates(preset, topology):
     experiment = build(PRESETS[preset])
-    plan = plan_phase(experiment, experiment.phases[0], topology_devices(topology), step_only=True)
+    plan = step_of(experiment, topology)
 
     assert plan.fits
-    if golden := GOLDEN.get((preset, topology)):
+    if golden := Golden.of("bert", preset, topology):
         golden.check(plan)
     assert plan.memory["step"].available == CHIPS[plan.kind].memory
     kinds = {each.kind for each in plan.collectives}
@@ -80,12 +91,26 @@ def test_paper_preset_fits_and_communicates(preset, topology):
     assert sum(each.bytes for each in plan.collectives) > 0.9 * parameters
 
 
+@pytest.mark.parametrize(
+    ("module", "preset", "topology"),
+    [
+        (gpt2, "small", "v5e:4x4"),
+        (bart, "base", "v5e:4x4"),
+        (t5, "base", "v5e:4x4"),
+    ],
+)
+def test_a_step_needs_no_more_than_its_plan_says(module, preset, topology):
+    """If it does for a reason, the plans are made anew: benchmarks.plans."""
+    golden = Golden.of(module.__name__.removeprefix("experiments."), preset, topology)
+    golden.check(step_of(module.build(module.PRESETS[preset]), topology))
+
+
 def test_a_resnet_has_no_loops_and_sums_the_statistics_of_its_views_together():
     """BYOL with three blocks of two convolutions, of two views, by the network and its target."""
     digits = byol.PRESETS["digits"]
     encoder = replace(digits.encoder, blocks=(3,), dtype="bfloat16")
     experiment = byol.build(replace(digits, encoder=encoder))
-    plan = plan_phase(experiment, experiment.phases[0], topology_devices("v5e:2x2"), step_only=True)
+    plan = step_of(experiment, "v5e:2x2")
 
     # 44 in loops, where neither the views nor the network and its target meet.
     assert sum(each.count for each in plan.collectives if each.kind == "all-reduce") <= 22
@@ -93,18 +118,17 @@ def test_a_resnet_has_no_loops_and_sums_the_statistics_of_its_views_together():
 
 
 def test_fsdp_cuts_the_state_and_tensor_the_layers():
-    devices = topology_devices("v5e:4x4")
     tiny = PRESETS["base"].model
     config = replace(PRESETS["base"], model=replace(tiny, layers=2))
-    plans = {}
+    steps = {}
     for name, mesh in {
         "data": MeshConfig(),
         "fsdp": MeshConfig(fsdp=16),
         "tensor": MeshConfig(tensor=4),
     }.items():
         experiment = build(replace(config, mesh=mesh))
-        plans[name] = plan_phase(experiment, experiment.phases[0], devices, step_only=True)
-    states = {name: plan.memory["step"].state for name, plan in plans.items()}
+        steps[name] = step_of(experiment, "v5e:4x4")
+    states = {name: step.memory["step"].state for name, step in steps.items()}
     shapes = jax.eval_shape(experiment.method.init, jax.random.key(0), experiment.phases[0].batch)["params"]
     parameters = sum(4 * x.size for x in jax.tree.leaves(shapes))
     assert states["fsdp"] < 3 * parameters / 14
@@ -112,7 +136,7 @@ def test_fsdp_cuts_the_state_and_tensor_the_layers():
     layers = sum(4 * x.size for name, x in named_leaves(shapes).items() if "/layers/" in name)
     assert layers > parameters / 4
     assert states["tensor"] < 1.1 * (parameters - 3 / 4 * layers) * (1 + 2 / 4)
-    assert any(each.axes == "tensor" for each in plans["tensor"].collectives)
+    assert any(each.axes == "tensor" for each in steps["tensor"].collectives)
 
 
 def test_slices_are_told_apart_from_the_chips_of_a_slice():
@@ -127,13 +151,13 @@ def test_a_step_that_does_not_fit_is_answered_and_two_plans_at_once_work():
     """In processes of their own, since libtpu keeps others from a machine's TPU unless told otherwise."""
     command = [sys.executable, "-m", "ssl_jax.plan", "experiments.gpt2", "small", "--topology", "v5e:2x2"]
     large = ["--train.micro_batches", "1", "--model.layers", "1"]
-    plans = [
+    processes = [
         subprocess.Popen([*command, *large, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for more in (["--train.batch_size", "4096"], ["--train.batch_size", "8192"])
     ]
-    for plan in plans:
-        out, err = plan.communicate(timeout=600)
-        assert plan.returncode == 1
+    for process in processes:
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 1
         assert "Traceback" not in err
         assert re.search(r"step .*: does NOT fit, \d+\.\d\d GiB too much\n      \d+\.\d\d GiB .*: \S+\[", out)
         assert "Try --model.remat full, --train.micro_batches 2, --mesh.fsdp 4" in out
