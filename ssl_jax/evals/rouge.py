@@ -40,7 +40,12 @@ def rouge(summary: str, reference: str) -> Rouge:
 
 def mean_rouge(summaries: Sequence[str], references: Sequence[str]) -> Rouge:
     """The mean F1 of summaries, each with one reference."""
-    return Rouge(*(float(value) for value in np.mean(rouges(summaries, references), axis=0)))
+    return mean_of(rouges(summaries, references))
+
+
+def mean_of(scores: Sequence[Rouge]) -> Rouge:
+    """The mean of the F1 of several summaries."""
+    return Rouge(*(float(value) for value in np.mean(scores, axis=0)))
 
 
 def rouges(summaries: Sequence[str], references: Sequence[str]) -> list[Rouge]:

@@ -13,7 +13,7 @@ from ssl_jax.data.summary_rows import SummaryText
 from ssl_jax.decoding.pointer import Writing, Written, word_ids, write_texts
 from ssl_jax.evals.ngram_baselines import KneserNey, leading_documents
 from ssl_jax.evals.paired import mean_ahead
-from ssl_jax.evals.rouge import mean_rouge, rouges
+from ssl_jax.evals.rouge import Rouge, mean_of, mean_rouge, rouges
 from ssl_jax.evals.summaries import (
     ALIKE,
     best_window,
@@ -41,8 +41,8 @@ ORDER = 3
 COUNTED_TOKENS = 1_000_000
 """They are counted in this much of the sentences of training at most."""
 
-Measure = float | tuple[float, float] | None
-"""A cell of the table: a number, the ends of an interval, or nothing."""
+Cell = float | tuple[float, float] | None
+"""Of the table: a number, the ends of an interval, or nothing."""
 
 
 class Measured(NamedTuple):
@@ -122,13 +122,12 @@ def report_summaries(report: Report, networks: Networks) -> None:
     texts = {"code": codes, "code of another article": [*codes[1:], codes[0]]}
     texts |= _baselines(articles, references, length)
     ngrams = sentence_ngrams(text)
-    table = {
-        name: _measure(report, networks, ngrams, examples, one, references) for name, one in texts.items()
-    }
+    table: dict[str, dict[str, Cell]] = {name: {} for name in texts}
     if references:
-        words = {name: [score.rouge_1 for score in rouges(one, references)] for name, one in texts.items()}
-        for name, line in table.items():
-            line["code_ahead"] = mean_ahead(words["code"], words[name])
+        scores = {name: rouges(one, references) for name, one in texts.items()}
+        table = {name: _against_references(each, scores["code"]) for name, each in scores.items()}
+    for name, one in texts.items():
+        table[name] |= _measure(report, networks, ngrams, examples, one)
     report.baselines.update(_curve_baselines(text, ngrams, length))
     report.log(f"\n{len(codes)} {'test' if references else 'held-out'} articles, a code beside other texts:")
     report.log("\n".join(_table(table)))
@@ -224,15 +223,20 @@ def _curve_baselines(text: SummaryText, ngrams: KneserNey, length: int) -> dict[
     return found
 
 
+def _against_references(scores: Sequence[Rouge], of_codes: Sequence[Rouge]) -> dict[str, Cell]:
+    """What a line of the table has with references; `code_ahead` is of ROUGE-1."""
+    own, codes = ([score.rouge_1 for score in each] for each in (scores, of_codes))
+    return mean_of(scores)._asdict() | {"code_ahead": mean_ahead(codes, own)}
+
+
 def _measure(
     report: Report,
     networks: Networks,
     ngrams: KneserNey,
     examples: Sequence[Mapping[str, np.ndarray]],
     texts: Sequence[str],
-    references: Sequence[str],
-) -> dict[str, Measure]:
-    """A line of the table; without words there are no bits of a word."""
+) -> dict[str, Cell]:
+    """What a line of the table has without references; without words there are no bits of a word."""
     text: SummaryText = report.data.details
     writing = networks.writing
     ids = [row[: writing.length - 1] for row in text.tokenizer.encode_batch(texts)]
@@ -240,8 +244,7 @@ def _measure(
     measured = report.map(_judge(networks), grain.MapDataset.source(rows))
     words = count_words(texts)
     bits = bits_per_word(ngrams, ids, words)
-    found = mean_rouge(texts, references)._asdict() if references else {}
-    return found | {
+    return {
         "words": words / len(texts),
         "bits_per_word": bits if math.isfinite(bits) else None,
         "nats": float(measured.nats.mean()),
@@ -276,7 +279,7 @@ def _as_sentence(ids: Sequence[int], writing: Writing) -> dict[str, np.ndarray]:
     return {"sentence": tokens, "sentence_present": np.arange(writing.length) <= len(ids)}
 
 
-def _table(table: Mapping[str, Mapping[str, Measure]]) -> list[str]:
+def _table(table: Mapping[str, Mapping[str, Cell]]) -> list[str]:
     formats = {
         "rouge_1": ("R-1", "{:.1%}"),
         "rouge_2": ("R-2", "{:.1%}"),
@@ -298,7 +301,7 @@ def _table(table: Mapping[str, Mapping[str, Measure]]) -> list[str]:
     return aligned(rows)
 
 
-def _shown(value: Measure, form: str) -> str:
+def _shown(value: Cell, form: str) -> str:
     """A number, or the two ends of an interval."""
     if value is None:
         return "-"
