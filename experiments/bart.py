@@ -70,7 +70,6 @@ BASE = Config(
     schedule=ScheduleConfig(learning_rate=1e-4, warmup_steps=10_000),
     train=TrainConfig(
         batch_size=256,
-        micro_batches=2,  # to fit a v5e chip's 16 GiB
         log_every=100,
         eval_every=10_000,
         save_every=10_000,
@@ -85,7 +84,7 @@ PRESETS = {
         BASE,
         steps=500_000,
         share_without_dropout=0.1,
-        model=replace(SIZES["large"], dtype="bfloat16", remat="full"),
+        model=replace(SIZES["large"], dtype="bfloat16"),
         schedule=ScheduleConfig(learning_rate=4e-4, warmup_steps=30_000),
         train=replace(BASE.train, batch_size=8000, micro_batches=5),
         mesh=MeshConfig(fsdp=4),

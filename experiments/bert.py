@@ -46,6 +46,7 @@ from ssl_jax.reports.masked_words import report_masked_words
 from ssl_jax.training.experiment import Data, Experiment, Phase, TrainConfig
 from ssl_jax.training.optimizers import OptimizerConfig
 from ssl_jax.training.schedules import ScheduleConfig
+from ssl_jax.training.sharding import MeshConfig
 from ssl_jax.transforms.masking import MaskingConfig
 
 
@@ -144,7 +145,8 @@ PRESETS = {
     "base": PAPER,
     "large": replace(
         PAPER,
-        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096, remat="dots"),
+        model=replace(PAPER.model, layers=24, width=1024, heads=16, mlp_width=4096),
+        mesh=MeshConfig(fsdp=16),
     ),
 }
 

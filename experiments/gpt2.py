@@ -41,6 +41,7 @@ from ssl_jax.hub.tokenizer_files import save_tokenizer, token_ids
 from ssl_jax.methods.next_token import next_token
 from ssl_jax.methods.partition import TRANSFORMER
 from ssl_jax.models.gpt2 import SIZES, Gpt2Config
+from ssl_jax.models.transformer import Remat
 from ssl_jax.recipes.base import RunConfig, make_experiment, one_phase
 from ssl_jax.reports.language_model import LanguageModelReport
 from ssl_jax.reports.text_samples import SamplesConfig, check_samples, with_prompts
@@ -78,12 +79,14 @@ class Config(RunConfig):
     )
 
 
-def paper(size: str, *, learning_rate: float, micro_batches: int, fsdp: int = 1) -> Config:
+def paper(
+    size: str, *, learning_rate: float, micro_batches: int, fsdp: int = 1, remat: Remat = "none"
+) -> Config:
     """A size of the paper in bfloat16 without dropout, in as many parts as v5e:4x4 has the memory for."""
     usual = Config()
     return replace(
         usual,
-        model=replace(SIZES[size], dropout=0.0, attention_dropout=0.0, dtype="bfloat16", remat="full"),
+        model=replace(SIZES[size], dropout=0.0, attention_dropout=0.0, dtype="bfloat16", remat=remat),
         schedule=replace(usual.schedule, learning_rate=learning_rate),
         train=replace(usual.train, micro_batches=micro_batches),
         mesh=MeshConfig(fsdp=fsdp),
@@ -142,8 +145,8 @@ PRESETS = {
     "characters": CHARACTERS,
     "small": paper("small", learning_rate=6e-4, micro_batches=2),
     "medium": paper("medium", learning_rate=3e-4, micro_batches=4),
-    "large": paper("large", learning_rate=2.5e-4, micro_batches=8, fsdp=16),
-    "xl": paper("xl", learning_rate=2e-4, micro_batches=8, fsdp=16),
+    "large": paper("large", learning_rate=2.5e-4, micro_batches=4, fsdp=16),
+    "xl": paper("xl", learning_rate=2e-4, micro_batches=2, fsdp=16, remat="full"),
 }
 
 

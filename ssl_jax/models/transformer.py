@@ -1,7 +1,8 @@
 """A stack of transformer layers (arXiv:1706.03762): the one encoder and decoder of all models here.
 
 The layers run under `nn.scan`, and their parameters are stacked on axis 0 below `layers`, so that compile time does not
-grow with depth. Parameters are float32; `dtype` is the dtype of the computation.
+grow with depth. On TPUs the loop is unrolled where the backward pass needs what the layers computed: it would stack all
+of it, a layer at a time, and take it from there again. Parameters are float32; `dtype` is the dtype of the computation.
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.dropout import dropout
 from ssl_jax.ops.flash_attention import Segments, kernel_takes
 from ssl_jax.ops.recompute import keep_policy
-from ssl_jax.placement import along_batch
+from ssl_jax.placement import along_batch, platform
 
 PositionEncoding = Literal["absolute", "relative", "rotary"]
 Remat = Literal["none", "dots", "full"]
@@ -249,6 +250,8 @@ class Transformer(nn.Module):
         layer = Layer
         if c.remat != "none":
             layer = nn.remat(Layer, prevent_cse=False, policy=keep_policy if c.remat == "dots" else None)
+        # What is computed again stays in its loop, where the compiler cannot merge it with the first time.
+        unrolled = platform() == "tpu" and c.remat == "none" and not deterministic
         stack = nn.scan(
             layer,
             variable_axes={} if c.share_layers else {"params": 0},
@@ -256,6 +259,7 @@ class Transformer(nn.Module):
             split_rngs={"params": not c.share_layers, "dropout": True},
             in_axes=(0, *(nn.broadcast,) * 6),
             length=c.layers,
+            unroll=c.layers if unrolled else 1,
         )(c, deterministic, name="layers")
         positions = self._positions(length, jnp.zeros(1, jnp.int32), None)
         x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, *positions)

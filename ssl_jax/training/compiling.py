@@ -15,6 +15,7 @@ from ssl_jax.training.experiment import Experiment, Phase, Shape
 from ssl_jax.training.sharding import (
     Where,
     batch_sharding,
+    compiler_options,
     partition,
     partition_of_update,
     place,
@@ -93,7 +94,12 @@ class Program:
             gather=lambda tree: self._put(tree, partition),
         )
         shardings = jax.tree.map(lambda x: x.sharding, self.state)
-        jitted = jax.jit(step, out_shardings=(shardings, replicated(self.mesh)), donate_argnums=0)
+        jitted = jax.jit(
+            step,
+            out_shardings=(shardings, replicated(self.mesh)),
+            donate_argnums=0,
+            compiler_options=compiler_options(self.mesh),
+        )
         with jax.set_mesh(self.mesh):
             return jitted.trace(self.state, self.place_batch(batch))
 

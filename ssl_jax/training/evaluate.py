@@ -15,7 +15,7 @@ from ssl_jax.method import Batch, Extras, Mean, Tree, evaluate
 from ssl_jax.training.experiment import Data, Experiment
 from ssl_jax.training.loading import evaluation_batches
 from ssl_jax.training.metrics import means
-from ssl_jax.training.sharding import batch_sharding, replicated
+from ssl_jax.training.sharding import batch_sharding, compiler_options, replicated
 
 
 class Evaluator:
@@ -34,7 +34,9 @@ class Evaluator:
             )
             return evaluate(experiment.method, params, extras, batch, rng), predictions
 
-        self._measure = jax.jit(measure, out_shardings=replicated(mesh))
+        self._measure = jax.jit(
+            measure, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh)
+        )
         self._mesh, self._batch_size = mesh, experiment.train.batch_size
         self._derive, self._score = experiment.derive, score
 

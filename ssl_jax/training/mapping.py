@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ssl_jax.interruptible import interruptibly
 from ssl_jax.method import Batch, Extras, Tree, split_variables
 from ssl_jax.training.loading import evaluation_batches
-from ssl_jax.training.sharding import batch_sharding, replicated
+from ssl_jax.training.sharding import batch_sharding, compiler_options, replicated
 
 MapFunction = Callable[[Tree, Extras, Batch], Tree]
 """`(params, extras, batch) -> tree` of arrays `[batch, ...]`, of any shapes and dtypes."""
@@ -80,7 +80,7 @@ def _compiled(function: MapFunction, mesh: Mesh) -> jax.stages.Wrapped:
     def results(variables: Mapping[str, Tree], batch: Batch) -> tuple[Tree, jax.Array]:
         return function(*split_variables(variables), batch), batch["example_weight"] > 0
 
-    return jax.jit(results, out_shardings=replicated(mesh))
+    return jax.jit(results, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
 
 
 def with_labels(function: MapFunction) -> MapFunction:

@@ -199,6 +199,15 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
+def compiler_options(mesh: Mesh) -> dict[str, int]:
+    """Options with which programs for the devices of a mesh are compiled."""
+    if mesh.size == 1 or mesh.devices.flat[0].platform != "tpu":
+        return {}
+    # Otherwise a product of arrays that are cut is computed in a ring, in one part for each chip: too narrow for the
+    # matrix units.
+    return {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20}
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on every device."""
     return NamedSharding(mesh, PartitionSpec())

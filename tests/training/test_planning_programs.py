@@ -22,9 +22,15 @@ LOOP = """HloModule jit_step, is_scheduled=true
   ROOT %all-reduce.9 = f32[8,8]{1,0} all-reduce(%input.1), channel_id=9, replica_groups={{0,1},{2,3},{4,5},{6,7}}
 }
 
-%hides (input.2: f32[8,8]) -> f32[8,8] {
+%starts (input.2: f32[8,8]) -> (f32[8,8], u32[]) {
   %input.2 = f32[8,8]{1,0} parameter(0)
-  ROOT %all-gather.7 = f32[16,8]{1,0} all-gather(%input.2), channel_id=7, replica_groups=[4,2]<=[8], dimensions={0}
+  %all-gather.7 = f32[16,8]{1,0} all-gather(%input.2), channel_id=7, replica_groups=[4,2]<=[8], dimensions={0}
+  ROOT %start.7 = (f32[8,8]{1,0}, u32[]{:S(2)}) custom-call(%all-gather.7), custom_call_target="AsyncCollectiveStart"
+}
+
+%goes-on (input.3: f32[8,8]) -> f32[8,8] {
+  %input.3 = f32[8,8]{1,0} parameter(0)
+  ROOT %all-gather.8 = f32[16,8]{1,0} all-gather(%input.3), channel_id=7, replica_groups=[4,2]<=[8], dimensions={0}
 }
 
 %body (carry.1: (s32[], f32[3,128,8])) -> (s32[], f32[3,128,8]) {
@@ -37,8 +43,8 @@ backend_config={"window_config":{"estimated_cycles":"100"}}
 replica_groups=mesh['axis_0'=4,'axis_1'=2], device_ids=([4,2]) {'axis_0'}, to_apply=%add
   %part.1 = f32[1,8]{1,0} fusion(%layer.1), kind=kCustom, calls=%all-reduce-scatter.1, \
 backend_config={"window_config":{"estimated_cycles":"9223372036854775807"}}
-  %begins.1 = f32[8,8]{1,0} fusion(%layer.1), kind=kCustom, calls=%hides
-  %ends.1 = f32[8,8]{1,0} fusion(%begins.1), kind=kCustom, calls=%hides
+  %begins.1 = f32[8,8]{1,0} fusion(%layer.1), kind=kCustom, calls=%starts
+  %ends.1 = f32[8,8]{1,0} fusion(%begins.1), kind=kCustom, calls=%goes-on
   ROOT %next.1 = (s32[]{:T(128)}, f32[3,128,8]{2,1,0:T(8,128)}) tuple(%count.1, %stack.1)
 }
 

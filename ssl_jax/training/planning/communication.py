@@ -78,23 +78,22 @@ def _communicating(program: Program) -> list[tuple[Instruction, str, bool]]:
     """(instruction, kind, whether it is asynchronous) of all communication, with the times it runs in a step.
 
     A fusion may hold communication: an all-reduce of which each chip keeps a part, which is a reduce-scatter, or one
-    that goes on while the chips compute. The latter is in several fusions, of one `channel_id`.
+    that goes on while the chips compute. The latter is in several fusions, of which one starts it. Their `channel_id`
+    does not tell one from another: that of a loop's body is in all its copies if the loop is unrolled.
     """
-    found, channels = [], set()
+    found = []
     for _, instruction in program.scheduled():
         inside = program.fused(instruction).values() if instruction.opcode == "fusion" else ()
-        for each in (instruction, *inside):
+        scatters = "calls=%all-reduce-scatter" in instruction.rest
+        starts = any('custom_call_target="AsyncCollectiveStart"' in each.rest for each in inside)
+        for each in (instruction, *(inside if scatters or starts else ())):
             kind = each.opcode.removesuffix("-start")
-            channel = re.search(r"channel_id=(\d+)", each.rest)
             between_slices = re.search(r'_xla_megascale_transfer_type="(\w+)"', each.rest)
             if between_slices and each.opcode == "recv":
                 kind = between_slices[1].lower().replace("_", "-")
-            elif kind not in KINDS or (channel and (kind, channel[1]) in channels):
+            elif kind not in KINDS:
                 continue
-            elif channel:
-                channels.add((kind, channel[1]))
-            scatters = "calls=%all-reduce-scatter" in instruction.rest
-            asynchronous = each.opcode != kind or (each is not instruction and not scatters)
+            asynchronous = each.opcode != kind or starts
             kind = "reduce-scatter" if scatters else kind
             found.append((each._replace(times=instruction.times), kind, asynchronous))
     return found

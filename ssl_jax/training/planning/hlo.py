@@ -6,11 +6,11 @@ are `while` instructions: their bodies are in the text once, and run once per it
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([^\s(]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([^\s=]+) = (.*?) ([a-z][\w-]*)\((.*)$")
+_INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([^\s=]+) = (.*?) ([a-z][\w-]*)\((.*)$")
 _CALLED = re.compile(r"\b(condition|body|to_apply|calls|true_computation|false_computation)=%?([\w.-]+)")
 _NO_ESTIMATE = 2**63 - 1
 """What the compiler states for a few instructions whose cycles it does not know."""
@@ -28,6 +28,7 @@ class Instruction(NamedTuple):
       result: shape of its result, with layout.
       opcode: such as "fusion".
       rest: operands and attributes.
+      root: whether its result is that of its computation.
       times: how often it runs in a step.
     """
 
@@ -35,6 +36,7 @@ class Instruction(NamedTuple):
     result: str
     opcode: str
     rest: str
+    root: bool
     times: int
 
     @property
@@ -85,17 +87,29 @@ class Program(NamedTuple):
                     yield from self._scheduled(inner, times)
 
     def iterations(self, loop: Instruction) -> int:
-        """Iterations of a loop: the constant that its counter is compared with; 1 if there is none."""
+        """Iterations of a loop that counts up to a constant; 1 if it does not."""
         if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest):
             return int(known[1])
-        condition = self.computations[loop.called()["condition"]].values()
-        # The compiler may hold a single number as an array of one: `s32[1]{0} constant({2})`.
-        bounds = [
-            int(x.rest.split(")")[0].strip("{}"))
-            for x in condition
-            if x.opcode == "constant" and x.result.startswith(("s32[]", "s32[1]"))
-        ]
-        return max(bounds, default=1)
+        condition, body = (self.computations[loop.called()[role]] for role in ("condition", "body"))
+        end = max((_integer(x) or 0 for x in condition.values()), default=0)
+        compare = next((x for x in condition.values() if x.opcode == "compare"), None)
+        counter = condition.get(compare.operands[0]) if compare else None
+        place = re.search(r"index=(\d+)", counter.rest) if counter else None
+        if not place:
+            return max(end, 1)
+        return max(math.ceil(end / self._step(body, int(place[1]))), 1)
+
+    def _step(self, body: Mapping[str, Instruction], place: int) -> int:
+        """What a loop's body adds to the counter at a place of its carry: 1 if that is not known.
+
+        It is 2 where the compiler has unrolled two iterations of a product whose parts travel around a ring.
+        """
+        root = next(x for x in body.values() if x.root)
+        following = body.get(root.operands[place]) if root.opcode == "tuple" else None
+        if following is None or following.opcode != "add":
+            return 1
+        added = [_integer(body[name]) for name in following.operands if name in body]
+        return next(filter(None, added), 1)
 
     def fused(self, instruction: Instruction) -> Mapping[str, Instruction]:
         """Instructions of the computation that a fusion calls."""
@@ -111,8 +125,16 @@ def parse_program(text: str) -> Program:
             current = computations.setdefault(head[2], {})
             entry = head[2] if head[1] else entry
         elif current is not None and (found := _INSTRUCTION.match(line)):
-            current[found[1]] = Instruction(*found.groups(), times=1)
+            root, name, *parts = found.groups()
+            current[name] = Instruction(name, *parts, root=bool(root), times=1)
     return Program(computations, entry)
+
+
+def _integer(instruction: Instruction) -> int | None:
+    """The value of a constant that is one integer; the compiler may hold it as an array of one: `{2}`."""
+    if instruction.opcode != "constant" or not re.match(r"[su]32\[1?\]", instruction.result):
+        return None
+    return int(instruction.rest.split(")")[0].strip("{}"))
 
 
 def array_bytes(shape: str, memory: bool = False) -> int:
@@ -134,7 +156,7 @@ def array_bytes(shape: str, memory: bool = False) -> int:
 def memory_traffic(program: Program) -> int:
     """Bytes that a step reads from HBM and writes to it: what each instruction reads and writes there.
 
-    A slice of a larger array counts, not the array.
+    A slice of a larger array counts, not the array, also if it is read or replaced within a fusion.
     """
     return sum(
         instruction.times * _traffic(program, computation, instruction)
@@ -152,25 +174,47 @@ def _traffic(program: Program, computation: Mapping[str, Instruction], instructi
         moved = array_bytes(both) - array_bytes(source)
         arrives = array_bytes(both, memory=True) > array_bytes(source, memory=True)
         return moved * (bool(array_bytes(source, memory=True)) + arrives)
-    if instruction.opcode in _SLICES:
-        return 2 * array_bytes(instruction.result, memory=True)
-    if instruction.opcode == "dynamic-update-slice":
-        return 2 * array_bytes(operands[1].result)
-    fused = program.fused(instruction)
-    inside = {x.rest.split(")")[0]: x for x in fused.values() if x.opcode == "parameter"}
-    traffic, updated = 0, False
-    for number, operand in enumerate(operands):
-        size = array_bytes(operand.result, memory=True)
-        if size and (parameter := inside.get(str(number))):
-            users = [x for x in fused.values() if parameter.name in x.operands]
-            if users and all(x.opcode in _SLICES and x.operands[0] == parameter.name for x in users):
-                size = sum(array_bytes(x.result) for x in users)
-            elif users and all(
-                x.opcode == "dynamic-update-slice" and x.operands[0] == parameter.name for x in users
-            ):
-                size, updated = 2 * sum(array_bytes(fused[x.operands[1]].result) for x in users), True
-        traffic += size
-    return traffic if updated else traffic + array_bytes(instruction.result, memory=True)
+    in_memory = [operand for operand in operands if array_bytes(operand.result, memory=True)]
+    read = sum(_read(program, [instruction], operand) for operand in in_memory)
+    return read + _written(program, computation, instruction)
+
+
+def _read(program: Program, users: Collection[Instruction], array: Instruction) -> int:
+    """Bytes of an array that are read, among instructions of its own computation, by those that use it."""
+    read = 0
+    for user in users:
+        places = [place for place, name in enumerate(user.operands) if name == array.name]
+        if not places:
+            continue
+        first = places == [0]
+        if user.opcode == "fusion":
+            inside = program.fused(user)
+            inputs = {x.rest.split(")")[0]: x for x in inside.values() if x.opcode == "parameter"}
+            read += sum(_read(program, inside.values(), inputs[str(place)]) for place in places)
+        elif user.opcode in _SLICES and first:
+            read += array_bytes(user.result)
+        elif user.opcode == "bitcast":
+            read += _read(program, users, user)
+        elif not (user.opcode == "dynamic-update-slice" and first):  # the array is changed in place
+            return array_bytes(array.result)
+    return min(read, array_bytes(array.result))
+
+
+def _written(program: Program, computation: Mapping[str, Instruction], result: Instruction) -> int:
+    """Bytes of an instruction's result that are written to HBM."""
+    if not array_bytes(result.result, memory=True):
+        return 0
+    operands = [computation[name] for name in result.operands if name in computation]
+    if result.opcode == "fusion":
+        inside = program.fused(result)
+        return sum(_written(program, inside, x) for x in inside.values() if x.root)
+    if result.opcode == "tuple":
+        return sum(_written(program, computation, each) for each in operands)
+    if result.opcode == "bitcast":
+        return _written(program, computation, operands[0])
+    if result.opcode == "dynamic-update-slice":
+        return array_bytes(operands[1].result)
+    return array_bytes(result.result, memory=True)
 
 
 def _closing(text: str) -> int:
