@@ -1,5 +1,7 @@
 """What is read from the text of a compiled program: loops, cycles, traffic and communication."""
 
+import re
+
 import jax
 import pytest
 
@@ -92,6 +94,16 @@ def test_the_bound_of_a_loop_is_a_single_integer(bound, times):
     assert {i.times for _, i in program.scheduled() if i.name == "layer.1"} == {times}
 
 
+def test_a_loop_may_count_by_two():
+    """As the compiler writes a product that it computes in a ring: unsigned, two of six parts in each iteration."""
+    text = LOOP.replace("s32[]{:T(128)} constant(3)", "u32[]{:T(128)} constant(6)").replace(
+        "tuple(%count.1, %stack.1)",
+        "tuple(%next-count.1, %stack.1)\n  %two.1 = u32[]{:T(128)} constant(2)\n"
+        "  %next-count.1 = u32[]{:T(128)} add(%count.1, %two.1)",
+    )
+    assert {i.times for _, i in parse_program(text).scheduled() if i.name == "layer.1"} == {3}
+
+
 def test_traffic_is_what_is_read_from_and_written_to_hbm():
     """The copy reads the stack (and makes a flag of 4 bytes), each iteration its layer; S(1) is not HBM."""
     text = "".join(
@@ -99,6 +111,37 @@ def test_traffic_is_what_is_read_from_and_written_to_hbm():
     )
     text = "".join(line for line in text.splitlines(True) if not line.startswith(("  %begins", "  %ends")))
     assert memory_traffic(parse_program(text)) == (3 * LAYER + 4) + 3 * (LAYER + 4)
+
+
+def test_a_slice_counts_wherever_it_is_taken_or_replaced():
+    """A layer is read in a fusion within a fusion, and one of another stack replaced beside a second result."""
+    text = """HloModule jit_step, is_scheduled=true
+
+%inner (param_0.1: f32[3,128,8], param_1.1: s32[]) -> f32[1,128,8] {
+  %param_0.1 = f32[3,128,8]{2,1,0:T(8,128)} parameter(0)
+  %param_1.1 = s32[]{:T(128)S(6)} parameter(1)
+  ROOT %slice.1 = f32[1,128,8]{2,1,0:T(8,128)} dynamic-slice(%param_0.1, %param_1.1), dynamic_slice_sizes={1,128,8}
+}
+
+%outer (param_0.2: f32[3,128,8], param_1.2: s32[], param_2.2: f32[3,128,8]) -> (f32[3,128,8], f32[1,128,8]) {
+  %param_0.2 = f32[3,128,8]{2,1,0:T(8,128)} parameter(0)
+  %param_1.2 = s32[]{:T(128)S(6)} parameter(1)
+  %param_2.2 = f32[3,128,8]{2,1,0:T(8,128)} parameter(2)
+  %flat.2 = f32[3,128,8]{2,1,0:T(8,128)} bitcast(%param_0.2)
+  %layer.2 = f32[1,128,8]{2,1,0:T(8,128)} fusion(%flat.2, %param_1.2), kind=kLoop, calls=%inner
+  %update.2 = f32[3,128,8]{2,1,0:T(8,128)} dynamic-update-slice(%param_2.2, %layer.2, %param_1.2)
+  %minus.2 = f32[1,128,8]{2,1,0:T(8,128)S(1)} negate(%layer.2)
+  ROOT %both.2 = (f32[3,128,8]{2,1,0:T(8,128)}, f32[1,128,8]{2,1,0:T(8,128)S(1)}) tuple(%update.2, %minus.2)
+}
+
+ENTRY %main (x: f32[3,128,8], i: s32[], y: f32[3,128,8]) -> (f32[3,128,8], f32[1,128,8]) {
+  %x = f32[3,128,8]{2,1,0:T(8,128)} parameter(0)
+  %i = s32[]{:T(128)S(6)} parameter(1)
+  %y = f32[3,128,8]{2,1,0:T(8,128)} parameter(2)
+  ROOT %done = (f32[3,128,8]{2,1,0:T(8,128)}, f32[1,128,8]{2,1,0:T(8,128)S(1)}) fusion(%x, %i, %y), calls=%outer
+}
+"""
+    assert memory_traffic(parse_program(text)) == 2 * LAYER, "one layer read, one written to HBM"
 
 
 def test_collectives_are_named_by_the_axes_of_the_mesh():
@@ -109,6 +152,14 @@ def test_collectives_are_named_by_the_axes_of_the_mesh():
         ("all-gather", "fsdp", True): (3, 3 * 16 * 8 * 4),
     }
     assert {each.seconds for each in found} == {None}, "nothing is known of links between CPUs"
+
+
+def test_the_copies_of_an_unrolled_loop_communicate_each():
+    """All have the channel of the loop's body."""
+    [line] = re.findall(r"  %sum\.1 = .*\n", LOOP)
+    text = LOOP.replace(line, line + line.replace("%sum.1", "%sum.2"))
+    found = collectives(parse_program(text), make_mesh(MeshConfig(fsdp=2), jax.devices()))
+    assert [each.count for each in found if each.kind == "all-reduce"] == [6]
 
 
 @pytest.mark.parametrize(
