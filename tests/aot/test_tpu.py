@@ -107,7 +107,7 @@ def test_a_resnet_has_no_loops_and_sums_the_statistics_of_its_views_together():
     plan = step_of(experiment, "v5e:2x2")
 
     # 44 in loops, where neither the views nor the network and its target meet.
-    assert sum(each.count for each in plan.collectives if each.kind == "all-reduce") <= 22
+    assert sum(each.count for each in plan.collectives if each.kind == "all-reduce") <= 24
     Golden(0.632e-3, 14.4 * 2**20, 0.795 * 2**20).check(plan)
 
 
