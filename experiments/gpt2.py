@@ -82,7 +82,7 @@ class Config(RunConfig):
 def paper(
     size: str, *, learning_rate: float, micro_batches: int, fsdp: int = 1, remat: Remat = "none"
 ) -> Config:
-    """A size of the paper in bfloat16 without dropout, in as many parts as v5e:4x4 has the memory for."""
+    """A size of the paper in bfloat16 without dropout, in parts for which v5e:4x4 has the memory."""
     usual = Config()
     return replace(
         usual,

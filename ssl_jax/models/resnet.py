@@ -24,7 +24,8 @@ from ssl_jax.domains import Dtype, Fraction, PositiveFloat, Settings, Width, int
 from ssl_jax.errors import UserError
 from ssl_jax.ops.convolution import convolve
 from ssl_jax.ops.normalization import batch_normalise
-from ssl_jax.placement import along_batch, platform
+from ssl_jax.ops.recompute import unrolled
+from ssl_jax.placement import along_batch
 
 MOST_STAGES = 10
 """Each has twice the channels of the one before."""
@@ -200,14 +201,12 @@ class Stage(nn.Module):
         block = Block if self.config.remat == "none" else nn.remat(Block, prevent_cse=False)
         x, _ = block(self.config, self.channels, self.train, self.stride, name="first")(x)
         if self.blocks > 1:
-            # What is computed again stays in its loop, where the compiler cannot merge it with the first time.
-            unrolled = platform() == "tpu" and self.config.remat == "none"
             stack = nn.scan(
                 block,
                 variable_axes={"params": 0, "batch_stats": 0},
                 split_rngs={"params": True},
                 length=self.blocks - 1,
-                unroll=self.blocks - 1 if unrolled else 1,
+                unroll=unrolled(self.blocks - 1, self.config.remat),
             )
             x, _ = stack(self.config, self.channels, self.train, name="layers")(x)
         return x

@@ -34,8 +34,8 @@ from ssl_jax.models.rotary import Rotation, rotation
 from ssl_jax.ops.activations import Activation
 from ssl_jax.ops.dropout import dropout
 from ssl_jax.ops.flash_attention import Segments, kernel_takes
-from ssl_jax.ops.recompute import keep_policy
-from ssl_jax.placement import along_batch, platform
+from ssl_jax.ops.recompute import keep_policy, unrolled
+from ssl_jax.placement import along_batch
 
 PositionEncoding = Literal["absolute", "relative", "rotary"]
 Remat = Literal["none", "dots", "full"]
@@ -250,8 +250,7 @@ class Transformer(nn.Module):
         layer = Layer
         if c.remat != "none":
             layer = nn.remat(Layer, prevent_cse=False, policy=keep_policy if c.remat == "dots" else None)
-        # What is computed again stays in its loop, where the compiler cannot merge it with the first time.
-        unrolled = platform() == "tpu" and c.remat == "none" and not deterministic
+        # Deterministic layers are those of evaluation, which has no backward pass.
         stack = nn.scan(
             layer,
             variable_axes={} if c.share_layers else {"params": 0},
@@ -259,7 +258,7 @@ class Transformer(nn.Module):
             split_rngs={"params": not c.share_layers, "dropout": True},
             in_axes=(0, *(nn.broadcast,) * 6),
             length=c.layers,
-            unroll=c.layers if unrolled else 1,
+            unroll=1 if deterministic else unrolled(c.layers, c.remat),
         )(c, deterministic, name="layers")
         positions = self._positions(length, jnp.zeros(1, jnp.int32), None)
         x, _ = stack(x.astype(c.dtype), None, mask, None, context, context_mask, *positions)

@@ -5,8 +5,8 @@ chip gathers a layer's weights when it needs them). `tensor` splits the width of
 run gives the same curve on any of them, to rounding.
 
 Updates are split over `data` as well (ZeRO-1, arXiv:1910.02054): each chip sums the gradients of its part, keeps the
-optimiser's state of it and computes its new parameters, which all chips then gather. That is as much communication as
-sums of whole gradients, less work and less memory.
+optimiser's state of it and computes its new parameters, which all chips then gather. That is less work and less memory,
+and as much communication as sums of whole gradients where the compiler adds up parts (see BUILD_NOTES.md).
 """
 
 import math

@@ -85,7 +85,7 @@ def test_loops_are_counted_as_often_as_they_run(rings):
     depth = max(loop.times for loop in loops)
     assert depth == (2 * model.layers if rings else 2)
     counted = sum(
-        instruction.times * operations(program, computation, instruction._replace(times=1))
+        instruction.times * operations(program, computation, instruction)
         for computation, instruction in program.scheduled()
     )
     expected = product_flops(traced.jaxpr.jaxpr) / len(devices)

@@ -86,15 +86,16 @@ def test_paper_preset_fits_and_communicates(topology):
 
 
 @pytest.mark.parametrize(
-    ("module", "preset", "topology"),
+    ("module", "preset"),
     [
-        (gpt2, "small", "v5e:4x4"),
-        (bart, "base", "v5e:4x4"),
-        (t5, "base", "v5e:4x4"),
+        (gpt2, "small"),
+        (bart, "base"),
+        (t5, "base"),
     ],
 )
-def test_a_step_needs_no_more_than_its_plan_says(module, preset, topology):
+def test_a_step_needs_no_more_than_its_plan_says(module, preset):
     """If it does for a reason, the plans are made anew: benchmarks.plans."""
+    topology = "v5e:4x4"
     golden = Golden.of(module.__name__.removeprefix("experiments."), preset, topology)
     golden.check(step_of(module.build(module.PRESETS[preset]), topology))
 
@@ -131,6 +132,13 @@ def test_fsdp_cuts_the_state_and_tensor_the_layers():
     assert layers > parameters / 4
     assert states["tensor"] < 1.1 * (parameters - 3 / 4 * layers) * (1 + 2 / 4)
     assert any(each.axes == "tensor" for each in steps["tensor"].collectives)
+    gathered = {
+        name: {each.axes for each in step.collectives if each.kind == "all-gather"}
+        for name, step in steps.items()
+    }
+    assert gathered["fsdp"] == {"fsdp"}, "only fsdp cuts the parameters"
+    assert gathered["data"] <= {"data"}
+    assert {each.axes for each in steps["fsdp"].collectives} == {"fsdp"}
 
 
 def test_slices_are_told_apart_from_the_chips_of_a_slice():

@@ -14,7 +14,6 @@ import pytest
 from etils import epath
 from safetensors.numpy import load_file
 
-import ssl_jax.models.resnet
 from ssl_jax.errors import UserError
 from ssl_jax.hub.resnet import save_resnet
 from ssl_jax.models.resnet import SIZES, Block, ConvNorm, ResNet, ResNetConfig
@@ -311,7 +310,7 @@ def test_unrolled_blocks_give_what_the_loop_gives(monkeypatch):
     arguments = init(config), IMAGES, jax.random.normal(jax.random.key(1), (16, config.features))
 
     def lowered(config, platform):
-        monkeypatch.setattr(ssl_jax.models.resnet, "platform", lambda: platform)
+        monkeypatch.setattr("ssl_jax.ops.recompute.platform", lambda: platform)
         program = gradients.lower(config, *arguments)
         for function in (outputs, gradients):
             function.clear_cache()  # what is traced for one platform is not for the other

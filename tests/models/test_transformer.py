@@ -151,6 +151,32 @@ def test_dropout_draws_anew_in_each_layer_and_call(share):
     np.testing.assert_array_equal(call(0), call(0))
 
 
+def test_unrolled_layers_give_what_the_loop_gives(monkeypatch):
+    """On TPUs layers are unrolled, unless they are computed again or there is no backward pass."""
+    config = dataclasses.replace(ENCODER, dropout=0.1, attention_dropout=0.1)
+    params = init(config)
+
+    def lowered(platform, deterministic=False, **changed):
+        monkeypatch.setattr("ssl_jax.ops.recompute.platform", lambda: platform)
+        model = Transformer(dataclasses.replace(config, **changed))
+
+        def loss(params):
+            rngs = {"dropout": jax.random.key(1)}
+            return (model.apply(params, X, deterministic=deterministic, rngs=rngs)[0] ** 3).sum()
+
+        program = jax.jit(jax.grad(loss)).lower(params)
+        return program, program.as_text().count("stablehlo.while")
+
+    looped, loops = lowered("cpu")
+    unrolled, others = lowered("tpu")  # which make random keys
+    _, kept = lowered("tpu", remat="full")
+    _, evaluated = lowered("tpu", deterministic=True)
+    assert (loops - others, kept - others, evaluated) == (2, 2, 2)
+    found, expected = (program.compile()(params) for program in (unrolled, looped))
+    for new, old in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(new, old, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("remat", ["none", "full"])
 def test_program_does_not_grow_with_depth(remat):
     """What is compiled for 24 layers is, but for its constants, what is compiled for 4."""
