@@ -144,7 +144,7 @@ PRESETS = {
     "tiny": OFFLINE,
     "characters": CHARACTERS,
     "small": paper("small", learning_rate=6e-4, micro_batches=2),
-    "medium": paper("medium", learning_rate=3e-4, micro_batches=4),
+    "medium": paper("medium", learning_rate=3e-4, micro_batches=2),
     "large": paper("large", learning_rate=2.5e-4, micro_batches=4, fsdp=16),
     "xl": paper("xl", learning_rate=2e-4, micro_batches=2, fsdp=16, remat="full"),
 }

@@ -199,13 +199,18 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
-def compiler_options(mesh: Mesh) -> dict[str, int]:
+def compiler_options(mesh: Mesh) -> dict[str, int | bool]:
     """Options with which programs for the devices of a mesh are compiled."""
-    if mesh.size == 1 or mesh.devices.flat[0].platform != "tpu":
+    if mesh.devices.flat[0].platform != "tpu":
         return {}
-    # Otherwise a product of arrays that are cut is computed in a ring, in one part for each chip: too narrow for the
-    # matrix units.
-    return {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20}
+    return {
+        # Otherwise a product of arrays that are cut is computed in a ring, in one part for each chip: too narrow for
+        # the matrix units.
+        "xla_jf_spmd_threshold_for_windowed_einsum_mib": 2**20,
+        # Otherwise the two products of an MLP become one instruction, if the backward pass computes the first one again
+        # anyway. It computes the first one anew for each part of the second.
+        "xla_tpu_dot_dot_fusion": False,
+    }
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from experiments import gpt2
 from experiments.bert import PRESETS, build
 from ssl_jax.training.compiling import Program
 from ssl_jax.training.planning import topology_devices
@@ -66,6 +67,12 @@ def operations(program, computation, instruction):
     return sum(operations(program, inside, each) for each in inside.values())
 
 
+def products(program, instruction):
+    """Number of products that one instruction computes."""
+    inside = program.fused(instruction) if instruction.opcode == "fusion" else {}
+    return (instruction.opcode == "convolution") + sum(products(program, each) for each in inside.values())
+
+
 @pytest.mark.parametrize("rings", [False, True])
 def test_loops_are_counted_as_often_as_they_run(rings):
     """Loops over layers are in the one over micro-batches. Loops that compute a product in a ring are in these.
@@ -90,3 +97,15 @@ def test_loops_are_counted_as_often_as_they_run(rings):
     )
     expected = product_flops(traced.jaxpr.jaxpr) / len(devices)
     assert math.isclose(counted, expected, rel_tol=1e-3)
+
+
+def test_each_product_is_an_instruction_of_its_own():
+    """By itself, the compiler joins the two products of an MLP that is computed again, and repeats the first one."""
+    preset = gpt2.PRESETS["medium"]
+    model = replace(preset.model, vocab_size=1024, layers=2, remat="full")
+    train = replace(preset.train, batch_size=64, micro_batches=1)
+    experiment = gpt2.build(replace(preset, length=256, model=model, train=train))
+    mesh = make_mesh(MeshConfig(), topology_devices("v5e:2x2"))
+    traced = Program(experiment, mesh).trace_train_step(experiment.phases[0])
+    program = parse_program(traced.lower().compile().as_text())
+    assert {products(program, instruction) for _, instruction in program.scheduled()} == {0, 1}
